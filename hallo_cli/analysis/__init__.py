@@ -1,0 +1,1 @@
+"""Inputs to model-ready values: the analysed portrait and the analysed speech."""

@@ -1,0 +1,1 @@
+"""Tensors to frames: schedules, sampling, the clip loop, decoding."""

@@ -1,0 +1,1 @@
+"""What to render and how, as data: schema, presets, precedence."""

@@ -1,0 +1,1 @@
+"""Data preparation, losses, loops and the synthetic corpus."""
