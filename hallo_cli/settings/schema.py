@@ -1,0 +1,250 @@
+"""What can be set, once: one dataclass field is one TOML key, one HALLO_* variable and one flag.
+
+Defaults live here only. `RenderSettings` changes pixels and is part of a job's fingerprint; `RuntimeSettings`
+says how to get the same pixels on this machine. This module knows no files and no command line.
+"""
+
+import dataclasses
+import difflib
+import json
+import math
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from hallo_cli.errors import SettingsError
+
+Value = str | int | float | bool | None
+Settings = TypeVar("Settings")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a setting explains and accepts; kept as the metadata of its field."""
+
+    help: str
+    minimum: float = -math.inf
+    maximum: float = math.inf
+    choices: tuple[str, ...] = ()
+    multiple_of: int = 1
+    none_word: str = ""  # how None is written by people
+
+
+def setting(default: Value, help_text: str, **limits: Any) -> Any:
+    """A dataclass field with its explanation and its limits."""
+    return dataclasses.field(default=default, metadata={"limits": Limits(help_text, **limits)})
+
+
+@dataclass(frozen=True)
+class RenderSettings:
+    """Everything that changes the pixels (or the sound) of a result."""
+
+    bundle: str = setting("embedded", "The weights: embedded, official, or a bundle's folder.")
+    seed: int = setting(42, "Seed of the noise and of the blinks.", minimum=0, maximum=2**32 - 1)
+    steps: int | None = setting(None, "Denoising steps a clip.", minimum=1, maximum=1000, none_word="bundle")
+    solver: str = setting("ddim", "How the steps are solved.", choices=("ddim", "dpm++", "unipc"))
+    guidance: float | None = setting(
+        None,
+        "How strongly speech and identity are enforced; 1 is off and twice as fast.",
+        minimum=0,
+        maximum=30,
+        none_word="bundle",
+    )
+    guidance_start: float = setting(
+        0.0, "Share of the steps after which guidance begins.", minimum=0, maximum=1
+    )
+    guidance_stop: float = setting(1.0, "Share of the steps after which guidance ends.", minimum=0, maximum=1)
+    pose_weight: float = setting(
+        1.0, "How much speech moves the head and the rest of the picture.", minimum=0, maximum=5
+    )
+    face_weight: float = setting(
+        1.0, "How much speech moves the face around the mouth.", minimum=0, maximum=5
+    )
+    lip_weight: float = setting(1.0, "How much speech moves the lips.", minimum=0, maximum=5)
+    fps: float = setting(25.0, "Frames a second.", minimum=1, maximum=120)
+    size: int | None = setting(
+        None,
+        "Height and width of the generated square, in pixels.",
+        minimum=64,
+        maximum=2048,
+        multiple_of=8,
+        none_word="bundle",
+    )
+    start_s: float = setting(0.0, "Where in the recording to begin, in seconds.", minimum=0)
+    duration_s: float | None = setting(
+        None, "How much of the recording to render, in seconds.", minimum=0.04, none_word="all"
+    )
+    framing: str = setting(
+        "crop",
+        "crop: a square around the face; head-and-shoulders: a wider one; full: the crop pasted back into "
+        "the whole picture; whole: the picture squeezed into the square, as published.",
+        choices=("crop", "head-and-shoulders", "full", "whole"),
+    )
+    face_index: int | None = setting(
+        None,
+        "Which face, counted from the left starting at 0.",
+        minimum=0,
+        maximum=999,
+        none_word="largest",
+    )
+    face_expand_ratio: float = setting(
+        1.2, "Size of the face region against the face's own box.", minimum=0.5, maximum=3
+    )
+    separate_vocals: bool = setting(
+        False, "Separate the voice from music and noise first (needs the vocals extra)."
+    )
+    segment_s: float = setting(
+        30.0, "Length of the pieces a long job is committed in, in seconds.", minimum=0.5, maximum=600
+    )
+    overlap_s: float = setting(
+        2.0, "Sound heard on either side of a piece, in seconds.", minimum=0, maximum=60
+    )
+    dtype: str = setting(
+        "auto",
+        "Number format of the networks; auto takes the fastest safe one.",
+        choices=("auto", "float32", "bfloat16", "float16"),
+    )
+    codec: str = setting(
+        "libx264",
+        "ffmpeg's video encoder.",
+        choices=("libx264", "libx265", "h264_nvenc", "hevc_nvenc"),
+    )
+    crf: int = setting(18, "Constant quality of the video: 0 is lossless.", minimum=0, maximum=51)
+    audio_codec: str = setting(
+        "auto",
+        "auto: the recording's own stream where MP4 can hold it, else AAC.",
+        choices=("auto", "copy", "aac"),
+    )
+
+
+@dataclass(frozen=True)
+class RuntimeSettings:
+    """How to get the same pixels on this machine; never part of a fingerprint."""
+
+    device: str = setting("auto", "auto, cpu, cuda, cuda:1 or mps.")
+    compile: str = setting(
+        "auto",
+        "Compile the networks; auto does it for jobs long enough to win the time back.",
+        choices=("auto", "on", "off"),
+    )
+    threads: int = setting(0, "CPU threads; 0 takes all cores.", minimum=0, maximum=1024)
+    decode_chunk: int = setting(
+        0, "Frames decoded at a time; 0 chooses by the device.", minimum=0, maximum=1024
+    )
+    sliced_attention: bool = setting(False, "Attend in slices: slower, needs less memory.")
+    offload: bool = setting(False, "Keep networks in host memory until needed: slower, needs less.")
+
+
+def fields_of(kind: type) -> dict[str, dataclasses.Field[Any]]:
+    """The settings of a dataclass by key: the field's name without its unit."""
+    return {key_of(field.name): field for field in dataclasses.fields(kind)}
+
+
+def key_of(name: str) -> str:
+    """The TOML key (and, with dashes, the flag) of a field: its name without the unit suffix."""
+    return name.removesuffix("_s")
+
+
+def limits_of(field: dataclasses.Field[Any]) -> Limits:
+    """The explanation and limits of a setting."""
+    limits: Limits = field.metadata["limits"]
+    return limits
+
+
+def type_of(field: dataclasses.Field[Any]) -> type:
+    """int, float, str or bool; whether None is allowed shows in the limits' `none_word`."""
+    options = [kind for kind in typing.get_args(field.type) if kind is not type(None)]
+    kind: type = options[0] if options else field.type  # type: ignore[assignment]
+    return kind
+
+
+def parse(field: dataclasses.Field[Any], raw: object, *, where: str) -> Value:
+    """One value from TOML (typed) or from a flag, variable or table cell (text).
+
+    `where` names the source in the message, as in "--steps" or "steps in my.toml".
+    Raises SettingsError.
+    """
+    limits = limits_of(field)
+    if limits.none_word and (raw is None or raw == limits.none_word):
+        return None
+    kind = type_of(field)
+    value = _converted(raw, kind)
+    if value is None or not _fits(value, limits):
+        raise SettingsError(f"{where}: {raw!r} is not {describe(field)}.")
+    return value
+
+
+def describe(field: dataclasses.Field[Any]) -> str:
+    """What a setting accepts, for people: "a whole number from 1 to 1000 or 'bundle'"."""
+    limits, kind = limits_of(field), type_of(field)
+    if limits.choices:
+        text = "one of " + ", ".join(limits.choices)
+    else:
+        text = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[kind]
+        text += f" that is a multiple of {limits.multiple_of}" if limits.multiple_of > 1 else ""
+        text += f" from {limits.minimum:.10g}" if math.isfinite(limits.minimum) else ""
+        text += f" to {limits.maximum:.10g}" if math.isfinite(limits.maximum) else ""
+    return text + (f" or '{limits.none_word}'" if limits.none_word else "")
+
+
+def require_known(keys: Iterable[str], known: Iterable[str], *, where: str) -> None:
+    """Raise SettingsError at the first key that is no setting, suggesting the nearest one."""
+    known = sorted(known)
+    for key in keys:
+        if key not in known:
+            near = difflib.get_close_matches(key.replace("-", "_"), known, n=1)
+            hint = f"Did you mean {near[0]!r}?" if near else "Known: " + ", ".join(known) + "."
+            raise SettingsError(f"{where}: unknown setting {key!r}. {hint}")
+
+
+def build(kind: type[Settings], values: Mapping[str, object], *, where: str) -> Settings:
+    """A settings dataclass from values by key; keys left out keep their defaults. Raises SettingsError."""
+    fields = fields_of(kind)
+    require_known(values, fields, where=where)
+    parsed = {
+        fields[key].name: parse(fields[key], raw, where=f"{where}, {key}") for key, raw in values.items()
+    }
+    return kind(**parsed)
+
+
+def to_values(settings: RenderSettings | RuntimeSettings) -> dict[str, str | int | float | bool]:
+    """Every value by key as TOML and JSON hold it, None as its word; `build` reads it back."""
+    values = {key: getattr(settings, field.name) for key, field in fields_of(type(settings)).items()}
+    words = {key: limits_of(field).none_word for key, field in fields_of(type(settings)).items()}
+    return {key: words[key] if value is None else value for key, value in values.items()}
+
+
+def canonical(settings: RenderSettings) -> str:
+    """One text for one set of values, to be hashed into a fingerprint."""
+    return json.dumps(to_values(settings), sort_keys=True, separators=(",", ":"))
+
+
+def _converted(raw: object, kind: type) -> Value:
+    """`raw` as `kind`, or None where it is something else."""
+    if isinstance(raw, str) and kind is not str:
+        return _from_text(raw.strip(), kind)
+    if kind is float and type(raw) is int:
+        return float(raw)
+    return raw if type(raw) is kind else None  # type: ignore[return-value]
+
+
+def _from_text(text: str, kind: type) -> Value:
+    if kind is bool:
+        words = {"true": True, "yes": True, "on": True, "1": True}
+        words |= {"false": False, "no": False, "off": False, "0": False}
+        return words.get(text.lower())
+    try:
+        return int(text) if kind is int else float(text)
+    except ValueError:
+        return None
+
+
+def _fits(value: Value, limits: Limits) -> bool:
+    if isinstance(value, str):
+        is_clean = bool(value) and value.isprintable() and len(value) <= 4096
+        return value in limits.choices if limits.choices else is_clean
+    if isinstance(value, bool) or value is None:
+        return True
+    is_inside = math.isfinite(value) and limits.minimum <= value <= limits.maximum
+    return is_inside and value % limits.multiple_of == 0 if limits.multiple_of > 1 else is_inside
