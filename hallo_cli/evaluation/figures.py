@@ -1,0 +1,81 @@
+"""The figures a video is judged by, and the order they are shown in."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+LABELS = {
+    "n_frames": "frames",
+    "face_share": "frames with one face found (0..1)",
+    "sync_correlation": "mouth opening against speech, best lag",
+    "sync_lag": "lag of the mouth (frames)",
+    "sync_at_zero": "mouth opening against speech, no lag",
+    "sync_confidence": "sync confidence",
+    "silence_motion": "mouth motion in silence / in speech",
+    "opening_range": "mouth opening, 5th to 95th percentile (of the face's height)",
+    "identity": "identity against the portrait (0..1)",
+    "identity_kind": "identity measured by",
+    "upper_face_ssim": "upper face against the portrait, SSIM",
+    "background_ssim": "background against the portrait, SSIM",
+    "background_change": "background change (grey levels)",
+    "flicker": "flicker (grey levels)",
+    "sharpness": "sharpness of the face / the portrait's",
+    "drift_colour": "colour drift, last tenth to first (share)",
+    "drift_sharpness": "sharpness drift (share)",
+    "drift_identity": "identity drift (share)",
+    "seam_jump": "motion at joins / median inside",
+    "black_frames": "black frames",
+    "frozen_frames": "frozen frames while speaking",
+    "psnr": "PSNR to the true video (dB)",
+    "ssim": "SSIM to the true video",
+    "landmark_distance": "lip landmark distance to the true video (% of the face's height)",
+    "truth_opening": "mouth opening against the true one, best lag",
+    "truth_lag": "lag against the true video (frames)",
+}
+
+
+@dataclass(frozen=True)
+class VideoFigures:
+    """What was measured of one video; None where it could not be, with the reason in `notes`."""
+
+    n_frames: int
+    face_share: float
+    sync_correlation: float | None = None
+    sync_lag: int | None = None
+    sync_at_zero: float | None = None
+    sync_confidence: float | None = None
+    silence_motion: float | None = None
+    opening_range: float | None = None
+    identity: float | None = None
+    identity_kind: str | None = None
+    upper_face_ssim: float | None = None
+    background_ssim: float | None = None
+    background_change: float | None = None
+    flicker: float | None = None
+    sharpness: float | None = None
+    drift_colour: float | None = None
+    drift_sharpness: float | None = None
+    drift_identity: float | None = None
+    seam_jump: float | None = None
+    black_frames: int = 0
+    frozen_frames: int = 0
+    psnr: float | None = None
+    ssim: float | None = None
+    landmark_distance: float | None = None
+    truth_opening: float | None = None
+    truth_lag: int | None = None
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures as plain values for JSON."""
+        return asdict(self)
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Label and formatted value of every figure that was measured, in reading order."""
+        values = [(LABELS[f.name], getattr(self, f.name)) for f in fields(self) if f.name in LABELS]
+        return [(label, _format(value)) for label, value in values if value is not None]
+
+
+def _format(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

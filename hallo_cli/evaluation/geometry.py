@@ -1,0 +1,70 @@
+"""Regions and distances on the 478 face landmarks, in the pixels of the picture they were found in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from hallo_cli.analysis.face import CHIN, LIPS, SILHOUETTE
+from hallo_cli.domain import Bytes, Float
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Mask = npt.NDArray[np.bool_]
+
+EYES = (
+    (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7),
+    (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249),
+)
+STEADY = (33, 133, 263, 362, 168, 6, 197, 195, 4, 127, 356)  # eye corners, nose, temples
+
+
+def polygon(points: Float, size: Sequence[int], *, scale: float = 1.0) -> Mask:
+    """The filled polygon of `points` [n, 2], scaled about its centre, on a picture of (height, width)."""
+    centre = points.mean(0)
+    canvas = np.zeros(tuple(size), np.uint8)
+    hull = cv2.convexHull(((points - centre) * scale + centre).round().astype(np.int32))
+    cv2.fillPoly(canvas, [hull], 1)
+    return canvas.astype(bool)
+
+
+def background(landmarks: Float, size: Sequence[int]) -> Mask:
+    """What lies well outside the face (oval x 1.35) and not straight below it, where the chin drops."""
+    face = polygon(landmarks[list(SILHOUETTE)], size, scale=1.35)
+    left, right = np.flatnonzero(face.any(0))[[0, -1]]
+    below = np.arange(size[0])[:, None] > landmarks[CHIN, 1]
+    columns = (np.arange(size[1]) >= left) & (np.arange(size[1]) <= right)
+    return np.asarray(~face & ~(below & columns[None]), np.bool_)
+
+
+def upper_face(landmarks: Float, size: Sequence[int]) -> Mask:
+    """The face's oval above the tip of the nose, without the eyes, which blink."""
+    rows = np.arange(size[0])[:, None] < landmarks[4, 1]
+    mask: Mask = np.asarray(polygon(landmarks[list(SILHOUETTE)], size) & rows, np.bool_)
+    for eye in EYES:
+        mask &= ~polygon(landmarks[list(eye)], size, scale=1.9)
+    return mask
+
+
+def mouth(landmarks: Float, size: Sequence[int]) -> Mask:
+    """The mouth with its surroundings."""
+    return polygon(landmarks[list(LIPS)], size, scale=1.6)
+
+
+def align(frame: Bytes, landmarks: Float, reference: Float, size: tuple[int, int]) -> Bytes:
+    """The frame moved, turned and scaled so that its steady landmarks lie on the reference's.
+
+    `size` is (height, width) of the result. A frame that fits to half a pixel is returned as it is.
+    """
+    points, target = landmarks[list(STEADY)], reference[list(STEADY)]
+    if frame.shape[:2] == size and np.abs(points - target).max() < 0.5:
+        return frame
+    matrix, _ = cv2.estimateAffinePartial2D(points, target, method=cv2.LMEDS)
+    if matrix is None:
+        return frame
+    moved = cv2.warpAffine(frame, matrix, size[::-1], flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(moved, np.uint8)

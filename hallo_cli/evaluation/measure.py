@@ -1,0 +1,265 @@
+"""Measures a video frame by frame at constant memory: a few numbers a frame are kept, never the frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import cv2
+import numpy as np
+from skimage.metrics import structural_similarity
+
+from hallo_cli.analysis.face import SILHOUETTE, Face, FaceAnalyser
+from hallo_cli.domain import Bytes, Float
+from hallo_cli.evaluation import geometry
+from hallo_cli.evaluation.figures import VideoFigures
+from hallo_cli.evaluation.sync import SILENCE_DB, correlate, silent_frames, speech_envelope
+
+SSIM_EVERY = 5  # frames between two of the costlier pictures' comparisons
+BLACK_LEVEL = 6.0
+FROZEN_FRAMES = 13  # half a second without any change, while somebody speaks
+
+
+class IdentityNetwork(Protocol):
+    """Embeds a face."""
+
+    def embed(self, frame: Bytes) -> Float | None:
+        """[512] embedding of the largest face, or None."""
+
+
+@dataclass
+class _Series:
+    """One number a frame (NaN: not measured)."""
+
+    opening: list[float] = field(default_factory=list)
+    change: list[float] = field(default_factory=list)  # to the frame before, whole picture, grey levels
+    mouth_change: list[float] = field(default_factory=list)
+    still_change: list[float] = field(default_factory=list)  # outside the face
+    sharpness: list[float] = field(default_factory=list)
+    brightness: list[float] = field(default_factory=list)
+    colour: list[Float] = field(default_factory=list)  # mean RGB of the face
+    identity: list[float] = field(default_factory=list)
+    upper_ssim: list[float] = field(default_factory=list)
+    background_ssim: list[float] = field(default_factory=list)
+    background_change: list[float] = field(default_factory=list)
+
+
+class VideoMeter:
+    """Feed it every frame in order, then ask for the figures.
+
+    `reference` is the portrait at the frames' size; without it the first frame serves. With an
+    identity network the identity is the cosine of embeddings, else the aligned upper face's SSIM.
+    """
+
+    def __init__(
+        self,
+        analyser: FaceAnalyser,
+        *,
+        reference: Bytes | None = None,
+        identity: IdentityNetwork | None = None,
+    ) -> None:
+        self._analyser = analyser
+        self._identity = identity
+        self._series = _Series()
+        self._reference = reference
+        self._reference_embedding: Float | None = None
+        self._landmarks: Float | None = None  # of the reference
+        self._upper: geometry.Mask | None = None
+        self._background: geometry.Mask | None = None
+        self._before: Bytes | None = None
+        self.face: Face | None = None  # in the frame added last
+
+    def add(self, frame: Bytes) -> None:
+        """Measure one frame, [height, width, 3] RGB."""
+        if self._reference is None:
+            self._reference = frame
+        if self._landmarks is None:
+            self._prepare(self._reference)
+        self.face = self._find(frame)
+        found = None if self.face is None else self.face.landmarks
+        series = self._series
+        series.opening.append(np.nan if self.face is None else self.face.mouth_opening)
+        series.brightness.append(float(frame.mean()))
+        self._measure_changes(frame, found)
+        self._measure_face(frame, found)
+        if (len(series.opening) - 1) % SSIM_EVERY == 0:
+            self._measure_likeness(frame, found)
+        self._before = frame
+
+    def figures(self, waveform: Float | None, fps: float, *, joins: tuple[int, ...] = ()) -> VideoFigures:
+        """All that was measured; `joins` are the first frames of clips and segments."""
+        series = self._series
+        n_frames = len(series.opening)
+        opening = np.array(series.opening, np.float32)
+        envelope = None if waveform is None else speech_envelope(waveform, n_frames, fps)
+        sync = None if envelope is None else correlate(opening, envelope)
+        identity = _known(series.identity)
+        return VideoFigures(
+            n_frames=n_frames,
+            face_share=float(np.isfinite(opening).mean()) if n_frames else 0.0,
+            sync_correlation=sync.correlation if sync else None,
+            sync_lag=sync.lag if sync else None,
+            sync_at_zero=sync.at_zero if sync else None,
+            sync_confidence=sync.confidence if sync else None,
+            silence_motion=None if envelope is None else silence_motion(opening, envelope),
+            opening_range=_range(opening),
+            identity=_mean(identity),
+            identity_kind="face embedding" if self._identity else "aligned upper face",
+            upper_face_ssim=_mean(_known(series.upper_ssim)),
+            background_ssim=_mean(_known(series.background_ssim)),
+            background_change=_mean(_known(series.background_change)),
+            flicker=_mean(_known(series.still_change)),
+            sharpness=self._relative_sharpness(),
+            drift_colour=_drift(np.array(series.colour).mean(1)) if n_frames else None,
+            drift_sharpness=_drift(_known(series.sharpness)),
+            drift_identity=_drift(identity),
+            seam_jump=seam_jump(np.array(series.change, np.float32), joins),
+            black_frames=int(np.sum(np.array(series.brightness) < BLACK_LEVEL)),
+            frozen_frames=_frozen(np.array(series.change), envelope),
+            notes=self._notes(waveform),
+        )
+
+    @property
+    def opening(self) -> Float:
+        """Mouth opening of every frame so far, as a share of the face's height."""
+        return np.array(self._series.opening, np.float32)
+
+    def _find(self, frame: Bytes) -> Face | None:
+        same_size = self._before is not None and self._before.shape == frame.shape
+        tracked = self._analyser.track(frame, self.face) if self.face is not None and same_size else None
+        return tracked or next(iter(self._analyser.detect(frame)), None)
+
+    def _prepare(self, reference: Bytes) -> None:
+        faces = self._analyser.detect(reference)
+        if faces:
+            self._landmarks = faces[0].landmarks
+            self._upper = geometry.upper_face(self._landmarks, reference.shape[:2])
+            self._background = geometry.background(self._landmarks, reference.shape[:2])
+        if self._identity is not None:
+            self._reference_embedding = self._identity.embed(reference)
+
+    def _measure_changes(self, frame: Bytes, found: Float | None) -> None:
+        series = self._series
+        if self._before is None or self._before.shape != frame.shape:
+            for values in (series.change, series.mouth_change, series.still_change):
+                values.append(np.nan)
+            return
+        change = np.abs(frame.astype(np.int16) - self._before).mean(2)
+        series.change.append(float(change.mean()))
+        mouth = None if found is None else geometry.mouth(found, frame.shape[:2])
+        series.mouth_change.append(_mean_in(change, mouth))
+        series.still_change.append(_mean_in(change, self._background))
+
+    def _measure_face(self, frame: Bytes, found: Float | None) -> None:
+        if found is None:
+            self._series.sharpness.append(np.nan)
+            self._series.colour.append(frame.reshape(-1, 3).mean(0).astype(np.float32))
+            return
+        face = geometry.polygon(found[list(SILHOUETTE)], frame.shape[:2])
+        self._series.sharpness.append(_sharpness(frame, face))
+        self._series.colour.append(frame[face].mean(0).astype(np.float32))
+
+    def _measure_likeness(self, frame: Bytes, found: Float | None) -> None:
+        reference, upper, outside = self._reference, self._upper, self._background
+        if found is None or self._landmarks is None or reference is None or upper is None:
+            return
+        aligned = geometry.align(frame, found, self._landmarks, reference.shape[:2])
+        upper_ssim = _mean_in(_ssim(aligned, reference), upper)
+        self._series.upper_ssim.append(upper_ssim)
+        if self._identity is not None and self._reference_embedding is not None:
+            embedding = self._identity.embed(frame)
+            self._series.identity.append(
+                np.nan if embedding is None else _cosine(embedding, self._reference_embedding)
+            )
+        else:
+            self._series.identity.append(upper_ssim)
+        if frame.shape == reference.shape:
+            self._series.background_ssim.append(_mean_in(_ssim(frame, reference), outside))
+            change = np.abs(frame.astype(np.int16) - reference).mean(2)
+            self._series.background_change.append(_mean_in(change, outside))
+
+    def _relative_sharpness(self) -> float | None:
+        if self._landmarks is None or self._reference is None:
+            return None
+        oval = self._landmarks[list(SILHOUETTE)]
+        own = _sharpness(self._reference, geometry.polygon(oval, self._reference.shape[:2]))
+        mean = _mean(_known(self._series.sharpness))
+        return None if mean is None or own < 1e-6 else mean / own
+
+    def _notes(self, waveform: Float | None) -> tuple[str, ...]:
+        notes = [] if waveform is not None else ["no sound: nothing about lips and speech was measured"]
+        if self._landmarks is None:
+            notes.append("no face in the reference picture: nothing was compared with it")
+        return tuple(notes)
+
+
+def silence_motion(opening: Float, envelope: Float) -> float | None:
+    """Mean speed of the mouth in silence relative to speech; None without a second of either."""
+    speed = np.abs(np.diff(opening, prepend=np.nan))
+    silent, speech = silent_frames(envelope), envelope > SILENCE_DB
+    in_silence, in_speech = _known(speed[silent]), _known(speed[speech])
+    if len(in_silence) < 12 or len(in_speech) < 12 or in_speech.mean() < 1e-6:
+        return None
+    return float(in_silence.mean() / in_speech.mean())
+
+
+def seam_jump(change: Float, joins: tuple[int, ...]) -> float | None:
+    """Mean change to the frame before at the joins, relative to the median elsewhere."""
+    at_joins = np.zeros(len(change), bool)
+    at_joins[[join for join in joins if 0 < join < len(change)]] = True
+    inside = _known(change[~at_joins])
+    if not at_joins.any() or not len(inside) or np.median(inside) < 1e-6:
+        return None
+    return float(np.nanmean(change[at_joins]) / np.median(inside))
+
+
+def _frozen(change: Float, envelope: Float | None) -> int:
+    if envelope is None:
+        return 0
+    still = (change < 1e-3) & (envelope[: len(change)] > SILENCE_DB)
+    runs = np.split(still, np.flatnonzero(np.diff(still)) + 1)
+    return sum(len(run) for run in runs if len(run) and run[0] and len(run) >= FROZEN_FRAMES)
+
+
+def _drift(values: Float) -> float | None:
+    """Change from the first tenth to the last, as a share of the first."""
+    tenth = len(values) // 10
+    if tenth < 3:
+        return None
+    first, last = float(np.mean(values[:tenth])), float(np.mean(values[-tenth:]))
+    return abs(last - first) / max(abs(first), 1e-6)
+
+
+def _sharpness(frame: Bytes, mask: geometry.Mask) -> float:
+    grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+    gradient = np.abs(cv2.Laplacian(grey, cv2.CV_32F))
+    return _mean_in(gradient, mask)
+
+
+def _ssim(frame: Bytes, reference: Bytes) -> Float:
+    _, pixels = structural_similarity(  # type: ignore[no-untyped-call]
+        frame, reference, channel_axis=2, data_range=255, full=True
+    )
+    return np.asarray(pixels.mean(2), np.float32)
+
+
+def _cosine(a: Float, b: Float) -> float:
+    return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b) + 1e-9))
+
+
+def _mean_in(values: Float, mask: geometry.Mask | None) -> float:
+    return float(values[mask].mean()) if mask is not None and mask.any() else float("nan")
+
+
+def _known(values: Float | list[float]) -> Float:
+    array = np.asarray(values, np.float32)
+    return array[np.isfinite(array)]
+
+
+def _mean(values: Float) -> float | None:
+    return float(values.mean()) if len(values) else None
+
+
+def _range(opening: Float) -> float | None:
+    known = _known(opening)
+    return float(np.subtract(*np.percentile(known, [95, 5]))) if len(known) > 11 else None

@@ -1,0 +1,85 @@
+"""How well a mouth follows a recording: correlation, lag and how far the best lag stands out.
+
+Knows series of numbers only; where they come from is `measure.py`'s business.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.signal import butter, sosfiltfilt
+
+from hallo_cli.domain import Float
+
+SAMPLE_RATE = 16_000
+SPEECH_BAND_HZ = (250.0, 3400.0)
+DYNAMIC_RANGE_DB = 50.0
+SILENCE_DB = -35.0  # below the loudest frames: no speech
+
+
+@dataclass(frozen=True)
+class SyncFigure:
+    """Agreement of two series of equal frame rate, over lags of at most `max_lag` frames."""
+
+    correlation: float  # Pearson, -1..1, at the best lag
+    lag: int  # frames; positive: the mouth comes late
+    at_zero: float  # correlation without shifting
+    confidence: float  # correlation at the best lag minus the median over all lags
+
+
+def speech_envelope(waveform: Float, n_frames: int, fps: float) -> Float:
+    """Level of the speech band (250-3400 Hz) for each frame, in dB below the loudest frames.
+
+    `waveform` is 16 kHz mono. The result is [n_frames], 0 for the loudest 2 % and at least
+    -DYNAMIC_RANGE_DB; digital silence gives -DYNAMIC_RANGE_DB throughout.
+    """
+    hop = SAMPLE_RATE / fps
+    padded = np.pad(waveform, (0, max(0, int(np.ceil(n_frames * hop)) + 32 - len(waveform))))
+    band = butter(4, SPEECH_BAND_HZ, "bandpass", fs=SAMPLE_RATE, output="sos")
+    power = np.concatenate([[0.0], np.cumsum(sosfiltfilt(band, padded.astype(np.float64)) ** 2)])
+    centres = (np.arange(n_frames) + 0.5) * hop
+    first = np.clip(np.round(centres - hop), 0, len(padded)).astype(int)
+    last = np.clip(np.round(centres + hop), 0, len(padded)).astype(int)
+    mean = (power[last] - power[first]) / np.maximum(last - first, 1)
+    level = 10 * np.log10(mean + 1e-12)
+    if not n_frames or level.max() < -100:
+        return np.full(n_frames, -DYNAMIC_RANGE_DB, np.float32)
+    relative = np.clip(level - np.percentile(level, 98), -DYNAMIC_RANGE_DB, 0)
+    return np.asarray(relative, np.float32)
+
+
+def correlate(mouth: Float, reference: Float, *, max_lag: int = 12) -> SyncFigure | None:
+    """Correlate two series; frames where either is NaN are left out.
+
+    None where nothing can be said: fewer than 12 common frames, or one of them constant.
+    """
+    n = min(len(mouth), len(reference))
+    lags = range(-min(max_lag, n // 3), min(max_lag, n // 3) + 1)
+    values = {lag: _pearson(mouth[:n], reference[:n], lag) for lag in lags}
+    known = {lag: value for lag, value in values.items() if value is not None}
+    if not known or values.get(0) is None:
+        return None
+    best = max(known, key=lambda lag: known[lag])
+    return SyncFigure(known[best], best, known[0], known[best] - float(np.median(list(known.values()))))
+
+
+def _pearson(mouth: Float, reference: Float, lag: int) -> float | None:
+    shifted, fixed = (
+        (mouth[lag:], reference[: len(reference) - lag]) if lag >= 0 else (mouth[:lag], reference[-lag:])
+    )
+    both = np.isfinite(shifted) & np.isfinite(fixed)
+    if both.sum() < 12 or np.std(shifted[both]) < 1e-6 or np.std(fixed[both]) < 1e-6:
+        return None
+    return float(np.corrcoef(shifted[both], fixed[both])[0, 1])
+
+
+def silent_frames(envelope: Float, *, margin: int = 5) -> npt.NDArray[np.bool_]:
+    """Frames of silence that lie at least `margin` frames from any speech, [n] bool.
+
+    The margin leaves out the moments in which a mouth is still closing or already opening.
+    """
+    speech = envelope > SILENCE_DB
+    near = np.convolve(speech, np.ones(2 * margin + 1), "full")[margin : margin + len(speech)] > 0.5
+    return np.asarray(~near, np.bool_)

@@ -1,0 +1,72 @@
+"""Compares a video with the true one of the same speech, frame by frame, at constant memory."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from hallo_cli.analysis.face import CHIN, FOREHEAD, LIPS, Face
+from hallo_cli.domain import Bytes, Float
+from hallo_cli.evaluation.sync import SyncFigure, correlate
+
+
+class TruthMeter:
+    """Feed it pairs of frames with their faces, then read the means.
+
+    A true frame of another size is resized to the measured one.
+    """
+
+    def __init__(self) -> None:
+        self._psnr: list[float] = []
+        self._ssim: list[float] = []
+        self._distance: list[float] = []
+        self._opening: list[float] = []
+        self._true_opening: list[float] = []
+
+    def add(self, frame: Bytes, face: Face | None, true_frame: Bytes, true_face: Face | None) -> None:
+        """Compare one pair of frames, [height, width, 3] RGB each."""
+        height, width = frame.shape[:2]
+        fitted = true_frame
+        if true_frame.shape != frame.shape:
+            fitted = np.asarray(
+                cv2.resize(true_frame, (width, height), interpolation=cv2.INTER_AREA), np.uint8
+            )
+        if np.array_equal(frame, fitted):
+            self._psnr.append(100.0)  # equal frames; PSNR would be infinite
+        else:
+            self._psnr.append(float(peak_signal_noise_ratio(fitted, frame)))  # type: ignore[no-untyped-call]
+        ssim = structural_similarity(fitted, frame, channel_axis=2)  # type: ignore[no-untyped-call]
+        self._ssim.append(float(ssim))
+        self._opening.append(np.nan if face is None else face.mouth_opening)
+        self._true_opening.append(np.nan if true_face is None else true_face.mouth_opening)
+        if face is not None and true_face is not None:
+            self._distance.append(lip_distance(face.landmarks, true_face.landmarks))
+
+    @property
+    def psnr(self) -> float | None:
+        """Mean peak signal-to-noise ratio in dB (100 for an equal frame)."""
+        return float(np.mean(self._psnr)) if self._psnr else None
+
+    @property
+    def ssim(self) -> float | None:
+        """Mean structural similarity, at most 1."""
+        return float(np.mean(self._ssim)) if self._ssim else None
+
+    @property
+    def landmark_distance(self) -> float | None:
+        """Mean lip landmark distance in per cent of the face's height."""
+        return float(np.mean(self._distance)) if self._distance else None
+
+    def opening(self) -> SyncFigure | None:
+        """Agreement of the two mouths' openings."""
+        return correlate(np.array(self._opening, np.float32), np.array(self._true_opening, np.float32))
+
+
+def lip_distance(landmarks: Float, true_landmarks: Float) -> float:
+    """Mean distance of the lip landmarks, each mouth centred and in per cent of its face's height."""
+    shapes = []
+    for points in (landmarks, true_landmarks):
+        lips = points[list(LIPS)]
+        shapes.append((lips - lips.mean(0)) / np.linalg.norm(points[FOREHEAD] - points[CHIN]))
+    return float(np.linalg.norm(shapes[0] - shapes[1], axis=1).mean() * 100)
