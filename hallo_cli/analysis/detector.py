@@ -1,0 +1,136 @@
+"""Finds faces in a picture with the short-range detector network: anchors, decoding, suppression.
+
+Knows nothing of landmarks. The network sees 128x128 pixels, so small or cut-off faces are searched for in
+tiles and in a padded picture when the plain view shows none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import onnxruntime
+
+from hallo_cli.domain import Bytes, Float
+
+INPUT_SIZE = 128
+MIN_SCORE = 0.5
+MAX_OVERLAP = 0.3
+TILINGS = (2, 4, 8)  # roughly how many tiles cover the shorter side
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One found face, in pixels of the picture."""
+
+    box: Float  # [4] x0, y0, x1, y1
+    keypoints: Float  # [6, 2] right eye, left eye, nose, mouth, right ear, left ear
+    score: float  # 0..1
+
+
+class FaceDetector:
+    """Holds the detector network."""
+
+    def __init__(self, session: onnxruntime.InferenceSession) -> None:
+        self._session = session
+        self._anchors = _anchors()
+
+    def searches(self, rgb: Bytes) -> Iterator[list[Detection]]:
+        """Look ever closer at a [height, width, 3] picture; yield what each look found, best first.
+
+        The first look is at the whole picture and finds most faces; the later ones, at a padded picture and
+        at tiles, find the cut-off and the small.
+        """
+        height, width = rgb.shape[:2]
+        for views in _search_order(width, height):
+            yield _suppress([d for left, top, side in views for d in self._detect_in(rgb, left, top, side)])
+
+    def _detect_in(self, rgb: Bytes, left: int, top: int, side: int) -> list[Detection]:
+        view = _square_view(rgb, left, top, side)
+        rows, logits = self._session.run(None, {"x": view[None] / np.float32(127.5) - np.float32(1)})
+        scores = 1 / (1 + np.exp(-np.clip(logits[0, :, 0], -80, 80)))
+        found = []
+        for index in np.flatnonzero(scores > MIN_SCORE):
+            points = (rows[0, index].reshape(8, 2) / INPUT_SIZE).astype(np.float32)
+            size = points[1].copy()
+            points += self._anchors[index]
+            centre = points[0]
+            box = np.concatenate([centre - size / 2, centre + size / 2])
+            shift = np.array([left, top], np.float32)
+            found.append(
+                Detection(box * side + np.tile(shift, 2), points[2:] * side + shift, float(scores[index]))
+            )
+        return found
+
+
+def _anchors() -> Float:
+    """Return the centres [896, 2] of the anchors in units of the view."""
+    levels = []
+    for cells, per_cell in ((16, 2), (8, 6)):
+        y, x = np.divmod(np.arange(cells * cells), cells)
+        centres = (np.stack([x, y], axis=1) + 0.5) / cells
+        levels.append(np.repeat(centres, per_cell, axis=0))
+    return np.concatenate(levels).astype(np.float32)
+
+
+def _search_order(width: int, height: int) -> Iterator[list[tuple[int, int, int]]]:
+    """Yield lists of square views (left, top, side): whole, padded, then ever smaller tiles."""
+    side = max(width, height)
+    yield [((width - side) // 2, (height - side) // 2, side)]
+    padded = side * 3 // 2
+    yield [((width - padded) // 2, (height - padded) // 2, padded)]
+    for parts in TILINGS:
+        tile = -(-2 * min(width, height) // (parts + 1))  # neighbouring tiles share half their side
+        if tile >= INPUT_SIZE:
+            yield [(x, y, tile) for y in _starts(height, tile) for x in _starts(width, tile)]
+
+
+def _starts(length: int, tile: int) -> list[int]:
+    steps = max(1, -(-2 * (length - tile) // tile))
+    return sorted({round(i * (length - tile) / steps) for i in range(steps + 1)})
+
+
+def _square_view(rgb: Bytes, left: int, top: int, side: int) -> Float:
+    """Return the square of the picture (black where it reaches outside) at the network's size."""
+    height, width = rgb.shape[:2]
+    x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, width), min(top + side, height)
+    scale = INPUT_SIZE / side
+    size = (max(1, round((x1 - x0) * scale)), max(1, round((y1 - y0) * scale)))
+    inner = cv2.resize(
+        rgb[y0:y1, x0:x1], size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    )
+    view = np.zeros((INPUT_SIZE, INPUT_SIZE, 3), np.float32)
+    x, y = round((x0 - left) * scale), round((y0 - top) * scale)
+    view[y : y + size[1], x : x + size[0]] = inner[: INPUT_SIZE - y, : INPUT_SIZE - x]
+    return view
+
+
+def _suppress(found: list[Detection]) -> list[Detection]:
+    """Merge overlapping detections into their mean, weighted by score (weighted suppression)."""
+    rest = sorted(found, key=lambda d: -d.score)
+    kept = []
+    while rest:
+        same = [d for d in rest if _overlap(rest[0].box, d.box) > MAX_OVERLAP] or rest[:1]
+        rest = [d for d in rest if not any(d is s for s in same)]
+        weights = np.array([d.score for d in same], np.float32)
+        weights /= weights.sum()
+        kept.append(
+            Detection(
+                box=np.tensordot(weights, np.stack([d.box for d in same]), 1),
+                keypoints=np.tensordot(weights, np.stack([d.keypoints for d in same]), 1),
+                score=same[0].score,
+            )
+        )
+    return kept
+
+
+def _overlap(a: Float, b: Float) -> float:
+    """Return intersection over union."""
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    shared = width * height
+    return float(shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared))
