@@ -1,0 +1,211 @@
+"""Takes on disk: a few seconds of one cropped face with its sound, many of them in one plain tar file.
+
+Written by data preparation and by the synthetic corpus, read by `encode`. A shard is readable as a stream, opens
+with any tar tool, and has its final name only when it is whole.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import tarfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from hallo_cli.errors import InputError
+
+KEY = re.compile(r"[A-Za-z0-9_-]{1,120}")
+MAX_MEMBER_BYTES = 256 << 20  # a shard with a larger member is not one of ours
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class TakeInfo:
+    """What is known of a take without its pictures. Boxes are (left, top, right, bottom) in pixels."""
+
+    n_frames: int
+    fps: float
+    size: int  # height and width of the square frames
+    source: str  # where it came from, for people
+    face_box: tuple[float, float, float, float]  # around the face in all frames
+    lip_box: tuple[float, float, float, float]  # around the lips in all frames
+    split: Literal["train", "validation"] = "train"
+    reference: Literal["own", "frame"] = "frame"  # own: a picture beside the frames; frame: one of them
+    audio_lead_s: float = 0.0  # sound before the first frame, so that windows have their left side
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> TakeInfo:
+        """Parse and check KEY.json; keys it does not know go to `details`. Raises InputError."""
+        try:
+            raw = json.loads(text)
+            known = {name: raw[name] for name in cls.__dataclass_fields__ if name in raw}
+            for box in ("face_box", "lip_box"):
+                left, top, right, bottom = (float(v) for v in known[box])
+                known[box] = (left, top, right, bottom)
+            info = cls(**known)
+            extra = {key: value for key, value in raw.items() if key not in known}
+            is_right = 0 < info.n_frames <= 100_000 and 0 < info.size <= 8192 and 0 < info.fps <= 1000
+            is_right &= info.reference in ("own", "frame") and 0 <= info.audio_lead_s < 3600
+            is_right &= all(np.isfinite((*info.face_box, *info.lip_box)))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"take metadata is not readable ({error}): prepare the data again") from error
+        if not is_right:
+            raise InputError("take metadata has a number out of range: prepare the data again")
+        return cls(**{**known, "details": {**info.details, **extra}})
+
+    def to_json(self) -> str:
+        """The inverse of `from_json`."""
+        return json.dumps({**self.__dict__, "details": dict(self.details)}, sort_keys=True)
+
+
+@dataclass(frozen=True)
+class Take:
+    """One take with its files, pictures still encoded."""
+
+    key: str
+    info: TakeInfo
+    frames: tuple[bytes, ...]  # JPEG or PNG files
+    wav: bytes  # 16 kHz mono PCM
+    landmarks: Array  # [478, 2] of the reference picture (the first frame where reference is "frame"), pixels
+    reference: bytes | None = None  # the portrait, where info.reference is "own"
+    truth: Mapping[str, Array] = field(default_factory=dict)  # per frame: visemes, blink, opening, ...
+    identity: Array | None = None  # [512] face embedding
+
+
+class TakeWriter:
+    """Writes takes into NAME-000000.tar, NAME-000001.tar, ... of at most `takes_per_shard` each."""
+
+    def __init__(self, folder: Path, name: str, *, takes_per_shard: int = 64, first_shard: int = 0) -> None:
+        self.folder, self.name = folder, name
+        self._per_shard, self._shard, self._count = takes_per_shard, first_shard, 0
+        self._tar: tarfile.TarFile | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def add(self, take: Take) -> Path:
+        """Append one take; gives the shard's final path."""
+        if not KEY.fullmatch(take.key):
+            raise InputError(f"take key {take.key!r} must be 1-120 letters, digits, '-' or '_'")
+        path = self._path()
+        if self._tar is None:
+            self._tar = tarfile.open(_partial(path), "w")  # noqa: SIM115 - closed by close()
+        for suffix, data in _members(take):
+            member = tarfile.TarInfo(f"{take.key}.{suffix}")
+            member.size = len(data)
+            self._tar.addfile(member, io.BytesIO(data))
+        self._count += 1
+        if self._count == self._per_shard:
+            self.close()
+        return path
+
+    def close(self) -> None:
+        """Finish the open shard, if any, and give it its final name."""
+        if self._tar is None:
+            return
+        path = self._path()
+        self._tar.close()
+        self._tar = None
+        with open(_partial(path), "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(_partial(path), path)
+        self._shard, self._count = self._shard + 1, 0
+
+    def _path(self) -> Path:
+        return self.folder / f"{self.name}-{self._shard:06d}.tar"
+
+    def __enter__(self) -> TakeWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.close()
+        elif self._tar is not None:  # what was begun stays a .part file, overwritten by the next run
+            self._tar.close()
+
+
+def read_takes(shard: Path) -> Iterator[Take]:
+    """The takes of one shard in order, one in memory at a time. Raises InputError where it is broken."""
+    key, files = "", dict[str, bytes]()
+    try:
+        with tarfile.open(shard, "r|") as tar:
+            for member in tar:
+                name, _, suffix = member.name.partition(".")
+                if not member.isfile() or not KEY.fullmatch(name) or member.size > MAX_MEMBER_BYTES:
+                    raise InputError(f"{shard}: unexpected member {member.name!r}: not a shard of takes")
+                if name != key and files:
+                    yield _assemble(shard, key, files)
+                    files = {}
+                key = name
+                content = tar.extractfile(member)
+                files[suffix] = content.read() if content else b""
+    except (tarfile.TarError, OSError) as error:
+        raise InputError(f"{shard} is not a whole tar file ({error}): prepare it again") from error
+    if files:
+        yield _assemble(shard, key, files)
+
+
+def shards_in(folder: Path, suffix: str = ".tar") -> list[Path]:
+    """The finished shards of a folder by name. Raises InputError where there is none."""
+    found = sorted(folder.glob(f"*-[0-9][0-9][0-9][0-9][0-9][0-9]{suffix}"))
+    if not found:
+        raise InputError(f"{folder} holds no NAME-000000{suffix}: give the folder that the last step wrote")
+    return found
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f"{path.name}.part")
+
+
+def _members(take: Take) -> Iterator[tuple[str, bytes]]:
+    yield "json", take.info.to_json().encode()
+    for index, frame in enumerate(take.frames):
+        yield f"f{index:03d}.jpg", frame
+    if take.reference is not None:
+        yield "ref.jpg", take.reference
+    yield "wav", take.wav
+    yield "landmarks.npy", _npy(take.landmarks)
+    if take.identity is not None:
+        yield "identity.npy", _npy(take.identity)
+    if take.truth:
+        buffer = io.BytesIO()
+        arrays: dict[str, Any] = {name: np.asarray(value) for name, value in take.truth.items()}
+        np.savez(buffer, **arrays)
+        yield "truth.npz", buffer.getvalue()
+
+
+def _npy(array: Array) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.asarray(array), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _assemble(shard: Path, key: str, files: Mapping[str, bytes]) -> Take:
+    try:
+        info = TakeInfo.from_json(files["json"])
+        arrays = {
+            name: np.load(io.BytesIO(files[f"{name}.npy"]), allow_pickle=False)
+            for name in ("landmarks", "identity")
+            if f"{name}.npy" in files
+        }
+        truth = dict(np.load(io.BytesIO(files["truth.npz"]))) if "truth.npz" in files else {}
+        return Take(
+            key=key,
+            info=info,
+            frames=tuple(files[f"f{index:03d}.jpg"] for index in range(info.n_frames)),
+            wav=files["wav"],
+            landmarks=arrays["landmarks"],
+            reference=files["ref.jpg"] if info.reference == "own" else None,
+            truth=truth,
+            identity=arrays.get("identity"),
+        )
+    except (KeyError, ValueError, OSError) as error:
+        raise InputError(
+            f"{shard}: take {key} is incomplete or broken ({error}): prepare it again"
+        ) from error

@@ -1,0 +1,86 @@
+"""Takes survive the way to disk and back; broken shards are named."""
+
+import io
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hallo_cli.errors import InputError
+from hallo_cli.training.takes import Take, TakeInfo, TakeWriter, read_takes, shards_in
+
+INFO = TakeInfo(
+    n_frames=2, fps=25.0, size=8, source="test", face_box=(1, 1, 7, 7), lip_box=(3, 5, 5, 6), reference="own"
+)
+
+
+def take(key: str = "a-1") -> Take:
+    return Take(
+        key=key,
+        info=INFO,
+        frames=(b"one", b"two"),
+        wav=b"sound",
+        landmarks=np.ones((478, 2), np.float32),
+        reference=b"portrait",
+        truth={"blink": np.array([0.0, 1.0], np.float32)},
+        identity=np.zeros(512, np.float32),
+    )
+
+
+def test_takes_come_back_as_they_were(tmp_path: Path) -> None:
+    with TakeWriter(tmp_path, "train", takes_per_shard=2) as writer:
+        for key in ("a", "b", "c"):
+            writer.add(take(key))
+    shards = shards_in(tmp_path)
+    assert [s.name for s in shards] == ["train-000000.tar", "train-000001.tar"]
+    takes = [t for shard in shards for t in read_takes(shard)]
+    assert [t.key for t in takes] == ["a", "b", "c"]
+    assert takes[0].info == INFO
+    assert takes[0].frames == (b"one", b"two")
+    assert takes[0].reference == b"portrait"
+    assert takes[0].truth["blink"].tolist() == [0.0, 1.0]
+    assert takes[0].landmarks.shape == (478, 2)
+
+
+def test_a_shard_cut_short_by_an_error_has_no_final_name(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), TakeWriter(tmp_path, "train") as writer:
+        writer.add(take())
+        raise RuntimeError
+    assert not list(tmp_path.glob("*.tar"))
+
+
+def test_a_key_cannot_leave_the_shard(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="take key"):
+        TakeWriter(tmp_path, "train").add(take("../x"))
+
+
+def test_a_truncated_shard_is_an_error(tmp_path: Path) -> None:
+    with TakeWriter(tmp_path, "train") as writer:
+        path = writer.add(take())
+    path.write_bytes(path.read_bytes()[:1500])
+    with pytest.raises(InputError, match="train-000000"):
+        list(read_takes(path))
+
+
+def test_a_missing_frame_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "train-000000.tar"
+    with tarfile.open(path, "w") as tar:
+        member = tarfile.TarInfo("a.json")
+        member.size = len(INFO.to_json())
+        tar.addfile(member, io.BytesIO(INFO.to_json().encode()))
+    with pytest.raises(InputError, match="take a is incomplete"):
+        list(read_takes(path))
+
+
+def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no NAME"):
+        shards_in(tmp_path)
+
+
+def test_metadata_out_of_range_is_an_error() -> None:
+    with pytest.raises(InputError, match="out of range"):
+        TakeInfo.from_json(
+            '{"n_frames": 1e9, "fps": 25, "size": 8, "source": "", '
+            '"face_box": [0, 0, 1, 1], "lip_box": [0, 0, 1, 1]}'
+        )
