@@ -52,13 +52,13 @@ def test_text_and_typed_values_mean_the_same() -> None:
 )
 def test_value_out_of_bounds_is_refused_with_what_is_accepted(key: str, value: object) -> None:
     field = fields_of(RenderSettings)[key]
-    with pytest.raises(SettingsError, match="my.toml") as caught:
+    with pytest.raises(SettingsError, match=r"my\.toml") as caught:
         build(RenderSettings, {key: value}, where="my.toml")
     assert describe(field) in str(caught.value)
 
 
 def test_unknown_key_is_refused_with_the_nearest_one() -> None:
-    with pytest.raises(SettingsError, match="'lip-weigth'.*Did you mean 'lip_weight'"):
+    with pytest.raises(SettingsError, match=r"'lip-weigth'.*Did you mean 'lip_weight'"):
         build(RenderSettings, {"lip-weigth": 1}, where="my.toml")
 
 
