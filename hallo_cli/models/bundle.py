@@ -1,0 +1,192 @@
+"""A bundle: one directory holding every weight that a render needs, described by its `bundle.toml`.
+
+The published `pretrained_models/` tree, which has no such file, is a bundle too: its description is made
+here. This module finds bundles and checks that their files are whole; it opens no tensors.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hallo_cli.errors import WeightsError
+from hallo_cli.models.config import NetworkConfig
+from hallo_cli.models.digest import cache_dir, file_digest
+from hallo_cli.models.manifest import MANIFEST, BundleFile, BundleManifest, read_manifest
+
+EMBEDDED = Path(__file__).parent.parent / "assets" / "preview"
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+
+# Where the published tree keeps each file (https://huggingface.co/fudan-generative-ai/hallo).
+OFFICIAL_FILES: Mapping[str, str] = {
+    "networks": "hallo/net.pth",
+    "vae": "sd-vae-ft-mse/diffusion_pytorch_model.safetensors",
+    "speech": "wav2vec/wav2vec2-base-960h/model.safetensors",
+    "speech_config": "wav2vec/wav2vec2-base-960h/config.json",
+    "face_detector": "face_analysis/models/scrfd_10g_bnkps.onnx",
+    "identity": "face_analysis/models/glintr100.onnx",
+    "vocals": "audio_separator/Kim_Vocal_2.onnx",
+}
+OFFICIAL_OPTIONAL = frozenset({"vocals"})  # only renders that separate the voice need it
+OFFICIAL_LICENCE = (
+    "Hallo weights MIT; sd-vae-ft-mse MIT; wav2vec2-base-960h Apache-2.0; "
+    "insightface models for non-commercial research only"
+)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A directory of weights that was found, and its description; files are checked when they are opened."""
+
+    path: Path
+    manifest: BundleManifest
+
+    def file(self, role: str) -> Path:
+        """The file with this role. Raises WeightsError where the bundle has none or it is not there."""
+        listed = self.manifest.files.get(role)
+        if listed is None:
+            raise WeightsError(
+                f"{self.path}: this bundle has no file for {role!r}, only {', '.join(self.manifest.files)}. "
+                "Use a bundle that has one (`hallo models list`)."
+            )
+        path = self.path / listed.path
+        check_whole(path, listed)
+        return path
+
+    def verified(self, role: str) -> Path:
+        """`file`, read through once to compare its SHA-256 with the description's."""
+        path = self.file(role)
+        expected = self.manifest.files[role].sha256
+        if expected is not None and (found := file_digest(path)) != expected:
+            raise WeightsError(
+                f"{path}: SHA-256 is {found[:12]}…, {MANIFEST} says {expected[:12]}…: "
+                "the file was changed or damaged. Fetch or convert the bundle again."
+            )
+        return path
+
+    @property
+    def weights_id(self) -> str:
+        """A digest of all that changes pixels: configuration, defaults and the content of every file.
+
+        Of the published tree, which lists no digests, the files are read through on the first call.
+        """
+        manifest = self.manifest
+        digests = {
+            role: listed.sha256 or file_digest(self.file(role))
+            for role, listed in manifest.files.items()
+            if role != "licence"
+        }
+        parts = [
+            manifest.networks.to_dict(),
+            *(dataclasses.asdict(part) for part in (manifest.speech, manifest.geometry, manifest.sampling)),
+            digests,
+        ]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True, default=list).encode()).hexdigest()
+
+
+def models_dir() -> Path:
+    """Where pulled and converted bundles live: $HALLO_MODELS, else a folder in the user's cache."""
+    named = os.environ.get("HALLO_MODELS")
+    return Path(named).expanduser() if named else cache_dir() / "models"
+
+
+def find_bundle(name_or_path: str | Path) -> Bundle:
+    """The bundle in this directory or of this name: "embedded", "official", one that was converted.
+
+    Raises WeightsError where there is none or its description cannot be used.
+    """
+    name = str(name_or_path)
+    if name == "embedded":
+        return read_bundle(EMBEDDED)
+    if name == "official" and _is_official_tree(models_dir()):
+        return read_bundle(models_dir())
+    if re.fullmatch(r"\w[\w.-]*", name) and (models_dir() / name).is_dir():
+        return read_bundle(models_dir() / name)
+    path = Path(name_or_path).expanduser()
+    if path.is_dir():
+        return read_bundle(path)
+    if name == "official":
+        raise WeightsError(
+            f"the official weights are not in {models_dir()}. Fetch them with `hallo models pull`, "
+            "or name their folder: --bundle PATH/pretrained_models."
+        )
+    raise WeightsError(
+        f"no bundle called {name!r}: neither a folder nor a name in {models_dir()}. "
+        "`hallo models list` shows what there is."
+    )
+
+
+def list_bundles() -> list[tuple[str, Path]]:
+    """Name and directory of every bundle that `find_bundle` knows by name, broken ones included."""
+    found = [("embedded", EMBEDDED)] if EMBEDDED.is_dir() else []
+    root = models_dir()
+    if _is_official_tree(root):
+        found.append(("official", root))
+    if root.is_dir():
+        folders = sorted(path for path in root.iterdir() if path.is_dir())
+        found += [(path.name, path) for path in folders if _holds_bundle(path)]
+    return found
+
+
+def read_bundle(directory: Path) -> Bundle:
+    """The bundle in this directory: with a `bundle.toml`, or the published tree. Raises WeightsError."""
+    manifest = directory / MANIFEST
+    if manifest.is_file():
+        return Bundle(directory, read_manifest(manifest))
+    if _is_official_tree(directory):
+        return Bundle(directory, _official_manifest(directory))
+    raise WeightsError(
+        f"{directory}: no bundle here: neither {MANIFEST} nor {OFFICIAL_FILES['networks']}. "
+        "Name a bundle's own folder, or fetch the official weights with `hallo models pull`."
+    )
+
+
+def check_whole(path: Path, listed: BundleFile) -> None:
+    """Raise WeightsError where a file is missing, empty, a git-lfs pointer or not of the listed size."""
+    if not path.is_file():
+        raise WeightsError(f"{path}: not there. Fetch or convert the bundle again.")
+    n_bytes = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(len(LFS_POINTER))
+    if head == LFS_POINTER:
+        raise WeightsError(
+            f"{path}: a git-lfs pointer, not the weights. Run `git lfs pull` in that repository, "
+            "or fetch the weights with `hallo models pull`."
+        )
+    if n_bytes == 0:
+        raise WeightsError(f"{path}: empty. Fetch or convert the bundle again.")
+    if listed.n_bytes is not None and n_bytes != listed.n_bytes:
+        what = "cut short" if n_bytes < listed.n_bytes else "longer than it should be"
+        raise WeightsError(
+            f"{path}: {what}: {n_bytes} bytes of {listed.n_bytes}. Fetch or convert the bundle again."
+        )
+
+
+def _is_official_tree(directory: Path) -> bool:
+    return (directory / OFFICIAL_FILES["networks"]).exists() and not (directory / MANIFEST).exists()
+
+
+def _holds_bundle(directory: Path) -> bool:
+    return (directory / MANIFEST).exists() or _is_official_tree(directory)
+
+
+def _official_manifest(directory: Path) -> BundleManifest:
+    files = {
+        role: BundleFile(path)
+        for role, path in OFFICIAL_FILES.items()
+        if role not in OFFICIAL_OPTIONAL or (directory / path).exists()
+    }
+    return BundleManifest(
+        name="official",
+        version="1",
+        licence=OFFICIAL_LICENCE,
+        networks=NetworkConfig.official(),
+        files=files,
+        description="the published weights, as published",
+    )

@@ -1,0 +1,66 @@
+"""SHA-256 of large files, remembered between runs.
+
+A digest is remembered together with the file's size, modification time and inode: gigabytes of weights are
+read through once, and again only when the file has changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import tempfile
+from pathlib import Path
+
+CHUNK = 1 << 22  # bytes read at a time
+WORTH_REMEMBERING = 1 << 26  # bytes; smaller files are hashed faster than a stranger's note is trusted
+
+logger = logging.getLogger(__name__)
+
+
+def cache_dir() -> Path:
+    """Where this program keeps what it can make again: $HALLO_CACHE, else in the user's cache folder."""
+    if named := os.environ.get("HALLO_CACHE"):
+        return Path(named).expanduser()
+    root = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
+    return (Path(root) if root else Path.home() / ".cache") / "hallo"
+
+
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a file's content, as 64 hexadecimal digits. Raises OSError where it cannot be read."""
+    path = path.resolve()
+    stamp = _stamp(path)
+    note = cache_dir() / "digests" / hashlib.sha256(os.fsencode(path)).hexdigest()[:32]
+    is_large = path.stat().st_size >= WORTH_REMEMBERING
+    if is_large and (known := _read_note(note, stamp)):
+        return known
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(CHUNK):
+            digest.update(block)
+    if is_large and _stamp(path) == stamp:
+        _write_note(note, f"{stamp} {digest.hexdigest()}")
+    return digest.hexdigest()
+
+
+def _stamp(path: Path) -> str:
+    status = path.stat()
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ino}"
+
+
+def _read_note(note: Path, stamp: str) -> str | None:
+    try:
+        before, _, digest = note.read_text(encoding="ascii").rpartition(" ")
+    except (OSError, UnicodeDecodeError):
+        return None
+    return digest if before == stamp and len(digest) == 64 else None
+
+
+def _write_note(note: Path, text: str) -> None:
+    try:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=note.parent, delete=False, encoding="ascii") as file:
+            file.write(text)
+        os.replace(file.name, note)
+    except OSError as error:
+        logger.debug("digest not remembered: %s", error)

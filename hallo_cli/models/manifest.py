@@ -1,0 +1,246 @@
+"""The description of a bundle: the values of `bundle.toml`, read strictly and written whole.
+
+This module knows no networks' weights and looks into no other file, except to list sizes and digests.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import math
+import os
+import re
+import tempfile
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from hallo_cli.errors import WeightsError
+from hallo_cli.models.config import NetworkConfig
+from hallo_cli.models.digest import file_digest
+
+FORMAT = 1
+MANIFEST = "bundle.toml"
+MANIFEST_LIMIT = 1 << 20  # bytes; a real one has a few thousand
+ROLES = frozenset(
+    {"networks", "vae", "speech", "speech_config", "face_detector", "identity", "vocals", "licence"}
+)
+
+
+@dataclass(frozen=True)
+class SpeechConfig:
+    """Which network turns the recording into audio features, and its own configuration."""
+
+    kind: Literal["wav2vec2", "embedded"] = "wav2vec2"
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How the pictures were framed that the networks were trained with."""
+
+    crop_scale: float = 1.7  # side of the square / longer side of the face oval's box
+    crop_shift: float = 0.0  # centre moved down, as a share of the square's side
+    face_expand_ratio: float = 1.2  # face locator's rectangle / face oval's box
+    lip_expand_ratio: float = 2.0  # lip attention's rectangle / lips' box
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """The sampling that the bundle's makers recommend; settings may say otherwise."""
+
+    steps: int = 40
+    guidance: float = 3.5
+    solver: str = "ddim"
+    timesteps: tuple[int, ...] = ()  # empty: spaced by the solver
+
+
+@dataclass(frozen=True)
+class BundleFile:
+    """One file of a bundle."""
+
+    path: str  # inside the bundle, with forward slashes
+    sha256: str | None = None  # None only for the published tree, which lists none
+    n_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class BundleManifest:
+    """What `bundle.toml` says."""
+
+    name: str
+    version: str
+    licence: str
+    networks: NetworkConfig
+    files: Mapping[str, BundleFile]  # by role, one of ROLES
+    speech: SpeechConfig = SpeechConfig()
+    geometry: Geometry = Geometry()
+    sampling: Sampling = Sampling()
+    made_with: str = ""  # version of this program
+    description: str = ""
+    format: int = FORMAT
+
+    @property
+    def needs_identity(self) -> bool:
+        """Whether renders need a face embedding of the portrait."""
+        return self.networks.identity_tokens > 0
+
+
+def read_manifest(path: Path) -> BundleManifest:
+    """Parse a `bundle.toml`. Raises WeightsError at anything missing, unknown or of the wrong kind."""
+    try:
+        if path.stat().st_size > MANIFEST_LIMIT:
+            raise WeightsError(f"{path}: larger than any real one. Fetch the bundle again.")
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise WeightsError(f"{path}: cannot be read ({error}). Fetch the bundle again.") from error
+    version = values.get("format")
+    if version != FORMAT:
+        raise WeightsError(
+            f"{path}: format {version!r}, this program reads {FORMAT}. Update the program or the bundle."
+        )
+    try:
+        return _parse_manifest(values)
+    except (WeightsError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path}: {error}") from error
+
+
+def write_manifest(directory: Path, manifest: BundleManifest) -> Path:
+    """Write `bundle.toml`, whole or not at all, and return its path.
+
+    Sizes and digests of the listed files are filled in, so the files must be there already.
+    """
+    files = {role: describe_file(directory, listed.path) for role, listed in manifest.files.items()}
+    manifest = dataclasses.replace(manifest, files=files)
+    values = dataclasses.asdict(dataclasses.replace(manifest, networks=NetworkConfig()))
+    values["networks"] = manifest.networks.to_dict()
+    text = "\n".join(_toml_lines(values)) + "\n"
+    with tempfile.NamedTemporaryFile("w", dir=directory, delete=False, encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.chmod(file.name, 0o644)
+    os.replace(file.name, directory / MANIFEST)
+    return directory / MANIFEST
+
+
+def describe_file(directory: Path, path: str) -> BundleFile:
+    """Size and SHA-256 of a file that is there."""
+    return BundleFile(path, file_digest(directory / path), (directory / path).stat().st_size)
+
+
+def _parse_manifest(values: dict[str, Any]) -> BundleManifest:
+    known = {item.name for item in dataclasses.fields(BundleManifest)}
+    _refuse_unknown("", values, known)
+    for name in ("name", "version", "licence", "networks", "files"):
+        if name not in values:
+            raise ValueError(f"{name} is missing. Fetch the bundle again.")
+    for name in ("name", "version", "licence", "made_with", "description"):
+        _require(isinstance(values.get(name, ""), str), name, values.get(name), "text")
+    for name in ("networks", "files", "speech", "geometry", "sampling"):
+        _require(isinstance(values.get(name, {}), dict), name, values.get(name), "a table")
+    return BundleManifest(
+        **{name: values[name] for name in known & set(values) if isinstance(values[name], str)},
+        networks=NetworkConfig.from_dict(values["networks"]),
+        files={role: _parse_file(role, listed) for role, listed in values["files"].items()},
+        speech=_parse_speech(values.get("speech", {})),
+        geometry=_parse_geometry(values.get("geometry", {})),
+        sampling=_parse_sampling(values.get("sampling", {})),
+    )
+
+
+def _parse_file(role: str, listed: Any) -> BundleFile:
+    _require(role in ROLES, "files", role, "one of " + ", ".join(sorted(ROLES)))
+    _require(isinstance(listed, dict), f"files.{role}", listed, "a table")
+    _refuse_unknown(f"files.{role}.", listed, {"path", "sha256", "n_bytes"})
+    path, sha256, n_bytes = listed.get("path"), listed.get("sha256"), listed.get("n_bytes")
+    _require(_is_inside(path), f"files.{role}.path", path, "a path inside the bundle")
+    is_digest = isinstance(sha256, str) and re.fullmatch("[0-9a-f]{64}", sha256) is not None
+    _require(is_digest, f"files.{role}.sha256", sha256, "64 hexadecimal digits")
+    _require(type(n_bytes) is int and n_bytes > 0, f"files.{role}.n_bytes", n_bytes, "a number of bytes")
+    return BundleFile(path, sha256, n_bytes)
+
+
+def _is_inside(path: Any) -> bool:
+    if not isinstance(path, str) or not path or "\\" in path or ":" in path:
+        return False
+    parts = PurePosixPath(path)
+    return not parts.is_absolute() and ".." not in parts.parts
+
+
+def _parse_speech(values: dict[str, Any]) -> SpeechConfig:
+    _refuse_unknown("speech.", values, {"kind", "config"})
+    kind = values.get("kind", "wav2vec2")
+    _require(kind in ("wav2vec2", "embedded"), "speech.kind", kind, "wav2vec2 or embedded")
+    config = values.get("config", {})
+    _require(isinstance(config, dict), "speech.config", config, "a table")
+    return SpeechConfig(kind, config)
+
+
+def _parse_geometry(values: dict[str, Any]) -> Geometry:
+    _refuse_unknown("geometry.", values, {item.name for item in dataclasses.fields(Geometry)})
+    for name, value in values.items():
+        lower = -1.0 if name == "crop_shift" else 0.1
+        _require(_is_number(value, lower, 10.0), f"geometry.{name}", value, f"a number from {lower} to 10")
+    return Geometry(**{name: float(value) for name, value in values.items()})
+
+
+def _parse_sampling(values: dict[str, Any]) -> Sampling:
+    _refuse_unknown("sampling.", values, {item.name for item in dataclasses.fields(Sampling)})
+    sampling = Sampling(**{**values, "timesteps": tuple(values.get("timesteps", ()))})
+    steps, timesteps, guidance = sampling.steps, sampling.timesteps, sampling.guidance
+    _require(type(steps) is int and 1 <= steps <= 1000, "sampling.steps", steps, "1 to 1000")
+    _require(_is_number(guidance, 0.0, 100.0), "sampling.guidance", guidance, "a number of 0 to 100")
+    _require(isinstance(sampling.solver, str), "sampling.solver", sampling.solver, "text")
+    falls = all(type(t) is int and 0 <= t < 1000 for t in timesteps)
+    falls = falls and all(a > b for a, b in itertools.pairwise(timesteps))
+    _require(falls, "sampling.timesteps", list(timesteps), "falling whole numbers from 999 to 0")
+    fits = len(timesteps) in (0, steps)
+    _require(fits, "sampling.timesteps", list(timesteps), f"{steps} numbers, one a step")
+    return dataclasses.replace(sampling, guidance=float(sampling.guidance))
+
+
+def _is_number(value: Any, lower: float, upper: float) -> bool:
+    is_number = type(value) in (int, float)
+    return is_number and math.isfinite(value) and lower <= value <= upper
+
+
+def _require(is_right: bool, name: str, value: Any, expected: str) -> None:
+    if not is_right:
+        raise ValueError(f"{name} = {value!r} is not {expected}. Fetch the bundle again.")
+
+
+def _refuse_unknown(prefix: str, values: dict[str, Any], known: set[str]) -> None:
+    if unknown := sorted(set(values) - known):
+        raise ValueError(f"unknown key {prefix}{unknown[0]}. Update the program, or fetch the bundle again.")
+
+
+def _toml_lines(table: Mapping[str, Any], prefix: str = "") -> list[str]:
+    plain = {key: value for key, value in table.items() if value is not None}
+    lines = [
+        f"{_toml_key(key)} = {_toml_value(value)}"
+        for key, value in plain.items()
+        if not isinstance(value, Mapping)
+    ]
+    for key, value in plain.items():
+        if isinstance(value, Mapping):
+            name = f"{prefix}{_toml_key(key)}"
+            lines += ["", f"[{name}]", *_toml_lines(value, f"{name}.")]
+    return lines
+
+
+def _toml_key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key)
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return "[" + ", ".join(map(_toml_value, value)) + "]"
+    if isinstance(value, str | bool):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, int | float) and math.isfinite(value):
+        return repr(value)
+    raise WeightsError(f"{MANIFEST} cannot hold {value!r}")
