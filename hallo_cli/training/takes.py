@@ -1,7 +1,7 @@
 """Takes on disk: a few seconds of one cropped face with its sound, many of them in one plain tar file.
 
-Written by data preparation and by the synthetic corpus, read by `encode`. A shard is readable as a stream, opens
-with any tar tool, and has its final name only when it is whole.
+Written by data preparation and by the synthetic corpus, read by `encode`. A shard streams,
+opens with any tar tool, and has its final name only when it is whole.
 """
 
 from __future__ import annotations
