@@ -111,7 +111,7 @@ class ObjectiveSettings:
     snr_clamp: float = 5.0
     noise_offset: float = 0.05  # of the noise, per sample and channel
     shared_noise: bool = False  # one noise for all frames of a take
-    regions: tuple[float, float, float] | None = None  # weights: everywhere, + lower face, + lips
+    regions: tuple[float, float, float, float] | None = None  # weight everywhere, + lower face, lips, eyes
     change_weight: float = 0.0  # weight of |target - reference|, relative to its mean, on top
     drops: DropSettings = field(default_factory=DropSettings)
     pixels: PixelLossSettings = field(default_factory=PixelLossSettings)

@@ -24,12 +24,12 @@ def test_paths_are_taken_from_the_files_folder(tmp_path: Path) -> None:
 
 def test_values_reach_their_fields(tmp_path: Path) -> None:
     text = MINIMAL + (
-        '[objective]\ntrain = ["spatial", "audio"]\nregions = [0.1, 1, 4]\naudio = true\n'
+        '[objective]\ntrain = ["spatial", "audio"]\nregions = [0.1, 1, 4, 0]\naudio = true\n'
         "[objective.drops]\nimage = 0\n[optimizer]\nlr = 1\n[start]\nbundle = 'embedded'\n"
     )
     config = load_config(write(tmp_path, text))
     assert config.objective.train == ("spatial", "audio")
-    assert config.objective.regions == (0.1, 1.0, 4.0)
+    assert config.objective.regions == (0.1, 1.0, 4.0, 0.0)
     assert config.objective.audio is True
     assert config.objective.drops.image == 0.0
     assert config.optimizer.lr == 1.0

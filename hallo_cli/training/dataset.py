@@ -1,0 +1,204 @@
+"""Batches out of encoded takes.
+
+Which takes and frames the n-th batch holds is a pure function of (seed, n): nothing has to be remembered to
+continue a run, and the batches prepared ahead cannot get out of step.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+from typing import Self, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hallo_cli.errors import InputError
+from hallo_cli.models.config import NetworkConfig
+from hallo_cli.training.config import DataSettings, Stage
+from hallo_cli.training.encoded import EncodedFolder, EncodedTake
+
+BALANCED_VISEMES = 4  # open, wide, round, close: the first columns of truth.visemes; a fifth class is rest
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Takes side by side, and of each the same number of frames."""
+
+    latents: Tensor  # [takes, frames, channels, height, width] scaled, as the autoencoder gives them
+    reference: Tensor  # [takes, channels, height, width]
+    motion: Tensor | None  # [takes, motion frames, channels, height, width]; None on single frames
+    grey: Tensor  # [channels, height, width]
+    audio: Tensor  # [takes, frames, window, blocks, width]
+    masks: tuple[Tensor, ...]  # a level: [takes, 3, height, width] for full, face, lip
+    boxes: Tensor  # [takes, 3, 4] locator rectangle, face, lips: left, top, right, bottom in 0..1
+    pixels: Tensor | None  # uint8 [takes, height, width, 3] the portraits
+    identity: Tensor | None  # [takes, width]
+
+    def to(self, device: torch.device) -> Self:
+        """The same batch on a device."""
+        moved = {
+            item.name: value.to(device, non_blocking=True)
+            for item in fields(self)
+            if isinstance(value := getattr(self, item.name), Tensor)
+        }
+        return replace(self, masks=tuple(m.to(device, non_blocking=True) for m in self.masks), **moved)
+
+
+class BatchSource:
+    """Puts batches together. Raises InputError where the takes do not suit the networks or the stage."""
+
+    def __init__(
+        self,
+        takes: Sequence[EncodedTake],
+        data: DataSettings,
+        *,
+        network: NetworkConfig,
+        stage: Stage,
+        seed: int,
+    ) -> None:
+        self.data, self.network, self.stage, self.seed = data, network, stage, seed
+        needed = data.frames + (network.motion_frames if stage == "stage2" else 0)
+        self.takes = [take for take in takes if take.n_frames >= needed]
+        if not self.takes:
+            raise InputError(
+                f"no take has the {needed} frames of {stage}: lower data.frames or encode longer takes"
+            )
+        self._has_own_reference = network.locator_input == "portrait"
+        first = self.takes[0].shard
+        for name, is_needed in (
+            ("identity", network.identity_tokens > 0),
+            ("truth.visemes", data.balance_visemes),
+            ("reference_pixels", network.locator_input == "portrait"),
+        ):
+            if is_needed and name not in first:
+                raise InputError(
+                    f"the encoded shards hold no {name}, which this run needs: encode them with it"
+                )
+
+    def batch(self, number: int) -> Batch:
+        """The batch of that number, counted over all processes and accumulation rounds."""
+        rng = np.random.default_rng((self.seed, number))
+        chosen = [self._take(number * self.data.takes + i) for i in range(self.data.takes)]
+        samples = [self._sample(take, rng) for take in chosen]
+        motion = [s.motion for s in samples if s.motion is not None]
+        levels = [name for name in chosen[0].shard if name.startswith("masks.")]
+        return Batch(
+            latents=torch.stack([s.latents for s in samples]),
+            reference=torch.stack([s.reference for s in samples]),
+            motion=torch.stack(motion) if motion else None,
+            grey=chosen[0].shard["grey"].float(),
+            audio=torch.stack([s.audio for s in samples]),
+            masks=tuple(
+                torch.stack([take.of_take(f"masks.{level}") for take in chosen]).float()
+                for level in range(len(levels))
+            ),
+            boxes=torch.stack([take.of_take("boxes") for take in chosen]),
+            pixels=_optional(chosen, "reference_pixels") if self._has_own_reference else None,
+            identity=_optional(chosen, "identity") if self.network.identity_tokens else None,
+        )
+
+    def _take(self, position: int) -> EncodedTake:
+        epoch, index = divmod(position, len(self.takes))
+        return self.takes[_permutation(self.seed, epoch, len(self.takes))[index]]
+
+    def _sample(self, take: EncodedTake, rng: np.random.Generator) -> _Sample:
+        n_motion = self.network.motion_frames if self.stage == "stage2" else 0
+        is_own = self._has_own_reference or bool(take.of_take("own_reference"))
+        reference_row = int(
+            rng.integers(n_motion, take.n_frames - self.data.frames + 1 if n_motion else take.n_frames)
+        )
+        if n_motion:
+            start = int(rng.integers(n_motion, take.n_frames - self.data.frames + 1))
+            rows = torch.arange(start, start + self.data.frames)
+        else:
+            rows = torch.as_tensor(self._single_frames(take, rng, None if is_own else reference_row))
+        reference = (
+            take.of_take("reference").float()
+            if is_own
+            else self._latents(take, torch.tensor([reference_row]), rng)[0]
+        )
+        return _Sample(
+            latents=self._latents(take, rows, rng),
+            reference=reference,
+            motion=self._latents(take, rows[0] - n_motion + torch.arange(n_motion), rng)
+            if n_motion
+            else None,
+            audio=take.audio_windows(rows, self.network.audio_window).float(),
+        )
+
+    def _single_frames(self, take: EncodedTake, rng: np.random.Generator, reference: int | None) -> list[int]:
+        allowed = np.arange(take.n_frames)
+        if reference is not None:
+            later, earlier = (
+                allowed[reference + self.data.margin :],
+                allowed[: max(0, reference - self.data.margin + 1)],
+            )
+            allowed = next((rows for rows in (later, earlier) if len(rows) >= self.data.frames), allowed)
+        weights = np.ones((len(allowed), 1))
+        if self.data.balance_visemes:
+            visemes = take.frames("truth.visemes", torch.as_tensor(allowed)).float().clamp(0, 1).numpy()
+            shaped = visemes[:, :BALANCED_VISEMES]
+            weights = 0.05 + np.concatenate([shaped, 1 - shaped.max(1, keepdims=True)], 1)
+        chosen: list[int] = []
+        for _ in range(self.data.frames):
+            weight = weights[:, rng.integers(weights.shape[1])].copy()
+            weight[chosen] = 0
+            chosen.append(int(rng.choice(len(allowed), p=weight / weight.sum())))
+        return [int(allowed[i]) for i in chosen]
+
+    def _latents(self, take: EncodedTake, rows: Tensor, rng: np.random.Generator) -> Tensor:
+        mean = take.frames("latents", rows).float()
+        if "latents_spread" not in take.shard or not self.data.sample_latents:
+            return mean
+        noise = torch.from_numpy(rng.standard_normal(mean.shape, np.float32))
+        return mean + noise * take.frames("latents_spread", rows).float()
+
+
+@dataclass(frozen=True)
+class _Sample:
+    latents: Tensor
+    reference: Tensor
+    motion: Tensor | None
+    audio: Tensor
+
+
+def split_takes(folder: EncodedFolder, held_out: int) -> tuple[list[EncodedTake], list[EncodedTake]]:
+    """Takes to train on and `held_out` takes for validation, spread over the folder; at least one of each."""
+    takes = list(folder.takes)
+    if len(takes) < 2:
+        return takes, takes
+    n_held = max(1, min(held_out, len(takes) // 2))
+    held = {i * len(takes) // n_held for i in range(n_held)}
+    return [t for i, t in enumerate(takes) if i not in held], [takes[i] for i in sorted(held)]
+
+
+def prefetched(make: Callable[[int], T], numbers: Iterator[int], depth: int) -> Iterator[T]:
+    """make(n) for each number in order, up to `depth` of them prepared ahead in a thread."""
+    with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
+        waiting: deque[Future[T]] = deque()
+        try:
+            for number in numbers:
+                waiting.append(pool.submit(make, number))
+                if len(waiting) > depth:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _optional(takes: Sequence[EncodedTake], name: str) -> Tensor:
+    return torch.stack([take.of_take(name) for take in takes])
+
+
+@lru_cache(maxsize=4)
+def _permutation(seed: int, epoch: int, n: int) -> list[int]:
+    order: list[int] = np.random.default_rng((seed, epoch, n)).permutation(n).tolist()
+    return order
