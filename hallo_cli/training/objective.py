@@ -60,7 +60,7 @@ def velocity(clean: Tensor, noise: Tensor, alphas_cumprod: Tensor) -> Tensor:
 
 
 def alphas_cumprod(schedule: Literal["linear", "scaled_linear"]) -> Tensor:
-    """Cumulated alphas [1000], betas 0.00085 to 0.012, at zero terminal SNR (arXiv 2305.08891, algorithm 1)."""
+    """Cumulated alphas [1000] (betas 0.00085-0.012) at zero terminal SNR (arXiv 2305.08891, algorithm 1)."""
     power = 0.5 if schedule == "scaled_linear" else 1.0
     betas = torch.linspace(0.00085**power, 0.012**power, N_TIMESTEPS, dtype=torch.float64) ** (1 / power)
     root = (1 - betas).cumprod(0).sqrt()
