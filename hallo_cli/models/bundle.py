@@ -32,11 +32,14 @@ OFFICIAL_FILES: Mapping[str, str] = {
     "face_detector": "face_analysis/models/scrfd_10g_bnkps.onnx",
     "identity": "face_analysis/models/glintr100.onnx",
     "vocals": "audio_separator/Kim_Vocal_2.onnx",
+    "vocals_checks": "audio_separator/download_checks.json",
+    "vocals_mdx_data": "audio_separator/mdx_model_data.json",
+    "vocals_vr_data": "audio_separator/vr_model_data.json",
 }
-OFFICIAL_OPTIONAL = frozenset({"vocals"})  # only renders that separate the voice need it
+OFFICIAL_OPTIONAL = "vocals"  # only renders that separate the voice need the roles that begin so
 OFFICIAL_LICENCE = (
-    "Hallo weights MIT; sd-vae-ft-mse MIT; wav2vec2-base-960h Apache-2.0; "
-    "insightface models for non-commercial research only"
+    "Hallo weights MIT (made from Stable Diffusion 1.5: CreativeML OpenRAIL-M); sd-vae-ft-mse MIT; "
+    "wav2vec2-base-960h Apache-2.0; insightface models for non-commercial research only"
 )
 
 
@@ -140,10 +143,27 @@ def read_bundle(directory: Path) -> Bundle:
     if manifest.is_file():
         return Bundle(directory, read_manifest(manifest))
     if _is_official_tree(directory):
-        return Bundle(directory, _official_manifest(directory))
+        return Bundle(directory, official_manifest(directory))
     raise WeightsError(
         f"{directory}: no bundle here: neither {MANIFEST} nor {OFFICIAL_FILES['networks']}. "
         "Name a bundle's own folder, or fetch the official weights with `hallo models pull`."
+    )
+
+
+def official_manifest(directory: Path) -> BundleManifest:
+    """The description of the published tree in this directory, which has none of its own."""
+    files = {
+        role: BundleFile(path)
+        for role, path in OFFICIAL_FILES.items()
+        if not role.startswith(OFFICIAL_OPTIONAL) or (directory / path).exists()
+    }
+    return BundleManifest(
+        name="official",
+        version="1",
+        licence=OFFICIAL_LICENCE,
+        networks=NetworkConfig.official(),
+        files=files,
+        description="the published weights, as published",
     )
 
 
@@ -174,19 +194,3 @@ def _is_official_tree(directory: Path) -> bool:
 
 def _holds_bundle(directory: Path) -> bool:
     return (directory / MANIFEST).exists() or _is_official_tree(directory)
-
-
-def _official_manifest(directory: Path) -> BundleManifest:
-    files = {
-        role: BundleFile(path)
-        for role, path in OFFICIAL_FILES.items()
-        if role not in OFFICIAL_OPTIONAL or (directory / path).exists()
-    }
-    return BundleManifest(
-        name="official",
-        version="1",
-        licence=OFFICIAL_LICENCE,
-        networks=NetworkConfig.official(),
-        files=files,
-        description="the published weights, as published",
-    )

@@ -26,7 +26,8 @@ FORMAT = 1
 MANIFEST = "bundle.toml"
 MANIFEST_LIMIT = 1 << 20  # bytes; a real one has a few thousand
 ROLES = frozenset(
-    {"networks", "vae", "speech", "speech_config", "face_detector", "identity", "vocals", "licence"}
+    {"networks", "vae", "speech", "speech_config", "face_detector", "identity", "licence"}
+    | {"vocals", "vocals_checks", "vocals_mdx_data", "vocals_vr_data"}
 )
 
 
