@@ -1,0 +1,48 @@
+"""The conventions around the networks are exact inverses and crop alike at every resolution."""
+
+import dataclasses
+
+import torch
+
+from hallo_cli.inference.latents import from_generated, generated_rows, locator_input, to_generated
+from hallo_cli.models.config import NetworkConfig
+
+OFFICIAL = NetworkConfig.official()
+RESIDUAL = dataclasses.replace(
+    OFFICIAL, latents="residual", residual_scale=0.5, latent_rows=(16, 64), locator_input="portrait"
+)
+
+
+def test_official_latents_are_generated_as_they_are() -> None:
+    latents = torch.randn(2, 4, 64, 64)
+    assert torch.equal(to_generated(OFFICIAL, latents, torch.randn(4, 64, 64)), latents)
+    assert torch.equal(from_generated(OFFICIAL, latents, torch.randn(4, 64, 64)), latents)
+
+
+def test_residual_latents_come_back_and_the_other_rows_are_the_portraits() -> None:
+    latents, portrait = torch.randn(2, 4, 64, 64), torch.randn(4, 64, 64)
+    generated = to_generated(RESIDUAL, latents, portrait)
+    assert generated.shape == (2, 4, 48, 64)
+    back = from_generated(RESIDUAL, generated, portrait)
+    torch.testing.assert_close(back[..., 16:, :], latents[..., 16:, :])
+    assert torch.equal(back[0, :, :16], portrait[:, :16])
+
+
+def test_rows_are_cropped_in_proportion() -> None:
+    assert generated_rows(RESIDUAL, torch.zeros(16, 16)).shape == (12, 16)
+    assert generated_rows(RESIDUAL, torch.zeros(3, 512, 512)).shape == (3, 384, 512)
+
+
+def test_locator_sees_the_mask_officially() -> None:
+    regions = torch.zeros(1, 8, 8)
+    regions[:, 2:4] = 1
+    assert torch.equal(locator_input(OFFICIAL, None, regions), regions[:, None].expand(1, 3, 8, 8))
+
+
+def test_locator_sees_the_tinted_portrait() -> None:
+    regions = torch.zeros(1, 512, 512)
+    regions[:, 200:] = 1
+    seen = locator_input(RESIDUAL, torch.zeros(1, 512, 512, 3, dtype=torch.uint8), regions)
+    assert seen.shape == (1, 3, 384, 512)
+    assert (seen[:, :, :72] == -1).all()
+    assert (seen[:, :, 72:] == 0).all()
