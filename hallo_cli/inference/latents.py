@@ -17,7 +17,7 @@ TINT = 0.5  # how far the face region is drawn towards white where the locator s
 def generated_rows(config: NetworkConfig, maps: Tensor) -> Tensor:
     """The rows that are generated, of maps [..., height, width] at any resolution: pictures, latents, masks.
 
-    `latent_rows` counts rows of the latents at the size the networks were trained at; other sizes in proportion.
+    `latent_rows` counts rows of the latents at the training size; other sizes in proportion.
     """
     if config.latent_rows is None:
         return maps
@@ -55,8 +55,8 @@ def from_generated(config: NetworkConfig, generated: Tensor, portrait: Tensor) -
 def locator_input(config: NetworkConfig, pixels: Tensor | None, regions: Tensor) -> Tensor:
     """The face locator's pictures [rows, 3, height, width], cropped to the generated rows.
 
-    regions [rows, height, width] are 1 in the face rectangle, else 0. Officially that mask is the picture;
-    "portrait" models see `pixels` (uint8 [rows, height, width, 3]) in -1..1 with the region drawn towards white.
+    regions [rows, height, width] are 1 in the face rectangle, else 0. Officially that mask is the picture.
+    "portrait" models see `pixels` (uint8 [rows, height, width, 3]) in -1..1, the region drawn towards white.
     """
     region = generated_rows(config, regions)[:, None]
     if config.locator_input == "mask":
