@@ -1,0 +1,217 @@
+"""What the two UNets share: Stable Diffusion's ladder of resnets, and the walk along it.
+
+Frames are folded into the rows throughout ("inflated" layers act per frame), so diffusers' 2-D parts fit as
+they are. What stands beside the resnets of a layer, and what a layer gives besides feature maps, is the
+UNet's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+import torch.nn.functional as F
+from diffusers.models.downsampling import Downsample2D
+from diffusers.models.embeddings import TimestepEmbedding, Timesteps
+from diffusers.models.resnet import ResnetBlock2D
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from hallo_cli.models import compat
+from hallo_cli.models.config import NetworkConfig
+from hallo_cli.models.context import UNetTree, zip_trees
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """Widths of one layer."""
+
+    in_channels: int
+    out_channels: int
+    audio_width: int
+
+
+@dataclass(frozen=True)
+class BlockPlan:
+    """One block: the layers of one resolution on the way down, in the middle or on the way up."""
+
+    layers: tuple[LayerPlan, ...]
+    level: int
+    has_attention: bool
+    has_motion: bool
+
+    @property
+    def channels(self) -> int:
+        """Width of the block's output."""
+        return self.layers[-1].out_channels
+
+
+def plan_down(config: NetworkConfig) -> list[BlockPlan]:
+    """The blocks on the way down, finest first."""
+    plans = []
+    for level, width in enumerate(config.channels):
+        before = config.channels[max(level - 1, 0)]
+        inputs = [before] + [width] * (config.layers_per_block - 1)
+        layers = [LayerPlan(n, width, compat.audio_width(config, n, width)) for n in inputs]
+        plans.append(_plan(config, layers, level))
+    return plans
+
+
+def plan_middle(config: NetworkConfig) -> BlockPlan:
+    """The block at the coarsest level; it always has attention and motion."""
+    width = config.channels[-1]
+    layer = LayerPlan(width, width, compat.audio_width(config, width, width))
+    return BlockPlan((layer,), config.levels - 1, has_attention=True, has_motion=True)
+
+
+def plan_up(config: NetworkConfig) -> list[BlockPlan]:
+    """The blocks on the way up, coarsest first: one more layer than down, each reading one skip."""
+    skips = [config.channels[0]]
+    for level, width in enumerate(config.channels):
+        skips += [width] * (config.layers_per_block + (level < config.levels - 1))
+    plans, width = [], config.channels[-1]
+    for level in reversed(range(config.levels)):
+        out = config.channels[level]
+        audio_width = compat.audio_width(config, config.channels[max(level - 1, 0)], out)
+        layers = []
+        for _ in range(config.layers_per_block + 1):
+            layers.append(LayerPlan(width + skips.pop(), out, audio_width))
+            width = out
+        plans.append(_plan(config, layers, level))
+    return plans
+
+
+def _plan(config: NetworkConfig, layers: list[LayerPlan], level: int) -> BlockPlan:
+    return BlockPlan(tuple(layers), level, config.attention_levels[level], compat.runs_motion(config, level))
+
+
+class Upsample(nn.Module):
+    """Nearest-neighbour enlargement to a given size and a convolution; keeps the memory format."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor, size: torch.Size) -> Tensor:
+        """[rows, channels, h, w] -> [rows, channels, *size]."""
+        return self.conv(F.interpolate(x, size=size, mode="nearest"))
+
+
+class Block(nn.Module):
+    """The resnets of one block; subclasses add what stands beside them and say how a layer runs."""
+
+    def __init__(self, plan: BlockPlan, config: NetworkConfig) -> None:
+        super().__init__()
+        self.level = plan.level
+        self.resnets: Any = nn.ModuleList(
+            [resnet(x.in_channels, x.out_channels, config) for x in plan.layers]
+        )
+
+    def layer(self, index: int, x: Tensor, temb: Tensor, condition: Any, shared: Any) -> tuple[Tensor, Any]:
+        """Run one layer: new feature maps, and whatever the network wants of this layer."""
+        raise NotImplementedError
+
+
+def resnet(in_channels: int, out_channels: int, config: NetworkConfig) -> ResnetBlock2D:
+    """Group norm, SiLU, convolution, timestep, twice; as in Stable Diffusion."""
+    return ResnetBlock2D(
+        in_channels=in_channels,
+        out_channels=out_channels,
+        temb_channels=4 * config.channels[0],
+        groups=config.norm_groups,
+        eps=1e-5,
+    )
+
+
+class UNet(nn.Module):
+    """The ladder: down, middle, up, each layer's output kept for the way up.
+
+    `checkpointing` recomputes each layer in the backward pass instead of keeping its activations: it changes
+    memory and time of training, never a number.
+    """
+
+    def __init__(self, config: NetworkConfig, make_block: Callable[[BlockPlan], Block]) -> None:
+        super().__init__()
+        self.checkpointing = False
+        width = config.channels[0]
+        self.conv_in = nn.Conv2d(config.latent_channels, width, 3, padding=1)
+        self.time_proj = Timesteps(width, flip_sin_to_cos=True, downscale_freq_shift=0)
+        self.time_embedding = TimestepEmbedding(width, 4 * width)
+        self.down_blocks: Any = nn.ModuleList()
+        for plan in plan_down(config):
+            block = make_block(plan)
+            if plan.level < config.levels - 1:
+                sampler = Downsample2D(plan.channels, use_conv=True, name="op")
+                block.downsamplers = nn.ModuleList([sampler])
+            self.down_blocks.append(block)
+        middle = plan_middle(config)
+        self.mid_block = make_block(middle)
+        self.mid_block.resnets.append(resnet(middle.channels, middle.channels, config))
+        self.up_blocks: Any = nn.ModuleList()
+        for plan in plan_up(config):
+            block = make_block(plan)
+            if plan.level > 0:
+                block.upsamplers = nn.ModuleList([Upsample(plan.channels)])
+            self.up_blocks.append(block)
+
+    def embed_time(self, timesteps: Tensor) -> Tensor:
+        """Timesteps [rows] -> [rows, 4 * channels]; the sinusoids are computed in float32."""
+        return self.time_embedding(self.time_proj(timesteps).to(self.conv_in.weight.dtype))
+
+    def walk(
+        self, x: Tensor, temb: Tensor, conditions: UNetTree[Any], shared: Any = None
+    ) -> tuple[Tensor, UNetTree[Any]]:
+        """From conv_in's output to the last block's, with what every layer gave besides."""
+        skips, down, up = [x], [], []
+        for block, values in zip(self.down_blocks, conditions.down, strict=True):
+            extras = []
+            for index in range(len(block.resnets)):
+                x, extra = self._run(block, index, x, temb, values[index], shared)
+                extras.append(extra)
+                skips.append(x)
+            down.append(tuple(extras))
+            if hasattr(block, "downsamplers"):
+                x = block.downsamplers[0](x)
+                skips.append(x)
+        x, extra = self._run(self.mid_block, 0, x, temb, conditions.mid[0], shared)
+        x = self.mid_block.resnets[-1](x, temb)
+        for block, values in zip(self.up_blocks, conditions.up, strict=True):
+            extras = []
+            for index in range(len(block.resnets)):
+                x = torch.cat([x, skips.pop()], 1)
+                x, one = self._run(block, index, x, temb, values[index], shared)
+                extras.append(one)
+            up.append(tuple(extras))
+            if hasattr(block, "upsamplers"):
+                x = block.upsamplers[0](x, skips[-1].shape[2:])
+        return x, UNetTree(tuple(down), (extra,), tuple(up))
+
+    def by_level(self, values: Sequence[T | None]) -> UNetTree[T]:
+        """One value a level, as a tree: each layer gets its level's."""
+        return self._tree(lambda block, n_layers: (values[block.level],) * n_layers)
+
+    def per_layer(self, name: str, visit: Callable[..., T], *trees: UNetTree[Any]) -> UNetTree[T]:
+        """`visit(module, *values)` for every layer that has a module in its block's list `name`.
+
+        None where there is no such module or a tree has no value.
+        """
+
+        def visit_layer(*parts: Any) -> T | None:
+            return None if any(part is None for part in parts) else visit(*parts)
+
+        modules = self._tree(lambda block, n_layers: tuple(getattr(block, name, (None,) * n_layers)))
+        return zip_trees(visit_layer, modules, *trees)
+
+    def _tree(self, row: Callable[[Block, int], tuple[Any, ...]]) -> UNetTree[Any]:
+        down = tuple(row(block, len(block.resnets)) for block in self.down_blocks)
+        up = tuple(row(block, len(block.resnets)) for block in self.up_blocks)
+        return UNetTree(down, row(self.mid_block, 1), up)
+
+    def _run(self, block: Block, *arguments: Any) -> tuple[Tensor, Any]:
+        if self.checkpointing and torch.is_grad_enabled():
+            return checkpoint(block.layer, *arguments, use_reentrant=False)
+        return block.layer(*arguments)

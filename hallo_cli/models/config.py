@@ -1,0 +1,223 @@
+"""The size and the conventions of a set of networks, as one value.
+
+The official networks, the small ones of the tests and the embedded preview model are the same classes built
+from different `NetworkConfig`s. This module knows no torch and reads no files.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from hallo_cli.errors import WeightsError
+
+Compat = Literal["official", "sane"]
+MAX_WIDTH = 8192  # no channel count, token count or size of a network in use comes near it
+
+
+def _official_vae() -> dict[str, Any]:
+    return {
+        "in_channels": 3,
+        "out_channels": 3,
+        "latent_channels": 4,
+        "block_out_channels": (128, 256, 512, 512),
+        "down_block_types": ("DownEncoderBlock2D",) * 4,
+        "up_block_types": ("UpDecoderBlock2D",) * 4,
+        "layers_per_block": 2,
+        "norm_num_groups": 32,
+        "act_fn": "silu",
+        "sample_size": 256,
+    }
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Everything needed to build the networks and to feed them as they were trained.
+
+    The defaults are the official model's (Stable Diffusion 1.5 widths, 512 x 512 pixels, clips of 16).
+    Raises WeightsError where values contradict each other.
+    """
+
+    # the two UNets
+    channels: tuple[int, ...] = (320, 640, 1280, 1280)  # per level, finest first
+    layers_per_block: int = 2  # down path; the up path has one more
+    heads: int = 8
+    norm_groups: int = 32
+    attention_levels: tuple[bool, ...] = (True, True, True, False)  # spatial and audio attention
+    motion_levels: tuple[bool, ...] = (True, True, True, True)
+    latent_channels: int = 4
+    # conditioning
+    cross_dim: int = 768  # width of an identity token
+    identity_tokens: int = 4  # 0: no identity projection, and no attn2 in the spatial blocks
+    face_embedding_dim: int = 512
+    audio_window: int = 5  # frames of features seen by one frame, centred
+    audio_blocks: int = 12
+    audio_dim: int = 768
+    audio_hidden: int = 512
+    audio_tokens: int = 32
+    audio_token_dim: int = 768
+    locator_channels: tuple[int, ...] = (16, 32, 64, 128)  # each step to the next halves the picture
+    # time
+    clip_frames: int = 16
+    motion_frames: int = 2
+    max_temporal: int = 32  # positions known to the motion modules: motion frames + clip frames
+    # pixels and latents
+    image_size: int = 512  # height and width the networks were trained at
+    vae_kind: Literal["kl", "tiny"] = "kl"  # diffusers' AutoencoderKL or AutoencoderTiny
+    vae_patch: int = 1  # pixels folded into channels around the autoencoder (PixelUnshuffle)
+    vae: Mapping[str, Any] = field(default_factory=_official_vae)  # that class's own configuration
+    latent_scale: float = 0.18215
+    latents: Literal["full", "residual"] = "full"  # residual: (frame - portrait) / residual_scale
+    residual_scale: float = 1.0
+    latent_rows: tuple[int, int] | None = None  # rows that are generated; the portrait's own elsewhere
+    locator_input: Literal["mask", "portrait"] = "mask"  # portrait: the picture with the region tinted
+    # sampling
+    compat: Compat = "official"  # which behaviour the weights were trained with (models/compat.py)
+    round_features: bool = True  # reference features pass through float16 (officially always)
+    noise: Literal["per_clip", "per_job"] = "per_clip"  # per_job: one noise shared by all frames
+    detail_back: bool = False  # give back the portrait's detail that the autoencoder loses
+    default_steps: int = 40
+    default_guidance: float = 3.5
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    @property
+    def levels(self) -> int:
+        """Number of resolutions of the UNets."""
+        return len(self.channels)
+
+    @property
+    def locator_factor(self) -> int:
+        """How many pixels one cell of the face locator's output spans."""
+        return int(2 ** (len(self.locator_channels) - 1))
+
+    @property
+    def latent_factor(self) -> int:
+        """How many pixels one cell of the latents spans."""
+        return int(self.vae_patch * 2 ** (len(self.vae[self._vae_stages]) - 1))
+
+    @property
+    def _vae_stages(self) -> str:
+        return "block_out_channels" if self.vae_kind == "kl" else "encoder_block_out_channels"
+
+    @classmethod
+    def official(cls) -> NetworkConfig:
+        """The published model."""
+        return cls()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, strings, lists and tables, as TOML and JSON hold them; None is left out."""
+        raw = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {name: _plain(value) for name, value in raw.items() if value is not None}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> NetworkConfig:
+        """The inverse of `to_dict`. Raises WeightsError at an unknown key or a value of the wrong kind."""
+        kinds = typing.get_type_hints(cls)
+        unknown = sorted(set(values) - set(kinds))
+        if unknown:
+            raise WeightsError(
+                f"network config: unknown key {unknown[0]!r}. It was written by another version of "
+                "this program, or edited: update the program or fetch the bundle again."
+            )
+        return cls(**{name: _parsed(name, value, kinds[name]) for name, value in values.items()})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(item) for item in value) if isinstance(value, tuple | list) else value
+
+
+def _parsed(name: str, value: Any, kind: Any) -> Any:
+    if isinstance(value, Mapping):
+        value = {str(key): _frozen(item) for key, item in value.items()}
+    value = _frozen(value)
+    if kind is float and type(value) is int:
+        value = float(value)
+    if not _fits(value, kind):
+        raise WeightsError(
+            f"network config: {name} = {value!r} is not {_kind_name(kind)}. Fetch the bundle again."
+        )
+    return value
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Literal:
+        return value in arguments
+    if origin is types.UnionType:
+        return any(_fits(value, one) for one in arguments)
+    if origin is tuple:
+        wanted = (
+            arguments[:1] * len(value) if isinstance(value, tuple) and arguments[-1] is ... else arguments
+        )
+        return isinstance(value, tuple) and len(value) == len(wanted) and all(map(_fits, value, wanted))
+    if origin is not None:
+        return isinstance(value, Mapping)
+    return type(value) is kind
+
+
+def _kind_name(kind: Any) -> str:
+    return (
+        "one of " + ", ".join(map(repr, typing.get_args(kind)))
+        if typing.get_origin(kind) is Literal
+        else str(kind)
+    )
+
+
+def _check(config: NetworkConfig) -> None:
+    def require(is_right: bool, message: str) -> None:
+        if not is_right:
+            raise WeightsError(f"network config: {message}")
+
+    levels = config.levels
+    require(levels >= 1, "channels is empty; name the width of at least one level")
+    for name in ("attention_levels", "motion_levels"):
+        require(
+            len(getattr(config, name)) == levels, f"{name} needs {levels} values, one a level like channels"
+        )
+    for item in dataclasses.fields(config):
+        value = getattr(config, item.name)
+        numbers = value if isinstance(value, tuple) else (value,)
+        sized = all(0 <= n <= MAX_WIDTH * 8 for n in numbers if isinstance(n, int | float))
+        require(sized, f"{item.name} = {value!r} is out of range")
+    for width in config.channels:
+        require(
+            width > 0 and width % config.heads == 0,
+            f"channels {width} is no multiple of {config.heads} heads",
+        )
+        require(
+            width % config.norm_groups == 0,
+            f"channels {width} is no multiple of norm_groups {config.norm_groups}",
+        )
+    require(config.layers_per_block >= 1, "layers_per_block must be at least 1")
+    require(config.clip_frames >= 1, "clip_frames must be at least 1")
+    require(config.audio_window % 2 == 1, f"audio_window {config.audio_window} must be odd")
+    frames = config.clip_frames + config.motion_frames
+    require(
+        frames <= config.max_temporal,
+        f"{frames} motion and clip frames exceed max_temporal {config.max_temporal}",
+    )
+    require(
+        config.residual_scale > 0 and config.latent_scale > 0,
+        "latent_scale and residual_scale must be above 0",
+    )
+    if config.latent_rows is not None:
+        start, stop = config.latent_rows
+        require(0 <= start < stop, f"latent_rows {config.latent_rows} must be a half-open range")
+    stages = config._vae_stages
+    require(len(config.vae.get(stages, ())) > 0, f"vae has no {stages}; it needs one width a resolution")
+    require(
+        config.locator_factor == config.latent_factor,
+        f"the face locator shrinks {config.locator_factor} times, the autoencoder {config.latent_factor}",
+    )

@@ -1,0 +1,82 @@
+"""What conditions the denoising UNet besides latents and timestep, in the network's own shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from torch import Tensor
+
+from hallo_cli.models.attention import KeyValue, TokenAttention
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+@dataclass(frozen=True)
+class UNetTree(Generic[T]):
+    """One value per layer of a UNet, or None where a layer has none; a wrong shape cannot go unnoticed."""
+
+    down: tuple[tuple[T | None, ...], ...]
+    mid: tuple[T | None, ...]
+    up: tuple[tuple[T | None, ...], ...]
+
+    def map(self, change: Callable[[T], U]) -> UNetTree[U]:
+        """The same tree with every value changed."""
+
+        def row(values: tuple[T | None, ...]) -> tuple[U | None, ...]:
+            return tuple(None if value is None else change(value) for value in values)
+
+        return UNetTree(tuple(map(row, self.down)), row(self.mid), tuple(map(row, self.up)))
+
+    def values(self) -> list[T]:
+        """The values in the order the layers run."""
+        rows = [*self.down, self.mid, *self.up]
+        return [value for row in rows for value in row if value is not None]
+
+
+def zip_trees(combine: Callable[..., U | None], *trees: UNetTree[Any]) -> UNetTree[U]:
+    """One tree of `combine(values of the same layer)`, None included; the shapes must agree."""
+
+    def row(*rows: tuple[Any, ...]) -> tuple[U | None, ...]:
+        return tuple(combine(*values) for values in zip(*rows, strict=True))
+
+    down = tuple(row(*rows) for rows in zip(*(tree.down for tree in trees), strict=True))
+    up = tuple(row(*rows) for rows in zip(*(tree.up for tree in trees), strict=True))
+    return UNetTree(down, row(*(tree.mid for tree in trees)), up)
+
+
+class AudioContext(NamedTuple):
+    """Audio as one layer's hierarchical attention sees it."""
+
+    attention: TokenAttention  # full, face and lip attention side by side; rows: the conditional ones
+    bias: Tensor  # [channels] added everywhere
+    silence: Tensor  # [1 or masks' rows, positions, channels]: the whole result where audio is dropped
+
+
+@dataclass(frozen=True)
+class LayerContext:
+    """The conditions of one layer. None means that this layer, or this run, goes without."""
+
+    reference: KeyValue | None = None  # [reference rows, heads, positions, head width]
+    identity: TokenAttention | None = None  # rows: one a sample
+    audio: AudioContext | None = None
+    motion: Tensor | None = None  # [samples, motion frames, positions, channels], projected
+
+
+@dataclass(frozen=True)
+class ClipContext:
+    """The conditions of one forward pass over `samples * n_frames` rows, sample-major.
+
+    With guidance the unconditional sample comes first: the rows before the last `n_conditional` get no
+    reference attention, no audio and no face features.
+    """
+
+    layers: UNetTree[LayerContext]
+    masks: tuple[Tensor, ...]  # a level: [1 or conditional rows, positions, 3] for full, face, lip
+    n_frames: int
+    n_conditional: int  # rows
+    reference_rows: Tensor | None = None  # [conditional rows]: which reference row each one reads
+    face_features: Tensor | None = None  # [1 or conditional rows, channels, height, width]
+    runs_motion: bool = True  # False only in training on single frames

@@ -1,0 +1,105 @@
+"""The denoising UNet (Hallo, figure 2): predicts v for the frames of a clip under its conditions.
+
+Everything that does not change from step to step is projected beforehand by the `project_*` methods and comes
+in as a `ClipContext`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hallo_cli.models.attention import KeyValue, TokenAttention
+from hallo_cli.models.audio import AudioTransformer
+from hallo_cli.models.blocks import Block, BlockPlan, UNet
+from hallo_cli.models.config import NetworkConfig
+from hallo_cli.models.context import AudioContext, ClipContext, LayerContext, UNetTree, zip_trees
+from hallo_cli.models.motion import MotionModule
+from hallo_cli.models.spatial import SpatialTransformer
+
+
+class DenoisingBlock(Block):
+    """In each layer: resnet, spatial transformer, audio attention, motion module."""
+
+    def __init__(self, plan: BlockPlan, config: NetworkConfig) -> None:
+        super().__init__(plan, config)
+        layers = plan.layers
+        if plan.has_attention:
+            self.attentions: Any = nn.ModuleList([SpatialTransformer(x.out_channels, config) for x in layers])
+            self.audio_modules: Any = nn.ModuleList(
+                [AudioTransformer(x.out_channels, x.audio_width, config) for x in layers]
+            )
+        if plan.has_motion:
+            self.motion_modules: Any = nn.ModuleList([MotionModule(x.out_channels, config) for x in layers])
+
+    def layer(self, index: int, x: Tensor, temb: Tensor, condition: Any, shared: Any) -> tuple[Tensor, None]:
+        """`condition` is this layer's LayerContext, `shared` the ClipContext."""
+        x = self.resnets[index](x, temb)
+        if hasattr(self, "attentions"):
+            reference = condition.reference
+            if reference is not None:
+                reference = reference.rows(shared.reference_rows)
+            x, _ = self.attentions[index](x, reference, condition.identity)
+            if condition.audio is not None:
+                x = self.audio_modules[index](x, condition.audio, shared.masks[self.level])
+        if hasattr(self, "motion_modules") and shared.runs_motion:
+            x = self.motion_modules[index](x, condition.motion, shared.n_frames)
+        return x, None
+
+
+class DenoisingUNet(UNet):
+    """Noisy latents and timestep -> v-prediction."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__(config, lambda plan: DenoisingBlock(plan, config))
+        self.conv_norm_out = nn.GroupNorm(config.norm_groups, config.channels[0], eps=1e-5)
+        self.conv_out = nn.Conv2d(config.channels[0], config.latent_channels, 3, padding=1)
+
+    def project_reference(self, features: UNetTree[Tensor]) -> UNetTree[KeyValue]:
+        """The portrait's features [rows, positions, channels] as keys and values; constant for a portrait."""
+        return self.per_layer("attentions", SpatialTransformer.project_reference, features)
+
+    def project_identity(self, tokens: Tensor) -> UNetTree[TokenAttention]:
+        """Identity tokens [samples, tokens, cross_dim]; constant for a portrait."""
+        return self.per_layer("attentions", lambda module: module.project_identity(tokens))
+
+    def project_audio(
+        self, tokens: Tensor, masks: Sequence[Tensor], weights: Tensor
+    ) -> UNetTree[AudioContext]:
+        """Audio tokens [conditional rows, tokens, audio_token_dim]; constant for a clip.
+
+        masks as in ClipContext; weights [3]: how much the full (pose), face and lip attention count.
+        """
+        return self.per_layer(
+            "audio_modules", lambda module, mask: module.project(tokens, mask, weights), self.by_level(masks)
+        )
+
+    def project_motion(self, features: UNetTree[Tensor]) -> UNetTree[Tensor]:
+        """Motion frames' features [samples, motion frames, positions, channels]; constant for a clip."""
+        return self.per_layer("motion_modules", MotionModule.project, features)
+
+    def layer_contexts(
+        self,
+        *,
+        audio: UNetTree[AudioContext],
+        reference: UNetTree[KeyValue] | None = None,
+        identity: UNetTree[TokenAttention] | None = None,
+        motion: UNetTree[Tensor] | None = None,
+    ) -> UNetTree[LayerContext]:
+        """One tree from four; None leaves that condition out everywhere."""
+        nothing: UNetTree[Any] = self.by_level([None] * len(self.down_blocks))
+        return zip_trees(LayerContext, reference or nothing, identity or nothing, audio, motion or nothing)
+
+    def forward(self, latents: Tensor, timesteps: Tensor, context: ClipContext) -> Tensor:
+        """Latents [rows, channels, height, width] and timesteps [1 or rows] -> v of the latents' shape."""
+        x = self.conv_in(latents)
+        if context.face_features is not None:
+            n_plain = x.shape[0] - context.n_conditional
+            located = x[n_plain:] + context.face_features
+            x = torch.cat([x[:n_plain], located]) if n_plain else located
+        x, _ = self.walk(x, self.embed_time(timesteps), context.layers, context)
+        return self.conv_out(F.silu(self.conv_norm_out(x)))

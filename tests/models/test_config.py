@@ -1,0 +1,38 @@
+"""The network configuration: round trip and refusals."""
+
+import dataclasses
+import json
+
+import pytest
+
+from hallo_cli.errors import WeightsError
+from hallo_cli.models.config import NetworkConfig
+
+
+def test_json_round_trip_gives_the_same_config():
+    config = dataclasses.replace(NetworkConfig.official(), latent_rows=(8, 32), compat="sane")
+    assert NetworkConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_official_model_works_on_eighth_size_latents():
+    assert NetworkConfig.official().latent_factor == 8
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"chanels": [32]}, "unknown key 'chanels'"),
+        ({"heads": "8"}, "heads = '8'"),
+        ({"compat": "other"}, "one of 'official', 'sane'"),
+        ({"channels": [320, 640, 1280, 1281]}, "no multiple of 8 heads"),
+        ({"attention_levels": [True]}, "attention_levels needs 4 values"),
+        ({"clip_frames": 31}, "exceed max_temporal 32"),
+        ({"channels": [320, 640, 1280, 10**9]}, "out of range"),
+        ({"latent_rows": [9, 3]}, "half-open range"),
+        ({"vae": {}}, "vae has no block_out_channels"),
+        ({"audio_window": 4}, "must be odd"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_name(values, words):
+    with pytest.raises(WeightsError, match=words):
+        NetworkConfig.from_dict(values)
