@@ -85,14 +85,16 @@ class DenoisingUNet(UNet):
     def layer_contexts(
         self,
         *,
-        audio: UNetTree[AudioContext],
+        audio: UNetTree[AudioContext] | None = None,
         reference: UNetTree[KeyValue] | None = None,
         identity: UNetTree[TokenAttention] | None = None,
         motion: UNetTree[Tensor] | None = None,
     ) -> UNetTree[LayerContext]:
         """One tree from four; None leaves that condition out everywhere."""
         nothing: UNetTree[Any] = self.by_level([None] * len(self.down_blocks))
-        return zip_trees(LayerContext, reference or nothing, identity or nothing, audio, motion or nothing)
+        return zip_trees(
+            LayerContext, reference or nothing, identity or nothing, audio or nothing, motion or nothing
+        )
 
     def forward(self, latents: Tensor, timesteps: Tensor, context: ClipContext) -> Tensor:
         """Latents [rows, channels, height, width] and timesteps [1 or rows] -> v of the latents' shape."""
