@@ -80,8 +80,6 @@ class NetworkConfig:
     round_features: bool = True  # reference features pass through float16 (officially always)
     noise: Literal["per_clip", "per_job"] = "per_clip"  # per_job: one noise shared by all frames
     detail_back: bool = False  # give back the portrait's detail that the autoencoder loses
-    default_steps: int = 40
-    default_guidance: float = 3.5
 
     def __post_init__(self) -> None:
         _check(self)
