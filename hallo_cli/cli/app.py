@@ -21,7 +21,7 @@ from hallo_cli.errors import HalloError
 
 # module under hallo_cli.cli -> the attribute that is a Typer application or a command function
 GROUPS: dict[str, str] = {}
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {"eval": "eval"}
 
 app = typer.Typer(
     name="hallo",

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 Features = npt.NDArray[np.float64]
 CLIP_FRAMES = 16
-FID_CALL: dict[str, bool] = {"return_features": True}
-FVD_CALL: dict[str, bool] = {"rescale": True, "resize": True, "return_features": True}
 
 
 class GaussianFit:
@@ -82,30 +80,27 @@ def load_network(file: Path) -> torch.jit.ScriptModule:
     return network.eval()
 
 
-def frame_features(
-    network: torch.jit.ScriptModule, frames: Iterable[Bytes], options: dict[str, bool]
-) -> Iterator[Features]:
-    """Features [n, channels] of frames, 16 at a time; the network takes uint8 [n, 3, height, width]."""
+def features(name: str, network: torch.jit.ScriptModule, frames: Iterable[Bytes]) -> Iterator[Features]:
+    """Features [n, channels] of one video's frames for the figure `name`: fid, fvd or efid.
+
+    Inception and the expression network take uint8 [n, 3, height, width], I3D float [1, 3, 16, height, width]
+    in 0..255; a last clip of fewer than 16 frames is left out.
+    """
     import torch
 
     for batch in _batches(frames, CLIP_FRAMES):
-        pixels = torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2)
+        pixels = torch.from_numpy(np.stack(batch))
         with torch.inference_mode():
-            yield network(pixels, **options).flatten(1).double().numpy()
-
-
-def clip_features(
-    network: torch.jit.ScriptModule, frames: Iterable[Bytes], options: dict[str, bool]
-) -> Iterator[Features]:
-    """Features [1, channels] of consecutive 16-frame clips; the network takes [1, 3, 16, height, width]."""
-    import torch
-
-    for batch in _batches(frames, CLIP_FRAMES):
-        if len(batch) < CLIP_FRAMES:
-            return
-        pixels = torch.from_numpy(np.stack(batch)).permute(3, 0, 1, 2)[None].float()
-        with torch.inference_mode():
-            yield network(pixels, **options).flatten(1).double().numpy()
+            if name == "fvd" and len(batch) == CLIP_FRAMES:
+                clip = pixels.permute(3, 0, 1, 2)[None].float()
+                yield (
+                    network(clip, rescale=True, resize=True, return_features=True).flatten(1).double().numpy()
+                )
+            elif name == "fid":
+                found = network(pixels.permute(0, 3, 1, 2), return_features=True)
+                yield found.flatten(1).double().numpy()
+            elif name == "efid":
+                yield network(pixels.permute(0, 3, 1, 2)).flatten(1).double().numpy()
 
 
 def _batches(frames: Iterable[Bytes], size: int) -> Iterator[list[Bytes]]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from hallo_cli.analysis.face import CHIN, FOREHEAD, LIPS, Face
 from hallo_cli.domain import Bytes, Float
-from hallo_cli.evaluation.sync import SyncFigure, correlate
+from hallo_cli.evaluation.figures import VideoFigures
+from hallo_cli.evaluation.sync import correlate
 
 
 class TruthMeter:
-    """Feed it pairs of frames with their faces, then read the means.
+    """Feed it pairs of frames with their faces, then add the means to the figures.
 
     A true frame of another size is resized to the measured one.
     """
@@ -43,24 +46,17 @@ class TruthMeter:
         if face is not None and true_face is not None:
             self._distance.append(lip_distance(face.landmarks, true_face.landmarks))
 
-    @property
-    def psnr(self) -> float | None:
-        """Mean peak signal-to-noise ratio in dB (100 for an equal frame)."""
-        return float(np.mean(self._psnr)) if self._psnr else None
-
-    @property
-    def ssim(self) -> float | None:
-        """Mean structural similarity, at most 1."""
-        return float(np.mean(self._ssim)) if self._ssim else None
-
-    @property
-    def landmark_distance(self) -> float | None:
-        """Mean lip landmark distance in per cent of the face's height."""
-        return float(np.mean(self._distance)) if self._distance else None
-
-    def opening(self) -> SyncFigure | None:
-        """Agreement of the two mouths' openings."""
-        return correlate(np.array(self._opening, np.float32), np.array(self._true_opening, np.float32))
+    def added_to(self, figures: VideoFigures) -> VideoFigures:
+        """The figures, with the means of all pairs filled in."""
+        opening = correlate(np.array(self._opening, np.float32), np.array(self._true_opening, np.float32))
+        return replace(
+            figures,
+            psnr=_mean(self._psnr),
+            ssim=_mean(self._ssim),
+            landmark_distance=_mean(self._distance),
+            truth_opening=opening.correlation if opening else None,
+            truth_lag=opening.lag if opening else None,
+        )
 
 
 def lip_distance(landmarks: Float, true_landmarks: Float) -> float:
@@ -70,3 +66,7 @@ def lip_distance(landmarks: Float, true_landmarks: Float) -> float:
         lips = points[list(LIPS)]
         shapes.append((lips - lips.mean(0)) / np.linalg.norm(points[FOREHEAD] - points[CHIN]))
     return float(np.linalg.norm(shapes[0] - shapes[1], axis=1).mean() * 100)
+
+
+def _mean(values: list[float]) -> float | None:
+    return float(np.mean(values)) if values else None

@@ -1,0 +1,128 @@
+"""Measures video files: opens them, feeds the meters, reads joins from the record beside the video."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from itertools import zip_longest
+from pathlib import Path
+
+import numpy as np
+
+from hallo_cli.analysis.face import FaceAnalyser
+from hallo_cli.domain import Bytes, Float
+from hallo_cli.errors import InputError, SpeechError
+from hallo_cli.evaluation import distribution, geometry
+from hallo_cli.evaluation.figures import VideoFigures
+from hallo_cli.evaluation.measure import IdentityNetwork, VideoMeter
+from hallo_cli.evaluation.truth import TruthMeter
+from hallo_cli.media.audio import load
+from hallo_cli.media.image import read_image
+from hallo_cli.media.probe import probe
+from hallo_cli.media.video import read_frames
+
+VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
+RECORD_LIMIT = 1 << 20
+
+
+def measure_video(
+    video: Path,
+    *,
+    audio: Path | None = None,
+    portrait: Path | None = None,
+    truth: Path | None = None,
+    identity: IdentityNetwork | None = None,
+) -> VideoFigures:
+    """Measure one video at constant memory.
+
+    `audio` defaults to the video's own sound; `portrait` to the first frame (another size is laid
+    over the first frame by its landmarks); `truth` is the true video of the same speech. Joins of clips and
+    segments are taken from VIDEO.json beside it. Raises InputError where a file cannot be used.
+    """
+    track = probe(video, what="video").video
+    if track is None:
+        raise InputError(f"{video}: no picture in this file; give a video")
+    analyser = FaceAnalyser(threads=2)
+    frames = read_frames(video)
+    first = next(frames, None)
+    if first is None:
+        raise InputError(f"{video}: no frame can be decoded; render it again")
+    reference = None if portrait is None else _reference(read_image(portrait), first, analyser)
+    meter = VideoMeter(analyser, reference=reference, identity=identity)
+    comparison = TruthMeter() if truth is not None else None
+    true_frames = read_frames(truth, fps=float(track.fps)) if truth is not None else iter(())
+    _feed(meter, _with_first(first, frames), comparison, true_frames)
+    figures = meter.figures(_waveform(audio, video), float(track.fps), joins=joins_of(video))
+    return figures if comparison is None else comparison.added_to(figures)
+
+
+def joins_of(video: Path) -> tuple[int, ...]:
+    """First frames of clips and segments as the record beside the video says; empty without one."""
+    record = video.with_suffix(".json")
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        if record.stat().st_size <= RECORD_LIMIT:
+            made = json.loads(record.read_text(encoding="utf-8"))["output"]
+            clips = range(0, int(made["n_frames"]), int(made["clip_frames"]))
+            return tuple(sorted({int(start) for start in made["segment_starts"]} | set(clips) - {0}))
+    return ()
+
+
+def measure_set(videos: list[Path], reference_dir: Path, networks: Mapping[str, Path]) -> dict[str, float]:
+    """Fréchet distances ("fid", "fvd", "efid") of the videos to those in a folder of real ones.
+
+    `networks` maps the figure's name to a TorchScript file. Raises WeightsError, InputError.
+    """
+    real = sorted(file for file in reference_dir.glob("*") if file.suffix.lower() in VIDEO_SUFFIXES)
+    if not real:
+        raise InputError(f"{reference_dir}: no videos ({', '.join(VIDEO_SUFFIXES)}) in this folder")
+    distances = {}
+    for name, file in networks.items():
+        network = distribution.load_network(file)
+        fits = []
+        for files in (videos, real):
+            fit = distribution.GaussianFit()
+            for video in files:
+                for features in distribution.features(name, network, read_frames(video)):
+                    fit.add(features)
+            fits.append(fit)
+        distances[name] = distribution.frechet_distance(*fits)
+    return distances
+
+
+def _feed(
+    meter: VideoMeter, frames: Iterator[Bytes], comparison: TruthMeter | None, true_frames: Iterator[Bytes]
+) -> None:
+    true_analyser = FaceAnalyser(threads=2)
+    for frame, true_frame in zip_longest(frames, true_frames):
+        if frame is None:
+            return
+        meter.add(frame)
+        if comparison is not None and true_frame is not None:
+            true_face = next(iter(true_analyser.detect(true_frame)), None)
+            comparison.add(frame, meter.face, true_frame, true_face)
+
+
+def _with_first(first: Bytes, rest: Iterator[Bytes]) -> Iterator[Bytes]:
+    yield first
+    yield from rest
+
+
+def _reference(portrait: Bytes, first: Bytes, analyser: FaceAnalyser) -> Bytes:
+    """The portrait in the geometry of the first frame."""
+    if portrait.shape == first.shape:
+        return portrait
+    own, target = analyser.detect(portrait), analyser.detect(first)
+    if not own or not target:
+        raise InputError("the portrait cannot be laid over the video: no face was found in one of them")
+    height, width = first.shape[:2]
+    return geometry.align(portrait, own[0].landmarks, target[0].landmarks, (height, width))
+
+
+def _waveform(audio: Path | None, video: Path) -> Float | None:
+    if audio is not None:
+        return load(audio)
+    try:
+        return np.asarray(load(video), np.float32)
+    except SpeechError:
+        return None
