@@ -43,7 +43,12 @@ class RenderSettings:
     bundle: str = setting("embedded", "The weights: embedded, official, or a bundle's folder.")
     seed: int = setting(42, "Seed of the noise and of the blinks.", minimum=0, maximum=2**32 - 1)
     steps: int | None = setting(None, "Denoising steps a clip.", minimum=1, maximum=1000, none_word="bundle")
-    solver: str = setting("ddim", "How the steps are solved.", choices=("ddim", "dpm++", "unipc"))
+    solver: str | None = setting(
+        None,
+        "How the steps are solved.",
+        choices=("ddim", "dpm++", "unipc"),
+        none_word="bundle",
+    )
     guidance: float | None = setting(
         None,
         "How strongly speech and identity are enforced; 1 is off and twice as fast.",

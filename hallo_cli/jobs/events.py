@@ -1,0 +1,90 @@
+"""What a job reports while it runs: values for whoever draws progress, writes logs or keeps a ledger."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+EVENTS_VERSION = 1
+
+
+@dataclass(frozen=True)
+class StageStarted:
+    """A part of the job began: analyse, load, render or join."""
+
+    stage: str
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What there is to do, and how much of it an earlier run has done."""
+
+    n_frames: int
+    fps: float
+    n_clips: int
+    n_segments: int
+    frames_done: int
+    work_dir: Path
+
+
+@dataclass(frozen=True)
+class StepRendered:
+    """One denoising step of one clip has finished."""
+
+    clip: int
+    step: int  # 1..n_steps
+    n_steps: int
+
+
+@dataclass(frozen=True)
+class ClipRendered:
+    """One clip's frames are safe on disk."""
+
+    clip: int
+    frames_done: int
+    n_frames: int
+
+
+@dataclass(frozen=True)
+class SegmentCommitted:
+    """One segment's video is complete on disk."""
+
+    segment: int
+    n_segments: int
+
+
+@dataclass(frozen=True)
+class FellBack:
+    """Memory ran out; the job goes on with a slower way that needs less."""
+
+    fallback: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The video is complete under its final name."""
+
+    output: Path
+    sidecar: Path
+    n_frames: int
+    seconds: float
+    was_done: bool  # an earlier run had finished it
+
+
+Event = StageStarted | Planned | StepRendered | ClipRendered | SegmentCommitted | FellBack | Finished
+Listener = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """Listen to nothing."""
+
+
+def to_json(event: Event) -> str:
+    """One line: the version, the event's name in snake case, its fields."""
+    name = "".join("_" + c.lower() if c.isupper() else c for c in type(event).__name__).lstrip("_")
+    values = {"version": EVENTS_VERSION, "event": name, **dataclasses.asdict(event)}
+    return json.dumps(values, default=str)

@@ -1,0 +1,35 @@
+"""What to try, in order, when memory runs out: each rung is slower and needs less; the pixels stay."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from hallo_cli.errors import DeviceMemoryError
+from hallo_cli.settings.schema import RuntimeSettings
+
+
+@dataclass(frozen=True)
+class Rung:
+    """Settings to go on with, and how to call them."""
+
+    name: str
+    runtime: RuntimeSettings
+
+
+def next_rung(runtime: RuntimeSettings) -> Rung | None:
+    """The next fallback after these settings, or None where all are in use."""
+    if runtime.decode_chunk != 1:
+        return Rung("frames decoded one at a time", dataclasses.replace(runtime, decode_chunk=1))
+    if not runtime.sliced_attention:
+        return Rung("sliced attention", dataclasses.replace(runtime, sliced_attention=True))
+    if not runtime.offload:
+        return Rung("networks kept in host memory", dataclasses.replace(runtime, offload=True))
+    return None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out, on a device or in the process."""
+    is_torch = any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__)
+    says_so = isinstance(error, RuntimeError) and "not enough memory" in str(error)
+    return isinstance(error, DeviceMemoryError | MemoryError) or is_torch or says_so

@@ -1,0 +1,57 @@
+"""One process at a time: a lock that the system lets go of when its holder dies, however it dies."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hallo_cli.errors import JobError
+from hallo_cli.jobs.files import reporting_write_errors
+
+
+@contextmanager
+def locked(path: Path, *, what: str) -> Iterator[None]:
+    """Hold the lock file; one left behind by a killed run does not matter.
+
+    `what` names the held thing in the message, as in "this job". Raises JobError, OutputError.
+    """
+    with reporting_write_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
+    try:
+        if not _try_lock(file):
+            holder = os.read(file, 200).decode("utf-8", "replace").strip() or "another process"
+            raise JobError(f"{path.parent}: {what} is being run by {holder}. Wait for it or stop it.")
+        with reporting_write_errors(path):
+            os.ftruncate(file, 0)
+            os.write(file, f"process {os.getpid()} on {socket.gethostname()}".encode())
+        yield
+    finally:
+        os.close(file)
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _try_lock(file: int) -> bool:
+        os.lseek(file, 1 << 30, os.SEEK_SET)  # beyond the text, which others may read
+        try:
+            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        os.lseek(file, 0, os.SEEK_SET)
+        return True
+
+else:
+    import fcntl
+
+    def _try_lock(file: int) -> bool:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True

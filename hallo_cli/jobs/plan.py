@@ -1,0 +1,116 @@
+"""What a job will do, decided before it starts: its fingerprint, its frames and its segments.
+
+Pure: this module touches no file and no network, so that a plan can be tested and compared as a value.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from hallo_cli.errors import JobError
+from hallo_cli.settings.schema import RenderSettings, canonical
+
+RENDER_VERSION = 1  # raised whenever the same inputs and settings would give other frames
+PLAN_FORMAT = 1
+LEEWAY = 0.25  # how far a cut may move towards a pause, as a share of the segment
+
+
+@dataclass(frozen=True)
+class Job:
+    """One portrait and one recording that become one video."""
+
+    portrait: Path
+    audio: Path
+    output: Path
+    settings: RenderSettings
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Frames [start, stop) of the job, committed to disk as one file; starts at the start of a clip."""
+
+    index: int
+    start: int
+    stop: int
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames."""
+        return self.stop - self.start
+
+
+@dataclass(frozen=True)
+class JobPlan:
+    """The whole job as data; written once as plan.json."""
+
+    fingerprint: str
+    n_frames: int
+    fps: float
+    clip_frames: int
+    segments: tuple[Segment, ...]
+
+    @property
+    def n_clips(self) -> int:
+        """Number of clips, the last one possibly cropped."""
+        return -(-self.n_frames // self.clip_frames)
+
+
+def fingerprint(*, portrait: str, audio: str, weights_id: str, settings: RenderSettings) -> str:
+    """The name of a result: equal exactly where inputs' bytes, weights, settings and version are equal.
+
+    `portrait` and `audio` are digests of the files' bytes.
+    """
+    parts = [str(RENDER_VERSION), portrait, audio, weights_id, canonical(settings)]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def count_frames(duration_s: float, fps: float) -> int:
+    """Frames that cover a recording: the last one may reach past its end, none lies wholly behind it."""
+    return max(1, math.ceil(round(duration_s * fps, 6)))
+
+
+def plan_segments(
+    n_frames: int, *, clip_frames: int, segment_frames: int, pauses: Sequence[tuple[int, int]] = ()
+) -> tuple[Segment, ...]:
+    """Cut [0, n_frames) into segments of about `segment_frames`, each a whole number of clips.
+
+    A cut moves by up to a quarter of a segment to the nearest clip boundary that lies in a pause (half-open
+    ranges of frames), where a join is least seen and heard.
+    """
+    n_clips = -(-n_frames // clip_frames)
+    nominal = max(1, round(segment_frames / clip_frames))
+    leeway = int(nominal * LEEWAY)
+    cuts = [0]
+    while n_clips - cuts[-1] > nominal:
+        target = cuts[-1] + nominal
+        nearby = range(target - leeway, min(target + leeway, n_clips - 1) + 1)
+        quiet = [clip for clip in nearby if _is_in_pause(clip * clip_frames, pauses)]
+        cuts.append(min(quiet, key=lambda clip: (abs(clip - target), clip), default=target))
+    edges = [clip * clip_frames for clip in cuts] + [n_frames]
+    return tuple(Segment(i, edges[i], edges[i + 1]) for i in range(len(cuts)))
+
+
+def to_json(plan: JobPlan) -> str:
+    """The text of plan.json."""
+    return json.dumps({"format": PLAN_FORMAT, **asdict(plan)}, indent=1) + "\n"
+
+
+def from_json(text: str) -> JobPlan:
+    """The inverse of `to_json`. Raises JobError where the text is something else."""
+    try:
+        values = json.loads(text)
+        if values.pop("format") != PLAN_FORMAT:
+            raise ValueError("written by another version")
+        segments = tuple(Segment(**segment) for segment in values.pop("segments"))
+        return JobPlan(segments=segments, **values)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise JobError(f"plan.json cannot be used ({error}); add --no-resume to start again.") from error
+
+
+def _is_in_pause(frame: int, pauses: Sequence[tuple[int, int]]) -> bool:
+    return any(start <= frame < stop for start, stop in pauses)

@@ -1,0 +1,298 @@
+"""Runs one job to its end: analyse, render what is missing, join, put the video under its name.
+
+Knows neither networks nor the command line: it asks an `Engine`, and tells a listener what happens.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from hallo_cli.domain import Clip, MotionFrames, Portrait, Speech
+from hallo_cli.errors import DeviceMemoryError, EncoderError, InputError, Interrupted
+from hallo_cli.jobs import events, outcome
+from hallo_cli.jobs.engine import Compositor, Engine, SpeechTrack
+from hallo_cli.jobs.files import reporting_write_errors
+from hallo_cli.jobs.ladder import is_out_of_memory
+from hallo_cli.jobs.outcome import JobResult
+from hallo_cli.jobs.plan import Job, JobPlan, Segment, count_frames, plan_segments
+from hallo_cli.jobs.workspace import PREFIX, open_workspace, remove_workspace
+from hallo_cli.media import audio
+from hallo_cli.media.probe import probe
+from hallo_cli.media.video import SegmentWriter, Sound, VideoFormat, assemble
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What to do with files; changes no pixel."""
+
+    work_dir: Path | None = None  # where the job's folder is made; None: beside the output
+    resume: bool = True
+    keep_work: bool = False
+    overwrite: bool = False
+
+
+class StopRequest:
+    """Asks a running job to stop after the clip in hand; set by a signal handler or another thread."""
+
+    def __init__(self) -> None:
+        self.exit_status: int | None = None
+
+    def ask(self, exit_status: int = 130) -> None:
+        """Stop soon, with this exit status."""
+        self.exit_status = exit_status
+
+
+def run_job(
+    job: Job,
+    engine: Engine,
+    *,
+    options: RunOptions = RunOptions(),
+    on_event: events.Listener = events.ignore,
+    stop: StopRequest | None = None,
+) -> JobResult:
+    """Render a job, or go on with it where an earlier run was stopped.
+
+    Raises InputError, SettingsError, WeightsError, DeviceMemoryError, JobError or Interrupted; finished work
+    is kept except where the settings or inputs are at fault.
+    """
+    return _Run(job, engine, options, on_event, stop or StopRequest()).execute()
+
+
+class _Run:
+    """The state of one run of one job."""
+
+    def __init__(
+        self, job: Job, engine: Engine, options: RunOptions, on_event: events.Listener, stop: StopRequest
+    ) -> None:
+        self.engine = engine
+        self.options = options
+        self.report = on_event
+        self.stop = stop
+        self.began = time.monotonic()
+        self.timings: dict[str, float] = {}
+        self.job = dataclasses.replace(job, settings=engine.settle(job.settings))
+
+    def execute(self) -> JobResult:
+        job = self.job
+        with self._stage("analyse"):
+            inputs = outcome.inspect_inputs(job, self.engine.weights_id)
+            outcome.require_writable(job)
+            done = None if self.options.overwrite else outcome.find_finished(job, inputs)
+            if done:
+                self._report_finished(done)
+                return done
+            if not self.options.overwrite:
+                outcome.require_free_name(job)
+        root = self._root(inputs.fingerprint)
+        with self._stage("analyse"):
+            self._analyse_portrait()
+        with open_workspace(root, resume=self.options.resume) as self.workspace:
+            with self._stage("analyse"):
+                self._analyse_recording(inputs.fingerprint)
+            self._render()
+            with self._stage("join"):
+                result = self._join(inputs)
+            if not self.options.keep_work:
+                remove_workspace(root)
+        self._report_finished(result)
+        return result
+
+    def _root(self, fingerprint: str) -> Path:
+        folder = self.options.work_dir or self.job.output.parent
+        return folder / (PREFIX + outcome.work_key(self.job, fingerprint))
+
+    def _analyse_portrait(self) -> None:
+        job, settings = self.job, self.job.settings
+        self.portrait: Portrait = self.engine.portrait(job.portrait, settings)
+        self.compositor: Compositor = self.engine.compositor(job.portrait, self.portrait, settings)
+
+    def _analyse_recording(self, fingerprint: str) -> None:
+        settings = self.job.settings
+        try:
+            recording = self._recording()
+        except InputError:
+            remove_workspace(self.workspace.root)  # nothing has been rendered that could be kept
+            raise
+        n_frames = count_frames(recording.n_samples / audio.SAMPLE_RATE, settings.fps)
+        self.track: SpeechTrack = self.engine.track(recording, n_frames, settings)
+        known = self.workspace.plan()
+        self.plan: JobPlan = known or self._new_plan(fingerprint, n_frames)
+
+    def _recording(self) -> audio.Recording:
+        """The decoded sound, of an earlier run where it is there."""
+        file, settings = self.workspace.audio, self.job.settings
+        if file.exists():
+            return audio.Recording(file, file.stat().st_size // 4)
+        with reporting_write_errors(file):
+            return audio.decode(
+                self.job.audio, file, start_s=settings.start_s, duration_s=settings.duration_s
+            )
+
+    def _new_plan(self, fingerprint: str, n_frames: int) -> JobPlan:
+        settings, clip_frames = self.job.settings, self.engine.clip_frames
+        segment_frames = round(settings.segment_s * settings.fps)
+        pauses = self.track.pauses() if n_frames > segment_frames else ()
+        segments = plan_segments(
+            n_frames, clip_frames=clip_frames, segment_frames=segment_frames, pauses=pauses
+        )
+        plan = JobPlan(fingerprint, n_frames, settings.fps, clip_frames, segments)
+        self.workspace.write_plan(plan)
+        return plan
+
+    def _render(self) -> None:
+        missing = self.workspace.missing(self.plan)
+        self.frames_done = missing[0].start if missing else self.plan.n_frames
+        self.report(
+            events.Planned(
+                n_frames=self.plan.n_frames,
+                fps=self.plan.fps,
+                n_clips=self.plan.n_clips,
+                n_segments=len(self.plan.segments),
+                frames_done=self.frames_done,
+                work_dir=self.workspace.root,
+            )
+        )
+        if missing:
+            with self._stage("load"):
+                self.engine.load()
+        with self._stage("render"):
+            for segment in missing:
+                self._render_segment(segment)
+                self.report(events.SegmentCommitted(segment.index, len(self.plan.segments)))
+
+    def _render_segment(self, segment: Segment) -> None:
+        """Render a segment, with slower ways that need less memory where it runs out."""
+        while True:
+            try:
+                return self._attempt_segment(segment)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                reason = str(error).splitlines()[0]
+            fallback = self.engine.fall_back()
+            gc.collect()
+            if fallback is None:
+                raise DeviceMemoryError(
+                    f"out of memory after every fallback ({reason}). Lower --size, close other programs "
+                    "or use another --device; finished work is kept."
+                )
+            logger.warning("out of memory: going on with %s", fallback)
+            self.report(events.FellBack(fallback, reason))
+
+    def _attempt_segment(self, segment: Segment) -> None:
+        spool = self.workspace.spool(segment)
+        kept = spool.recover()
+        motion = kept or self.workspace.state_before(self.plan, segment)
+        frame = segment.start
+        with SegmentWriter(self.workspace.segment_path(segment), self._format()) as writer:
+            if kept:
+                height, width, _ = self.portrait.pixels.shape
+                for frames in spool.read(height, width):
+                    writer.write(self.compositor.compose(frames))
+                    frame += len(frames)
+                self._report_clip(frame)
+            for clip in self._clips(segment, frame, motion):
+                writer.write(self.compositor.compose(clip.frames))
+                spool.append(clip)
+                frame += len(clip.frames)
+                motion = clip.motion
+                self._report_clip(frame)
+                self._obey_stop()
+            assert motion is not None
+            self.workspace.write_state(segment, motion)
+            writer.commit()
+        spool.remove()
+
+    def _clips(self, segment: Segment, start: int, motion: MotionFrames | None) -> Iterator[Clip]:
+        """The segment's clips from frame `start` on, the job's last one cropped."""
+        if start >= segment.stop:
+            return
+        clip_frames = self.plan.clip_frames
+        stop = start + -(-(segment.stop - start) // clip_frames) * clip_frames
+        speech = self._heard(segment, start, stop)
+        for step in self.engine.clips(self.portrait, self.job.settings, speech, motion):
+            if isinstance(step, Clip):
+                n_wanted = min(len(step.frames), segment.stop - step.index * clip_frames)
+                yield dataclasses.replace(step, frames=step.frames[:n_wanted])
+            else:
+                self.report(events.StepRendered(step.clip, step.step, step.n_steps))
+
+    def _heard(self, segment: Segment, start: int, stop: int) -> Speech:
+        """Features of frames [start, stop), cut from an analysis of the whole segment."""
+        whole = self.track.speech(segment.start, stop)
+        offset = start - whole.first_frame
+        features = whole.features[offset : offset + stop - start + 2 * whole.context]
+        return dataclasses.replace(whole, features=features, first_frame=start, n_frames=stop - start)
+
+    def _format(self) -> VideoFormat:
+        width, height = self.compositor.size
+        settings = self.job.settings
+        return VideoFormat(width, height, settings.fps, settings.codec, settings.crf)
+
+    def _join(self, inputs: outcome.Inputs) -> JobResult:
+        job, settings = self.job, self.job.settings
+        self._require_whole_segments()
+        part = job.output.with_name(f"{self.workspace.root.name}.mp4")
+        sound = Sound(job.audio, settings.start_s, settings.duration_s, settings.audio_codec)
+        segments = [self.workspace.segment_path(segment) for segment in self.plan.segments]
+        try:
+            assemble(segments, part, video=self._format(), sound=sound)
+            self.timings["total"] = time.monotonic() - self.began
+            return outcome.publish(job, inputs, part, self.plan, self.engine.describe(), self.timings)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def _require_whole_segments(self) -> None:
+        """Throw away segments that don't hold their frames, so that the next run makes them again."""
+        for segment in self.plan.segments:
+            path = self.workspace.segment_path(segment)
+            if _count_frames(path) != segment.n_frames:
+                path.unlink(missing_ok=True)
+                raise EncoderError(
+                    f"segment {segment.index} does not hold its {segment.n_frames} frames and was removed. "
+                    "Run the same command again: the rest is kept."
+                )
+
+    def _report_clip(self, frame: int) -> None:
+        clip = max(0, frame - 1) // self.plan.clip_frames
+        self.report(events.ClipRendered(clip, frame, self.plan.n_frames))
+
+    def _report_finished(self, result: JobResult) -> None:
+        self.report(
+            events.Finished(result.output, result.sidecar, result.n_frames, result.seconds, result.was_done)
+        )
+
+    def _obey_stop(self) -> None:
+        if self.stop.exit_status is not None:
+            raise Interrupted(
+                "stopped; what is finished is kept, and the same command goes on from there.",
+                exit_status=self.stop.exit_status,
+            )
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        if name not in self.timings:
+            self.report(events.StageStarted(name))
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.timings[name] = self.timings.get(name, 0.0) + time.monotonic() - start
+
+
+def _count_frames(video: Path) -> int | None:
+    """Frames of a segment's file; None where it cannot be read."""
+    try:
+        track = probe(video, what="segment").video
+    except InputError:
+        return None
+    return track.n_frames if track else None

@@ -1,0 +1,60 @@
+"""The frames of the segment in hand, kept clip by clip so that a killed job loses no more than one clip."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from hallo_cli.domain import Bytes, Clip, MotionFrames
+from hallo_cli.jobs.files import reporting_write_errors, write_whole
+
+READ_FRAMES = 16  # frames held in memory at a time
+
+
+class Spool:
+    """Raw frames of the segment in hand, and the motion frames after the last of them."""
+
+    def __init__(self, stem: Path) -> None:
+        self._frames = stem.with_suffix(".rgb")
+        self._state = stem.with_suffix(".npz")
+
+    def append(self, clip: Clip) -> None:
+        """Keep one more clip: its frames first, then the note that says they are there."""
+        with reporting_write_errors(self._frames), self._frames.open("ab") as file:
+            file.write(np.ascontiguousarray(clip.frames).data)
+            file.flush()
+            os.fsync(file.fileno())
+        note = io.BytesIO()
+        np.savez(note, n_bytes=np.int64(self._frames.stat().st_size), motion=clip.motion.pixels)
+        write_whole(self._state, note.getvalue())
+
+    def recover(self) -> MotionFrames | None:
+        """Motion frames after the kept frames, cutting off a clip written by half; None if all is lost."""
+        try:
+            with np.load(self._state, allow_pickle=False) as note:
+                n_bytes, motion = int(note["n_bytes"]), note["motion"]
+            is_whole = self._frames.stat().st_size >= n_bytes and motion.dtype == np.float32
+        except (OSError, ValueError, EOFError, KeyError):
+            is_whole = False
+        if not is_whole:
+            self.remove()
+            return None
+        with reporting_write_errors(self._frames):
+            os.truncate(self._frames, n_bytes)
+        return MotionFrames(motion)
+
+    def read(self, height: int, width: int) -> Iterator[Bytes]:
+        """The kept frames, uint8 [n, height, width, 3], a few at a time."""
+        frame_bytes = height * width * 3
+        with self._frames.open("rb") as file:
+            while block := file.read(frame_bytes * READ_FRAMES):
+                yield np.frombuffer(block, np.uint8).reshape(-1, height, width, 3)
+
+    def remove(self) -> None:
+        """Forget the kept frames, the note first."""
+        self._state.unlink(missing_ok=True)
+        self._frames.unlink(missing_ok=True)

@@ -1,0 +1,130 @@
+"""A job's folder on disk: what is there under its final name is complete, and that is all resuming needs.
+
+Everything is written beside its place, flushed to the disk and renamed. A segment's boundary state is put
+down before its video, so a segment that is there can always be continued from. The frames of the segment in
+hand are kept in a spool clip by clip, so that even a killed job loses no more than the clip in hand.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from hallo_cli.domain import Float, MotionFrames
+from hallo_cli.errors import JobError
+from hallo_cli.jobs.files import reporting_write_errors, write_whole
+from hallo_cli.jobs.lock import locked
+from hallo_cli.jobs.plan import JobPlan, Segment, from_json, to_json
+from hallo_cli.jobs.spool import Spool
+
+PREFIX = ".hallo-"  # of a workspace's folder
+
+logger = logging.getLogger(__name__)
+
+
+class Workspace:
+    """One job's folder, held under its lock. Made by `open_workspace`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @property
+    def audio(self) -> Path:
+        """Where the decoded recording is kept."""
+        return self.root / "audio.f32"
+
+    def plan(self) -> JobPlan | None:
+        """The plan of an earlier run. Raises JobError where it cannot be used."""
+        path = self.root / "plan.json"
+        return from_json(path.read_text(encoding="utf-8")) if path.exists() else None
+
+    def write_plan(self, plan: JobPlan) -> None:
+        """Put the plan down, once."""
+        write_whole(self.root / "plan.json", to_json(plan).encode())
+
+    def segment_path(self, segment: Segment) -> Path:
+        """The segment's video under its final name; there exactly when the segment is done."""
+        return self.root / f"segment-{segment.index:05d}.mp4"
+
+    def missing(self, plan: JobPlan) -> list[Segment]:
+        """The segments still to render, from the first that is not done or cannot be continued from."""
+        for segment in plan.segments:
+            is_last = segment.index == len(plan.segments) - 1
+            if not self.segment_path(segment).exists():
+                return list(plan.segments[segment.index :])
+            if not is_last and self._load_state(segment) is None:
+                logger.warning("state of segment %d is unreadable: rendering it again", segment.index)
+                return list(plan.segments[segment.index :])
+        return []
+
+    def state_before(self, plan: JobPlan, segment: Segment) -> MotionFrames | None:
+        """The motion frames that the segment starts from; None at the start of the job."""
+        if segment.index == 0:
+            return None
+        state = self._load_state(plan.segments[segment.index - 1])
+        if state is None:
+            raise JobError(f"{self.root}: the state before segment {segment.index} is gone; run again.")
+        return state
+
+    def write_state(self, segment: Segment, motion: MotionFrames) -> None:
+        """Put down what the next segment continues from; to be done before the segment's video."""
+        write_whole(self._state_path(segment), _array_bytes(motion.pixels))
+
+    def spool(self, segment: Segment) -> Spool:
+        """The frames of a segment that is not done yet."""
+        return Spool(self.root / f"spool-{segment.index:05d}")
+
+    def sweep(self) -> None:
+        """Remove what dead runs left half-written."""
+        for leftover in self.root.glob("*.part*"):
+            with contextlib.suppress(OSError):
+                leftover.unlink()
+
+    def _state_path(self, segment: Segment) -> Path:
+        return self.root / f"state-{segment.index:05d}.npy"
+
+    def _load_state(self, segment: Segment) -> MotionFrames | None:
+        try:
+            pixels = np.load(self._state_path(segment), allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return None
+        return MotionFrames(pixels) if pixels.ndim == 4 and pixels.dtype == np.float32 else None
+
+
+@contextlib.contextmanager
+def open_workspace(root: Path, *, resume: bool = True) -> Iterator[Workspace]:
+    """The folder `root`, made if need be, while no other process holds it.
+
+    With `resume` false, what earlier runs left is thrown away. Raises JobError where another run is at work
+    there, OutputError where the folder cannot be written.
+    """
+    with locked(root / "lock", what="this job"):
+        workspace = Workspace(root)
+        workspace.sweep()
+        if not resume:
+            _empty(root)
+        yield workspace
+
+
+def remove_workspace(root: Path) -> None:
+    """Delete a finished job's folder; what cannot be deleted is left."""
+    shutil.rmtree(root, ignore_errors=True)
+
+
+def _empty(root: Path) -> None:
+    for path in root.iterdir():
+        if path.name != "lock":
+            with reporting_write_errors(path):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _array_bytes(array: Float) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()

@@ -1,0 +1,157 @@
+"""A render engine without networks: everything around it is real, its frames are cheap and deterministic.
+
+A frame depends on the seed, its clip's number, the sound and the motion frames before it, so that any mistake
+in resuming changes every later frame. `python tests/job_doubles.py PORTRAIT AUDIO OUTPUT ...` runs a job.
+"""
+
+import argparse
+import dataclasses
+import json
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from hallo_cli.domain import (
+    Bytes,
+    Clip,
+    CropBox,
+    Float,
+    MotionFrames,
+    Portrait,
+    RegionMasks,
+    Speech,
+    StepDone,
+)
+from hallo_cli.errors import HalloError
+from hallo_cli.jobs import events
+from hallo_cli.jobs.plan import Job
+from hallo_cli.jobs.runner import RunOptions, StopRequest, run_job
+from hallo_cli.media.audio import SAMPLE_RATE, Recording
+from hallo_cli.settings.schema import RenderSettings
+
+CLIP_FRAMES = 4
+SIZE = 32
+
+
+class PlainCompositor:
+    size = (SIZE, SIZE)
+
+    def compose(self, frames: Bytes) -> Bytes:
+        return frames
+
+
+@dataclasses.dataclass
+class LoudnessTrack:
+    """One feature a frame: how loud it is."""
+
+    recording: Recording
+    n_frames: int
+    fps: float
+
+    def pauses(self) -> Sequence[tuple[int, int]]:
+        return [(n, n + 1) for n in range(self.n_frames) if self._loudness(n) < 0.01]
+
+    def speech(self, start: int, stop: int) -> Speech:
+        loudness = np.array([self._loudness(n) for n in range(start - 2, stop + 2)], np.float32)
+        return Speech(loudness.reshape(-1, 1, 1), start, stop - start, self.fps)
+
+    def _loudness(self, frame: int) -> float:
+        edges = [round(SAMPLE_RATE * n / self.fps) for n in (frame, frame + 1)]
+        return float(np.sqrt(np.mean(self.recording.read(*edges) ** 2)))
+
+
+class TrivialEngine:
+    """Implements jobs.engine.Engine."""
+
+    weights_id = "trivial"
+    clip_frames = CLIP_FRAMES
+
+    def __init__(self, *, clip_s: float = 0.0, fails: Sequence[Exception] = ()) -> None:
+        self.clip_s = clip_s
+        self.fails = list(fails)
+        self.fallbacks = ["smaller chunks", "sliced attention"]
+        self.clips_rendered: list[int] = []
+
+    def settle(self, settings: RenderSettings) -> RenderSettings:
+        return settings
+
+    def describe(self) -> dict[str, str]:
+        return {"name": "trivial"}
+
+    def portrait(self, path: Path, settings: RenderSettings) -> Portrait:
+        pixels = np.resize(np.frombuffer(path.read_bytes(), np.uint8), (SIZE, SIZE, 3)).copy()
+        region = np.ones((SIZE, SIZE), np.float32)
+        masks = RegionMasks((region,), (region,), (region,))
+        landmarks = np.zeros((478, 2), np.float32)
+        return Portrait(
+            pixels, CropBox(0, 0, SIZE), (SIZE, SIZE), landmarks, region, masks, region, None, "trivial"
+        )
+
+    def compositor(self, path: Path, portrait: Portrait, settings: RenderSettings) -> PlainCompositor:
+        return PlainCompositor()
+
+    def track(self, recording: Recording, n_frames: int, settings: RenderSettings) -> LoudnessTrack:
+        return LoudnessTrack(recording, n_frames, settings.fps)
+
+    def load(self) -> None:
+        pass
+
+    def fall_back(self) -> str | None:
+        return self.fallbacks.pop(0) if self.fallbacks else None
+
+    def clips(
+        self, portrait: Portrait, settings: RenderSettings, speech: Speech, motion: MotionFrames | None
+    ) -> Iterator[StepDone | Clip]:
+        for start in range(0, speech.n_frames, CLIP_FRAMES):
+            if self.fails:
+                raise self.fails.pop(0)
+            index = (speech.first_frame + start) // CLIP_FRAMES
+            yield StepDone(index, 1, 1)
+            time.sleep(self.clip_s)
+            heard = speech.features[start : start + CLIP_FRAMES + 2 * speech.context]
+            clip = self._clip(index, portrait, settings.seed, heard, motion)
+            motion = clip.motion
+            self.clips_rendered.append(index)
+            yield clip
+
+    def _clip(
+        self, index: int, portrait: Portrait, seed: int, heard: Float, motion: MotionFrames | None
+    ) -> Clip:
+        noise = np.random.default_rng([seed, index]).random((CLIP_FRAMES, SIZE, SIZE, 3), np.float32)
+        before = portrait.pixels / np.float32(127.5) - 1 if motion is None else motion.pixels[-1]
+        frames = np.sin(before + noise * (1 + heard.sum())).astype(np.float32)
+        return Clip(index, np.uint8(127.5 * (frames + 1)), MotionFrames(frames[-2:]))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    for name in ("portrait", "audio", "output"):
+        parser.add_argument(name, type=Path)
+    parser.add_argument("--clip-s", type=float, default=0.0)
+    parser.add_argument("--segment-s", type=float, default=0.5)
+    arguments = parser.parse_args()
+    stop = StopRequest()
+    signal.signal(signal.SIGINT, lambda *_: stop.ask(130))
+    signal.signal(signal.SIGTERM, lambda *_: stop.ask(143))
+    settings = RenderSettings(segment_s=arguments.segment_s)
+    job = Job(arguments.portrait, arguments.audio, arguments.output, settings)
+    try:
+        run_job(
+            job,
+            TrivialEngine(clip_s=arguments.clip_s),
+            options=RunOptions(),
+            on_event=lambda event: print(events.to_json(event), flush=True),  # noqa: T201
+            stop=stop,
+        )
+    except HalloError as error:
+        print(json.dumps({"event": "failed", "message": str(error)}), file=sys.stderr)  # noqa: T201
+        return error.exit_status
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

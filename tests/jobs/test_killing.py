@@ -1,0 +1,105 @@
+"""Real processes, really killed."""
+
+import json
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from hallo_cli.jobs.plan import Job
+from hallo_cli.media.probe import frame_hashes
+
+TESTS = Path(__file__).parent.parent
+
+
+def start(job: Job, *options: str, limit_bytes: int = 0) -> subprocess.Popen[str]:
+    """Begin the job in a process of its own and return once it has planned it."""
+    paths = [str(path) for path in (job.portrait, job.audio, job.output)]
+    process = subprocess.Popen(
+        [sys.executable, str(TESTS / "job_doubles.py"), *paths, *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: limit_file_size(limit_bytes),  # noqa: PLW1509
+    )
+    wait_for(process, "planned")
+    return process
+
+
+def limit_file_size(limit_bytes: int) -> None:
+    if limit_bytes:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
+
+
+def wait_for(process: subprocess.Popen[str], event: str) -> dict[str, object]:
+    assert process.stdout is not None
+    for line in process.stdout:
+        values: dict[str, object] = json.loads(line)
+        if values["event"] == event:
+            return values
+    return {}
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
+    _, said = process.communicate(timeout=60)
+    return process.returncode, said
+
+
+def kill_after(job: Job, seconds: float) -> bool:
+    """Run the job and kill it outright; whether it had finished before."""
+    process = start(job)
+    time.sleep(seconds)
+    process.kill()
+    process.communicate()
+    return process.returncode == 0
+
+
+def test_job_killed_at_twenty_moments_equals_undisturbed_one(job: Job, undisturbed: list[str]) -> None:
+    rng = random.Random(20)
+    moments = [rng.uniform(0.0, 0.5) for _ in range(20)]
+    for moment in moments:
+        if kill_after(job, moment):
+            assert list(frame_hashes(job.output)) == undisturbed
+            job.output.unlink()
+        assert not job.output.exists() or list(frame_hashes(job.output)) == undisturbed
+    status, said = finish(start(job))
+    assert (status, said) == (0, "")
+    assert list(frame_hashes(job.output)) == undisturbed
+
+
+def test_killed_job_loses_no_finished_clip(job: Job) -> None:
+    process = start(job, "--clip-s", "0.05")
+    done = [wait_for(process, "clip_rendered")["frames_done"] for _ in range(6)][-1]
+    process.kill()
+    process.communicate()
+    process = start(job)
+    resumed = wait_for(process, "clip_rendered")["frames_done"]
+    finish(process)
+    assert isinstance(resumed, int)
+    assert isinstance(done, int)
+    assert resumed >= done
+
+
+def test_interrupts_finish_the_clip_and_say_how_to_go_on(job: Job, undisturbed: list[str]) -> None:
+    for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        process = start(job, "--clip-s", "0.1")
+        wait_for(process, "clip_rendered")
+        process.send_signal(number)
+        found, said = finish(process)
+        assert found == status
+        assert "the same command goes on" in said
+        assert not job.output.exists()
+    assert finish(start(job))[0] == 0
+    assert list(frame_hashes(job.output)) == undisturbed
+
+
+def test_file_that_may_not_grow_is_an_error_that_keeps_the_work(job: Job) -> None:
+    process = start(job, "--segment-s", "30", limit_bytes=140_000)  # the sound fits, the spool does not
+    status, said = finish(process)
+    assert status == 1
+    assert "finished work is kept" in said
+    assert not job.output.exists()
+    assert finish(start(job, "--segment-s", "30"))[0] == 0

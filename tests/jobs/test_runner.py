@@ -1,0 +1,279 @@
+import dataclasses
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from job_doubles import TrivialEngine
+
+from hallo_cli.errors import (
+    DeviceMemoryError,
+    EncoderError,
+    InputError,
+    Interrupted,
+    JobError,
+    OutputError,
+    PortraitError,
+    SettingsError,
+    SpeechError,
+)
+from hallo_cli.jobs import events
+from hallo_cli.jobs.lock import locked
+from hallo_cli.jobs.outcome import read_record
+from hallo_cli.jobs.plan import Job
+from hallo_cli.jobs.runner import JobResult, RunOptions, StopRequest, run_job
+from hallo_cli.media.probe import frame_hashes, probe
+
+N_FRAMES = 50
+N_CLIPS = 13
+
+
+def hashes(video: Path) -> list[str]:
+    return list(frame_hashes(video))
+
+
+def work_dirs(job: Job) -> list[Path]:
+    return list(job.output.parent.glob(".hallo-*"))
+
+
+def stop_after(job: Job, n_clips: int, exit_status: int = 130) -> None:
+    """Run the job, asking it to stop when it has done that many clips."""
+    stop = StopRequest()
+
+    def listen(event: events.Event) -> None:
+        if isinstance(event, events.StepRendered) and event.clip == n_clips - 1:
+            stop.ask(exit_status)
+
+    with pytest.raises(Interrupted) as caught:
+        run_job(job, TrivialEngine(), on_event=listen, stop=stop)
+    assert caught.value.exit_status == exit_status
+
+
+def test_job_gives_every_frame_and_the_sound(job: Job) -> None:
+    run_job(job, TrivialEngine())
+    info = probe(job.output)
+    assert info.video is not None
+    assert info.audio is not None
+    assert info.video.n_frames == N_FRAMES
+    assert info.audio.duration_s == pytest.approx(2.0, abs=0.04)
+
+
+def test_finished_job_leaves_video_and_record_only(job: Job) -> None:
+    run_job(job, TrivialEngine())
+    assert sorted(os.listdir(job.output.parent)) == ["face.png", "out.json", "out.mp4", "speech.wav"]
+
+
+def test_kept_work_holds_plan_and_segments(job: Job) -> None:
+    run_job(job, TrivialEngine(), options=RunOptions(keep_work=True))
+    names = {path.name for path in work_dirs(job)[0].iterdir()}
+    assert {"plan.json", "segment-00000.mp4", "state-00000.npy"} <= names
+
+
+def test_work_dir_is_where_it_was_asked_for(job: Job, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    run_job(job, TrivialEngine(), options=RunOptions(work_dir=elsewhere, keep_work=True))
+    assert len(list(elsewhere.iterdir())) == 1
+
+
+@pytest.mark.parametrize("n_clips", [1, 3, 4, 8, 13])
+def test_stopped_and_resumed_job_equals_undisturbed_one(
+    job: Job, n_clips: int, undisturbed: list[str]
+) -> None:
+    stop_after(job, n_clips)
+    engine = TrivialEngine()
+    run_job(job, engine)
+    assert hashes(job.output) == undisturbed
+    assert engine.clips_rendered == list(range(n_clips, N_CLIPS))
+
+
+def test_stopped_job_shows_nothing_under_the_final_name(job: Job) -> None:
+    stop_after(job, 5, exit_status=143)
+    assert not job.output.exists()
+
+
+def test_no_resume_starts_again(job: Job) -> None:
+    stop_after(job, 5)
+    engine = TrivialEngine()
+    run_job(job, engine, options=RunOptions(resume=False))
+    assert engine.clips_rendered == list(range(N_CLIPS))
+
+
+def test_other_settings_do_not_touch_kept_work(job: Job) -> None:
+    stop_after(job, 5)
+    other = dataclasses.replace(job, settings=dataclasses.replace(job.settings, seed=1))
+    engine = TrivialEngine()
+    run_job(other, engine)
+    assert engine.clips_rendered == list(range(N_CLIPS))
+
+
+def test_lost_state_makes_its_segment_again(job: Job, undisturbed: list[str]) -> None:
+    stop_after(job, 5)
+    next(work_dirs(job)[0].glob("state-00000.npy")).write_bytes(b"torn")
+    run_job(job, TrivialEngine())
+    assert hashes(job.output) == undisturbed
+
+
+def test_torn_spool_is_cut_back_to_its_note(job: Job, undisturbed: list[str]) -> None:
+    stop_after(job, 5)
+    with next(work_dirs(job)[0].glob("spool-*.rgb")).open("ab") as file:
+        file.write(b"half a clip")
+    run_job(job, TrivialEngine())
+    assert hashes(job.output) == undisturbed
+
+
+def test_damaged_segment_is_found_at_the_join_and_made_again(job: Job, undisturbed: list[str]) -> None:
+    stop_after(job, 8)
+    segment = next(work_dirs(job)[0].glob("segment-00000.mp4"))
+    segment.write_bytes(segment.read_bytes()[:1000])
+    with pytest.raises(EncoderError, match="segment 0"):
+        run_job(job, TrivialEngine())
+    run_job(job, TrivialEngine())
+    assert hashes(job.output) == undisturbed
+
+
+def test_done_job_is_not_done_again(job: Job) -> None:
+    run_job(job, TrivialEngine())
+    engine = TrivialEngine()
+    result = run_job(job, engine)
+    assert result.was_done
+    assert engine.clips_rendered == []
+
+
+def test_overwrite_renders_again(job: Job) -> None:
+    run_job(job, TrivialEngine())
+    assert not run_job(job, TrivialEngine(), options=RunOptions(overwrite=True)).was_done
+
+
+def test_strange_file_under_the_outputs_name_is_not_replaced(job: Job) -> None:
+    job.output.write_text("precious")
+    with pytest.raises(SettingsError, match="--overwrite"):
+        run_job(job, TrivialEngine())
+    assert job.output.read_text() == "precious"
+
+
+def test_strange_file_under_the_records_name_is_not_replaced(job: Job) -> None:
+    job.output.with_suffix(".json").write_text("precious")
+    with pytest.raises(SettingsError, match="--overwrite"):
+        run_job(job, TrivialEngine())
+
+
+def test_record_without_its_video_does_not_stand_in_the_way(job: Job) -> None:
+    run_job(job, TrivialEngine())
+    job.output.unlink()
+    assert not run_job(job, TrivialEngine()).was_done
+
+
+def test_changed_video_is_not_taken_for_the_finished_one(job: Job) -> None:
+    run_job(job, TrivialEngine())
+    job.output.write_bytes(b"changed")
+    with pytest.raises(SettingsError, match="--overwrite"):
+        run_job(job, TrivialEngine())
+
+
+def test_two_runs_of_one_job_do_not_meet(job: Job) -> None:
+    stop_after(job, 5)
+    with (
+        locked(work_dirs(job)[0] / "lock", what="this job"),
+        pytest.raises(JobError, match=f"process {os.getpid()}"),
+    ):
+        run_job(job, TrivialEngine())
+
+
+def test_lock_left_behind_by_a_dead_process_does_not_matter(job: Job) -> None:
+    stop_after(job, 5)
+    (work_dirs(job)[0] / "lock").write_text("process 1 on elsewhere")
+    run_job(job, TrivialEngine())
+    assert job.output.exists()
+
+
+def test_out_of_memory_takes_the_next_fallback_and_keeps_the_frames(job: Job, undisturbed: list[str]) -> None:
+    happened: list[events.Event] = []
+    run_job(
+        job, TrivialEngine(fails=[MemoryError("full"), DeviceMemoryError("full")]), on_event=happened.append
+    )
+    fallbacks = [event.fallback for event in happened if isinstance(event, events.FellBack)]
+    assert fallbacks == ["smaller chunks", "sliced attention"]
+    assert hashes(job.output) == undisturbed
+
+
+def test_out_of_memory_after_every_fallback_is_an_error(job: Job) -> None:
+    with pytest.raises(DeviceMemoryError, match="every fallback"):
+        run_job(job, TrivialEngine(fails=[MemoryError("full")] * 3))
+
+
+def test_other_failures_are_not_taken_for_lack_of_memory(job: Job) -> None:
+    with pytest.raises(RuntimeError, match="broken"):
+        run_job(job, TrivialEngine(fails=[RuntimeError("broken")]))
+
+
+def test_full_disk_is_an_error_that_keeps_the_work(
+    job: Job, monkeypatch: pytest.MonkeyPatch, undisturbed: list[str]
+) -> None:
+    stop_after(job, 5)
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match="Free some space"):
+        run_job(job, TrivialEngine())
+    monkeypatch.undo()
+    engine = TrivialEngine()
+    run_job(job, engine)
+    assert engine.clips_rendered[0] == 5
+    assert hashes(job.output) == undisturbed
+
+
+@pytest.mark.parametrize("name", ["nowhere/out.mp4", "out.avi", "out"])
+def test_output_that_cannot_be_is_refused_before_anything_is_done(job: Job, name: str) -> None:
+    engine = TrivialEngine()
+    with pytest.raises((OutputError, SettingsError)):
+        run_job(dataclasses.replace(job, output=job.output.parent / name), engine)
+    assert work_dirs(job) == []
+
+
+@pytest.mark.parametrize(("field", "error"), [("portrait", PortraitError), ("audio", SpeechError)])
+def test_missing_input_is_named(job: Job, field: str, error: type[InputError]) -> None:
+    missing = dataclasses.replace(job, **{field: job.output.parent / "gone"})
+    with pytest.raises(error, match="gone"):
+        run_job(missing, TrivialEngine())
+
+
+def test_broken_recording_leaves_no_folder(job: Job) -> None:
+    job.audio.write_bytes(b"no sound")
+    with pytest.raises(SpeechError):
+        run_job(job, TrivialEngine())
+    assert work_dirs(job) == []
+
+
+def test_input_that_vanishes_meanwhile_is_an_error_that_keeps_the_work(job: Job) -> None:
+    kept = job.audio.with_name("kept.wav")
+    shutil.copy(job.audio, kept)
+
+    def vanish(event: events.Event) -> None:
+        if isinstance(event, events.StepRendered) and event.clip == 10:
+            job.audio.unlink(missing_ok=True)
+
+    with pytest.raises(InputError):
+        run_job(job, TrivialEngine(), on_event=vanish)
+    shutil.copy(kept, job.audio)
+    engine = TrivialEngine()
+    run_job(job, engine)
+    assert engine.clips_rendered == []
+
+
+def test_record_describes_the_job(job: Job) -> None:
+    result: JobResult = run_job(job, TrivialEngine())
+    assert read_record(result.sidecar).job == job
+    assert json.loads(result.sidecar.read_text())["output"]["sha256"] == result.sha256
+
+
+def test_events_are_one_json_line_each(job: Job) -> None:
+    lines: list[str] = []
+    run_job(job, TrivialEngine(), on_event=lambda event: lines.append(events.to_json(event)))
+    kinds = [json.loads(line)["event"] for line in lines]
+    assert kinds[0] == "stage_started"
+    assert kinds[-1] == "finished"
+    assert kinds.count("clip_rendered") >= N_CLIPS
+    assert all(json.loads(line)["version"] == 1 for line in lines)
