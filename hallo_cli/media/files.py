@@ -1,0 +1,48 @@
+"""Checks a file that the user gave before anything tries to decode it."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+from hallo_cli.errors import InputError
+
+
+def require_file(file: Path, error: type[InputError], what: str) -> Path:
+    """Return the absolute path of a readable, regular, non-empty file, or raise `error`.
+
+    `what` names it in the message: "portrait", "recording". The absolute path cannot be taken for an option
+    or an address by whatever opens it.
+    """
+    try:
+        found = file.expanduser().resolve(strict=True)
+        status = found.stat()
+    except FileNotFoundError:
+        raise error(f"The {what} {shown(file)} does not exist. Check the path.") from None
+    except PermissionError:
+        raise error(f"The {what} {shown(file)} may not be read. Check its permissions.") from None
+    except (OSError, RuntimeError, ValueError) as reason:  # symbolic links in a loop, endless names, NUL
+        raise error(
+            f"The {what} {shown(file)} cannot be found: {reason_of(reason)}. Check the path."
+        ) from None
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or device"
+        raise error(f"The {what} {shown(file)} is {kind}; give the path of a file.")
+    if status.st_size == 0:
+        raise error(f"The {what} {shown(file)} is empty (0 bytes). Copy or download it again.")
+    try:
+        found.open("rb").close()
+    except OSError:
+        raise error(f"The {what} {shown(file)} may not be read. Check its permissions.") from None
+    return found
+
+
+def shown(file: Path) -> str:
+    """Return a path as one printable line for a message."""
+    return repr(str(file)) if len(str(file)) <= 300 else repr(str(file)[:140] + " ... " + str(file)[-140:])
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the first line of what an error says, without its file name, never empty."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return str(text).splitlines()[0].strip().rstrip(".")[:200]

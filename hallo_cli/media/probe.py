@@ -1,0 +1,98 @@
+"""Says what is in a media file, through PyAV: no ffprobe is needed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+
+from hallo_cli.errors import InputError
+from hallo_cli.media.files import reason_of, require_file, shown
+
+NO_PROTOCOLS = {"protocol_whitelist": "none"}  # files that point to further files are not followed
+
+
+@dataclass(frozen=True)
+class VideoTrack:
+    """The first video track of a file."""
+
+    codec: str
+    width: int
+    height: int
+    fps: Fraction
+    n_frames: int  # counted, not believed
+    duration_s: float
+
+
+@dataclass(frozen=True)
+class AudioTrack:
+    """The first sound track of a file."""
+
+    codec: str
+    sample_rate: int
+    n_channels: int
+    start_s: float
+    duration_s: float | None  # as declared; None where the file does not say
+
+
+@dataclass(frozen=True)
+class MediaInfo:
+    """What a file holds."""
+
+    container: str
+    video: VideoTrack | None
+    audio: AudioTrack | None
+
+
+def probe(file: Path, *, what: str = "file", error: type[InputError] = InputError) -> MediaInfo:
+    """Return the tracks of a media file; video frames are counted packet by packet. Raises `error`."""
+    checked = require_file(file, error, what)
+    try:
+        with checked.open("rb") as opened, av.open(opened, mode="r", options=NO_PROTOCOLS) as container:
+            audio = _audio_track(container)
+            return MediaInfo(container.format.name, _video_track(container), audio)
+    except (av.FFmpegError, ValueError, OverflowError, UnicodeError) as reason:
+        raise error(
+            f"The {what} {shown(file)} cannot be read: {reason_of(reason)}. Give a sound or video file."
+        ) from reason
+
+
+def frame_hashes(file: Path) -> Iterator[str]:
+    """Yield the SHA-256 of every decoded video frame's planes: equal for equal pictures only."""
+    checked = require_file(file, InputError, "video")
+    with checked.open("rb") as opened, av.open(opened, mode="r", options=NO_PROTOCOLS) as container:
+        for frame in container.decode(video=0):
+            yield hashlib.sha256(frame.to_ndarray().tobytes()).hexdigest()
+
+
+def _video_track(container: av.container.InputContainer) -> VideoTrack | None:
+    # Pictures embedded in music files count as video tracks of one frame; they are no video.
+    streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+    if not streams:
+        return None
+    stream = streams[0]
+    fps = stream.average_rate or stream.guessed_rate or Fraction(0)
+    n_frames = sum(1 for packet in container.demux(stream) if packet.size)
+    if stream.duration is not None and stream.time_base is not None:
+        duration_s = float(stream.duration * stream.time_base)
+    else:
+        duration_s = float(n_frames / fps) if fps else 0.0
+    return VideoTrack(stream.codec_context.name, stream.width, stream.height, fps, n_frames, duration_s)
+
+
+def _audio_track(container: av.container.InputContainer) -> AudioTrack | None:
+    if not container.streams.audio:
+        return None
+    stream = container.streams.audio[0]
+    base = stream.time_base
+    return AudioTrack(
+        codec=stream.codec_context.name,
+        sample_rate=stream.sample_rate or 0,
+        n_channels=stream.channels or 0,
+        start_s=float(stream.start_time * base) if stream.start_time is not None and base else 0.0,
+        duration_s=float(stream.duration * base) if stream.duration is not None and base else None,
+    )

@@ -1,0 +1,369 @@
+"""Writes, joins and reads videos: raw frames to ffmpeg and back; knows nothing of jobs.
+
+Segments are video-only files of whole closed groups of pictures, so that joining them copies packets; the
+sound is added once, at the end. Encoder settings are fixed, threads included: equal frames give equal files.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+import av
+import ffmpeg
+import numpy as np
+
+from hallo_cli.domain import Bytes
+from hallo_cli.errors import EncoderError, InputError, OutputError, SettingsError, SpeechError
+from hallo_cli.media.ffmpeg import DETERMINISTIC, address, command_of, last_words, run
+from hallo_cli.media.files import reason_of, require_file, shown
+from hallo_cli.media.probe import NO_PROTOCOLS, MediaInfo, probe
+
+ENCODER_THREADS = 4  # fixed: the number of threads changes what x264 writes
+AAC = {"acodec": "aac", "audio_bitrate": "192k"}
+# Sound that MP4 players expect. MP3 would too, but loses its encoder's delay there and plays 25 ms late.
+COPYABLE = frozenset({"aac", "ac3", "eac3", "alac", "opus"})
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class VideoFormat:
+    """How frames become a video."""
+
+    width: int
+    height: int
+    fps: float
+    codec: str = "libx264"
+    crf: int = 18
+
+    @property
+    def rate(self) -> Fraction:
+        """Frames a second as an exact fraction; 29.97 and the like mean 30000/1001."""
+        return exact_rate(self.fps)
+
+    @property
+    def timescale(self) -> int:
+        """Clock ticks a second that every frame starts on."""
+        numerator = self.rate.numerator
+        return numerator * max(1, 12_000 // numerator)
+
+
+@dataclass(frozen=True)
+class Sound:
+    """The recording to put under the picture."""
+
+    file: Path
+    start_s: float = 0.0
+    duration_s: float | None = None  # None: to the end
+    codec: str = "auto"  # auto, copy or aac
+
+
+def exact_rate(fps: float) -> Fraction:
+    """Return a frame rate as a fraction, written decimals of the broadcast rates as what they stand for."""
+    broadcast = Fraction(round(fps * 1.001) * 1000, 1001)
+    is_broadcast = fps != round(fps) and abs(float(broadcast) - fps) < 0.005
+    return broadcast if is_broadcast else Fraction(fps).limit_denominator(1000)
+
+
+class SegmentWriter:
+    """Encodes frames into one video-only MP4 file that appears under its name only once it is whole.
+
+    Use as a context manager: write(), then commit(). Leaving without commit() discards the file.
+    """
+
+    def __init__(self, target: Path, video: VideoFormat) -> None:
+        self._target = target
+        self._part = target.with_name(target.name + ".part")
+        self._video = video
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stderr: IO[bytes] | None = None
+        self.n_frames = 0
+
+    def __enter__(self) -> Self:
+        self._stderr = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(
+            command_of(_encoding(self._video, self._part)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=self._stderr,
+            start_new_session=True,  # Ctrl-C is for us: the clip in hand is finished and kept
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            if self._process.stdin is not None:
+                _close_quietly(self._process.stdin)
+        if self._stderr is not None:
+            self._stderr.close()
+        self._part.unlink(missing_ok=True)
+
+    def write(self, frames: Bytes) -> None:
+        """Add frames [n, height, width, 3] uint8 RGB. Raises EncoderError where ffmpeg has stopped."""
+        expected = (self._video.height, self._video.width, 3)
+        if frames.shape[1:] != expected or frames.dtype != np.uint8:
+            raise ValueError(f"frames are {frames.dtype} {frames.shape[1:]}, not uint8 {expected}")
+        assert self._process is not None
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(np.ascontiguousarray(frames).data)
+        except BrokenPipeError:
+            self._finish()
+        self.n_frames += len(frames)
+
+    def commit(self) -> Path:
+        """Finish the file, see it safely on disk and give it its name. Raises EncoderError, OutputError."""
+        self._finish()
+        publish(self._part, self._target)
+        return self._target
+
+    def _finish(self) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        assert self._stderr is not None
+        _close_quietly(self._process.stdin)
+        status = self._process.wait()
+        self._stderr.seek(0)
+        said = self._stderr.read()
+        if status != 0 or not self._part.exists():
+            raise EncoderError(_encoder_failure(self._video, status, last_words(said)))
+
+
+def assemble(
+    segments: Sequence[Path],
+    output: Path,
+    *,
+    video: VideoFormat,
+    sound: Sound | None = None,
+) -> MediaInfo:
+    """Join segments without re-encoding, add the original sound once, and check the result.
+
+    The output appears under its name only when it is whole, its frames are all there and picture and sound
+    end within one frame of each other. Raises EncoderError, OutputError, InputError.
+    """
+    part = output.with_name(output.name + ".part")
+    expected = sum(_n_frames(segment) for segment in segments)
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", suffix=".txt", dir=segments[0].parent, encoding="utf-8"
+        ) as names:
+            names.writelines(_concat_line(segment) for segment in segments)
+            names.flush()
+            info = _joined(Path(names.name), part, video, sound, expected)
+        publish(part, output)
+    finally:
+        part.unlink(missing_ok=True)
+    return info
+
+
+def read_frames(file: Path, *, fps: float | None = None) -> Iterator[Bytes]:
+    """Yield a video's frames upright as [height, width, 3] uint8 RGB, one at a time.
+
+    With fps, at that constant rate: frames are repeated or left out by their time. Raises InputError.
+    """
+    checked = require_file(file, InputError, "video")
+    try:
+        with checked.open("rb") as opened, av.open(opened, mode="r", options=NO_PROTOCOLS) as container:
+            if not container.streams.video:
+                raise InputError(f"The file {shown(file)} has no picture. Give a video.")
+            container.streams.video[0].thread_type = "AUTO"
+            frames = container.decode(video=0)
+            yield from (_all(frames) if fps is None else _at_rate(frames, exact_rate(fps)))
+    except (av.FFmpegError, ValueError) as error:
+        raise InputError(f"The video {shown(file)} cannot be decoded: {reason_of(error)}.") from error
+
+
+def publish(part: Path, target: Path) -> None:
+    """Give a finished file its final name, surely on disk. Raises OutputError."""
+    try:
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        part.replace(target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        raise OutputError(
+            f"{shown(target)} cannot be written: {reason_of(error)}. Free space or choose another folder."
+        ) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _encoding(video: VideoFormat, target: Path) -> Any:
+    raw = ffmpeg.input(
+        "pipe:0", format="rawvideo", pix_fmt="rgb24", s=f"{video.width}x{video.height}", r=str(video.rate)
+    )
+    even = raw.filter("pad", "ceil(iw/2)*2", "ceil(ih/2)*2") if video.width % 2 or video.height % 2 else raw
+    converted = even.filter(
+        "scale", out_color_matrix="bt709", out_range="tv", flags="accurate_rnd+full_chroma_int+bitexact"
+    ).filter("format", "yuv420p")
+    return ffmpeg.output(
+        converted,
+        address(target),
+        format="mp4",
+        video_track_timescale=video.timescale,
+        colorspace="bt709",
+        color_primaries="bt709",
+        color_trc="iec61966-2-1",
+        color_range="tv",
+        **_codec_options(video),
+        **DETERMINISTIC,
+    )
+
+
+def _codec_options(video: VideoFormat) -> dict[str, Any]:
+    group = max(1, round(2 * video.fps))
+    common = {"vcodec": video.codec, "g": group, "bf": 0}  # without B-frames joins need no edit lists
+    if video.codec == "libx264":
+        return common | {"crf": video.crf, "preset": "medium", "threads": ENCODER_THREADS}
+    if video.codec == "libx265":
+        fixed = f"log-level=error:pools=none:frame-threads=1:keyint={group}:info=0"
+        return common | {"crf": video.crf, "preset": "medium", "tag:v": "hvc1", "x265-params": fixed}
+    tag = {"tag:v": "hvc1"} if video.codec.startswith("hevc") else {}
+    return common | {"rc": "vbr", "cq": video.crf, "b:v": 0, "preset": "p5"} | tag
+
+
+def _encoder_failure(video: VideoFormat, status: int, said: str) -> str:
+    remedy = "Free disk space, or choose another --codec (hallo doctor lists what this ffmpeg has)."
+    return f"ffmpeg's {video.codec} stopped (status {status}): {said}. {remedy}"
+
+
+def _concat_line(segment: Path) -> str:
+    if set(segment.name) & set("'\\\n\r"):
+        raise ValueError(f"segment names must be plain, not {segment.name!r}")
+    return f"file '{segment.name}'\n"
+
+
+def _joined(names: Path, part: Path, video: VideoFormat, sound: Sound | None, n_frames: int) -> MediaInfo:
+    """Write `part` and check it; where a copied sound does not fit the picture, encode the sound instead."""
+    problem = ""
+    for mode in _sound_modes(sound):
+        run(_joining(names, part, video, (sound, mode), n_frames))
+        info = probe(part, what="result")
+        problem = _problem(info, video, n_frames, has_sound=sound is not None)
+        if not problem:
+            return info
+        log.info("joined with sound %s: %s", mode, problem)
+    raise EncoderError(f"The joined video is not right: {problem}. Try --audio-codec aac or another ffmpeg.")
+
+
+def _sound_modes(sound: Sound | None) -> tuple[str, ...]:
+    """Return what to try in turn: none, copy, aac."""
+    if sound is None:
+        return ("none",)
+    track = probe(sound.file, what="recording", error=SpeechError).audio
+    if track is None:
+        raise SpeechError(f"The file {shown(sound.file)} has no sound track. Give a recording of speech.")
+    is_whole = sound.start_s == 0 and sound.duration_s is None
+    can_copy = is_whole and track.codec in COPYABLE
+    if sound.codec == "copy" and not can_copy:
+        reason = f"MP4 takes no {track.codec}" if is_whole else "a part cannot be cut out exactly"
+        raise SettingsError(
+            f"The sound of {shown(sound.file)} cannot be copied: {reason}. Use --audio-codec aac."
+        )
+    modes = {"copy": ("copy",), "aac": ("aac",), "auto": ("copy", "aac") if can_copy else ("aac",)}
+    return modes[sound.codec]
+
+
+def _joining(
+    names: Path, part: Path, video: VideoFormat, heard: tuple[Sound | None, str], n_frames: int
+) -> Any:
+    sound, mode = heard
+    length_s = n_frames / video.rate
+    pictures = ffmpeg.input(address(names), format="concat", safe=1)
+    tracks = [pictures["v"]]
+    options: dict[str, Any] = {
+        "vcodec": "copy",
+        "video_track_timescale": video.timescale,
+        "movflags": "+faststart",
+    }
+    if sound is not None:
+        recording = ffmpeg.input(address(sound.file), protocol_whitelist="file")["a:0"]
+        tracks.append(recording if mode == "copy" else _cut_out(recording, sound, length_s))
+        options |= {"acodec": "copy", "t": float(length_s)} if mode == "copy" else AAC
+    return ffmpeg.output(*tracks, address(part), format="mp4", **options, **DETERMINISTIC)
+
+
+def _cut_out(recording: Any, sound: Sound, length_s: Fraction) -> Any:
+    """Cut the rendered stretch out of the sound and give it exactly the picture's length."""
+    # Timestamps are made anew first, because analysis takes the sound as continuous too.
+    continuous = recording.filter("asetpts", "N/SR/TB")
+    stretch = continuous.filter("atrim", start=sound.start_s).filter("asetpts", "PTS-STARTPTS")
+    if sound.duration_s is not None:
+        stretch = stretch.filter("atrim", end=sound.duration_s)
+    return stretch.filter("apad").filter("atrim", end=float(length_s))
+
+
+def _problem(info: MediaInfo, video: VideoFormat, n_frames: int, *, has_sound: bool) -> str:
+    """Return what is wrong with a joined file, or nothing."""
+    if info.video is None or info.video.n_frames != n_frames:
+        return f"it has {info.video.n_frames if info.video else 0} frames instead of {n_frames}"
+    frame_s = float(1 / video.rate)
+    if abs(info.video.duration_s - n_frames * frame_s) > frame_s:
+        return f"its picture lasts {info.video.duration_s:.3f} s instead of {n_frames * frame_s:.3f} s"
+    if not has_sound:
+        return ""
+    heard_s = info.audio.duration_s if info.audio else None
+    if heard_s is None or abs(heard_s - info.video.duration_s) > frame_s + 1e-6:
+        return f"its sound lasts {heard_s} s and its picture {info.video.duration_s:.3f} s"
+    return ""
+
+
+def _n_frames(segment: Path) -> int:
+    track = probe(segment, what="segment").video
+    return track.n_frames if track else 0
+
+
+def _close_quietly(pipe: IO[bytes]) -> None:
+    with suppress(OSError):  # what ffmpeg had against it shows in its exit status
+        pipe.close()
+
+
+def _all(frames: Iterator[av.VideoFrame]) -> Iterator[Bytes]:
+    for frame in frames:
+        yield _upright(frame)
+
+
+def _at_rate(frames: Iterator[av.VideoFrame], rate: Fraction) -> Iterator[Bytes]:
+    """Show at each tick of the rate the frame that is on screen then."""
+    first_s: float | None = None
+    shown_frame: av.VideoFrame | None = None
+    tick = 0
+    last_s = step_s = 0.0
+    for frame in frames:
+        time_s = frame.time if frame.time is not None else last_s + step_s
+        first_s = time_s if first_s is None else first_s
+        while shown_frame is not None and tick / rate < time_s - first_s - 1e-6:
+            yield _upright(shown_frame)
+            tick += 1
+        step_s = max(time_s - last_s, 0.0) if shown_frame is not None else step_s
+        last_s, shown_frame = time_s, frame
+    while shown_frame is not None and first_s is not None and tick / rate < last_s + step_s - first_s - 1e-6:
+        yield _upright(shown_frame)
+        tick += 1
+
+
+def _upright(frame: av.VideoFrame) -> Bytes:
+    pixels = frame.to_ndarray(format="rgb24")
+    return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90) % 4))
