@@ -1,0 +1,61 @@
+"""Finds and reads presets and config files: TOML files whose keys are settings."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from hallo_cli.errors import SettingsError
+from hallo_cli.settings.schema import RenderSettings, RuntimeSettings, fields_of, require_known
+
+PACKAGE = Path(__file__).parent.parent
+FOLDERS = (PACKAGE / "presets", PACKAGE.parent / "presets")  # installed; in a checkout
+SIZE_LIMIT = 1 << 20  # bytes
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named TOML file."""
+
+    name: str
+    about: str  # its leading comment
+    values: dict[str, object]
+
+
+def known_keys() -> set[str]:
+    """Every key that a preset or config file may hold."""
+    return {*fields_of(RenderSettings), *fields_of(RuntimeSettings)}
+
+
+def list_presets() -> list[str]:
+    """Names of all presets that come with the program."""
+    return sorted({path.stem for folder in FOLDERS for path in folder.glob("*.toml")})
+
+
+def read_preset(name: str) -> Preset:
+    """The preset of this name. Raises SettingsError where there is none, suggesting the nearest."""
+    if name not in list_presets():
+        near = difflib.get_close_matches(name, list_presets(), n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else "Known: " + ", ".join(list_presets()) + "."
+        raise SettingsError(f"unknown preset {name!r}. {hint} (A file of your own goes with --config.)")
+    path = next(folder / f"{name}.toml" for folder in FOLDERS if (folder / f"{name}.toml").is_file())
+    lines = path.read_text(encoding="utf-8").splitlines()
+    n_comments = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
+    about = "\n".join(line.lstrip("# ") for line in lines[:n_comments])
+    return Preset(name, about, read_values(path, where=f"preset {name}"))
+
+
+def read_values(path: Path, *, where: str) -> dict[str, object]:
+    """The settings in a TOML file. Raises SettingsError where it cannot be read or has an unknown key."""
+    try:
+        if not path.is_file():
+            raise OSError("no such file")
+        if path.stat().st_size > SIZE_LIMIT:
+            raise OSError("too large for settings")
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise SettingsError(f"{where}: {str(path)!r} cannot be read as TOML ({error}).") from error
+    require_known(values, known_keys(), where=where)
+    return values

@@ -1,0 +1,89 @@
+"""Brings every source of settings together: flag > environment > config file > preset > default.
+
+Each value remembers where it came from. This module reads no command line; it is given what was typed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hallo_cli.settings.presets import known_keys, read_preset, read_values
+from hallo_cli.settings.schema import (
+    RenderSettings,
+    RuntimeSettings,
+    Value,
+    fields_of,
+    parse,
+    require_known,
+    to_values,
+)
+
+PREFIX = "HALLO_"
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """The settings of a run, and where each came from."""
+
+    render: RenderSettings
+    runtime: RuntimeSettings
+    origins: Mapping[str, str]  # by key: "--steps", "HALLO_STEPS", "my.toml", "preset fast", "default"
+
+    def values(self) -> dict[str, str | int | float | bool]:
+        """Every value by key, as TOML holds it."""
+        return {**to_values(self.render), **to_values(self.runtime)}
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What was given besides the defaults."""
+
+    flags: Mapping[str, object]  # by key; only those that were typed
+    environment: Mapping[str, str]
+    config: Path | None = None
+    preset: str | None = None
+
+
+def resolve(sources: Sources) -> Resolved:
+    """The settings that these sources give. Raises SettingsError at the first that cannot be used."""
+    require_known(sources.flags, known_keys(), where="command line")
+    fields = {**fields_of(RenderSettings), **fields_of(RuntimeSettings)}
+    values: dict[str, Value] = {}
+    origins = dict.fromkeys(sorted(known_keys()), "default")
+    for source in _sources_weakest_first(sources):
+        for key, (raw, origin, where) in source.items():
+            values[fields[key].name] = parse(fields[key], raw, where=where)
+            origins[key] = origin
+    render = {name: value for name, value in values.items() if name in RenderSettings.__dataclass_fields__}
+    runtime = {name: value for name, value in values.items() if name in RuntimeSettings.__dataclass_fields__}
+    return Resolved(RenderSettings(**render), RuntimeSettings(**runtime), origins)  # type: ignore[arg-type]
+
+
+def variable_of(key: str) -> str:
+    """The environment variable of a setting."""
+    return PREFIX + key.upper()
+
+
+def flag_of(key: str) -> str:
+    """The command-line flag of a setting."""
+    return "--" + key.replace("_", "-")
+
+
+def _sources_weakest_first(sources: Sources) -> list[dict[str, tuple[object, str, str]]]:
+    """For each source: key -> the raw value, its origin, and how a message names the place."""
+    layers = []
+    if sources.preset:
+        origin = f"preset {sources.preset}"
+        values = read_preset(sources.preset).values
+        layers.append({key: (raw, origin, f"{origin}, {key}") for key, raw in values.items()})
+    if sources.config:
+        origin = str(sources.config)
+        values = read_values(sources.config, where=origin)
+        layers.append({key: (raw, origin, f"{origin}, {key}") for key, raw in values.items()})
+    named = {key: variable_of(key) for key in known_keys()}
+    given = {key: name for key, name in named.items() if sources.environment.get(name)}
+    layers.append({key: (sources.environment[name], name, name) for key, name in given.items()})
+    layers.append({key: (raw, flag_of(key), flag_of(key)) for key, raw in sources.flags.items()})
+    return layers
