@@ -1,0 +1,86 @@
+"""What a batch reports while it runs: values for whoever draws progress or writes a log."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+
+from hallo_cli.jobs.batch.ledger import Record
+
+EVENTS_VERSION = 1
+
+
+@dataclass(frozen=True)
+class BatchPlanned:
+    """All rows are checked; nothing has been rendered by this run."""
+
+    rows: int
+    ready: int
+    skipped: int  # done by earlier runs
+    in_quarantine: int  # by earlier runs
+    invalid: int
+    frames: int  # to render
+    seconds: float  # of video to render
+    compute_s: float  # predicted, of one worker
+    disk_bytes: int  # predicted
+
+
+@dataclass(frozen=True)
+class WorkerReady:
+    """A worker has loaded its weights."""
+
+    worker: str
+
+
+@dataclass(frozen=True)
+class WorkerLost:
+    """A worker died; another one takes its place."""
+
+    worker: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class RowStarted:
+    """A row is being rendered."""
+
+    id: str
+    row: int
+    worker: str
+    attempt: int
+    frames: int
+
+
+@dataclass(frozen=True)
+class RowAdvanced:
+    """Frames of a row that are safe on disk."""
+
+    id: str
+    worker: str
+    frames_done: int
+    n_frames: int
+
+
+@dataclass(frozen=True)
+class RowRetried:
+    """A row goes back into the queue."""
+
+    id: str
+    row: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class RowEnded:
+    """A row is in the ledger."""
+
+    record: Record
+
+
+Event = BatchPlanned | WorkerReady | WorkerLost | RowStarted | RowAdvanced | RowRetried | RowEnded
+
+
+def to_json(event: Event) -> str:
+    """One line: the version, the event's name in snake case, its fields."""
+    name = "".join("_" + c.lower() if c.isupper() else c for c in type(event).__name__).lstrip("_")
+    values = dataclasses.asdict(event.record if isinstance(event, RowEnded) else event)
+    return json.dumps({"version": EVENTS_VERSION, "event": name, **values}, ensure_ascii=False)

@@ -1,0 +1,196 @@
+"""One row of a batch: what is asked for, checked and with absolute paths; knows no file formats."""
+
+import dataclasses
+import functools
+import os
+import re
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hallo_cli.errors import ManifestError, SettingsError
+from hallo_cli.settings.schema import RenderSettings, Value, fields_of, parse, require_known
+
+REQUIRED = ("portrait", "audio")
+TEMPLATE_NAMES = ("id", "portrait", "audio", "row", "preset", "seed")
+_FORBIDDEN_IN_ID = re.compile(r'[\x00-\x1f\x7f/\\<>:"|?*]')
+_MAX_NAME_BYTES = 200  # file systems allow 255; work files and sidecars add to it
+
+
+@functools.cache
+def columns() -> frozenset[str]:
+    """Every column a manifest may have."""
+    return frozenset((*REQUIRED, "id", "output", "preset", *fields_of(RenderSettings)))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the rows' files are and how results are named."""
+
+    root: Path  # relative portraits and recordings are looked up here
+    output_dir: Path
+    name_template: str = "{id}.mp4"
+    is_confined: bool = False  # refuse rows that reach outside root or output_dir
+
+    def __post_init__(self) -> None:
+        check_template(self.name_template)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One render that is asked for; settings left out come from the preset and the command's own flags."""
+
+    number: int  # the line in the manifest, counted from 1
+    id: str
+    portrait: Path
+    audio: Path
+    output: Path
+    preset: str | None = None
+    settings: Mapping[str, Value] = field(default_factory=dict)  # parsed, by key
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row that cannot be rendered, and why."""
+
+    number: int
+    id: str
+    message: str
+    output: str = ""
+
+
+def check_template(template: str) -> None:
+    """Raise SettingsError unless a name template uses plain known names and makes .mp4 files."""
+    known = ", ".join(f"{{{name}}}" for name in TEMPLATE_NAMES)
+    try:
+        parts = list(string.Formatter().parse(template))
+    except ValueError as error:
+        raise SettingsError(f"--name-template {template!r}: {error}. Use names like {{id}}.mp4.") from error
+    for _, name, spec, conversion in parts:
+        if name is not None and (name not in TEMPLATE_NAMES or conversion or (spec and name != "row")):
+            raise SettingsError(f"--name-template {template!r}: {{{name}}} is unknown. Use {known}.")
+    if not template.lower().endswith(".mp4"):
+        raise SettingsError(f"--name-template {template!r}: names must end in .mp4.")
+
+
+def make_row(number: int, cells: Mapping[str, object], layout: Layout) -> Row | BadRow:
+    """A checked row from its cells by column; a cell that is empty or None counts as left out."""
+    given = {name: value for name, value in cells.items() if value not in (None, "")}
+    try:
+        require_known(given, columns(), where=f"row {number}")
+        return _row(number, given, layout)
+    except (ManifestError, SettingsError) as error:
+        return BadRow(number, _fallback_id(number, given), _without_prefix(str(error), number))
+
+
+def _row(number: int, given: Mapping[str, object], layout: Layout) -> Row:
+    missing = [name for name in REQUIRED if name not in given]
+    if missing:
+        raise ManifestError(f"{' and '.join(missing)} is empty; give a file.")
+    portrait = _input_path(given["portrait"], "portrait", layout)
+    audio = _input_path(given["audio"], "audio", layout)
+    preset = _text(given["preset"], "preset") if "preset" in given else None
+    keys = sorted(given.keys() - {*REQUIRED, "id", "output", "preset"})
+    settings = {key: parse(_fields()[key], given[key], where=key) for key in keys}
+    row = Row(number, "", portrait, audio, Path(), preset, settings)
+    row = dataclasses.replace(row, id=_row_id(row, given.get("id")))
+    return dataclasses.replace(row, output=_output_path(row, given.get("output"), layout))
+
+
+@functools.cache
+def _fields() -> Mapping[str, dataclasses.Field[Any]]:
+    return fields_of(RenderSettings)
+
+
+def _row_id(row: Row, given: object) -> str:
+    """The given id, or one made of what the row asks for, so that it survives edits elsewhere."""
+    if given is not None:
+        return check_id(_text(given, "id"))
+    parts = [row.portrait.stem, row.audio.stem, *([row.preset] if row.preset else [])]
+    parts += [f"{key}={value}" for key, value in row.settings.items()]
+    return check_id(_FORBIDDEN_IN_ID.sub("-", "_".join(parts)))
+
+
+def check_id(text: str) -> str:
+    """The id, if it can be part of a file's name. Raises ManifestError."""
+    if _FORBIDDEN_IN_ID.search(text) or text in (".", "..") or text != text.strip():
+        raise ManifestError(
+            f"id {text!r} cannot be part of a file's name; leave out / \\ : * ? and control characters."
+        )
+    if len(text.encode("utf-8", "surrogateescape")) > _MAX_NAME_BYTES:
+        raise ManifestError(f"id {text[:40]!r}... is longer than {_MAX_NAME_BYTES} bytes; give a shorter id.")
+    return text
+
+
+def _input_path(value: object, column: str, layout: Layout) -> Path:
+    path = Path(os.path.abspath(os.path.join(layout.root, _text(value, column))))
+    if layout.is_confined and not _is_inside(path, layout.root):
+        raise ManifestError(f"{column} {str(value)!r} lies outside {layout.root}, which --confine forbids.")
+    return path
+
+
+def _output_path(row: Row, given: object, layout: Layout) -> Path:
+    name = _text(given, "output") if given is not None else _templated(row, layout.name_template)
+    path = Path(os.path.abspath(os.path.join(layout.output_dir, name)))
+    if path.suffix.lower() != ".mp4":
+        raise ManifestError(f"output {name!r} does not end in .mp4; only MP4 is written.")
+    if layout.is_confined and not _is_inside(path, layout.output_dir):
+        raise ManifestError(f"output {name!r} lies outside {layout.output_dir}, which --confine forbids.")
+    return path
+
+
+def _templated(row: Row, template: str) -> str:
+    values = {
+        "id": row.id,
+        "portrait": row.portrait.stem,
+        "audio": row.audio.stem,
+        "row": row.number,
+        "preset": row.preset or "default",
+        "seed": row.settings.get("seed", "default"),
+    }
+    try:
+        return template.format_map(values)
+    except ValueError as error:
+        raise ManifestError(f"--name-template {template!r} does not fit: {error}.") from error
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    """Whether a path lies in a folder once symbolic links are followed."""
+    try:
+        return path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # a loop of links
+        return False
+
+
+def _text(value: object, column: str) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)  # JSON rows often number their ids
+    if not isinstance(value, str):
+        raise ManifestError(f"{column} is {value!r}; it must be a text.")
+    if "\x00" in value or not _is_unicode(value):
+        raise ManifestError(f"{column} {value!r} holds characters that no file name can have.")
+    return value
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:  # lone surrogates: a name that is not UTF-8 on disk
+        return False
+    return True
+
+
+def _fallback_id(number: int, given: Mapping[str, object]) -> str:
+    text = given.get("id")
+    if isinstance(text, str | int) and not isinstance(text, bool):
+        try:
+            return check_id(_text(text, "id"))
+        except ManifestError:
+            pass
+    return f"row-{number}"
+
+
+def _without_prefix(message: str, number: int) -> str:
+    return message.removeprefix(f"row {number}: ")

@@ -1,0 +1,208 @@
+"""The worker process: prepares the next row while it renders one and measures the one before.
+
+It knows no manifest and no ledger; it ends as soon as its parent is gone, however that happened.
+"""
+
+import errno
+import faulthandler
+import hashlib
+import logging
+import os
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import BinaryIO
+
+from hallo_cli.errors import (
+    DeviceMemoryError,
+    HalloError,
+    InputError,
+    Interrupted,
+    SettingsError,
+    WeightsError,
+)
+from hallo_cli.jobs.batch.task import (
+    Advanced,
+    Began,
+    Broken,
+    Ended,
+    Failure,
+    Message,
+    Rendered,
+    Renderer,
+    Task,
+    Up,
+)
+from hallo_cli.jobs.runner import StopRequest
+
+DEVICE_LOST = 70  # exit status after an error that leaves the accelerator unusable
+_FINAL = (InputError, SettingsError, WeightsError)
+_DEVICE_ERRORS = ("CUDA error", "cuBLAS", "CUBLAS_", "cuDNN", "CUDNN_", "device-side assert", "NCCL")
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class WorkerSpec:
+    """What a worker process is started with; `make_renderer` is called in it."""
+
+    name: str
+    device: str
+    make_renderer: Callable[[str], Renderer]
+    log: Path
+
+
+def work(connection: Connection, spec: WorkerSpec) -> None:
+    """The body of a worker process: serve tasks from the connection until it closes."""
+    _redirect_output(spec.log)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    channel = _Channel(connection)
+    try:
+        renderer = spec.make_renderer(spec.device)
+    except HalloError as error:
+        channel.send(Broken(type(error).__name__, str(error), error.exit_status))
+        return
+    channel.send(Up())
+    _Worker(channel, renderer).serve()
+
+
+class _Channel:
+    """The connection to the parent, usable from several threads; no parent, no worker."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+
+    def send(self, message: Message) -> None:
+        with self._lock:
+            try:
+                self._connection.send(message)
+            except OSError:
+                os._exit(1)
+
+    def receive(self) -> Task | str:
+        try:
+            received: Task | str = self._connection.recv()
+        except (OSError, EOFError):
+            os._exit(1)
+        return received
+
+
+class _Worker:
+    def __init__(self, channel: _Channel, renderer: Renderer) -> None:
+        self._channel = channel
+        self._renderer = renderer
+        self._inbox: queue.SimpleQueue[tuple[Task, Future[object]]] = queue.SimpleQueue()
+        self._before = ThreadPoolExecutor(1, "prepare")
+        self._after = ThreadPoolExecutor(1, "measure")
+        self._stop = StopRequest()
+
+    def serve(self) -> None:
+        threading.Thread(target=self._receive, name="receive", daemon=True).start()
+        while True:
+            task, prepared = self._inbox.get()
+            try:
+                rendered = self._render(task, prepared)
+            except Exception as error:  # noqa: BLE001 - one row's trouble; it goes into the ledger
+                self._fail(task, error)
+            else:
+                self._after.submit(self._measure, task, rendered)
+
+    def _receive(self) -> None:
+        while True:
+            received = self._channel.receive()
+            if isinstance(received, Task):
+                self._inbox.put((received, self._before.submit(self._prepare, received)))
+            else:
+                self._stop.ask()
+
+    def _prepare(self, task: Task) -> object:
+        self._began(task, "prepare")
+        return self._renderer.prepare(task)
+
+    def _render(self, task: Task, prepared: Future[object]) -> Rendered:
+        if self._stop.exit_status is not None:
+            raise Interrupted("stopped before it began")
+        value = prepared.result()
+        self._began(task, "render")
+        return self._renderer.render(
+            task,
+            value,
+            report=lambda done, of: self._channel.send(Advanced(task.number, done, of)),
+            stop=self._stop,
+        )
+
+    def _measure(self, task: Task, rendered: Rendered) -> None:
+        try:
+            self._began(task, "measure")
+            rendered = replace(rendered, sha256=digest_of(task.output), size=task.output.stat().st_size)
+            self._channel.send(Ended(task.number, self._renderer.measure(task, rendered)))
+        except Exception as error:  # noqa: BLE001 - as above
+            self._fail(task, error)
+
+    def _began(self, task: Task, stage: str) -> None:
+        self._channel.send(Began(task.number, stage, _log_size()))
+
+    def _fail(self, task: Task, error: Exception) -> None:
+        if not isinstance(error, Interrupted):
+            _log.error("row %d (%s)", task.number, task.id, exc_info=error)
+        if is_device_lost(error):
+            sys.stderr.flush()
+            os._exit(DEVICE_LOST)
+        is_leaving = isinstance(error, DeviceMemoryError | MemoryError)  # a new process has clean memory
+        self._channel.send(Ended(task.number, failure_of(error), is_leaving))
+        if is_leaving:
+            os._exit(0)
+
+
+def failure_of(error: Exception) -> Failure:
+    """What the ledger says of an exception."""
+    return Failure(
+        kind=type(error).__name__,
+        message=str(error) or type(error).__name__,
+        is_final=isinstance(error, _FINAL),
+        is_interrupt=isinstance(error, Interrupted),
+        is_disk_full=_is_disk_full(error),
+    )
+
+
+def is_device_lost(error: Exception) -> bool:
+    """Whether an accelerator's context is beyond repair, so that only a new process helps."""
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in _DEVICE_ERRORS)
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file."""
+    file: BinaryIO
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _is_disk_full(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _log_size() -> int:
+    sys.stderr.flush()
+    return os.fstat(2).st_size
+
+
+def _redirect_output(log: Path) -> None:
+    """Send everything this process prints, native libraries included, to its log."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+    faulthandler.enable()
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
