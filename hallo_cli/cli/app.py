@@ -11,23 +11,26 @@ import sys
 import tempfile
 from importlib import import_module
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-import click
 import typer
 
 from hallo_cli import __version__
 from hallo_cli.errors import HalloError
 
 # module under hallo_cli.cli -> the attribute that is a Typer application or a command function
-GROUPS: dict[str, str] = {}
+GROUPS: dict[str, str] = {"presets": "presets"}
 COMMANDS: dict[str, str] = {"eval": "eval"}
+
+# Newer versions of typer carry their own copy of click's exceptions: take the one that typer raises.
+WrongUsage: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 app = typer.Typer(
     name="hallo",
     help="One portrait and one speech recording in, a video of that person speaking out.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -64,12 +67,12 @@ def main() -> NoReturn:
     except HalloError as error:
         typer.echo(f"hallo: {error}", err=True)
         status = error.exit_status
-    except click.exceptions.Exit as error:
+    except typer.Exit as error:
         status = error.exit_code
-    except (click.exceptions.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         typer.echo("hallo: interrupted", err=True)
         status = 130
-    except click.ClickException as error:
+    except WrongUsage as error:
         error.show()
         status = error.exit_code
     except BrokenPipeError:

@@ -25,7 +25,7 @@ from hallo_cli.jobs.plan import Job, JobPlan, Segment, count_frames, plan_segmen
 from hallo_cli.jobs.workspace import PREFIX, open_workspace, remove_workspace
 from hallo_cli.media import audio
 from hallo_cli.media.probe import probe
-from hallo_cli.media.video import SegmentWriter, Sound, VideoFormat, assemble
+from hallo_cli.media.video import SegmentWriter, Sound, VideoFormat, assemble, exact_rate
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +122,7 @@ class _Run:
         except InputError:
             remove_workspace(self.workspace.root)  # nothing has been rendered that could be kept
             raise
-        n_frames = count_frames(recording.n_samples / audio.SAMPLE_RATE, settings.fps)
+        n_frames = count_frames(recording.duration_s, float(exact_rate(settings.fps)))
         self.track: SpeechTrack = self.engine.track(recording, n_frames, settings)
         known = self.workspace.plan()
         self.plan: JobPlan = known or self._new_plan(fingerprint, n_frames)
