@@ -42,7 +42,18 @@ class RenderSettings:
 
     bundle: str = setting("embedded", "The weights: embedded, official, or a bundle's folder.")
     seed: int = setting(42, "Seed of the noise and of the blinks.", minimum=0, maximum=2**32 - 1)
+    noise: str = setting(
+        "independent",
+        "independent: each clip's noise follows from seed and clip; published: one sequence for the whole "
+        "video, as the published program draws it.",
+        choices=("independent", "published"),
+    )
     steps: int | None = setting(None, "Denoising steps a clip.", minimum=1, maximum=1000, none_word="bundle")
+    noise: str = setting(
+        "independent",
+        "Each clip's own noise, or one stream of it for the whole video, as published.",
+        choices=("independent", "published"),
+    )
     solver: str | None = setting(
         None,
         "How the steps are solved.",
