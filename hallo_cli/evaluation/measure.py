@@ -16,6 +16,7 @@ from hallo_cli.evaluation.figures import VideoFigures
 from hallo_cli.evaluation.sync import SILENCE_DB, correlate, silent_frames, speech_envelope
 
 SSIM_EVERY = 5  # frames between two of the costlier pictures' comparisons
+LEAST_MOTION = 0.002  # of the face's height; the landmarks of a still picture tremble by a fifth of it
 BLACK_LEVEL = 6.0
 FROZEN_FRAMES = 13  # half a second without any change, while somebody speaks
 
@@ -92,7 +93,8 @@ class VideoMeter:
         n_frames = len(series.opening)
         opening = np.array(series.opening, np.float32)
         envelope = None if waveform is None else speech_envelope(waveform, n_frames, fps)
-        sync = None if envelope is None else correlate(opening, envelope)
+        moves = n_frames > 0 and bool(np.nanstd(opening) > LEAST_MOTION)
+        sync = correlate(opening, envelope) if envelope is not None and moves else None
         identity = _known(series.identity)
         return VideoFigures(
             n_frames=n_frames,
@@ -116,7 +118,7 @@ class VideoMeter:
             seam_jump=seam_jump(np.array(series.change, np.float32), joins),
             black_frames=int(np.sum(np.array(series.brightness) < BLACK_LEVEL)),
             frozen_frames=_frozen(np.array(series.change), envelope),
-            notes=self._notes(waveform),
+            notes=self._notes(waveform, moves=moves),
         )
 
     @property
@@ -160,11 +162,10 @@ class VideoMeter:
         self._series.colour.append(frame[face].mean(0).astype(np.float32))
 
     def _measure_likeness(self, frame: Bytes, found: Float | None) -> None:
-        reference, upper, outside = self._reference, self._upper, self._background
-        if found is None or self._landmarks is None or reference is None or upper is None:
+        reference, outside = self._reference, self._background
+        if found is None or self._landmarks is None or reference is None:
             return
-        aligned = geometry.align(frame, found, self._landmarks, reference.shape[:2])
-        upper_ssim = _mean_in(_ssim(aligned, reference), upper)
+        upper_ssim = self._upper_face_ssim(frame, found)
         self._series.upper_ssim.append(upper_ssim)
         if self._identity is not None and self._reference_embedding is not None:
             embedding = self._identity.embed(frame)
@@ -178,6 +179,15 @@ class VideoMeter:
             change = np.abs(frame.astype(np.int16) - reference).mean(2)
             self._series.background_change.append(_mean_in(change, outside))
 
+    def _upper_face_ssim(self, frame: Bytes, found: Float) -> float:
+        """The better of the frame as it is and aligned: landmarks tremble more than a still head does."""
+        assert self._reference is not None
+        assert self._landmarks is not None
+        height, width = self._reference.shape[:2]
+        aligned = geometry.align(frame, found, self._landmarks, (height, width))
+        candidates = [aligned] if frame.shape != self._reference.shape else [aligned, frame]
+        return max(_mean_in(_ssim(candidate, self._reference), self._upper) for candidate in candidates)
+
     def _relative_sharpness(self) -> float | None:
         if self._landmarks is None or self._reference is None:
             return None
@@ -186,8 +196,10 @@ class VideoMeter:
         mean = _mean(_known(self._series.sharpness))
         return None if mean is None or own < 1e-6 else mean / own
 
-    def _notes(self, waveform: Float | None) -> tuple[str, ...]:
+    def _notes(self, waveform: Float | None, *, moves: bool) -> tuple[str, ...]:
         notes = [] if waveform is not None else ["no sound: nothing about lips and speech was measured"]
+        if not moves:
+            notes.append("the mouth hardly moves: no sync was measured")
         if self._landmarks is None:
             notes.append("no face in the reference picture: nothing was compared with it")
         return tuple(notes)

@@ -1,0 +1,132 @@
+"""The meter is judged on videos whose quality is known."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from evaluation.talking import FPS, open_mouth, openings, portrait_crop, speech_like
+
+from hallo_cli.analysis.face import FaceAnalyser
+from hallo_cli.domain import Bytes, Float
+from hallo_cli.evaluation.figures import VideoFigures
+from hallo_cli.evaluation.measure import VideoMeter, seam_jump, silence_motion
+from hallo_cli.evaluation.truth import TruthMeter
+
+N_FRAMES = 48
+
+
+@dataclass
+class Talking:
+    portrait: Bytes
+    frames: list[Bytes]
+    waveform: Float
+    analyser: FaceAnalyser
+
+    def meter(self, frames: list[Bytes]) -> VideoMeter:
+        meter = VideoMeter(self.analyser, reference=self.portrait)
+        for frame in frames:
+            meter.add(frame)
+        return meter
+
+    def figures(self, frames: list[Bytes]) -> VideoFigures:
+        return self.meter(frames).figures(self.waveform, FPS)
+
+
+@pytest.fixture(scope="module")
+def talking() -> Talking:
+    portrait = portrait_crop()
+    analyser = FaceAnalyser(threads=1)
+    landmarks = analyser.detect(portrait)[0].landmarks
+    series = openings(N_FRAMES)
+    frames = [open_mouth(portrait, landmarks, float(opening)) for opening in series]
+    return Talking(portrait, frames, speech_like(series), analyser)
+
+
+@pytest.fixture(scope="module")
+def perfect_meter(talking: Talking) -> VideoMeter:
+    return talking.meter(talking.frames)
+
+
+@pytest.fixture(scope="module")
+def perfect(talking: Talking, perfect_meter: VideoMeter) -> VideoFigures:
+    return perfect_meter.figures(talking.waveform, FPS)
+
+
+def test_perfect_video_correlates_without_lag(perfect: VideoFigures) -> None:
+    assert perfect.sync_correlation > 0.8
+    assert perfect.sync_lag == 0
+    assert perfect.face_share == 1.0
+
+
+def test_perfect_video_keeps_the_upper_face_and_the_background(perfect: VideoFigures) -> None:
+    assert perfect.upper_face_ssim > 0.97
+    assert perfect.background_ssim > 0.99
+    assert perfect.background_change < 1.0
+
+
+def test_video_late_by_five_frames_has_lag_five(talking: Talking) -> None:
+    late = talking.figures([talking.frames[0]] * 5 + talking.frames[:-5])
+    assert late.sync_lag == 5
+    assert late.sync_at_zero < 0.5
+
+
+def test_wrong_recording_correlates_less(perfect_meter: VideoMeter, perfect: VideoFigures) -> None:
+    wrong = perfect_meter.figures(speech_like(openings(N_FRAMES, seed=9)), FPS)
+    assert wrong.sync_at_zero < perfect.sync_at_zero - 0.4
+
+
+def test_shuffled_frames_lose_sync_and_flicker(talking: Talking, perfect: VideoFigures) -> None:
+    order = np.random.default_rng(3).permutation(N_FRAMES)
+    shuffled = talking.figures([talking.frames[i] for i in order])
+    assert shuffled.sync_at_zero < perfect.sync_at_zero - 0.4
+
+
+def test_frozen_picture_has_no_sync_and_is_counted_as_frozen(talking: Talking) -> None:
+    frozen = talking.figures([talking.portrait] * N_FRAMES)
+    assert frozen.sync_correlation is None
+    assert frozen.frozen_frames > N_FRAMES // 2
+
+
+def test_black_frames_are_counted(talking: Talking) -> None:
+    black = np.zeros_like(talking.portrait)
+    assert talking.figures([*talking.frames[:3], black, black]).black_frames == 2
+
+
+def test_colour_drift_is_seen(talking: Talking, perfect: VideoFigures) -> None:
+    fade = np.linspace(1, 0.7, N_FRAMES)
+    drifting = talking.figures([(f * k).astype(np.uint8) for f, k in zip(talking.frames, fade, strict=True)])
+    assert perfect.drift_colour < 0.02
+    assert drifting.drift_colour > 0.2
+
+
+def test_truth_ranks_perfect_before_late(talking: Talking, perfect: VideoFigures) -> None:
+    results = []
+    for frames in (talking.frames, talking.frames[5:]):
+        meter = TruthMeter()
+        for frame, true_frame in zip(frames[:30], talking.frames, strict=False):
+            face, true_face = talking.analyser.detect(frame)[0], talking.analyser.detect(true_frame)[0]
+            meter.add(frame, face, true_frame, true_face)
+        results.append(meter.added_to(perfect))
+    assert results[0].psnr == 100.0
+    assert results[0].landmark_distance == 0.0
+    assert results[1].psnr < 40
+    assert results[1].landmark_distance > 1
+    assert results[1].truth_lag == -5
+
+
+def test_mouth_that_moves_in_silence_is_seen() -> None:
+    speech = np.full(100, -3, np.float32)
+    silence = np.full(100, -50, np.float32)
+    envelope = np.concatenate([speech, silence])
+    moving = np.random.default_rng(0).random(200).astype(np.float32)
+    closing = np.where(np.arange(200) < 100, moving, 0).astype(np.float32)
+    assert silence_motion(moving, envelope) == pytest.approx(1.0, abs=0.2)
+    assert silence_motion(closing, envelope) < 0.01
+
+
+def test_jump_at_a_join_is_seen() -> None:
+    change = np.ones(60, np.float32)
+    change[12] = change[24] = 4.0
+    assert seam_jump(change, (12, 24)) == pytest.approx(4.0)
+    assert seam_jump(change, (13, 25)) == pytest.approx(1.0)
+    assert seam_jump(change, ()) is None
