@@ -55,13 +55,13 @@ class RunSettings:
 class StartSettings:
     """What the weights are before the first step; a later entry overwrites what an earlier one gave."""
 
-    network: Path | None = None  # NetworkConfig as TOML or JSON; else the bundle's, else the official size
-    sd15: Path | None = None  # Stable Diffusion 1.5 UNet weights (safetensors)
-    motion: Path | None = None  # AnimateDiff mm_sd_v15_v2 weights
+    network: Path | None = None  # NetworkConfig as TOML or JSON; else that of bundle or run, else official
+    sd15: Path | None = None  # Stable Diffusion 1.5 UNet weights: both UNets but audio and motion
     official: Path | None = None  # an official net.pth
     bundle: str | None = None  # "embedded", "official" or a directory
     run: Path | None = None  # another run's folder: its last checkpoint's (averaged) weights
-    vae: Path | None = None  # autoencoder weights, where neither bundle nor run brings one
+    motion: Path | None = None  # AnimateDiff mm_sd_v15_v2 weights: the motion modules
+    vae: Path | None = None  # autoencoder weights, where no bundle brings them
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,180 @@
+"""A run's folder: checkpoints that are whole or absent, and which of them to continue from.
+
+    OUTPUT/config.json                          the run's settings, for people and for export
+    OUTPUT/network.json                         the networks' configuration
+    OUTPUT/log.jsonl                            one line a logged step
+    OUTPUT/checkpoints/step-00001000/
+        networks.safetensors                    all weights, under their published names
+        average.safetensors                     their moving average, where one is kept (trained ones only)
+        optimizer.safetensors                   AdamW's moments
+        state.json                              step, seconds trained, loss scale
+
+Nothing random needs saving: every batch and every noise is a function of the seed and the step.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from hallo_cli.errors import InputError, OutputError, WeightsError
+from hallo_cli.models.config import NetworkConfig
+
+NETWORKS, AVERAGE, OPTIMIZER, STATE = (
+    "networks.safetensors",
+    "average.safetensors",
+    "optimizer.safetensors",
+    "state.json",
+)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run has come."""
+
+    step: int = 0
+    seconds: float = 0.0  # of training, all sittings together
+    loss_scale: float | None = None  # of float16 training
+
+
+class RunFolder:
+    """The folder of one run."""
+
+    def __init__(self, output: Path) -> None:
+        self.output = output
+        self.checkpoints = output / "checkpoints"
+
+    def latest(self) -> Path | None:
+        """The newest whole checkpoint."""
+        found = sorted(path for path in self.checkpoints.glob("step-*[0-9]") if (path / STATE).is_file())
+        return found[-1] if found else None
+
+    def write(
+        self, step: int, files: Mapping[str, Mapping[str, Tensor]], progress: Progress, keep: int
+    ) -> Path:
+        """Write a checkpoint, then remove all but the last `keep`. Raises OutputError."""
+        target = self.checkpoints / f"step-{step:08d}"
+        partial = target.with_name(f"{target.name}.part")
+        try:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            for name, tensors in files.items():
+                if tensors:
+                    save_file({key: value.contiguous() for key, value in tensors.items()}, partial / name)
+                    _flush(partial / name)
+            (partial / STATE).write_text(json.dumps(asdict(progress)), encoding="utf-8")
+            _flush(partial / STATE)
+            shutil.rmtree(target, ignore_errors=True)
+            os.replace(partial, target)
+            for old in sorted(self.checkpoints.glob("step-*[0-9]"))[:-keep]:
+                shutil.rmtree(old)
+        except OSError as error:
+            raise OutputError(
+                f"{target} cannot be written ({error}): free some space, then resume"
+            ) from error
+        return target
+
+    def describe(self, config: Mapping[str, object], network: NetworkConfig) -> None:
+        """Write down what the run is."""
+        try:
+            self.output.mkdir(parents=True, exist_ok=True)
+            for name, values in (("config.json", config), ("network.json", network.to_dict())):
+                partial = self.output / f"{name}.part"
+                partial.write_text(json.dumps(values, indent=1), encoding="utf-8")
+                os.replace(partial, self.output / name)
+        except OSError as error:
+            raise OutputError(
+                f"{self.output} cannot be written ({error}): choose another run.output"
+            ) from error
+
+    def network(self) -> NetworkConfig:
+        """The configuration of the run's networks. Raises InputError where this is no run's folder."""
+        path = self.output / "network.json"
+        try:
+            return NetworkConfig.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{self.output} is no training run ({error}): give the run.output of one"
+            ) from error
+
+
+def read_progress(checkpoint: Path) -> Progress:
+    """Raises WeightsError where the file is broken."""
+    try:
+        return Progress(**json.loads((checkpoint / STATE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise WeightsError(
+            f"{checkpoint} is broken ({error}): remove it to resume from the one before"
+        ) from error
+
+
+def read_tensors(path: Path, device: torch.device | str = "cpu") -> dict[str, Tensor]:
+    """Raises WeightsError where the file is missing or broken."""
+    try:
+        return load_file(path, device=str(device))
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(
+            f"{path} is broken ({error}): remove the checkpoint to resume from another"
+        ) from error
+
+
+def restore(module: nn.Module, path: Path) -> None:
+    """Load a checkpoint's weights into a module of the same shape. Raises WeightsError."""
+    tensors = read_tensors(path)
+    try:
+        module.load_state_dict(tensors, strict=True)
+    except RuntimeError as error:
+        raise WeightsError(f"{path} does not fit the networks of this run: {error}") from error
+
+
+def averaged_weights(checkpoint: Path) -> dict[str, Tensor]:
+    """All weights of a checkpoint, the averaged ones where there are any."""
+    weights = read_tensors(checkpoint / NETWORKS)
+    if (checkpoint / AVERAGE).is_file():
+        weights |= read_tensors(checkpoint / AVERAGE)
+    return weights
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> dict[str, Tensor]:
+    """AdamW's state under the parameters' names."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"{kind}.{name}": torch.as_tensor(value).detach().cpu().reshape(value.shape if value.ndim else (1,))
+        for index, name in enumerate(names)
+        for kind, value in state.get(index, {}).items()
+    }
+
+
+@torch.no_grad()
+def restore_optimizer(optimizer: torch.optim.Optimizer, names: list[str], path: Path) -> None:
+    """The inverse of `optimizer_tensors`. Raises WeightsError where the parameters are others."""
+    tensors = read_tensors(path)
+    parameters = [value for group in optimizer.param_groups for value in group["params"]]
+    state: dict[int, dict[str, Tensor]] = {}
+    for index, (name, parameter) in enumerate(zip(names, parameters, strict=True)):
+        own = {kind: tensors.get(f"{kind}.{name}") for kind in ("step", "exp_avg", "exp_avg_sq")}
+        if any(value is None for value in own.values()):
+            raise WeightsError(
+                f"{path} has no {name}: the run's trained parts were changed; start a new run from it"
+            )
+        moments = {kind: value for kind, value in own.items() if value is not None}
+        # fused kernels need the moments in the parameter's own memory layout
+        state[index] = {
+            kind: value.reshape(()) if kind == "step" else torch.empty_like(parameter).copy_(value)
+            for kind, value in moments.items()
+        }
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def _flush(path: Path) -> None:
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())

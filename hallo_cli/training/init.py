@@ -1,0 +1,150 @@
+"""The networks before the first step: new ones, or those of published files, a bundle or another run."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from hallo_cli.errors import SettingsError, WeightsError
+from hallo_cli.models.autoencoder import build_autoencoder
+from hallo_cli.models.bundle import find_bundle
+from hallo_cli.models.conditioners import AudioProjection, FaceLocator, ImageProjection
+from hallo_cli.models.config import NetworkConfig
+from hallo_cli.models.denoising_unet import DenoisingUNet
+from hallo_cli.models.reference_unet import ReferenceUNet
+from hallo_cli.models.tensor_file import map_tensors
+from hallo_cli.models.weights import Networks, fill, ignored_reason
+from hallo_cli.training.checkpoint import RunFolder, averaged_weights
+from hallo_cli.training.config import StartSettings
+
+ADDED = (".audio_modules.", ".motion_modules.")  # what Hallo adds to Stable Diffusion's UNet
+
+
+def read_network_config(path: Path) -> NetworkConfig:
+    """A NetworkConfig from a TOML or JSON file. Raises SettingsError where the file is no such thing."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"start.network: {path} cannot be read ({error})") from error
+    try:
+        return NetworkConfig.from_dict(values)
+    except WeightsError as error:
+        raise SettingsError(f"start.network: {path}: {error}") from error
+
+
+def network_config(start: StartSettings) -> NetworkConfig:
+    """The configuration that a run's start names. Raises SettingsError where it names none."""
+    if start.network is not None:
+        return read_network_config(start.network)
+    if start.run is not None:
+        return RunFolder(start.run).network()
+    if start.bundle is not None:
+        return find_bundle(start.bundle).manifest.networks
+    if start.official is not None or start.sd15 is not None:
+        return NetworkConfig.official()
+    raise SettingsError("start names no networks: give start.network, bundle, run, official or sd15")
+
+
+def start_networks(start: StartSettings, *, seed: int) -> Networks:
+    """All networks on the CPU in float32 as the run begins. Raises SettingsError or WeightsError."""
+    networks = new_networks(network_config(start), seed=seed, is_grafted=start.sd15 is not None)
+    if start.sd15 is not None:
+        load_stable_diffusion(networks, start.sd15)
+    if start.official is not None:
+        fill(networks.by_prefix(), start.official, device="cpu", dtype=torch.float32)
+    if start.bundle is not None:
+        bundle = find_bundle(start.bundle)
+        fill(networks.by_prefix(), bundle.verified("networks"), device="cpu", dtype=torch.float32)
+        fill({"": networks.vae}, bundle.verified("vae"), device="cpu", dtype=torch.float32)
+    if start.run is not None:
+        load_run(networks, start.run)
+    if start.motion is not None:
+        load_animatediff(networks, start.motion)
+    if start.vae is not None:
+        fill({"": networks.vae}, start.vae, device="cpu", dtype=torch.float32)
+    return networks
+
+
+def new_networks(config: NetworkConfig, *, seed: int, is_grafted: bool = False) -> Networks:
+    """Networks with new weights, the same for the same seed.
+
+    What is added to a network begins silent: the motion modules always, and where the rest is pretrained
+    (`is_grafted`) the audio attention and the face locator too, as in the paper's zero convolutions.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        networks = Networks(
+            config,
+            ReferenceUNet(config),
+            DenoisingUNet(config),
+            FaceLocator(config),
+            ImageProjection(config) if config.identity_tokens else None,
+            AudioProjection(config),
+            build_autoencoder(config),
+        )
+    silent = [networks.denoising_unet.conv_out]
+    for name, module in networks.denoising_unet.named_modules():
+        if name.endswith(".temporal_transformer.proj_out") or (is_grafted and ".zero_conv_" in name):
+            silent.append(module)
+    for module in (*silent, *([networks.face_locator.conv_out] if is_grafted else [])):
+        for value in module.parameters():
+            nn.init.zeros_(value)
+    for whole in (*networks.by_prefix().values(), networks.vae):
+        whole.eval().requires_grad_(False)
+    return networks
+
+
+def load_stable_diffusion(networks: Networks, path: Path) -> None:
+    """Stable Diffusion 1.5's UNet into both UNets, wherever they have its layers. Raises WeightsError."""
+    tensors = map_tensors(path)
+    for unet in (networks.reference_unet, networks.denoising_unet):
+        names = [name for name in unet.state_dict() if not any(part in name for part in ADDED)]
+        _copy(unet, names, tensors, path)
+
+
+def load_animatediff(networks: Networks, path: Path) -> None:
+    """AnimateDiff's motion modules (mm_sd_v15_v2) into the denoising UNet. Raises WeightsError."""
+    tensors = map_tensors(path)
+    unet = networks.denoising_unet
+    names = [name for name in unet.state_dict() if ".motion_modules." in name]
+    unknown = [key for key in tensors if key not in names and ignored_reason(f"denoising_unet.{key}") is None]
+    if unknown:
+        raise WeightsError(
+            f"{path}: {unknown[0]} belongs to no motion module of this model: give mm_sd_v15_v2"
+        )
+    _copy(unet, names, tensors, path)
+
+
+def load_run(networks: Networks, output: Path) -> None:
+    """The last checkpoint of another run, averaged weights where it kept them. Raises WeightsError."""
+    checkpoint = RunFolder(output).latest()
+    if checkpoint is None:
+        raise WeightsError(f"{output} has no checkpoint yet: train it first")
+    tensors = averaged_weights(checkpoint)
+    for prefix, module in networks.by_prefix().items():
+        own = {name: tensors.get(prefix + name) for name in module.state_dict()}
+        _copy(
+            module, list(own), {name: value for name, value in own.items() if value is not None}, checkpoint
+        )
+
+
+def _copy(module: nn.Module, names: list[str], tensors: Mapping[str, Tensor], path: Path) -> None:
+    state = module.state_dict()
+    missing = [name for name in names if name not in tensors]
+    if missing:
+        raise WeightsError(
+            f"{path}: lacks {missing[0]} and {len(missing) - 1} more: it is for other networks"
+        )
+    for name in names:
+        if tensors[name].shape != state[name].shape:
+            have, want = list(tensors[name].shape), list(state[name].shape)
+            raise WeightsError(
+                f"{path}: {name} is {have}, the networks need {want}: it is for other networks"
+            )
+        state[name].copy_(tensors[name])

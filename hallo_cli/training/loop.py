@@ -1,0 +1,331 @@
+"""The training loop of both stages, on accelerate: one CPU or GPU, or several GPUs under `accelerate launch`.
+
+A run that was stopped continues from its last checkpoint exactly as if it had not been: batches, noise and
+drops are functions of (seed, step), and all else is in the checkpoint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
+from torch import Tensor
+
+from hallo_cli.errors import HalloError, SettingsError
+from hallo_cli.models.attention import matmul_kernel, use_attention_kernel
+from hallo_cli.models.autoencoder import Autoencoder
+from hallo_cli.models.weights import Networks
+from hallo_cli.training.checkpoint import (
+    AVERAGE,
+    NETWORKS,
+    OPTIMIZER,
+    Progress,
+    RunFolder,
+    optimizer_tensors,
+    read_progress,
+    read_tensors,
+    restore,
+    restore_optimizer,
+)
+from hallo_cli.training.config import Stage, TrainingConfig, to_dict
+from hallo_cli.training.dataset import Batch, BatchSource, prefetched, split_takes
+from hallo_cli.training.encoded import EncodedFolder, EncodedTake
+from hallo_cli.training.forward import TrainedNetworks
+from hallo_cli.training.init import network_config, start_networks
+from hallo_cli.training.logs import LogFiles, Logged, Saved, TrainingEvent, Validated
+from hallo_cli.training.losses import Losses, LossFunction
+from hallo_cli.training.optimizer import MovingAverage, choose_trained, learning_rate, make_optimizer
+
+VALIDATION_SEED = 20_240_613
+FUSED_ATTENTION_DEVICES = ("cuda", "xpu")
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """Where a run stands."""
+
+    output: Path
+    progress: Progress
+    is_finished: bool  # all steps or minutes are used up
+
+
+def train(
+    config: TrainingConfig,
+    stage: Stage,
+    *,
+    on_event: Callable[[TrainingEvent], None] = lambda event: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> TrainingResult:
+    """Run a stage from the last checkpoint of config.run.output, or from config.start, to its end.
+
+    `should_stop` is asked between steps; a run that stops writes a checkpoint first. Raises HalloError.
+    """
+    if config.run.threads:
+        torch.set_num_threads(config.run.threads)
+    trainer = Trainer(config, stage)
+    with LogFiles(config.run.output, tensorboard=config.run.tensorboard) as logs:
+
+        def report(event: TrainingEvent) -> None:
+            if trainer.accelerator.is_main_process:
+                logs.write(event)
+                on_event(event)
+
+        return trainer.run(report, should_stop)
+
+
+class Trainer:
+    """One run in memory."""
+
+    def __init__(self, config: TrainingConfig, stage: Stage) -> None:
+        self.config, self.stage, self.folder = config, stage, RunFolder(config.run.output)
+        self.accelerator = _accelerator(config)
+        self.device = self.accelerator.device
+        network = network_config(config.start)
+        takes, held_out = _takes(config)
+        self.source = BatchSource(takes, config.data, network=network, stage=stage, seed=config.run.seed)
+        self.held_out = BatchSource(held_out, config.data, network=network, stage=stage, seed=VALIDATION_SEED)
+        networks = start_networks(config.start, seed=config.run.seed)
+        _check_latents(networks, self.source)
+        self.module = TrainedNetworks(networks)
+        self.trained = choose_trained(self.module, config.objective, stage)
+        if not self.trained:
+            raise SettingsError("objective.train names no part that these networks have")
+        self._prepare_module()
+        self.losses = LossFunction(config.objective, network, stage, decode=self._decoder(networks.vae))
+        self.optimizer = make_optimizer(self.trained.values(), config.optimizer)
+        self.average = MovingAverage(self.trained, config.run.ema_decay) if config.run.ema_decay else None
+        self.progress = Progress()
+        self._resume()
+        wrapped = torch.compile(self.module) if config.run.compile else self.module
+        self.model, self.stepper = self.accelerator.prepare(wrapped, self.optimizer)
+        self._restore_loss_scale()
+        if self.accelerator.is_main_process:
+            self.folder.describe({"stage": stage, **to_dict(config)}, network)
+
+    def run(self, report: Callable[[TrainingEvent], None], should_stop: Callable[[], bool]) -> TrainingResult:
+        """Train to the end of the run, or until asked to stop."""
+        run, saved_at = self.config.run, self.progress.step if self.progress.step else -1
+        window = _Window()
+        per_step = run.accumulation * self.accelerator.num_processes
+        for batches in prefetched(
+            self._step_batches, iter(range(self.progress.step, run.steps)), self._depth()
+        ):
+            if self._is_finished() or should_stop():
+                break
+            started = time.perf_counter()
+            rate = learning_rate(self.config.optimizer, run, self.progress)
+            window.add(self._step(batches, rate))
+            seconds = time.perf_counter() - started
+            self.progress = replace(
+                self.progress, step=self.progress.step + 1, seconds=self.progress.seconds + seconds
+            )
+            step = self.progress.step
+            if step % run.log_every == 0 or self._is_finished():
+                frames = per_step * self.config.data.takes * self.config.data.frames
+                report(window.logged(self.progress, rate, frames))
+                window = _Window()
+            if run.validate_every and step % run.validate_every == 0:
+                report(self.validate())
+            if step % run.checkpoint_every == 0:
+                report(self.save())
+                saved_at = step
+        if saved_at != self.progress.step:
+            report(self.save())
+        return TrainingResult(run.output, self.progress, self._is_finished())
+
+    @torch.no_grad()
+    def validate(self) -> Validated:
+        """The losses on held-out takes, with the averaged weights and always the same noise."""
+        if self.average is not None:
+            self.average.swap()
+        n_batches = max(1, len(self.held_out.takes) // self.config.data.takes)
+        found = []
+        for number in range(n_batches):
+            batch = self.held_out.batch(number).to(self.device)
+            generator = _generator(self.device, VALIDATION_SEED, number)
+            with self.accelerator.autocast():
+                found.append(self.losses(self.module, batch, generator))
+        if self.average is not None:
+            self.average.swap()
+        total, velocity, pixels = (
+            torch.stack([getattr(one, name) for one in found]).mean().item()
+            for name in ("total", "velocity", "pixels")
+        )
+        return Validated(self.progress.step, total, velocity, pixels)
+
+    def save(self) -> Saved:
+        """Write a checkpoint of this moment."""
+        scaler = self.accelerator.scaler
+        progress = replace(self.progress, loss_scale=scaler.get_scale() if scaler is not None else None)
+        target = self.folder.checkpoints / f"step-{progress.step:08d}"
+        if self.accelerator.is_main_process:
+            files = {
+                NETWORKS: self.module.state_dict(),
+                AVERAGE: {} if self.average is None else self.average.values,
+                OPTIMIZER: optimizer_tensors(self.optimizer, list(self.trained)),
+            }
+            self.folder.write(progress.step, files, progress, self.config.run.keep_checkpoints)
+        self.accelerator.wait_for_everyone()
+        return Saved(progress.step, target)
+
+    def _step(self, batches: list[Batch], rate: float) -> _StepResult:
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        found: list[Losses] = []
+        for index, batch in enumerate(batches):
+            is_last = index == len(batches) - 1
+            with nullcontext() if is_last else self.accelerator.no_sync(self.model):
+                number = self._batch_number(self.progress.step, index)
+                generator = _generator(self.device, self.config.run.seed, number)
+                losses = self.losses(self.model, batch.to(self.device), generator)
+                self.accelerator.backward(losses.total / len(batches))
+            found.append(losses)
+        norm = self.accelerator.clip_grad_norm_(self.trained.values(), self.config.optimizer.clip_norm)
+        self.stepper.step()
+        self.stepper.zero_grad()
+        if self.average is not None:
+            self.average.update(self.progress.step + 1)
+        rows = [torch.stack([one.total, one.velocity, one.pixels]).detach() for one in found]
+        return _StepResult(torch.stack(rows).mean(0), torch.as_tensor(norm))
+
+    def _step_batches(self, step: int) -> list[Batch]:
+        rounds = range(self.config.run.accumulation)
+        return [self.source.batch(self._batch_number(step, index)) for index in rounds]
+
+    def _batch_number(self, step: int, index: int) -> int:
+        round_number = step * self.config.run.accumulation + index
+        return round_number * self.accelerator.num_processes + self.accelerator.process_index
+
+    def _depth(self) -> int:
+        return max(1, self.config.data.prefetch // self.config.run.accumulation)
+
+    def _is_finished(self) -> bool:
+        run = self.config.run
+        is_late = bool(run.max_minutes) and self.progress.seconds >= 60 * run.max_minutes
+        return self.progress.step >= run.steps or is_late
+
+    def _prepare_module(self) -> None:
+        _move(self.module, self.device)
+        if self.device.type not in FUSED_ATTENTION_DEVICES:
+            use_attention_kernel(self.module, matmul_kernel)
+        for unet in (self.module.reference_unet, self.module.denoising_unet):
+            unet.checkpointing = self.config.run.gradient_checkpointing
+
+    def _decoder(self, vae: Autoencoder) -> Callable[[Tensor], Tensor] | None:
+        if self.config.objective.pixels.weight == 0:
+            return None
+        start = self.config.start
+        if start.vae is None and start.bundle is None:
+            raise SettingsError("objective.pixels.weight needs the autoencoder's weights: give start.vae")
+        _move(vae, self.device)
+
+        def decode(latents: Tensor) -> Tensor:
+            with self.accelerator.autocast():
+                return vae.decode(latents.contiguous(memory_format=torch.channels_last))
+
+        return decode
+
+    def _resume(self) -> None:
+        checkpoint = self.folder.latest()
+        if checkpoint is None:
+            return
+        self.progress = read_progress(checkpoint)
+        restore(self.module, checkpoint / NETWORKS)
+        restore_optimizer(self.optimizer, list(self.trained), checkpoint / OPTIMIZER)
+        if self.average is not None:
+            self.average.restore(read_tensors(checkpoint / AVERAGE))
+
+    def _restore_loss_scale(self) -> None:
+        if self.accelerator.scaler is not None and self.progress.loss_scale is not None:
+            state = self.accelerator.scaler.state_dict()
+            self.accelerator.scaler.load_state_dict({**state, "scale": self.progress.loss_scale})
+
+
+@dataclass(frozen=True)
+class _StepResult:
+    losses: Tensor  # [3] total, velocity, pixels
+    gradient_norm: Tensor
+
+
+class _Window:
+    """The steps since the last log line; numbers stay on the device until the line is written."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+        self._results: list[_StepResult] = []
+
+    def add(self, result: _StepResult) -> None:
+        self._results.append(result)
+
+    def logged(self, progress: Progress, rate: float, frames_a_step: int) -> Logged:
+        n_steps = len(self._results)
+        loss, velocity, pixels = torch.stack([r.losses for r in self._results]).mean(0).tolist()
+        norm = torch.stack([r.gradient_norm for r in self._results]).float().mean().item()
+        if not math.isfinite(loss):
+            raise HalloError(
+                f"the loss is {loss} at step {progress.step}: lower optimizer.lr, or train in float32 or "
+                "bf16. The last checkpoint is from before."
+            )
+        speed = n_steps * frames_a_step / (time.perf_counter() - self._started)
+        return Logged(
+            step=progress.step,
+            n_steps=n_steps,
+            loss=loss,
+            velocity=velocity,
+            pixels=pixels,
+            gradient_norm=norm,
+            learning_rate=rate,
+            frames_per_s=speed,
+            minutes=progress.seconds / 60,
+        )
+
+
+def _move(module: Any, device: torch.device) -> None:
+    module.to(device, memory_format=torch.channels_last)
+
+
+def _accelerator(config: TrainingConfig) -> Accelerator:
+    device = config.run.device
+    if device not in ("auto", "cpu") and not device.startswith("cuda"):
+        raise SettingsError(f"run.device = {device!r} is not auto, cpu, cuda or cuda:N")
+    if device.startswith("cuda"):
+        if not torch.cuda.is_available():
+            raise SettingsError(f"run.device = {device!r}, but torch sees no CUDA device: use auto or cpu")
+        if ":" in device:
+            torch.cuda.set_device(device)
+    is_distributed = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    handlers = [DistributedDataParallelKwargs(find_unused_parameters=True)] if is_distributed else []
+    return Accelerator(
+        mixed_precision=config.run.mixed_precision, cpu=device == "cpu", kwargs_handlers=list(handlers)
+    )
+
+
+def _takes(config: TrainingConfig) -> tuple[list[EncodedTake], list[EncodedTake]]:
+    folder = EncodedFolder(config.data.shards)
+    if config.data.validation is None:
+        return split_takes(folder, config.data.held_out)
+    return list(folder.takes), list(EncodedFolder(config.data.validation).takes)
+
+
+def _check_latents(networks: Networks, source: BatchSource) -> None:
+    shape = tuple(source.takes[0].shard["latents"].shape[1:])
+    if shape[0] != networks.config.latent_channels:
+        raise SettingsError(
+            f"the shards hold latents of {shape[0]} channels, the networks take "
+            f"{networks.config.latent_channels}: encode the takes with this model's autoencoder"
+        )
+
+
+def _generator(device: torch.device, seed: int, number: int) -> torch.Generator:
+    digest = hashlib.sha256(f"{seed}:{number}".encode()).digest()
+    return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "little") >> 1)

@@ -1,0 +1,143 @@
+"""One batch to one number: noise, drops, the pass through the networks, the weighted errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hallo_cli.inference.latents import generated_rows, scaled_rows, to_generated
+from hallo_cli.models import compat
+from hallo_cli.models.config import NetworkConfig
+from hallo_cli.training import objective
+from hallo_cli.training.config import ObjectiveSettings, Stage
+from hallo_cli.training.dataset import Batch
+from hallo_cli.training.forward import Conditions, make_conditions
+from hallo_cli.training.objective import NoisyLatents
+
+Predict = Callable[[Tensor, Tensor, Conditions], Tensor]
+Decode = Callable[[Tensor], Tensor]  # scaled latents -> pictures in -1..1
+OUTSIDE_LIPS = 0.15  # weight of the decoded window's pixels outside the lips
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What one batch gave; scalars."""
+
+    total: Tensor
+    velocity: Tensor
+    pixels: Tensor
+
+
+class LossFunction:
+    """The objective of one run. `decode` is needed where the pixel loss has a weight."""
+
+    def __init__(
+        self,
+        settings: ObjectiveSettings,
+        network: NetworkConfig,
+        stage: Stage,
+        *,
+        decode: Decode | None = None,
+    ) -> None:
+        self.settings, self.network, self.stage, self.decode = settings, network, stage, decode
+        self.has_audio = stage == "stage2" if settings.audio is None else settings.audio
+        self.schedule = objective.alphas_cumprod(compat.beta_schedule(network, training=True))
+
+    def __call__(self, predict: Predict, batch: Batch, generator: torch.Generator) -> Losses:
+        """The losses of a batch; everything random comes from the generator, on the batch's device."""
+        portrait = batch.reference[:, None]
+        clean = to_generated(self.network, batch.latents, portrait)
+        noisy = objective.add_noise(
+            clean,
+            self.schedule.to(clean.device),
+            settings=self.settings,
+            stage=self.stage,
+            generator=generator,
+        )
+        drops = objective.draw_drops(clean.shape[0], self.settings, self.stage, generator)
+        conditions = make_conditions(batch, drops, self.network, has_audio=self.has_audio)
+        flat = noisy.noisy.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        prediction = (
+            predict(flat, noisy.timesteps.flatten(), conditions).float().unflatten(0, clean.shape[:2])
+        )
+        weights = objective.region_weights(noisy, batch.boxes, self.settings, self._covered(batch))
+        velocity = objective.velocity_loss(prediction, noisy, self.settings, weights)
+        if self.settings.pixels.weight == 0:
+            return Losses(velocity, velocity, torch.zeros_like(velocity))
+        pixels = self._pixel_loss(prediction, noisy, batch, generator)
+        return Losses(velocity + self.settings.pixels.weight * pixels, velocity, pixels)
+
+    def _covered(self, batch: Batch) -> tuple[float, float]:
+        height = batch.latents.shape[-2]
+        start, stop = scaled_rows(self.network, height)
+        return start / height, stop / height
+
+    def _pixel_loss(
+        self, prediction: Tensor, noisy: NoisyLatents, batch: Batch, generator: torch.Generator
+    ) -> Tensor:
+        """L1 of pixels and of their differences in a window around the lips, both sides decoded."""
+        assert self.decode is not None
+        settings, (takes, frames) = self.settings.pixels, prediction.shape[:2]
+        n_chosen = max(1, round(settings.share * takes * frames))
+        order = torch.randperm(takes * frames, generator=generator, device=prediction.device)[:n_chosen]
+        portrait = generated_rows(self.network, batch.reference)[order // frames]
+        window = _Window.around(batch, self._covered(batch), settings.window, order // frames)
+        predicted = self._latents(noisy.clean_from(prediction).flatten(0, 1)[order], portrait)
+        with torch.no_grad():
+            target = self.decode(window.crop(self._latents(noisy.clean.flatten(0, 1)[order], portrait)))
+        error = self.decode(window.crop(predicted)).float() - target.float()
+        weights = window.pixel_weights(error.shape[-2:])
+        loss = (error.abs() * weights).mean()
+        for axis in (-1, -2):
+            difference = error.diff(dim=axis).abs()
+            size = weights.shape[axis] - 1
+            loss = loss + settings.gradient * (difference * weights.narrow(axis, 1, size)).mean()
+        return loss
+
+    def _latents(self, generated: Tensor, portrait: Tensor) -> Tensor:
+        if self.network.latents == "residual":
+            return portrait + generated * self.network.residual_scale
+        return generated
+
+
+@dataclass(frozen=True)
+class _Window:
+    """A window of one size around each row's lips, inside the generated rows."""
+
+    rows: Tensor  # [n, height] latent rows
+    columns: Tensor  # [n, width]
+    lips: Tensor  # [n, 4] lip region relative to the window, 0..1
+
+    @classmethod
+    def around(
+        cls, batch: Batch, covered: tuple[float, float], size: tuple[int, int], takes: Tensor
+    ) -> _Window:
+        height, width = batch.latents.shape[-2:]
+        first, last = (round(edge * height) for edge in covered)
+        region = objective.lip_region(batch.boxes[:, 1], batch.boxes[:, 2])[takes]
+        scale = torch.tensor([width, height, width, height], device=region.device)
+        cells = region * scale - torch.tensor([0, first, 0, first], device=region.device)
+        wanted = min(size[0], last - first), min(size[1], width)
+        top = ((cells[:, 1] + cells[:, 3] - wanted[0]) / 2).round().long().clamp(0, last - first - wanted[0])
+        left = ((cells[:, 0] + cells[:, 2] - wanted[1]) / 2).round().long().clamp(0, width - wanted[1])
+        origin = torch.stack([left, top, left, top], 1)
+        extent = torch.tensor([wanted[1], wanted[0], wanted[1], wanted[0]], device=region.device)
+        return cls(
+            top[:, None] + torch.arange(wanted[0], device=region.device),
+            left[:, None] + torch.arange(wanted[1], device=region.device),
+            (cells - origin) / extent,
+        )
+
+    def crop(self, maps: Tensor) -> Tensor:
+        """[n, channels, height, width] -> the windows, channels last."""
+        index = torch.arange(maps.shape[0], device=maps.device)[:, None, None]
+        return maps[index, :, self.rows[:, :, None], self.columns[:, None, :]].permute(0, 3, 1, 2)
+
+    def pixel_weights(self, size: torch.Size) -> Tensor:
+        """[n, 1, height, width]: one on the lips, little around them."""
+        return (
+            OUTSIDE_LIPS + objective.soft_box(self.lips, size[0], size[1], (0.0, 1.0), softness=0.02)[:, None]
+        )

@@ -1,0 +1,103 @@
+"""What the optimizer does with a gradient: which weights learn, how fast, and their moving average."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from hallo_cli.training.checkpoint import Progress
+from hallo_cli.training.config import (
+    STAGE_PARTS,
+    ObjectiveSettings,
+    OptimizerSettings,
+    Part,
+    RunSettings,
+    Stage,
+)
+
+_BY_PREFIX: dict[str, Part] = {
+    "reference_unet": "reference",
+    "face_locator": "locator",
+    "imageproj": "identity",
+    "audioproj": "audio_projection",
+}
+
+
+def part_of(name: str) -> Part:
+    """The part of the model that a parameter of the published name belongs to."""
+    for prefix, part in _BY_PREFIX.items():
+        if name.startswith(prefix):
+            return part
+    if ".audio_modules." in name:
+        return "audio"
+    return "motion" if ".motion_modules." in name else "spatial"
+
+
+def choose_trained(module: nn.Module, objective: ObjectiveSettings, stage: Stage) -> dict[str, nn.Parameter]:
+    """Let the run's parts learn, freeze the others; gives the parameters that learn by name."""
+    parts = objective.train or STAGE_PARTS[stage]
+    trained = {}
+    for name, value in module.named_parameters():
+        value.requires_grad_(part_of(name) in parts)
+        if value.requires_grad:
+            trained[name] = value
+    return trained
+
+
+def make_optimizer(parameters: Iterable[nn.Parameter], settings: OptimizerSettings) -> torch.optim.AdamW:
+    """AdamW in one fused kernel."""
+    return torch.optim.AdamW(
+        parameters,
+        lr=settings.lr,
+        betas=settings.betas,
+        eps=settings.eps,
+        weight_decay=settings.weight_decay,
+        fused=True,
+    )
+
+
+def learning_rate(settings: OptimizerSettings, run: RunSettings, progress: Progress) -> float:
+    """The rate of the step after `progress`: linear warm-up, then constant until it decays to `final`.
+
+    Where the run is limited in time, its end is what comes first, so that the decay is never cut off.
+    """
+    share = progress.step / run.steps
+    if run.max_minutes:
+        share = max(share, progress.seconds / (60 * run.max_minutes))
+    factor = min(1.0, (progress.step + 1) / max(settings.warmup, 1))
+    if settings.schedule != "constant":
+        falling = min(max((share - settings.decay_from) / (1 - settings.decay_from), 0.0), 1.0)
+        remaining = 1 - falling if settings.schedule == "linear" else 0.5 + 0.5 * math.cos(math.pi * falling)
+        factor *= settings.final + (1 - settings.final) * remaining
+    return settings.lr * factor
+
+
+class MovingAverage:
+    """Exponential moving average of parameters, faster at the start so as to forget the first weights."""
+
+    def __init__(self, parameters: dict[str, nn.Parameter], decay: float) -> None:
+        self.decay, self._parameters = decay, parameters
+        self.values = {name: value.detach().clone() for name, value in parameters.items()}
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Take in the parameters as they are after that many steps."""
+        decay = min(self.decay, step / (step + 1))
+        torch._foreach_lerp_(list(self.values.values()), list(self._parameters.values()), 1 - decay)
+
+    @torch.no_grad()
+    def restore(self, values: dict[str, Tensor]) -> None:
+        """Continue from saved values."""
+        for name, value in self.values.items():
+            value.copy_(values[name])
+
+    @torch.no_grad()
+    def swap(self) -> None:
+        """Exchange average and parameters; twice is as before."""
+        for name, parameter in self._parameters.items():
+            kept = parameter.detach().clone()
+            parameter.copy_(self.values[name])
+            self.values[name].copy_(kept)
