@@ -18,6 +18,8 @@ AttentionKernel = Callable[
     [Tensor, Tensor, Tensor], Tensor
 ]  # query, key, value: [rows, heads, tokens, width]
 
+MAX_SCORES_IN_CACHE = 1 << 22
+
 
 class KeyValue(NamedTuple):
     """Tokens as one attention layer sees them."""
@@ -48,6 +50,12 @@ def matmul_kernel(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Softmax attention by two matrix products: faster than the fused kernels for few tokens on a CPU."""
     scores = (query * query.shape[-1] ** -0.5) @ key.transpose(2, 3)
     return scores.softmax(-1) @ value
+
+
+def adaptive_kernel(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """The matrix products where all scores of the batch fit into a CPU's cache, else the fused kernels."""
+    n_scores = query.shape[:-1].numel() * key.shape[2]
+    return (matmul_kernel if n_scores <= MAX_SCORES_IN_CACHE else fused_kernel)(query, key, value)
 
 
 class Attention(nn.Module):
@@ -106,6 +114,10 @@ class TokenAttention(NamedTuple):
     value: Tensor  # [rows, groups * heads * tokens, channels]
     n_tokens: int
     n_groups: int
+
+    def rows(self, index: Tensor | slice) -> TokenAttention:
+        """One row for each number of the index."""
+        return self._replace(query=self.query[index], value=self.value[index])
 
     def read(self, x: Tensor, weights: Tensor | None = None) -> Tensor:
         """[rows * k, positions, channels] -> the same shape; `weights` [1 or rows * k, positions, groups]."""

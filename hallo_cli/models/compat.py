@@ -7,6 +7,7 @@ a test that fails without its oddity.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -74,14 +75,23 @@ def beta_schedule(config: NetworkConfig, *, training: bool) -> Literal["linear",
     return "linear" if config.compat == "official" and not training else "scaled_linear"
 
 
-def encoder_input(config: NetworkConfig, pictures: Tensor) -> Tensor:
-    """Portrait and motion frames in -1..1 as the autoencoder gets them.
+def normalises_twice(config: NetworkConfig, pictures: Tensor) -> bool:
+    """Whether the autoencoder gets 2x - 1 of pictures that are in -1..1 already.
 
-    Officially a helper takes pictures without any pixel below mid-grey for 0..1 and normalises them again.
+    Officially a helper takes portrait and motion frames together for 0..1 where no pixel is below mid-grey.
     """
-    if config.compat == "official" and bool(pictures.min() >= 0):
-        return 2 * pictures - 1
-    return pictures
+    return config.compat == "official" and bool(pictures.min() >= 0)
+
+
+def previous_timesteps(config: NetworkConfig, timesteps: Sequence[int]) -> list[int]:
+    """Where each DDIM step lands; below 0 stands for the clean latents.
+
+    Officially 1000 // steps below where it began, which misses the next step's timestep where steps do not
+    divide 1000. Sane: at the next timestep.
+    """
+    if config.compat == "official":
+        return [t - 1000 // len(timesteps) for t in timesteps]
+    return [*timesteps[1:], -1]
 
 
 def as_bytes(config: NetworkConfig, pictures: Tensor) -> Tensor:

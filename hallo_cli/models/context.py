@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -80,3 +81,13 @@ class ClipContext:
     reference_rows: Tensor | None = None  # [conditional rows]: which reference row each one reads
     face_features: Tensor | None = None  # [1 or conditional rows, channels, height, width]
     runs_motion: bool = True  # False only in training on single frames
+
+    def conditional(self) -> ClipContext:
+        """The conditional half of a guidance pair alone."""
+
+        def without_first(layer: LayerContext) -> LayerContext:
+            identity = layer.identity and layer.identity.rows(slice(1, None))
+            motion = None if layer.motion is None else layer.motion[1:]
+            return dataclasses.replace(layer, identity=identity, motion=motion)
+
+        return dataclasses.replace(self, layers=self.layers.map(without_first))

@@ -1,0 +1,109 @@
+"""How to run fast on this machine: device, number format, memory layout, kernels.
+
+Nothing else knows of these. None of it changes what is computed beyond rounding; a test compares each choice
+with the plain one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import nn
+
+from hallo_cli.errors import SettingsError
+from hallo_cli.models.attention import AttentionKernel, adaptive_kernel, fused_kernel, use_attention_kernel
+from hallo_cli.models.weights import Networks
+from hallo_cli.settings.schema import RuntimeSettings
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Execution:
+    """The choices for one device."""
+
+    device: torch.device
+    kernel: AttentionKernel
+    decode_chunk: int  # frames decoded at a time
+    is_channels_last: bool = True
+    is_compiled: bool = False
+
+
+def resolve_device(name: str) -> torch.device:
+    """auto, cpu, cuda, cuda:1, mps -> a device that is there. Raises SettingsError."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise SettingsError(f"device {name!r}: expected auto, cpu, cuda, cuda:1 or mps.") from error
+    n_cuda = torch.cuda.device_count()
+    is_there = {"cpu": True, "cuda": (device.index or 0) < n_cuda, "mps": torch.backends.mps.is_available()}
+    if not is_there.get(device.type, False):
+        raise SettingsError(
+            f"device {name!r} is not there ({n_cuda} CUDA devices). Use --device cpu or auto."
+        )
+    return device
+
+
+def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The number format of the networks; "auto" takes the fastest safe one. Raises SettingsError."""
+    if name != "auto":
+        if name not in DTYPES:
+            raise SettingsError(f"dtype {name!r}: expected auto, {', '.join(DTYPES)}.")
+        return DTYPES[name]
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    if device.type == "mps":
+        return torch.float16
+    return torch.bfloat16 if has_amx() else torch.float32
+
+
+@cache
+def has_amx() -> bool:
+    """Whether this CPU multiplies bfloat16 matrices in hardware tiles, about eight times float32's speed."""
+    probe: Callable[[], bool] | None = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return bool(probe and probe())
+
+
+def choose_execution(runtime: RuntimeSettings, *, is_long_job: bool = False) -> Execution:
+    """What suits the device. Raises SettingsError where it is not there."""
+    device = resolve_device(runtime.device)
+    is_cpu = device.type == "cpu"
+    if is_cpu and runtime.threads:
+        torch.set_num_threads(runtime.threads)
+    compiles = runtime.compile == "on" or (
+        runtime.compile == "auto" and is_long_job and device.type == "cuda"
+    )
+    return Execution(
+        device=device,
+        kernel=adaptive_kernel if is_cpu else fused_kernel,
+        decode_chunk=runtime.decode_chunk or (1 if is_cpu else 8),
+        is_compiled=compiles,
+    )
+
+
+def plain_execution(device: torch.device) -> Execution:
+    """Nothing chosen for speed: what the fast choices are compared with."""
+    return Execution(device, fused_kernel, decode_chunk=1, is_channels_last=False)
+
+
+def prepare_networks(networks: Networks, execution: Execution) -> Callable[..., Any]:
+    """Arrange the networks' weights for this execution, in place; returns the denoising UNet to call."""
+    for module in (*networks.by_prefix().values(), networks.vae):
+        arrange(module, execution)
+    if execution.is_compiled:
+        compiled: Callable[..., Any] = torch.compile(networks.denoising_unet, dynamic=False)
+        return compiled
+    return networks.denoising_unet
+
+
+def arrange(module: nn.Module, execution: Execution) -> None:
+    """Memory layout and attention kernel of one network."""
+    use_attention_kernel(module, execution.kernel)
+    layout = torch.channels_last if execution.is_channels_last else torch.contiguous_format
+    module.to(device=execution.device, memory_format=layout)  # type: ignore[call-overload]
