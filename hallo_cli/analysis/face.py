@@ -23,6 +23,8 @@ Matrix = npt.NDArray[np.float64]
 CROP_SIZE = 256
 CROP_SCALE = 1.5
 MIN_PRESENCE = 0.5
+CLEAR_PRESENCE = 0.97
+THOROUGH_LOOKS = 2  # the whole picture, padded, and the largest tiles
 
 # Landmark indices (the numbering of MediaPipe's face mesh).
 SILHOUETTE = (
@@ -144,15 +146,16 @@ class FaceAnalyser:
     def detect(self, rgb: Bytes, *, thorough: bool = False) -> list[Face]:
         """Return the faces of a [height, width, 3] uint8 RGB picture, largest first; empty where none is.
 
-        Looks closer (padded, tiles) only until it sees a face; thorough: to the end, for small ones beside.
+        Looks closer (padded, tiles) only until it sees a face; thorough: once more, for smaller ones beside.
         """
         faces: list[Face] = []
-        for found in self._detector.searches(rgb):
+        for look, found in enumerate(self._detector.searches(rgb)):
             for detection in found:
                 if not any(_same_place(detection.box, face.box) for face in faces):
                     face = self._measure(rgb, detection.box, _crop_of_detection(detection))
-                    faces += [face] if face else []
-            if faces and not thorough:
+                    # Closer looks see more things that resemble faces.
+                    faces += [face] if face and (look == 0 or face.score > CLEAR_PRESENCE) else []
+            if faces and (look >= THOROUGH_LOOKS or not thorough):
                 break
         return sorted(faces, key=lambda f: -_area(f.box))
 

@@ -1,0 +1,191 @@
+"""Cuts the square that is rendered out of the source picture and puts rendered frames back into it.
+
+Every framing renders the same square, framed as the networks were trained; they differ in what is shown
+around it. Knows no networks and no files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, floor
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from hallo_cli.analysis.face import SILHOUETTE
+from hallo_cli.domain import Bytes, CropBox, Float, Portrait
+from hallo_cli.models.manifest import Geometry
+
+SHOULDERS_SCALE = 2.6  # side of the head-and-shoulders square / longer side of the face oval's box
+SHOULDERS_SHIFT = 0.14  # its centre below the face's, as a share of its side
+MAX_VIDEO_SIDE = 4096  # common players' limit for H.264
+EDGE_FADE = 0.06  # of the square's side: how softly a wholly generated square ends in the picture
+LOST_DETAIL = 10.0  # grey levels of change at which the photograph's own detail no longer fits
+
+
+def face_square(landmarks: Float, geometry: Geometry) -> CropBox:
+    """The square around a face, framed as the networks were trained."""
+    return _square(landmarks, geometry.crop_scale, geometry.crop_shift)
+
+
+def cut(picture: Bytes, box: CropBox, size: int) -> Bytes:
+    """The square of a picture scaled to [size, size, 3]; its edge pixels go on where it reaches outside."""
+    height, width = picture.shape[:2]
+    pad = ceil(max(0.0, -box.left, -box.top, box.left + box.side - width, box.top + box.side - height))
+    first_x, first_y = max(0, floor(box.left)), max(0, floor(box.top))
+    near = picture[first_y : ceil(box.top + box.side), first_x : ceil(box.left + box.side)]
+    if pad:
+        near = np.pad(near, ((pad, pad), (pad, pad), (0, 0)), mode="edge")
+    left, top = box.left - first_x + pad, box.top - first_y + pad
+    region = (left, top, left + box.side, top + box.side)
+    return np.array(Image.fromarray(near).resize((size, size), Image.Resampling.BICUBIC, box=region))
+
+
+def to_square(points: Float, box: CropBox, size: int) -> Float:
+    """Points [n, 2] of the picture in pixels of the square scaled to `size`."""
+    return np.asarray((points - np.array([box.left, box.top])) * (size / box.side), np.float32)
+
+
+@dataclass(frozen=True)
+class _Placement:
+    """Where the rendered square lies in the canvas, in whole pixels, and how it is put in."""
+
+    rows: slice
+    columns: slice
+    weight: Float  # [height, width, 1] how much of the change shows
+    detail: Float  # [height, width, 3] what the photograph has beyond the square's resolution
+    to_patch: Float  # [2, 3] from the square's pixels to those rows and columns
+
+
+class Canvas:
+    """The picture that rendered frames are put into.
+
+    What is put in is the change against the portrait, so that where nothing changed the photograph stays
+    itself, in full resolution; its fine detail is taken away only where the face has moved.
+    """
+
+    def __init__(
+        self, picture: Bytes, portrait: Portrait, crop: CropBox, *, ends_softly: bool = True
+    ) -> None:
+        """Put frames into `picture` [height, width, 3], in which the portrait's square lies at `crop`.
+
+        ends_softly: fade the square's edges out, which must not show in a larger picture.
+        """
+        blend = _faded(portrait.blend) if ends_softly else portrait.blend
+        self._picture = picture
+        self._portrait = portrait.pixels.astype(np.float32)
+        self._ring = _ring(portrait.blend)
+        self._placement = _place(picture, portrait.pixels, blend, crop)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the composed frames."""
+        return self._picture.shape[1], self._picture.shape[0]
+
+    def compose(self, frames: Bytes) -> Bytes:
+        """Put frames [n, size, size, 3] of the square into the picture: [n, height, width, 3]."""
+        composed = np.repeat(self._picture[None], len(frames), axis=0)
+        for target, frame in zip(composed, frames, strict=True):
+            self._paste(target, frame)
+        return composed
+
+    def _paste(self, target: Bytes, frame: Bytes) -> None:
+        place = self._placement
+        change = self._colour_matched(frame.astype(np.float32) - self._portrait)
+        size = place.weight.shape[1], place.weight.shape[0]
+        patch = cv2.warpAffine(change, place.to_patch, size, flags=cv2.INTER_CUBIC)
+        moved = cv2.GaussianBlur(np.abs(change).max(axis=2), (0, 0), 1.5)
+        lost = cv2.warpAffine(np.minimum(moved / LOST_DETAIL, 1), place.to_patch, size)[:, :, None]
+        before = self._picture[place.rows, place.columns].astype(np.float32)
+        after = before + place.weight * (patch - lost**2 * place.detail)
+        target[place.rows, place.columns] = np.clip(after + 0.5, 0, 255).astype(np.uint8)
+
+    def _colour_matched(self, change: Float) -> Float:
+        """Take away the change of colour in the soft edge, where picture and rendering should agree."""
+        if self._ring is None:
+            return change
+        return change - np.tensordot(self._ring, np.clip(change, -24, 24), 2)
+
+
+def square_canvas(portrait: Portrait) -> Canvas:
+    """The rendered square alone; outside the blend it stays the portrait."""
+    size = portrait.pixels.shape[0]
+    return Canvas(portrait.pixels, portrait, CropBox(0, 0, size), ends_softly=False)
+
+
+def full_canvas(picture: Bytes, portrait: Portrait) -> Canvas:
+    """The whole source picture, at its own size (at most 4096 pixels a side)."""
+    ratio = min(1.0, MAX_VIDEO_SIDE / max(picture.shape[:2]))
+    height, width = picture.shape[:2]
+    if ratio < 1:
+        target = (round(width * ratio), round(height * ratio))
+        picture = np.asarray(cv2.resize(picture, target, interpolation=cv2.INTER_AREA), np.uint8)
+    crop = portrait.crop
+    return Canvas(picture, portrait, CropBox(crop.left * ratio, crop.top * ratio, crop.side * ratio))
+
+
+def shoulders_canvas(picture: Bytes, portrait: Portrait) -> Canvas:
+    """A wider square with head and shoulders, as large as picture and rendering are sharp."""
+    size, crop = portrait.pixels.shape[0], portrait.crop
+    landmarks = portrait.landmarks * (crop.side / size) + np.array([crop.left, crop.top], np.float32)
+    wide = _inside(_square(landmarks, SHOULDERS_SCALE, SHOULDERS_SHIFT), picture)
+    side = min(max(round(wide.side), size), round(size * wide.side / crop.side), MAX_VIDEO_SIDE)
+    side += side % 2
+    ratio = side / wide.side
+    moved = CropBox((crop.left - wide.left) * ratio, (crop.top - wide.top) * ratio, crop.side * ratio)
+    return Canvas(cut(picture, wide, side), portrait, moved)
+
+
+def _square(landmarks: Float, scale: float, shift: float) -> CropBox:
+    outline = landmarks[list(SILHOUETTE)]
+    low, high = outline.min(axis=0), outline.max(axis=0)
+    side = scale * float((high - low).max())
+    centre = (low + high) / 2
+    return CropBox(float(centre[0]) - side / 2, float(centre[1]) + shift * side - side / 2, side)
+
+
+def _inside(box: CropBox, picture: Bytes) -> CropBox:
+    """Shift the square into the picture, and make it no larger than that."""
+    height, width = picture.shape[:2]
+    side = min(box.side, float(width), float(height))
+    left = box.left + (box.side - side) / 2
+    top = box.top + (box.side - side) / 2
+    return CropBox(min(max(left, 0.0), width - side), min(max(top, 0.0), height - side), side)
+
+
+def _ring(blend: Float) -> Float | None:
+    """Weights [height, width] that sum to 1 over the soft edge of the blend; None where it has none."""
+    weights = blend * (1 - blend)
+    total = float(weights.sum())
+    return weights / np.float32(total) if total > 1 else None
+
+
+def _place(picture: Bytes, pixels: Bytes, blend: Float, crop: CropBox) -> _Placement:
+    height, width = picture.shape[:2]
+    left, top = max(0, floor(crop.left)), max(0, floor(crop.top))
+    right, bottom = min(width, ceil(crop.left + crop.side)), min(height, ceil(crop.top + crop.side))
+    scale = crop.side / pixels.shape[0]
+    # Pixel centres lie at halves; warpAffine counts them as whole numbers.
+    offset = np.array([crop.left - left, crop.top - top]) + 0.5 * scale - 0.5
+    to_patch = np.array([[scale, 0, offset[0]], [0, scale, offset[1]]])
+    size = (right - left, bottom - top)
+    softly = cv2.warpAffine(blend, to_patch, size, flags=cv2.INTER_LINEAR)
+    shown = cv2.warpAffine(pixels.astype(np.float32), to_patch, size, flags=cv2.INTER_CUBIC)
+    original = picture[top:bottom, left:right].astype(np.float32)
+    return _Placement(
+        rows=slice(top, bottom),
+        columns=slice(left, right),
+        weight=np.asarray(softly, np.float32)[:, :, None],
+        detail=original - shown,
+        to_patch=to_patch.astype(np.float32),
+    )
+
+
+def _faded(blend: Float) -> Float:
+    """The blend faded out at the square's edges."""
+    size = blend.shape[0]
+    steps = (np.minimum(np.arange(size), np.arange(size)[::-1]) + 0.5) / (EDGE_FADE * size)
+    fade = np.clip(steps, 0, 1)
+    fade = fade * fade * (3 - 2 * fade)
+    return np.asarray(blend * fade[:, None] * fade[None], np.float32)

@@ -1,0 +1,94 @@
+"""The identity embedding of a face: insightface's detector and ArcFace, from files that are already there.
+
+Only bundles trained with an identity need it. insightface downloads what it does not find, so it is given a
+folder of links to exactly the two checked files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hallo_cli.analysis.face import Face
+from hallo_cli.domain import Bytes, Float
+from hallo_cli.errors import PortraitError, WeightsError
+from hallo_cli.models.digest import file_digest
+
+DETECTION_SIZE = (640, 640)
+MIN_SCORE = 0.5
+
+
+class IdentityNetwork:
+    """Holds insightface's FaceAnalysis with the bundle's detector and recognition network."""
+
+    def __init__(self, detector: Path, recognition: Path) -> None:
+        """Load both ONNX files. Raises WeightsError where one is missing or is not what it should be."""
+        for file in (detector, recognition):
+            if not file.is_file():
+                raise WeightsError(f"{file}: not there. Fetch the official weights with `hallo models pull`.")
+        self.digest = f"{file_digest(detector)}+{file_digest(recognition)}"  # of what decides the embedding
+        self._analysis = _face_analysis(detector, recognition)
+
+    def embed(self, picture: Bytes, face: Face) -> Float:
+        """Return the raw embedding [512] of one face of a [height, width, 3] RGB picture.
+
+        Raises PortraitError where this network's own detector does not see that face.
+        """
+        with _quietly():
+            found = self._analysis.get(np.ascontiguousarray(picture[:, :, ::-1]))
+        nose = face.landmarks[4]
+        same = [f for f in found if (f.bbox[:2] <= nose).all() and (nose <= f.bbox[2:4]).all()]
+        if not same:
+            raise PortraitError(
+                "The identity network does not see the portrait's face. Use a sharper, more frontal picture."
+            )
+        best = max(same, key=lambda f: float((f.bbox[2] - f.bbox[0]) * (f.bbox[3] - f.bbox[1])))
+        return np.asarray(best.embedding, np.float32)
+
+
+def _face_analysis(detector: Path, recognition: Path) -> Any:
+    from insightface.app import FaceAnalysis
+
+    with tempfile.TemporaryDirectory() as folder, _quietly():
+        for name, file in (("detector.onnx", detector), ("recognition.onnx", recognition)):
+            _link(file.resolve(), Path(folder) / name)
+        try:
+            analysis = FaceAnalysis(
+                name=folder,
+                root=folder,
+                allowed_modules=["detection", "recognition"],
+                providers=["CPUExecutionProvider"],
+            )
+            analysis.prepare(ctx_id=-1, det_thresh=MIN_SCORE, det_size=DETECTION_SIZE)
+        except Exception as error:  # onnxruntime's and insightface's errors share no base
+            raise WeightsError(
+                f"{detector.name} and {recognition.name} are not the face networks that insightface expects: "
+                f"{str(error).splitlines()[0] if str(error) else type(error).__name__}. Fetch them again."
+            ) from error
+    if set(analysis.models) != {"detection", "recognition"}:
+        raise WeightsError(
+            f"{recognition.name} is no face recognition network. Fetch it again with `hallo models pull`."
+        )
+    return analysis
+
+
+def _link(file: Path, link: Path) -> None:
+    try:
+        link.symlink_to(file)
+    except OSError:  # Windows allows links only to some users
+        shutil.copyfile(file, link)
+
+
+@contextlib.contextmanager
+def _quietly() -> Any:
+    """Keep insightface's prints and its libraries' deprecation warnings to itself."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield

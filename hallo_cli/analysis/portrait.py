@@ -1,0 +1,239 @@
+"""Turns a picture file into a `Portrait`: finds the face, checks it, frames it, derives regions and masks.
+
+What was found is kept by the picture's content, so that a portrait with many recordings is analysed once.
+Knows no networks but the face's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from hallo_cli.analysis import regions
+from hallo_cli.analysis.face import Face, FaceAnalyser
+from hallo_cli.analysis.framing import (
+    Canvas,
+    cut,
+    face_square,
+    full_canvas,
+    shoulders_canvas,
+    square_canvas,
+    to_square,
+)
+from hallo_cli.analysis.identity import IdentityNetwork
+from hallo_cli.analysis.portrait_cache import recall, remember
+from hallo_cli.domain import Bytes, CropBox, Float, Portrait, RegionMasks
+from hallo_cli.errors import PortraitError
+from hallo_cli.media.files import require_file, shown
+from hallo_cli.media.image import read_image
+from hallo_cli.models.config import NetworkConfig
+from hallo_cli.models.digest import cache_dir, file_digest
+from hallo_cli.models.manifest import Geometry
+
+MIN_FACE = 64  # pixels, longer side of the face oval's box
+MAX_YAW = 50.0  # degrees
+CACHE_VERSION = 1  # raise when the analysis changes
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PortraitOptions:
+    """What the user may choose about the portrait."""
+
+    size: int  # height and width of the rendered square
+    framing: str = "crop"  # crop, head-and-shoulders, full or whole
+    face_index: int | None = None  # counted from the left; None: the largest
+    face_expand_ratio: float = 1.2
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """What a bundle's networks need to know of a portrait."""
+
+    networks: NetworkConfig
+    geometry: Geometry
+
+
+class PortraitAnalyser:
+    """Holds the face networks (and the identity network, for bundles that need it) between portraits."""
+
+    def __init__(
+        self,
+        requirements: Requirements,
+        *,
+        identity: IdentityNetwork | None = None,
+        threads: int = 1,
+        cache: Path | None = None,
+    ) -> None:
+        """`cache`: folder of the remembered analyses; None: `portraits` in the program's cache folder."""
+        self._requirements = requirements
+        self._identity = identity
+        self._faces = FaceAnalyser(threads=threads)
+        self._cache = cache if cache is not None else cache_dir() / "portraits"
+
+    def analyse(self, file: Path, options: PortraitOptions) -> Portrait:
+        """Return the portrait in a picture file, from the cache where it was analysed before.
+
+        Raises PortraitError where the picture cannot be read, or its face is missing, smaller than 64 pixels
+        or turned away.
+        """
+        digest = file_digest(require_file(file, PortraitError, "portrait"))
+        note = self._cache / f"{self._key(digest, options)}.npz"
+        known = recall(note, digest)
+        if known is not None:
+            return known
+        portrait = self._analyse(file, digest, options)
+        remember(note, portrait)
+        return portrait
+
+    def faces(self, picture: Bytes) -> list[Face]:
+        """Return all faces of a picture from left to right, as --face-index counts them."""
+        return sorted(self._faces.detect(picture, thorough=True), key=lambda f: float(f.box[0] + f.box[2]))
+
+    def _analyse(self, file: Path, digest: str, options: PortraitOptions) -> Portrait:
+        picture = read_image(file)
+        face = choose_face(self.faces(picture), options.face_index, file)
+        require_usable(face, file)
+        identity = None if self._identity is None else self._identity.embed(picture, face)
+        frame = (
+            _whole(picture, face, options)
+            if options.framing == "whole"
+            else self._square(picture, face, options)
+        )
+        return Portrait(
+            pixels=frame.pixels,
+            crop=frame.crop,
+            source_size=(picture.shape[1], picture.shape[0]),
+            landmarks=frame.landmarks,
+            face_region=regions.locator_mask(frame.face, frame.size, (options.size, options.size)),
+            masks=self._masks(frame, options.size),
+            blend=self._blend(frame.landmarks, options.size),
+            identity=identity,
+            digest=digest,
+        )
+
+    def _square(self, picture: Bytes, face: Face, options: PortraitOptions) -> _Frame:
+        crop = face_square(face.landmarks, self._requirements.geometry)
+        landmarks = to_square(face.landmarks, crop, options.size)
+        size = (options.size, options.size)
+        return _Frame(
+            pixels=cut(picture, crop, options.size),
+            crop=crop,
+            landmarks=landmarks,
+            size=size,
+            face=regions.face_rectangle(landmarks, size, options.face_expand_ratio),
+            lip=regions.lip_rectangle(landmarks, size, self._requirements.geometry.lip_expand_ratio),
+        )
+
+    def _masks(self, frame: _Frame, size: int) -> RegionMasks:
+        side = size // self._requirements.networks.latent_factor
+        grids = []
+        for _ in range(self._requirements.networks.levels):
+            grids.append((side, side))
+            side = -(-side // 2)
+        return regions.attention_masks(regions.region_maps(frame.face, frame.lip, frame.size), grids)
+
+    def _blend(self, landmarks: Float, size: int) -> Float:
+        """Networks that generate a change of the face show only there; others generate the whole picture."""
+        networks = self._requirements.networks
+        if networks.latents == "full" and networks.latent_rows is None:
+            return np.ones((size, size), np.float32)
+        n_rows = networks.image_size // networks.latent_factor
+        first_row = (networks.latent_rows or (0, n_rows))[0] * size // n_rows
+        return regions.face_blend(landmarks, (size, size), first_row=first_row)
+
+    def _key(self, digest: str, options: PortraitOptions) -> str:
+        networks = self._requirements.networks
+        parts: Sequence[object] = (
+            *(CACHE_VERSION, digest, astuple(options), astuple(self._requirements.geometry)),
+            *(networks.levels, networks.latent_factor, networks.latents, networks.latent_rows),
+            *(networks.image_size, self._identity.digest if self._identity else None),
+        )
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:40]
+
+
+def canvas(file: Path, portrait: Portrait, framing: str) -> Canvas:
+    """What the framing shows around the rendered square. Raises PortraitError where the file has vanished."""
+    if framing in ("crop", "whole"):
+        return square_canvas(portrait)
+    picture = read_image(file)
+    return full_canvas(picture, portrait) if framing == "full" else shoulders_canvas(picture, portrait)
+
+
+def choose_face(faces: Sequence[Face], index: int | None, file: Path) -> Face:
+    """Return the face with that index, or the largest. Raises PortraitError that lists what there is."""
+    if not faces:
+        raise PortraitError(
+            f"No face was found in {shown(file)}. Use a picture of a person who looks towards the camera, "
+            "with the whole face visible."
+        )
+    if index is not None and index >= len(faces):
+        raise PortraitError(f"There is no face {index} in {shown(file)}: {_listed(faces)}. Set --face-index.")
+    if index is not None:
+        return faces[index]
+    largest = max(faces, key=lambda f: f.size)
+    if len(faces) > 1:
+        log.warning("%s: %s. The largest is used; --face-index chooses another.", file.name, _listed(faces))
+    return largest
+
+
+def require_usable(face: Face, file: Path) -> None:
+    """Raise PortraitError where a face is too small or turned too far away."""
+    if face.size < MIN_FACE:
+        raise PortraitError(
+            f"The face in {shown(file)} is {face.size:.0f} pixels high; at least {MIN_FACE} are needed. "
+            "Use a larger picture or crop it closer from the original."
+        )
+    if abs(face.yaw) > MAX_YAW:
+        raise PortraitError(
+            f"The face in {shown(file)} is turned {abs(face.yaw):.0f} degrees to the side; at most "
+            f"{MAX_YAW:.0f} can be animated. Use a picture that looks more towards the camera."
+        )
+
+
+def sharpness(picture: Bytes, face: Face) -> float:
+    """How sharp a face is at 256 pixels: variance of its Laplacian; below 30 is blurred."""
+    box = face_square(face.landmarks, Geometry(crop_scale=1.0))
+    grey = cv2.cvtColor(cut(picture, box, 256), cv2.COLOR_RGB2GRAY)
+    return float(cv2.Laplacian(grey, cv2.CV_64F).var())
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """The rendered square, and the regions in the picture they were measured in."""
+
+    pixels: Bytes
+    crop: CropBox
+    landmarks: Float  # in pixels of `pixels`
+    size: tuple[int, int]  # (width, height) of the picture that holds `face` and `lip`
+    face: regions.Region
+    lip: regions.Region
+
+
+def _whole(picture: Bytes, face: Face, options: PortraitOptions) -> _Frame:
+    """The whole picture squeezed into the square, regions measured before: as published."""
+    height, width = picture.shape[:2]
+    target = (options.size, options.size)
+    pixels = Image.fromarray(picture).resize(target, Image.Resampling.BILINEAR)
+    scale = np.array([options.size / width, options.size / height], np.float32)
+    return _Frame(
+        pixels=np.array(pixels),
+        crop=CropBox(0.0, 0.0, float(max(width, height))),
+        landmarks=face.landmarks * scale,
+        size=(width, height),
+        face=regions.face_rectangle(face.landmarks, (width, height), options.face_expand_ratio),
+        lip=regions.lip_rectangle(face.landmarks, (width, height)),
+    )
+
+
+def _listed(faces: Sequence[Face]) -> str:
+    places = (f"{i} at {f.box[0]:.0f},{f.box[1]:.0f} ({f.size:.0f} pixels)" for i, f in enumerate(faces[:8]))
+    return f"{len(faces)} faces, from the left: " + "; ".join(places)

@@ -1,0 +1,90 @@
+"""Keeps analysed portraits on disk, so that one with many recordings is analysed once.
+
+One npz file an analysis, without pickles, written whole or not at all; the oldest go when there are too many.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hallo_cli.domain import CropBox, Portrait, RegionMasks
+
+MAX_FILES = 2000
+
+log = logging.getLogger(__name__)
+
+
+def remember(note: Path, portrait: Portrait) -> None:
+    """Write the cache's file whole or not at all; a cache that cannot be written is no failure."""
+    try:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=note.parent, suffix=".part", delete=False) as file:
+            np.savez_compressed(file, **_to_arrays(portrait))
+        os.replace(file.name, note)
+        _forget_oldest(note.parent)
+    except OSError as error:
+        log.debug("portrait not remembered: %s", error)
+
+
+def recall(note: Path, digest: str) -> Portrait | None:
+    """Read what was remembered; None where there is nothing, or it is damaged."""
+    try:
+        with note.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            portrait = _from_arrays(arrays, digest)
+        note.touch()
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        return None
+    return portrait
+
+
+def _forget_oldest(folder: Path) -> None:
+    notes = list(folder.glob("*.npz"))
+    if len(notes) > MAX_FILES:
+        for old in sorted(notes, key=lambda n: n.stat().st_mtime)[: len(notes) - MAX_FILES]:
+            old.unlink(missing_ok=True)
+
+
+def _to_arrays(portrait: Portrait) -> dict[str, Any]:
+    masks = {
+        f"{name}{level}": mask
+        for name in ("full", "face", "lip")
+        for level, mask in enumerate(getattr(portrait.masks, name))
+    }
+    crop = portrait.crop
+    return masks | {
+        "pixels": portrait.pixels,
+        "crop": np.array([crop.left, crop.top, crop.side]),
+        "source_size": np.array(portrait.source_size),
+        "landmarks": portrait.landmarks,
+        "face_region": portrait.face_region,
+        "blend": portrait.blend,
+        "identity": np.zeros(0, np.float32) if portrait.identity is None else portrait.identity,
+        "levels": np.array(len(portrait.masks.full)),
+    }
+
+
+def _from_arrays(arrays: Mapping[str, Any], digest: str) -> Portrait:
+    levels = range(int(arrays["levels"]))
+    left, top, side = arrays["crop"].tolist()
+    width, height = arrays["source_size"].tolist()
+    full, face, lip = (tuple(arrays[f"{name}{i}"] for i in levels) for name in ("full", "face", "lip"))
+    return Portrait(
+        pixels=arrays["pixels"],
+        crop=CropBox(left, top, side),
+        source_size=(width, height),
+        landmarks=arrays["landmarks"],
+        face_region=arrays["face_region"],
+        masks=RegionMasks(full, face, lip),
+        blend=arrays["blend"],
+        identity=arrays["identity"] if arrays["identity"].size else None,
+        digest=digest,
+    )
