@@ -1,0 +1,250 @@
+"""Takes to what the trainer reads: latents, audio features, attention masks, once for all epochs.
+
+The portrait's regions are those that rendering computes from the same landmarks; only takes from videos,
+which have no portrait of their own, use the union over their frames as the published training does.
+"""
+
+from __future__ import annotations
+
+import io
+import wave
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from hallo_cli.analysis import regions
+from hallo_cli.domain import Bytes, Float
+from hallo_cli.errors import InputError
+from hallo_cli.models.autoencoder import Autoencoder
+from hallo_cli.models.config import NetworkConfig
+from hallo_cli.models.manifest import Geometry
+from hallo_cli.training.dataset import prefetched
+from hallo_cli.training.encoded import EncodedFormat, write_encoded
+from hallo_cli.training.takes import Take, read_takes, shards_in
+
+SAMPLE_RATE = 16_000
+CONTEXT = 2  # frames of features before and after a take
+MAX_FRAME_PIXELS = 4096 * 4096
+
+
+class SpeechFeatures(Protocol):
+    """A speech encoder as encoding needs it."""
+
+    @property
+    def blink_channel(self) -> int | None:
+        """The feature that says how closed the eyes are, which takes know better; None: no such feature."""
+
+    def __call__(self, waveform: Float, n_frames: int) -> Float:
+        """A whole recording at 16 kHz -> features [n_frames, blocks, width] at 25 frames a second."""
+
+
+@dataclass(frozen=True)
+class TakeEncoder:
+    """Everything that encoding runs."""
+
+    network: NetworkConfig
+    vae: Autoencoder
+    vae_digest: str
+    speech: SpeechFeatures
+    geometry: Geometry = field(default_factory=Geometry)
+    device: str = "cpu"
+    dtype: torch.dtype = torch.float32
+    batch: int = 32  # pictures at a time
+
+    def shard(self, takes: list[Take]) -> tuple[dict[str, Tensor], EncodedFormat]:
+        """The tensors of one encoded shard. Raises InputError where a take does not fit the networks."""
+        ahead = prefetched(lambda index: _read(takes[index]), iter(range(len(takes))), 2)
+        encoded = [self.take(*read) for read in ahead]
+        lengths = torch.tensor([take.info.n_frames for take in takes])
+        tensors = {name: torch.cat([one[name] for one in encoded]) for name in _common(encoded)}
+        tensors["starts"] = torch.cat([torch.zeros(1, dtype=torch.long), lengths.cumsum(0)])
+        size = self.network.image_size
+        grey, _ = self._latents(np.full((1, size, size, 3), 127.5, np.float32))
+        tensors["grey"] = grey[0]
+        _, blocks, width = tensors["audio"].shape
+        channels, rows, columns = (int(n) for n in tensors["latents"].shape[1:])
+        header = EncodedFormat(
+            latent_shape=(channels, rows, columns),
+            image_size=size,
+            audio_blocks=blocks,
+            audio_dim=width,
+            levels=self.network.levels,
+            vae=self.vae_digest,
+            context=CONTEXT,
+        )
+        return tensors, header
+
+    def take(self, take: Take, frames: Bytes, portrait: Bytes) -> dict[str, Tensor]:
+        """One take's rows of every tensor of a shard."""
+        self._check(take, frames)
+        n_frames = take.info.n_frames
+        latents, spread = self._latents(np.concatenate([frames, portrait[None]]))
+        result = {
+            "latents": latents[:n_frames],
+            "reference": latents[n_frames:],
+            "own_reference": torch.tensor([take.info.reference == "own"]),
+            "audio": torch.from_numpy(self._audio(take)).half(),
+            **self._regions(take),
+        }
+        if spread is not None:
+            result["latents_spread"] = spread[:n_frames]
+        if self.network.locator_input == "portrait":
+            result["reference_pixels"] = torch.from_numpy(portrait[None].copy())
+        if take.identity is not None:
+            result["identity"] = torch.from_numpy(np.asarray(take.identity, np.float32))[None]
+        for name, values in take.truth.items():
+            if len(values) == n_frames and np.issubdtype(values.dtype, np.number):
+                result[f"truth.{name}"] = torch.from_numpy(np.asarray(values, np.float16))
+        return result
+
+    def _check(self, take: Take, frames: Bytes) -> None:
+        wanted = self.network.image_size
+        if frames.shape[1:3] != (wanted, wanted):
+            height, width = frames.shape[1:3]
+            raise InputError(
+                f"take {take.key}: frames of {width} x {height}, the networks train at {wanted}: prepare the "
+                f"data at that size"
+            )
+        if take.info.fps != 25:
+            raise InputError(f"take {take.key} has {take.info.fps} frames a second, training needs 25")
+        if take.landmarks.shape != (478, 2):
+            raise InputError(
+                f"take {take.key}: landmarks of shape {take.landmarks.shape} instead of (478, 2)"
+            )
+
+    @torch.inference_mode()
+    def _latents(self, pictures: np.ndarray[Any, Any]) -> tuple[Tensor, Tensor | None]:
+        means, spreads = [], []
+        for start in range(0, len(pictures), self.batch):
+            chunk = torch.from_numpy(pictures[start : start + self.batch]).to(self.device)
+            x = (chunk.permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+            with torch.autocast(
+                self.device.split(":")[0], dtype=self.dtype, enabled=self.dtype != torch.float32
+            ):
+                encoding = self.vae.encode(x)
+            means.append(encoding.mean.half().cpu().contiguous())
+            if encoding.log_variance is not None:
+                spreads.append((0.5 * encoding.log_variance.float()).exp().half().cpu())
+        return torch.cat(means), torch.cat(spreads) if spreads else None
+
+    def _audio(self, take: Take) -> Float:
+        waveform = read_wav(take)
+        n_frames, lead = take.info.n_frames, round(take.info.audio_lead_s * take.info.fps)
+        n_total = max(lead + n_frames, -(-len(waveform) * 25 // SAMPLE_RATE))
+        features = self.speech(waveform, n_total)
+        rows = np.arange(lead - CONTEXT, lead + n_frames + CONTEXT).clip(0, n_total - 1)
+        chosen = np.array(features[rows], np.float32)
+        if self.speech.blink_channel is not None and "blink" in take.truth:
+            blink = np.pad(np.asarray(take.truth["blink"], np.float32), CONTEXT, mode="edge")
+            chosen[:, :, self.speech.blink_channel] = blink[:, None]
+        return chosen
+
+    def _regions(self, take: Take) -> dict[str, Tensor]:
+        size, picture = take.info.size, (take.info.size, take.info.size)
+        landmarks = np.asarray(take.landmarks, np.float32)
+        face_bounds = regions.face_rectangle(landmarks, picture, 1.0)
+        lip_bounds = regions.lip_rectangle(landmarks, picture, 1.0)
+        if take.info.reference == "own":
+            face = regions.face_rectangle(landmarks, picture, self.geometry.face_expand_ratio)
+            lip = regions.lip_rectangle(landmarks, picture, self.geometry.lip_expand_ratio)
+        else:
+            face = face_bounds = _region(take.info.face_box, size)
+            lip = lip_bounds = _region(take.info.lip_box, size)
+        side, grids = self.network.image_size // self.network.latent_factor, []
+        for _ in range(self.network.levels):
+            grids.append((side, side))
+            side = -(-side // 2)
+        masks = regions.attention_masks(regions.region_maps(face, lip, picture), grids)
+        boxes = [_box(region, size) for region in (face, face_bounds, lip_bounds)]
+        stacked = {
+            f"masks.{level}": torch.from_numpy(np.stack(maps)[None]).half()
+            for level, maps in enumerate(zip(masks.full, masks.face, masks.lip, strict=True))
+        }
+        return {"boxes": torch.tensor([boxes]), **stacked}
+
+
+@dataclass(frozen=True)
+class EncodedShard:
+    """Progress: one shard is done."""
+
+    name: str
+    done: int
+    total: int
+    was_there: bool
+
+
+def encode_folder(
+    takes_folder: Path, output: Path, make: Callable[[], TakeEncoder], *, part: tuple[int, int] = (0, 1)
+) -> Iterator[EncodedShard]:
+    """Encode every take shard that is not encoded yet; takes of the validation split go to OUTPUT/validation.
+
+    part: (i, n) takes every n-th shard from the i-th, so that several processes can share the work. `make` is
+    called when there is work. Raises InputError.
+    """
+    shards = shards_in(takes_folder)[part[0] :: part[1]]
+    encoder: TakeEncoder | None = None
+    for number, shard in enumerate(shards):
+        targets = {
+            "train": output / f"{shard.stem}.safetensors",
+            "validation": output / "validation" / f"{shard.stem}.safetensors",
+        }
+        is_done = any(target.exists() for target in targets.values())
+        if not is_done:
+            encoder = encoder or make()
+            by_split: dict[str, list[Take]] = {"validation": [], "train": []}
+            for take in read_takes(shard):
+                by_split[take.info.split].append(take)
+            for split, takes in by_split.items():
+                if takes:
+                    targets[split].parent.mkdir(parents=True, exist_ok=True)
+                    write_encoded(targets[split], *encoder.shard(takes))
+        yield EncodedShard(shard.name, number + 1, len(shards), is_done)
+
+
+def read_wav(take: Take) -> Float:
+    """A take's sound as float32 in -1..1. Raises InputError unless it is 16 kHz mono 16-bit PCM."""
+    try:
+        with wave.open(io.BytesIO(take.wav)) as file:
+            kind = file.getframerate(), file.getnchannels(), file.getsampwidth()
+            samples = np.frombuffer(file.readframes(file.getnframes()), np.int16)
+    except (wave.Error, EOFError, ValueError) as error:
+        raise InputError(f"take {take.key}: its sound is no WAV file ({error}): prepare it again") from error
+    if kind != (SAMPLE_RATE, 1, 2):
+        raise InputError(f"take {take.key}: sound of {kind} instead of 16 kHz, mono, 16 bit")
+    return np.asarray(samples, np.float32) / np.float32(32768)
+
+
+def _read(take: Take) -> tuple[Take, Bytes, Bytes]:
+    frames = np.stack([_picture(take, data) for data in take.frames])
+    return take, frames, frames[0] if take.reference is None else _picture(take, take.reference)
+
+
+def _picture(take: Take, data: bytes) -> Bytes:
+    try:
+        with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
+            if image.width * image.height > MAX_FRAME_PIXELS:
+                raise InputError(f"take {take.key}: a frame of {image.width} x {image.height} is too large")
+            return np.asarray(image.convert("RGB"))
+    except (OSError, SyntaxError) as error:
+        raise InputError(f"take {take.key}: a frame cannot be read ({error}): prepare it again") from error
+
+
+def _common(encoded: list[dict[str, Tensor]]) -> list[str]:
+    """The tensors that every take of the shard has; some takes may lack truth that others have."""
+    return [name for name in encoded[0] if all(name in one for one in encoded)]
+
+
+def _region(box: tuple[float, float, float, float], size: int) -> regions.Region:
+    left, top, right, bottom = (min(max(round(edge), 0), size) for edge in box)
+    return left, right, top, bottom
+
+
+def _box(region: regions.Region, size: int) -> list[float]:
+    left, right, top, bottom = region
+    return [left / size, top / size, right / size, bottom / size]
