@@ -1,0 +1,276 @@
+"""Weights files <-> networks: strict both ways, memory-mapped, never unpickling anything but tensors.
+
+The networks' parameters have the published names, so that loading is the identity but for the few rules
+below. The published files hold what is never used; the bundles that `save_bundle` writes do not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from hallo_cli import __version__
+from hallo_cli.errors import WeightsError
+from hallo_cli.models.autoencoder import Autoencoder, build_autoencoder
+from hallo_cli.models.bundle import Bundle, read_bundle
+from hallo_cli.models.conditioners import AudioProjection, FaceLocator, ImageProjection
+from hallo_cli.models.config import NetworkConfig
+from hallo_cli.models.denoising_unet import DenoisingUNet
+from hallo_cli.models.manifest import BundleFile, BundleManifest, write_manifest
+from hallo_cli.models.reference_unet import ReferenceUNet
+from hallo_cli.models.tensor_file import map_tensors
+
+CONVERTED_SHARE = 0.1  # of the bytes that are mapped at a time while they are converted
+CONVERTED_BYTES = 1 << 24  # a smaller portion is not worth mapping the file again
+NAMES_SHOWN = 3
+
+
+class Rule(NamedTuple):
+    """What happens to the keys of a file whose whole name matches the pattern, and why."""
+
+    pattern: str
+    replacement: str
+    reason: str
+
+
+# Applied to keys that the networks lack, in files of published weights.
+IGNORED = (
+    Rule(
+        r"denoising_unet\.(down_blocks\.3|up_blocks\.0)\.motion_modules\..+",
+        "",
+        "the code path that the weights were trained and are sampled with never runs these motion modules",
+    ),
+    Rule(
+        r"reference_unet\.up_blocks\.3\.attentions\.2\."
+        r"(proj_out|transformer_blocks\.0\.(attn1|attn2|norm2|norm3|ff))\..+",
+        "",
+        "comes behind the last feature that is read from the reference UNet",
+    ),
+)
+RENAMED = (
+    Rule(r"(.+\.attentions\.0\.)query(\..+)", r"\1to_q\2", "diffusers' name before 0.18"),
+    Rule(r"(.+\.attentions\.0\.)key(\..+)", r"\1to_k\2", "diffusers' name before 0.18"),
+    Rule(r"(.+\.attentions\.0\.)value(\..+)", r"\1to_v\2", "diffusers' name before 0.18"),
+    Rule(r"(.+\.attentions\.0\.)proj_attn(\..+)", r"\1to_out.0\2", "diffusers' name before 0.18"),
+)
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Everything that a render runs, except the analysis of portrait and speech."""
+
+    config: NetworkConfig
+    reference_unet: ReferenceUNet
+    denoising_unet: DenoisingUNet
+    face_locator: FaceLocator
+    image_projection: ImageProjection | None  # None in models without identity tokens
+    audio_projection: AudioProjection
+    vae: Autoencoder
+
+    def by_prefix(self) -> dict[str, nn.Module]:
+        """The networks of the "networks" file, by the prefix of their keys."""
+        modules = {
+            "reference_unet.": self.reference_unet,
+            "denoising_unet.": self.denoising_unet,
+            "face_locator.": self.face_locator,
+            "imageproj.": self.image_projection,
+            "audioproj.": self.audio_projection,
+        }
+        return {prefix: module for prefix, module in modules.items() if module is not None}
+
+
+def build_networks(config: NetworkConfig) -> Networks:
+    """The networks without weights (on the meta device): shapes only, at no cost."""
+    with torch.device("meta"):
+        networks = Networks(
+            config,
+            ReferenceUNet(config),
+            DenoisingUNet(config),
+            FaceLocator(config),
+            ImageProjection(config) if config.identity_tokens else None,
+            AudioProjection(config),
+            build_autoencoder(config),
+        )
+    for module in (*networks.by_prefix().values(), networks.vae):
+        module.eval().requires_grad_(False)
+    return networks
+
+
+def load_networks(bundle: Bundle, *, device: torch.device | str, dtype: torch.dtype) -> Networks:
+    """The bundle's networks with their weights. Raises WeightsError where a file is broken or does not fit.
+
+    On the CPU and in the file's own dtype the weights stay memory-mapped; otherwise they are converted piece
+    by piece, so that host memory peaks little above what is loaded.
+    """
+    networks = build_networks(bundle.manifest.networks)
+    fill(networks.by_prefix(), bundle.verified("networks"), device=device, dtype=dtype)
+    fill({"": networks.vae}, bundle.verified("vae"), device=device, dtype=dtype)
+    return networks
+
+
+def fill(
+    modules: Mapping[str, nn.Module], path: Path, *, device: torch.device | str, dtype: torch.dtype
+) -> None:
+    """Give modules on the meta device the weights of a .safetensors or torch file, by key prefix.
+
+    Every weight of the modules must be in the file with its shape, and every key of the file must be theirs
+    or fall under one of the rules. Raises WeightsError.
+    """
+    names = _match(path, _state(modules))
+    loaded: dict[str, Tensor] = {}
+    for keys in _portions(path, list(names)):
+        tensors = map_tensors(path)  # mapped anew for every portion: pages that were read do not pile up
+        for key in keys:
+            loaded[names[key]] = _converted(tensors[key], device, dtype)
+    for prefix, module in modules.items():
+        own = {name: loaded[prefix + name] for name in module.state_dict()}
+        module.load_state_dict(own, strict=True, assign=True)
+        module.requires_grad_(False)
+
+
+def save_bundle(
+    directory: Path,
+    networks: Networks,
+    manifest: BundleManifest,
+    *,
+    dtype: torch.dtype,
+    copied: Mapping[str, Path] | None = None,
+) -> Bundle:
+    """Write the networks in this dtype, copy the other files and describe it all; `bundle.toml` comes last.
+
+    `copied` gives by role the files that are taken as they are; their names inside the bundle are those that
+    `manifest.files` lists for the role, else their own. Raises WeightsError where a bundle is there already.
+    """
+    if (directory / "bundle.toml").exists():
+        raise WeightsError(f"{directory}: holds a bundle already. Choose another folder, or remove it first.")
+    directory.mkdir(parents=True, exist_ok=True)
+    files = {"networks": BundleFile("networks.safetensors"), "vae": BundleFile("vae.safetensors")}
+    _write(directory / "networks.safetensors", networks.by_prefix(), dtype)
+    # float16 keeps what the published autoencoder knows; bfloat16 would show as banding.
+    _write(
+        directory / "vae.safetensors",
+        {"": networks.vae},
+        torch.float32 if dtype is torch.float32 else torch.float16,
+    )
+    for role, source in (copied or {}).items():
+        files[role] = manifest.files.get(role, BundleFile(source.name))
+        target = directory / files[role].path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+    described = dataclasses.replace(manifest, files=files, networks=networks.config, made_with=__version__)
+    write_manifest(directory, described)
+    return read_bundle(directory)
+
+
+def convert_bundle(bundle: Bundle, directory: Path, *, name: str, dtype: torch.dtype) -> Bundle:
+    """Write a bundle of safetensors from any other, the published tree too: one dtype, no dead weights."""
+    networks = load_networks(bundle, device="cpu", dtype=dtype)
+    roles = [role for role in bundle.manifest.files if role not in ("networks", "vae")]
+    manifest = dataclasses.replace(bundle.manifest, name=name)
+    return save_bundle(
+        directory, networks, manifest, dtype=dtype, copied={role: bundle.verified(role) for role in roles}
+    )
+
+
+def check_fit(bundle: Bundle) -> None:
+    """Compare the files' keys and shapes with the networks, reading no weights. Raises WeightsError."""
+    networks = build_networks(bundle.manifest.networks)
+    _match(bundle.file("networks"), _state(networks.by_prefix()))
+    _match(bundle.file("vae"), _state({"": networks.vae}))
+
+
+def ignored_reason(key: str) -> str | None:
+    """Why a key of the published file is not loaded; None where no rule says so."""
+    return next((rule.reason for rule in IGNORED if re.fullmatch(rule.pattern, key)), None)
+
+
+def _state(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    return {
+        prefix + name: value
+        for prefix, module in modules.items()
+        for name, value in module.state_dict().items()
+    }
+
+
+def _match(path: Path, expected: Mapping[str, Tensor]) -> dict[str, str]:
+    """Keys of the file -> names of the weights, complete and of the right shapes."""
+    shapes = {key: tuple(tensor.shape) for key, tensor in map_tensors(path).items()}
+    found: dict[str, tuple[int, ...]] = {}
+    names: dict[str, str] = {}
+    unexpected = []
+    for key, shape in shapes.items():
+        name = key if key in expected else _renamed(key)
+        if name in expected and name not in found:
+            names[key], found[name] = name, shape
+        elif ignored_reason(key) is None:
+            unexpected.append(key)
+    missing = [name for name in expected if name not in found]
+    misshapen = [
+        f"{name} {list(found[name])} instead of {list(value.shape)}"
+        for name, value in expected.items()
+        if name in found and found[name] != tuple(value.shape)
+    ]
+    wrong = [
+        _some("missing", missing),
+        _some("unexpected", unexpected),
+        _some("of another shape", misshapen),
+    ]
+    if any(wrong):
+        raise WeightsError(
+            f"{path}: does not fit the networks: {'; '.join(filter(None, wrong))}. "
+            "It belongs to another model: fetch or convert the bundle again."
+        )
+    return names
+
+
+def _renamed(key: str) -> str:
+    for rule in RENAMED:
+        key = re.sub(f"^{rule.pattern}$", rule.replacement, key)
+    return key
+
+
+def _some(what: str, names: list[str]) -> str:
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return f"{what} {', '.join(names[:NAMES_SHOWN])}{more}" if names else ""
+
+
+def _portions(path: Path, keys: list[str]) -> Iterator[list[str]]:
+    """The keys in portions of about CONVERTED_SHARE of their bytes."""
+    sizes = {key: tensor.nbytes for key, tensor in map_tensors(path).items()}
+    limit = max(CONVERTED_BYTES, CONVERTED_SHARE * sum(sizes[key] for key in keys))
+    portion: list[str] = []
+    n_bytes = 0
+    for key in keys:
+        portion.append(key)
+        n_bytes += sizes[key]
+        if n_bytes > limit:
+            yield portion
+            portion, n_bytes = [], 0
+    yield portion
+
+
+def _converted(tensor: Tensor, device: torch.device | str, dtype: torch.dtype) -> Tensor:
+    return tensor.to(device, dtype if tensor.is_floating_point() else tensor.dtype)
+
+
+def _write(path: Path, modules: Mapping[str, nn.Module], dtype: torch.dtype) -> None:
+    tensors = {
+        name: _converted(tensor, "cpu", dtype).contiguous() for name, tensor in _state(modules).items()
+    }
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        part = Path(folder) / path.name
+        save_file(tensors, part)
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)

@@ -1,0 +1,95 @@
+"""A tiny bundle with seeded random weights, of the embedded model's kind."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import torch
+
+from hallo_cli.models.audio_encoder import SpeechNet, SpeechNetConfig
+from hallo_cli.models.bundle import Bundle
+from hallo_cli.models.config import NetworkConfig
+from hallo_cli.models.manifest import BundleFile, BundleManifest, Geometry, Sampling, SpeechConfig
+from hallo_cli.models.weights import Networks, build_networks, save_bundle
+
+SPEECH = SpeechNetConfig(width=16, features=6, dilations=(1, 2))
+
+
+def tiny_config(**changes: object) -> NetworkConfig:
+    """64 x 64 pixels, three levels of 16 channels, residual latents, clips of 4 frames."""
+    config = NetworkConfig(
+        channels=(16, 16, 16),
+        layers_per_block=1,
+        heads=2,
+        norm_groups=4,
+        attention_levels=(False, True, True),
+        motion_levels=(False, True, True),
+        latent_channels=4,
+        identity_tokens=0,
+        audio_blocks=1,
+        audio_dim=SPEECH.features + 2,  # the encoder's features, blink and speech activity
+        audio_hidden=16,
+        audio_tokens=2,
+        audio_token_dim=16,
+        locator_channels=(4, 4, 8, 8),
+        clip_frames=4,
+        motion_frames=2,
+        max_temporal=32,
+        image_size=64,
+        vae_kind="tiny",
+        vae_patch=4,
+        vae={
+            "in_channels": 48,
+            "out_channels": 48,
+            "latent_channels": 4,
+            "encoder_block_out_channels": (16, 16),
+            "decoder_block_out_channels": (16, 16),
+            "num_encoder_blocks": (1, 1),
+            "num_decoder_blocks": (1, 1),
+        },
+        latent_scale=1.0,
+        latents="residual",
+        residual_scale=0.5,
+        latent_rows=(2, 8),
+        locator_input="portrait",
+        compat="sane",
+        noise="per_job",
+    )
+    return dataclasses.replace(config, **changes)  # type: ignore[arg-type]
+
+
+def random_networks(config: NetworkConfig, seed: int = 0) -> Networks:
+    """Networks with small seeded random weights; scales of norms are near one."""
+    torch.manual_seed(seed)
+    networks = build_networks(config)
+    for module in (*networks.by_prefix().values(), networks.vae):
+        weights = {name: 0.05 * torch.randn(value.shape) for name, value in module.state_dict().items()}
+        weights |= {name: value + 1 for name, value in weights.items() if "norm" in name and "weight" in name}
+        weights |= {name: value.abs() + 1 for name, value in weights.items() if name == "latent_std"}
+        module.load_state_dict(weights, assign=True)
+        module.requires_grad_(False)
+    return networks
+
+
+def make_bundle(directory: Path, *, seed: int = 0, **changes: object) -> Bundle:
+    """Write a tiny bundle; `changes` go into its NetworkConfig."""
+    from safetensors.torch import save_file
+
+    torch.manual_seed(seed)
+    speech = directory.with_name(f"{directory.name}-speech.safetensors")
+    save_file(SpeechNet(SPEECH).state_dict(), speech)
+    manifest = BundleManifest(
+        name=directory.name,
+        version="test",
+        licence="MIT",
+        networks=tiny_config(),
+        files={"speech": BundleFile("speech.safetensors")},
+        speech=SpeechConfig("embedded", dataclasses.asdict(SPEECH)),
+        geometry=Geometry(crop_scale=1.32, crop_shift=0.015),
+        sampling=Sampling(steps=2, guidance=1.0),
+    )
+    networks = random_networks(tiny_config(**changes), seed)
+    bundle = save_bundle(directory, networks, manifest, dtype=torch.float32, copied={"speech": speech})
+    speech.unlink()
+    return bundle
