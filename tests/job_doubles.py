@@ -97,7 +97,10 @@ class TrivialEngine:
     def track(self, recording: Recording, n_frames: int, settings: RenderSettings) -> LoudnessTrack:
         return LoudnessTrack(recording, n_frames, settings.fps)
 
-    def load(self) -> None:
+    def load(self, settings: RenderSettings) -> None:
+        pass
+
+    def note_speed(self, settings: RenderSettings, seconds_per_frame: float) -> None:
         pass
 
     def fall_back(self) -> str | None:

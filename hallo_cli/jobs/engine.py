@@ -72,7 +72,7 @@ class Engine(Protocol):
         """The recording, ready to be analysed as `n_frames` frames. Raises SpeechError."""
         ...
 
-    def load(self) -> None:
+    def load(self, settings: RenderSettings) -> None:
         """Load the networks, so that the first clip does not have to. Raises WeightsError."""
         ...
 
@@ -84,4 +84,8 @@ class Engine(Protocol):
 
     def fall_back(self) -> str | None:
         """After memory ran out: take the next slower way that needs less and name it; None: none is left."""
+        ...
+
+    def note_speed(self, settings: RenderSettings, seconds_per_frame: float) -> None:
+        """Remember how fast a job went, for later estimates."""
         ...

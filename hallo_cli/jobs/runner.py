@@ -27,6 +27,8 @@ from hallo_cli.media import audio
 from hallo_cli.media.probe import probe
 from hallo_cli.media.video import SegmentWriter, Sound, VideoFormat, assemble, exact_rate
 
+MIN_CLIPS_FOR_SPEED = 4  # fewer say little about a longer job
+
 logger = logging.getLogger(__name__)
 
 
@@ -163,11 +165,14 @@ class _Run:
         )
         if missing:
             with self._stage("load"):
-                self.engine.load()
+                self.engine.load(self.job.settings)
+        self.n_rendered = 0
         with self._stage("render"):
             for segment in missing:
                 self._render_segment(segment)
                 self.report(events.SegmentCommitted(segment.index, len(self.plan.segments)))
+        if self.n_rendered >= MIN_CLIPS_FOR_SPEED * self.plan.clip_frames:
+            self.engine.note_speed(self.job.settings, self.timings["render"] / self.n_rendered)
 
     def _render_segment(self, segment: Segment) -> None:
         """Render a segment, with slower ways that need less memory where it runs out."""
@@ -204,6 +209,7 @@ class _Run:
                 writer.write(self.compositor.compose(clip.frames))
                 spool.append(clip)
                 frame += len(clip.frames)
+                self.n_rendered += len(clip.frames)
                 motion = clip.motion
                 self._report_clip(frame)
                 self._obey_stop()
@@ -280,6 +286,7 @@ class _Run:
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:
+        self._obey_stop()
         if name not in self.timings:
             self.report(events.StageStarted(name))
         start = time.monotonic()

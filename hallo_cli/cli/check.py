@@ -1,0 +1,107 @@
+"""`hallo check`: what a render would use, make and cost, in seconds and without rendering."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hallo_cli.cli.options import Given, takes_settings
+from hallo_cli.cli.progress import clock
+from hallo_cli.settings.resolve import Resolved
+
+if TYPE_CHECKING:
+    from hallo_cli.jobs.plan import Job
+    from hallo_cli.jobs.preflight import Preflight
+    from hallo_cli.jobs.studio import Studio
+
+SCHEMA = 1
+BASES = {
+    "measured": "as measured on this machine",
+    "scaled": "scaled from another render on this machine",
+    "guess": "a rough guess: nothing was rendered with these weights on this machine yet",
+}
+
+
+@takes_settings
+def command(
+    portrait: Annotated[
+        Path, typer.Argument(help="A picture with a face.", metavar="PORTRAIT", show_default=False)
+    ],
+    audio: Annotated[
+        Path, typer.Argument(help="Speech: any sound or video file.", metavar="AUDIO", show_default=False)
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    *,
+    given: Given,
+) -> None:
+    """Say what a render of PORTRAIT and AUDIO would find, make and cost; takes the settings of hallo render.
+
+    Needs seconds and no GPU. Ends with 4 where an input cannot be used, with 5 where weights are missing.
+    """
+    resolved = given.resolve()
+    from hallo_cli.jobs.plan import Job
+    from hallo_cli.jobs.studio import Studio
+
+    job = Job(portrait, audio, Path("out.mp4"), resolved.render)
+    report(job, resolved, Studio.open(resolved.render.bundle, resolved.runtime), as_json=as_json)
+
+
+def report(job: Job, resolved: Resolved, studio: Studio, *, as_json: bool) -> None:
+    """Look at a job and print what was found."""
+    from hallo_cli.jobs.preflight import look_at
+    from hallo_cli.settings.schema import to_values
+
+    found = look_at(job, studio)
+    settings = to_values(studio.settle(job.settings))
+    if as_json:
+        rows = {"schema": SCHEMA, **dataclasses.asdict(found), "settings": settings}
+        typer.echo(json.dumps(rows))
+        return
+    for line in _lines(found):
+        typer.echo(line)
+    chosen = [key for key in settings if resolved.origins[key] != "default"]
+    if chosen:
+        typer.echo("settings   " + ", ".join(f"{key} {settings[key]}" for key in chosen))
+    for warning in found.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+
+
+def _lines(found: Preflight) -> list[str]:
+    portrait, speech, forecast = found.portrait, found.speech, found.forecast
+    left, top, right, bottom = portrait.face_box
+    needed = forecast.output_bytes + forecast.work_bytes
+    parts = {
+        "portrait": (
+            f"{portrait.width} x {portrait.height}, {_faces(portrait.n_faces)}",
+            f"at {left:.0f},{top:.0f} to {right:.0f},{bottom:.0f} ({portrait.face_size:.0f} pixels)",
+            f"turned {portrait.yaw_degrees:.0f} degrees",
+            f"sharpness {portrait.sharpness:.0f}",
+        ),
+        "recording": (
+            f"{speech.duration_s:.2f} s of {speech.codec}",
+            f"{speech.sample_rate} Hz",
+            f"{speech.n_channels} channels",
+            f"speech {speech.speech_share:.0%} of the time at {speech.loudness_db:.0f} dB",
+            f"peak {speech.peak_db:.0f} dB",
+            f"clipped {speech.clipped_share:.2%}",
+        ),
+        "result": (
+            f"{forecast.width} x {forecast.height}",
+            f"{forecast.n_frames} frames at {forecast.fps:g} a second in {forecast.n_clips} clips",
+        ),
+        "time": (f"{clock(forecast.seconds)} and the loading of the networks", BASES[forecast.basis]),
+        "disk": (
+            f"{needed / 1e6:.0f} MB while rendering",
+            f"{forecast.output_bytes / 1e6:.1f} MB in the end",
+            f"{forecast.free_bytes / 1e9:.1f} GB free",
+        ),
+    }
+    return [f"{name:<10} {', '.join(facts)}" for name, facts in parts.items()]
+
+
+def _faces(count: int) -> str:
+    return "one face" if count == 1 else f"{count} faces"

@@ -1,0 +1,55 @@
+"""`hallo demo`: renders the example that comes with the program, so that a newcomer sees it work."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hallo_cli.cli.options import Given, takes_settings
+from hallo_cli.cli.progress import Style
+
+EXAMPLES = Path(__file__).parent.parent / "assets" / "examples"
+PORTRAIT = EXAMPLES / "portrait_astronaut.png"
+SPEECH = EXAMPLES / "sense_and_sensibility_01_austen_64kb-0870.wav"
+DURATION_S = 5.0
+
+
+@takes_settings
+def command(
+    output: Annotated[Path, typer.Option("-o", "--output", help="The video.", metavar="OUT.mp4")] = Path(
+        "demo.mp4"
+    ),
+    progress: Annotated[Style, typer.Option(help="How progress is shown on standard error.")] = Style.auto,
+    *,
+    given: Given,
+) -> None:
+    """Render the bundled example portrait and five seconds of the bundled speech into ./demo.mp4.
+
+    Takes the settings of hallo render; replaces an earlier demo.mp4.
+    """
+    from hallo_cli.cli.render import Shown, log_to_stderr, render
+    from hallo_cli.jobs.plan import Job
+    from hallo_cli.jobs.runner import RunOptions
+    from hallo_cli.jobs.studio import Studio
+
+    log_to_stderr(0, is_quiet=False)
+    resolved = given.resolve()
+    settings = resolved.render
+    if resolved.origins["duration"] == "default":
+        settings = dataclasses.replace(settings, duration_s=DURATION_S)
+    length = f"{settings.duration_s or 0:g} s"
+    typer.echo(
+        f"Rendering {PORTRAIT.name} saying {length} of {SPEECH.name}, which both come with hallo, "
+        f"with the {settings.bundle} weights.",
+        err=True,
+    )
+    job = Job(PORTRAIT, SPEECH, output, settings)
+    studio = Studio.open(settings.bundle, resolved.runtime)
+    render(job, studio, RunOptions(overwrite=True), Shown(progress))
+    typer.echo(
+        "Now your own: hallo check PORTRAIT AUDIO says what you would get, hallo render PORTRAIT AUDIO makes it.",
+        err=True,
+    )

@@ -1,0 +1,159 @@
+"""`hallo doctor`: is everything here that renders need, and what to do where it is not."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hallo_cli import __version__
+from hallo_cli.errors import HalloError
+
+SCHEMA = 1
+MIN_FREE_BYTES = 2 * 10**9
+MARKS = {"good": "good", "note": "note", "bad": " BAD"}
+PACKAGES = ("torch", "diffusers", "transformers", "onnxruntime", "insightface", "numpy", "pillow", "av")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    topic: str
+    state: str  # good, note, bad
+    detail: str
+    remedy: str = ""
+
+
+def command(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+) -> None:
+    """Look at Python, torch, devices, ffmpeg, face networks, weights and disk; say how to mend what is wrong.
+
+    Ends with 0 where renders can run, else with 1.
+    """
+    findings = [finding for look in LOOKS for finding in _looked(look)]
+    is_well = all(finding.state != "bad" for finding in findings)
+    if as_json:
+        rows = [asdict(finding) for finding in findings]
+        typer.echo(json.dumps({"schema": SCHEMA, "is_well": is_well, "findings": rows}))
+    else:
+        for finding in findings:
+            typer.echo(f"{MARKS[finding.state]}  {finding.topic:<12} {finding.detail}")
+            if finding.remedy:
+                typer.echo(f"      {'':<12} -> {finding.remedy}")
+        typer.echo("Renders can run." if is_well else "Renders will not run yet: see above.")
+    raise typer.Exit(0 if is_well else 1)
+
+
+def _looked(look: Callable[[], Iterator[Finding]]) -> list[Finding]:
+    """What one look finds; a look that fails is a finding too."""
+    topic = look.__name__.removeprefix("_").replace("_", " ")
+    try:
+        return list(look())
+    except (HalloError, ImportError, OSError, RuntimeError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        remedy = "Install the package again: pip install --force-reinstall hallo-cli"
+        return [Finding(topic, "bad", first, "" if isinstance(error, HalloError) else remedy)]
+
+
+def _python() -> Iterator[Finding]:
+    remedy = "" if sys.version_info >= (3, 11) else "Use Python 3.11 or newer."
+    detail = f"{platform.python_version()} on {platform.platform()}, hallo {__version__}"
+    yield Finding("python", "bad" if remedy else "good", detail, remedy)
+    versions = [f"{name} {importlib.metadata.version(name)}" for name in PACKAGES]
+    yield Finding("packages", "good", ", ".join(versions))
+
+
+def _device() -> Iterator[Finding]:
+    import torch
+
+    from hallo_cli.inference.speed import has_amx
+
+    threads = f"{torch.get_num_threads()} threads of {os.cpu_count()} cores"
+    bf16 = "bfloat16 in hardware (AMX)" if has_amx() else "no AMX: networks run in float32"
+    yield Finding("cpu", "good", f"{threads}, {bf16}")
+    for index in range(torch.cuda.device_count()):
+        device = torch.cuda.get_device_properties(index)
+        yield Finding("gpu", "good", f"cuda:{index} {device.name}, {device.total_memory / 2**30:.0f} GiB")
+    if torch.backends.mps.is_available():
+        yield Finding("gpu", "good", "mps (Apple)")
+    elif not torch.cuda.device_count():
+        remedy = "" if torch.version.cuda else "With an NVIDIA GPU, install the CUDA build of torch."
+        yield Finding("gpu", "note", f"none that torch {torch.__version__} can use", remedy)
+
+
+def _ffmpeg() -> Iterator[Finding]:
+    from hallo_cli.media.ffmpeg import describe_ffmpeg, encoders, find_ffmpeg
+    from hallo_cli.settings.schema import RenderSettings, fields_of, limits_of
+
+    yield Finding("ffmpeg", "good", f"{find_ffmpeg()}: {describe_ffmpeg()}")
+    wanted = limits_of(fields_of(RenderSettings)["codec"]).choices
+    there = encoders()
+    missing = [name for name in wanted if name not in there]
+    detail = ", ".join(name for name in wanted if name in there) or "none of those that hallo uses"
+    is_usable = RenderSettings().codec in there
+    remedy = "Set HALLO_FFMPEG to an ffmpeg built with libx264." if not is_usable else ""
+    yield Finding("encoders", "good" if is_usable else "bad", detail, remedy)
+    if missing:
+        yield Finding("encoders", "note", f"not in this ffmpeg: {', '.join(missing)}")
+
+
+def _face_networks() -> Iterator[Finding]:
+    import numpy as np
+    import onnxruntime
+
+    from hallo_cli.analysis.face import FaceAnalyser
+
+    n_faces = len(FaceAnalyser(threads=1).detect(np.full((64, 64, 3), 127, np.uint8)))
+    providers = ", ".join(onnxruntime.get_available_providers())
+    detail = f"load and run on CPUExecutionProvider (onnxruntime {onnxruntime.__version__}, has {providers})"
+    yield Finding("faces", "good" if n_faces == 0 else "note", detail)
+
+
+def _bundles() -> Iterator[Finding]:
+    from hallo_cli.models.bundle import list_bundles, read_bundle
+
+    usable = False
+    for name, path in list_bundles():
+        try:
+            bundle = read_bundle(path)
+            for role in bundle.manifest.files:
+                bundle.file(role)
+        except HalloError as error:
+            yield Finding("weights", "bad" if name == "embedded" else "note", f"{name}: {error}")
+            continue
+        usable = True
+        manifest = bundle.manifest
+        yield Finding("weights", "good", f"{name} {manifest.version} in {path}; licence: {manifest.licence}")
+    if not usable:
+        yield Finding("weights", "bad", "no usable bundle", "Fetch the official weights: hallo models pull")
+
+
+def _disk() -> Iterator[Finding]:
+    import tempfile
+
+    from hallo_cli.models.digest import cache_dir
+
+    places = {"here": Path.cwd(), "temporary": Path(tempfile.gettempdir()), "cache": cache_dir()}
+    for name, folder in places.items():
+        existing = next(path for path in (folder, *folder.parents) if path.exists())
+        free = shutil.disk_usage(existing).free
+        is_writable = os.access(existing, os.W_OK)
+        state = "good" if is_writable and free > MIN_FREE_BYTES else "note"
+        remedy = "" if is_writable else "This folder cannot be written; use another one."
+        if is_writable and state == "note":
+            remedy = "Free some space: a minute of video needs about 0.3 GB while it is rendered."
+        yield Finding("disk", state, f"{name}: {folder}, {free / 1e9:.1f} GB free", remedy)
+
+
+LOOKS = (_python, _device, _ffmpeg, _face_networks, _bundles, _disk)

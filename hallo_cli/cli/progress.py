@@ -1,0 +1,200 @@
+"""Shows what a job does: a bar for terminals, plain lines for logs, JSON lines for programs."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import typer
+
+from hallo_cli.errors import HalloError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from hallo_cli.jobs.events import Event, Listener
+
+PLAIN_INTERVAL_S = 10.0  # between two lines about frames in a log
+STAGES = {
+    "analyse": "analysing portrait and recording",
+    "load": "loading the networks",
+    "render": "rendering",
+    "join": "joining segments and sound",
+}
+
+
+class Style(StrEnum):
+    """How progress is shown."""
+
+    auto = "auto"
+    bar = "bar"
+    plain = "plain"
+    json = "json"
+    none = "none"
+
+
+@dataclass
+class Speed:
+    """Frames a second of this run, and what is left."""
+
+    clock: Callable[[], float] = time.monotonic
+    started: float | None = None
+    first: int = 0
+    done: int = 0
+    total: int = 0
+
+    def update(self, done: int, total: int) -> None:
+        """Take note of the frames that are done; the first call is where this run began."""
+        if self.started is None:
+            self.started, self.first = self.clock(), done
+        self.done, self.total = done, total
+
+    @property
+    def fps(self) -> float | None:
+        """Frames a second; None before the first clip."""
+        if self.started is None or self.done <= self.first:
+            return None
+        return (self.done - self.first) / max(self.clock() - self.started, 1e-9)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds to the last frame; None before the first clip."""
+        return (self.total - self.done) / self.fps if self.fps else None
+
+    def __str__(self) -> str:
+        """As in "4.2 frames/s, 0:01:30 left"."""
+        if self.fps is None or self.seconds_left is None:
+            return ""
+        return f"{self.fps:.1f} frames/s, {clock(self.seconds_left)} left"
+
+
+@contextmanager
+def showing(style: Style, *, is_quiet: bool = False) -> Iterator[Listener]:
+    """A listener that shows events in this style on standard error."""
+    if style is Style.auto:
+        style = Style.bar if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else Style.plain
+    if style is Style.json:
+        yield lambda event: print_json(event, err=True)
+    elif style is Style.none or is_quiet:
+        yield lambda event: None
+    elif style is Style.plain:
+        yield PlainLines().show
+    else:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[detail]}"))
+        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+            yield Bar(progress).show
+
+
+@dataclass
+class PlainLines:
+    """One line for each stage and, every few seconds, for the frames done."""
+
+    speed: Speed = field(default_factory=Speed)
+    last: float = 0.0
+
+    def show(self, event: Event) -> None:
+        """Listen to one event."""
+        from hallo_cli.jobs import events
+
+        if isinstance(event, events.ClipRendered):
+            self.speed.update(event.frames_done, event.n_frames)
+            is_last = event.frames_done == event.n_frames
+            if not is_last and self.speed.clock() - self.last < PLAIN_INTERVAL_S:
+                return
+            self.last = self.speed.clock()
+        text = describe(event, self.speed)
+        if text:
+            typer.echo(text, err=True)
+
+
+@dataclass
+class Bar:
+    """A bar over the frames, with stage, clip, speed and time left."""
+
+    progress: Progress
+    speed: Speed = field(default_factory=Speed)
+    n_clips: int = 0
+    step: str = ""
+
+    def __post_init__(self) -> None:
+        self.task = self.progress.add_task("starting", total=None, detail="")
+
+    def show(self, event: Event) -> None:
+        """Listen to one event."""
+        from hallo_cli.jobs import events
+
+        match event:
+            case events.StageStarted():
+                self.progress.update(self.task, description=STAGES[event.stage], detail="")
+            case events.Planned():
+                self.n_clips = event.n_clips
+                self.progress.update(self.task, total=event.n_frames, completed=event.frames_done)
+            case events.StepRendered():
+                self._show_clip(event.clip, f" step {event.step}/{event.n_steps}")
+            case events.ClipRendered():
+                self.speed.update(event.frames_done, event.n_frames)
+                self.progress.update(self.task, completed=event.frames_done)
+                self._show_clip(event.clip, "")
+            case events.FellBack():
+                self.progress.console.print(describe(event, self.speed))
+
+    def _show_clip(self, clip: int, step: str) -> None:
+        detail = f"clip {clip + 1}/{self.n_clips}{step}  {self.speed}"
+        self.progress.update(self.task, detail=detail)
+
+
+def describe(event: Event, speed: Speed) -> str:
+    """One event for people; empty where it is not worth a line."""
+    from hallo_cli.jobs import events
+
+    match event:
+        case events.StageStarted():
+            return STAGES[event.stage]
+        case events.Planned():
+            kept = f", {event.frames_done} done by an earlier run" if event.frames_done else ""
+            return f"{event.n_frames} frames in {event.n_clips} clips{kept}; work is kept in {event.work_dir}"
+        case events.ClipRendered():
+            return f"{event.frames_done}/{event.n_frames} frames {speed}".rstrip()
+        case events.FellBack():
+            return f"out of memory ({event.reason}): going on with {event.fallback}"
+        case _:
+            return ""
+
+
+def clock(seconds: float) -> str:
+    """A time as h:mm:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+def print_json(event: Event, *, err: bool = False) -> None:
+    """One event as one line, on standard output unless `err`."""
+    from hallo_cli.jobs.events import to_json
+
+    typer.echo(to_json(event), err=err)
+
+
+@contextmanager
+def failures_as_json(is_wanted: bool) -> Iterator[None]:
+    """Where JSON is wanted, say as a last event on standard output why a command failed."""
+    try:
+        yield
+    except HalloError as error:
+        if is_wanted:
+            import json
+
+            from hallo_cli.jobs.events import EVENTS_VERSION
+
+            line = {"version": EVENTS_VERSION, "event": "failed", "kind": type(error).__name__}
+            line |= {"message": str(error), "exit_status": error.exit_status}
+            typer.echo(json.dumps(line))
+        raise

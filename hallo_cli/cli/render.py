@@ -1,0 +1,202 @@
+"""`hallo render`: one portrait and one recording in, one video out."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import signal
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hallo_cli.cli.options import Given, takes_settings
+from hallo_cli.cli.progress import Style, clock, failures_as_json, print_json, showing
+from hallo_cli.errors import Interrupted, SettingsError, WeightsError
+from hallo_cli.settings.resolve import Resolved
+
+if TYPE_CHECKING:
+    from hallo_cli.jobs.engine import Engine
+    from hallo_cli.jobs.events import Event
+    from hallo_cli.jobs.plan import Job
+    from hallo_cli.jobs.runner import RunOptions, StopRequest
+    from hallo_cli.jobs.studio import Studio
+
+
+@takes_settings
+def command(
+    portrait: Annotated[
+        Path | None, typer.Argument(help="A picture with a face.", metavar="PORTRAIT", show_default=False)
+    ] = None,
+    audio: Annotated[
+        Path | None,
+        typer.Argument(help="Speech: any sound or video file.", metavar="AUDIO", show_default=False),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="The video, ending in .mp4 (default: PORTRAIT-AUDIO.mp4 here).",
+            metavar="OUT.mp4",
+            show_default=False,
+        ),
+    ] = None,
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help="Repeat the render that this record describes, instead of PORTRAIT and AUDIO.",
+            metavar="OUT.json",
+            show_default=False,
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the output where it exists.")
+    ] = False,
+    no_resume: Annotated[
+        bool, typer.Option("--no-resume", help="Throw away what an unfinished run has kept.")
+    ] = False,
+    keep_work: Annotated[
+        bool, typer.Option("--keep-work", help="Leave plan, segments and states when finished.")
+    ] = False,
+    work_dir: Annotated[
+        Path | None,
+        typer.Option(help="Where unfinished work is kept (default: beside the output).", show_default=False),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, say what would be rendered, and stop.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON event a line on stdout.")] = False,
+    progress: Annotated[Style, typer.Option(help="How progress is shown on standard error.")] = Style.auto,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.")] = False,
+    verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more; twice: all.")] = 0,
+    *,
+    given: Given,
+) -> None:
+    """Render a video of the person in PORTRAIT saying what is heard in AUDIO.
+
+    Ctrl-C finishes the clip in hand and keeps what is whole; the same command goes on from there, as it does
+    after a crash. Beside the video appears a record, OUT.json, from which --from repeats the render.
+
+    Ends with 0 done, 1 failed, 2 wrong usage or settings, 3 a bug, 4 unusable input, 5 weights missing,
+    6 out of memory, 130 or 143 interrupted.
+    """
+    log_to_stderr(verbose, is_quiet=quiet)
+    with failures_as_json(as_json):
+        if record:
+            if portrait or audio:
+                raise SettingsError("--from takes portrait and recording from the record: leave them out.")
+            job, resolved, engine = _repeat(record, output, given)
+        else:
+            if portrait is None or audio is None:
+                raise SettingsError("give a PORTRAIT and an AUDIO file; see hallo render --help.")
+            job, resolved, engine = _prepare(portrait, audio, output, given)
+        if dry_run:
+            from hallo_cli.cli.check import report
+
+            report(job, resolved, engine, as_json=as_json)
+            return
+        from hallo_cli.jobs.runner import RunOptions
+
+        options = RunOptions(work_dir, resume=not no_resume, keep_work=keep_work, overwrite=overwrite)
+        render(job, engine, options, Shown(progress, as_json, quiet))
+
+
+@dataclasses.dataclass(frozen=True)
+class Shown:
+    """What people and programs see of a run."""
+
+    style: Style = Style.auto
+    as_json: bool = False
+    is_quiet: bool = False
+
+
+def render(job: Job, engine: Engine, options: RunOptions, shown: Shown) -> None:
+    """Run a job with progress and signal handling; the output's path goes to standard output."""
+    from hallo_cli.jobs.runner import StopRequest, run_job
+
+    stop = StopRequest()
+    with showing(shown.style, is_quiet=shown.is_quiet) as tell_people, obeying_signals(stop):
+
+        def tell(event: Event) -> None:
+            tell_people(event)
+            if shown.as_json:
+                print_json(event)
+
+        result = run_job(job, engine, options=options, on_event=tell, stop=stop)
+    if not shown.is_quiet:
+        said = "was there already" if result.was_done else f"rendered in {clock(result.seconds)}"
+        length = f"{result.n_frames} frames, {result.n_frames / result.fps:.1f} s"
+        typer.echo(f"{job.output}: {length}, {said}", err=True)
+    if not shown.as_json:
+        typer.echo(str(job.output))
+
+
+@contextlib.contextmanager
+def obeying_signals(stop: StopRequest) -> Iterator[None]:
+    """The first Ctrl-C or SIGTERM asks to stop after the clip in hand; the second stops at once."""
+
+    def handle(number: int, frame: types.FrameType | None) -> None:
+        status = 128 + number
+        if stop.exit_status is not None:
+            raise Interrupted("stopped at once; finished clips are kept.", exit_status=status)
+        stop.ask(status)
+        typer.echo("finishing the clip in hand; once more stops at once", err=True)
+
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    before = {number: signal.signal(number, handle) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def log_to_stderr(verbosity: int, *, is_quiet: bool) -> None:
+    """Show the package's own messages: warnings, with -v what is done, with -vv everything."""
+    level = [logging.WARNING, logging.INFO, logging.DEBUG][min(verbosity, 2)]
+    logging.basicConfig(format="hallo: %(message)s")
+    logging.getLogger("hallo_cli").setLevel(logging.ERROR if is_quiet else level)
+
+
+def default_output(portrait: Path, audio: Path) -> Path:
+    """PORTRAIT-AUDIO.mp4 in the current folder."""
+    return Path(f"{portrait.stem[:100]}-{audio.stem[:100]}.mp4")
+
+
+def _prepare(portrait: Path, audio: Path, output: Path | None, given: Given) -> tuple[Job, Resolved, Studio]:
+    resolved = given.resolve()
+    from hallo_cli.jobs.plan import Job
+    from hallo_cli.jobs.studio import Studio
+
+    job = Job(portrait, audio, output or default_output(portrait, audio), resolved.render)
+    return job, resolved, Studio.open(resolved.render.bundle, resolved.runtime)
+
+
+def _repeat(record: Path, output: Path | None, given: Given) -> tuple[Job, Resolved, Studio]:
+    """The job of a record, with the settings that were typed changed."""
+    from hallo_cli.jobs.outcome import read_record, require_same_inputs
+    from hallo_cli.jobs.studio import Studio
+    from hallo_cli.settings.schema import RenderSettings, build, fields_of, to_values
+
+    if given.preset or given.config:
+        raise SettingsError("--from takes the settings from the record: leave --preset and --config out.")
+    resolved = given.resolve()
+    known = read_record(record)
+    typed = {key: value for key, value in given.flags.items() if key in fields_of(RenderSettings)}
+    settings = build(RenderSettings, {**to_values(known.job.settings), **typed}, where="command line")
+    origins = {key: resolved.origins[key] if key in given.flags else str(record) for key in resolved.origins}
+    resolved = Resolved(settings, resolved.runtime, origins)
+    job = dataclasses.replace(known.job, output=output or known.job.output, settings=settings)
+    studio = Studio.open(settings.bundle, resolved.runtime)
+    if "bundle" not in typed and studio.weights_id != known.inputs.weights_id:
+        raise WeightsError(
+            f"{record}: the bundle {settings.bundle!r} does not hold the weights of that render any more. "
+            "Name a folder that does with --bundle, or render anew."
+        )
+    require_same_inputs(known, job)
+    return job, resolved, studio

@@ -1,0 +1,191 @@
+"""Looks at a job's inputs in seconds, without the render networks: what is there and what it will cost."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hallo_cli.analysis.loudness import measure, pauses
+from hallo_cli.analysis.portrait import choose_face, require_usable, sharpness
+from hallo_cli.errors import SpeechError
+from hallo_cli.jobs import estimate
+from hallo_cli.jobs.files import reporting_write_errors
+from hallo_cli.jobs.plan import Job, count_frames
+from hallo_cli.jobs.studio import Studio
+from hallo_cli.media.audio import decode
+from hallo_cli.media.image import read_image
+from hallo_cli.media.probe import probe
+from hallo_cli.media.video import exact_rate
+from hallo_cli.settings.schema import RenderSettings
+
+CLIPPED_LEVEL = 0.999
+MIN_SHARPNESS = 30.0
+MAX_COMFORTABLE_YAW = 30.0
+
+
+@dataclass(frozen=True)
+class PortraitFacts:
+    """What was found in the picture."""
+
+    width: int
+    height: int
+    n_faces: int
+    face_box: tuple[float, float, float, float]  # left, top, right, bottom, in pixels
+    face_size: float  # pixels, the longer side of the face's outline
+    yaw_degrees: float
+    sharpness: float  # below 30 is blurred
+
+
+@dataclass(frozen=True)
+class SpeechFacts:
+    """What was heard in the recording."""
+
+    codec: str
+    sample_rate: int
+    n_channels: int
+    duration_s: float  # of the part that is rendered
+    loudness_db: float  # of the louder parts, RMS relative to full scale
+    peak_db: float
+    clipped_share: float  # of the samples
+    speech_share: float  # of the time
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What would be rendered, and its price."""
+
+    width: int
+    height: int
+    n_frames: int
+    fps: float
+    n_clips: int
+    seconds: float
+    basis: str  # of the seconds: measured, scaled, guess
+    output_bytes: int
+    work_bytes: int
+    free_bytes: int
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """All that a look at a job gives."""
+
+    portrait: PortraitFacts
+    speech: SpeechFacts
+    forecast: Forecast
+    warnings: tuple[str, ...]
+
+
+def look_at(job: Job, studio: Studio) -> Preflight:
+    """Check a job's inputs. Raises PortraitError, SpeechError, SettingsError or WeightsError."""
+    settings = studio.settle(job.settings)
+    portrait = look_at_portrait(job.portrait, settings, studio)
+    speech = look_at_speech(job.audio, settings)
+    forecast = _forecast(job, settings, studio, speech.duration_s)
+    warnings = [*_portrait_warnings(portrait), *_speech_warnings(speech), *_disk_warnings(forecast)]
+    return Preflight(portrait, speech, forecast, tuple(warnings))
+
+
+def look_at_portrait(path: Path, settings: RenderSettings, studio: Studio) -> PortraitFacts:
+    """The picture and the face that would be used. Raises PortraitError."""
+    picture = read_image(path)
+    faces = studio.analyser.faces(picture)
+    face = choose_face(faces, settings.face_index, path)
+    require_usable(face, path)
+    left, top, right, bottom = (round(float(edge), 1) for edge in face.box)
+    return PortraitFacts(
+        width=picture.shape[1],
+        height=picture.shape[0],
+        n_faces=len(faces),
+        face_box=(left, top, right, bottom),
+        face_size=round(face.size, 1),
+        yaw_degrees=round(face.yaw, 1),
+        sharpness=round(sharpness(picture, face), 1),
+    )
+
+
+def look_at_speech(path: Path, settings: RenderSettings) -> SpeechFacts:
+    """The recording's part that would be rendered, read once at constant memory. Raises SpeechError."""
+    track = probe(path, what="recording", error=SpeechError).audio
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "audio.f32"
+        with reporting_write_errors(target):
+            recording = decode(path, target, start_s=settings.start_s, duration_s=settings.duration_s)
+        peak, n_clipped = 0.0, 0
+        for block in recording.blocks():
+            peak = max(peak, float(np.abs(block).max()))
+            n_clipped += int((np.abs(block) >= CLIPPED_LEVEL).sum())
+        loudness = measure(recording)
+        quiet_s = sum(stop - start for start, stop in pauses(recording, loudness))
+    assert track is not None
+    return SpeechFacts(
+        codec=track.codec,
+        sample_rate=track.sample_rate,
+        n_channels=track.n_channels,
+        duration_s=round(recording.duration_s, 3),
+        loudness_db=round(_decibels(loudness.level), 1),
+        peak_db=round(_decibels(peak), 1),
+        clipped_share=round(n_clipped / recording.n_samples, 6),
+        speech_share=round(max(0.0, 1 - quiet_s / recording.duration_s), 3),
+    )
+
+
+def _forecast(job: Job, settings: RenderSettings, studio: Studio, duration_s: float) -> Forecast:
+    assert settings.size is not None
+    portrait = studio.portrait(job.portrait, settings)
+    size = studio.compositor(job.portrait, portrait, settings).size
+    n_frames = count_frames(duration_s, float(exact_rate(settings.fps)))
+    price = estimate.estimate(studio.load_of(settings))
+    segment_frames = round(settings.segment_s * settings.fps)
+    folder = next(path for path in job.output.absolute().parents if path.is_dir())
+    return Forecast(
+        width=size[0],
+        height=size[1],
+        n_frames=n_frames,
+        fps=settings.fps,
+        n_clips=-(-n_frames // studio.clip_frames),
+        seconds=round(price.seconds_per_frame * n_frames, 1),
+        basis=price.basis,
+        output_bytes=estimate.video_bytes(n_frames, size),
+        work_bytes=estimate.work_bytes(
+            n_frames, size, segment_frames=segment_frames, spool_size=settings.size
+        ),
+        free_bytes=shutil.disk_usage(folder).free,
+    )
+
+
+def _portrait_warnings(facts: PortraitFacts) -> list[str]:
+    found = []
+    if facts.sharpness < MIN_SHARPNESS:
+        found.append(f"the face is blurred (sharpness {facts.sharpness:g}, good from {MIN_SHARPNESS:g})")
+    if abs(facts.yaw_degrees) > MAX_COMFORTABLE_YAW:
+        found.append(f"the head is turned {abs(facts.yaw_degrees):.0f} degrees; the lips may look odd")
+    if facts.n_faces > 1:
+        found.append(f"{facts.n_faces} faces; the largest is used unless --face-index chooses another")
+    return found
+
+
+def _speech_warnings(facts: SpeechFacts) -> list[str]:
+    found = []
+    if facts.speech_share == 0:
+        found.append("the recording is silent: the mouth will stay closed")
+    elif facts.loudness_db < -40:
+        found.append(f"the speech is very quiet ({facts.loudness_db:g} dB)")
+    if facts.clipped_share > 0.001:
+        found.append(f"{facts.clipped_share:.1%} of the samples are clipped")
+    return found
+
+
+def _disk_warnings(forecast: Forecast) -> list[str]:
+    needed = forecast.output_bytes + forecast.work_bytes
+    if forecast.free_bytes < needed:
+        return [f"{needed / 1e9:.1f} GB of disk are needed, {forecast.free_bytes / 1e9:.1f} GB are free"]
+    return []
+
+
+def _decibels(level: float) -> float:
+    return float(20 * np.log10(level + 1e-12))

@@ -1,0 +1,211 @@
+"""The real engine: one bundle's networks and analysers, loaded when first needed, kept between jobs."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import importlib.metadata
+import logging
+import os
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hallo_cli.analysis.portrait import PortraitAnalyser, PortraitOptions, Requirements, canvas
+from hallo_cli.domain import Clip, MotionFrames, Portrait, Speech, StepDone
+from hallo_cli.errors import SettingsError
+from hallo_cli.jobs import estimate
+from hallo_cli.jobs.engine import Compositor, SpeechTrack
+from hallo_cli.jobs.ladder import next_rung
+from hallo_cli.media.audio import Recording
+from hallo_cli.media.ffmpeg import describe_ffmpeg
+from hallo_cli.media.video import exact_rate
+from hallo_cli.models.bundle import Bundle, find_bundle
+from hallo_cli.models.config import NetworkConfig
+from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
+
+if TYPE_CHECKING:
+    from hallo_cli.analysis.speech import SpeechEncoder
+    from hallo_cli.inference.animator import Animator, JobContext
+
+RECORDED_PACKAGES = ("torch", "diffusers", "transformers", "onnxruntime", "numpy", "av")
+
+LARGE_WIDTH = 640  # networks with wider layers cost as much as the official ones
+
+logger = logging.getLogger(__name__)
+
+
+class Studio:
+    """Implements `engine.Engine` with a bundle's networks."""
+
+    def __init__(self, bundle: Bundle, runtime: RuntimeSettings) -> None:
+        self.bundle = bundle
+        self.runtime = runtime
+        self._dtype = ""
+        self._animator: Animator | None = None
+        self._context: tuple[tuple[str, RenderSettings], JobContext] | None = None
+
+    @classmethod
+    def open(cls, bundle: str, runtime: RuntimeSettings) -> Studio:
+        """The studio for a bundle's name or folder. Raises WeightsError."""
+        return cls(find_bundle(bundle), runtime)
+
+    @cached_property
+    def weights_id(self) -> str:
+        """See Engine."""
+        return self.bundle.weights_id
+
+    @property
+    def networks(self) -> NetworkConfig:
+        """The bundle's configuration."""
+        return self.bundle.manifest.networks
+
+    @property
+    def clip_frames(self) -> int:
+        """See Engine."""
+        return self.networks.clip_frames
+
+    def settle(self, settings: RenderSettings) -> RenderSettings:
+        """See Engine."""
+        from hallo_cli.inference.speed import resolve_device, resolve_dtype
+
+        sampling = self.bundle.manifest.sampling
+        dtype = resolve_dtype(settings.dtype, resolve_device(self.runtime.device))
+        settled = dataclasses.replace(
+            settings,
+            steps=sampling.steps if settings.steps is None else settings.steps,
+            guidance=sampling.guidance if settings.guidance is None else settings.guidance,
+            solver=settings.solver or sampling.solver,
+            size=settings.size or self.networks.image_size,
+            dtype=str(dtype).removeprefix("torch."),
+        )
+        self._require_fitting(settled)
+        return settled
+
+    def describe(self) -> dict[str, str]:
+        """See Engine."""
+        manifest = self.bundle.manifest
+        versions = {name: importlib.metadata.version(name) for name in RECORDED_PACKAGES}
+        return {
+            "name": manifest.name,
+            "version": manifest.version,
+            "licence": manifest.licence,
+            "device": self.runtime.device,
+            "ffmpeg": describe_ffmpeg(),
+            **versions,
+        }
+
+    @cached_property
+    def analyser(self) -> PortraitAnalyser:
+        """What finds and frames faces as this bundle was trained."""
+        manifest = self.bundle.manifest
+        identity = None
+        if manifest.needs_identity:
+            from hallo_cli.analysis.identity import IdentityNetwork
+
+            identity = IdentityNetwork(self.bundle.file("face_detector"), self.bundle.file("identity"))
+        requirements = Requirements(manifest.networks, manifest.geometry)
+        threads = self.runtime.threads or os.cpu_count() or 1
+        return PortraitAnalyser(requirements, identity=identity, threads=threads)
+
+    def portrait(self, path: Path, settings: RenderSettings) -> Portrait:
+        """See Engine."""
+        options = PortraitOptions(
+            size=settings.size or self.networks.image_size,
+            framing=settings.framing,
+            face_index=settings.face_index,
+            face_expand_ratio=settings.face_expand_ratio,
+        )
+        return self.analyser.analyse(path, options)
+
+    def compositor(self, path: Path, portrait: Portrait, settings: RenderSettings) -> Compositor:
+        """See Engine."""
+        return canvas(path, portrait, settings.framing)
+
+    @cached_property
+    def encoder(self) -> SpeechEncoder:
+        """What turns sound into features, as this bundle was trained."""
+        from hallo_cli.analysis.speech import load_encoder
+
+        return load_encoder(self.bundle)
+
+    def track(self, recording: Recording, n_frames: int, settings: RenderSettings) -> SpeechTrack:
+        """See Engine."""
+        from hallo_cli.analysis.speech import RecordingTrack, TrackOptions
+
+        options = TrackOptions(
+            n_frames=n_frames,
+            clip_frames=self.clip_frames,
+            fps=float(exact_rate(settings.fps)),
+            overlap_s=settings.overlap_s,
+            seed=settings.seed,
+        )
+        return RecordingTrack(recording, self.encoder, options)
+
+    def load(self, settings: RenderSettings) -> None:
+        """See Engine."""
+        from hallo_cli.inference.animator import Animator
+        from hallo_cli.inference.speed import DTYPES, resolve_device
+        from hallo_cli.models.weights import load_networks
+
+        if self._animator is None or self._dtype != settings.dtype:
+            self._release()
+            device = resolve_device(self.runtime.device)
+            networks = load_networks(self.bundle, device=device, dtype=DTYPES[settings.dtype])
+            self._animator, self._dtype = Animator(networks, self.runtime), settings.dtype
+
+    def clips(
+        self, portrait: Portrait, settings: RenderSettings, speech: Speech, motion: MotionFrames | None
+    ) -> Iterator[StepDone | Clip]:
+        """See Engine."""
+        self.load(settings)
+        assert self._animator is not None
+        key = (portrait.digest, settings)
+        if self._context is None or self._context[0] != key:
+            self._context = key, self._animator.prepare(portrait, settings)
+        first_clip = speech.first_frame // self.clip_frames
+        return self._animator.clips(self._context[1], speech, first_clip=first_clip, motion=motion)
+
+    def fall_back(self) -> str | None:
+        """See Engine."""
+        rung = next_rung(self.runtime)
+        if rung is None:
+            return None
+        self.runtime = rung.runtime
+        self._release()
+        return rung.name
+
+    def note_speed(self, settings: RenderSettings, seconds_per_frame: float) -> None:
+        """See Engine."""
+        estimate.remember(estimate.Speed(self.load_of(settings), seconds_per_frame))
+
+    def load_of(self, settings: RenderSettings) -> estimate.Load:
+        """What decides how long a frame of settled settings takes."""
+        from hallo_cli.inference.speed import resolve_device
+
+        return estimate.Load.of(
+            settings,
+            weights_id=self.weights_id,
+            device=resolve_device(self.runtime.device).type,
+            is_large=max(self.networks.channels) >= LARGE_WIDTH,
+        )
+
+    def _release(self) -> None:
+        """Let go of the networks and of what they hold on the device."""
+        import torch
+
+        self._animator, self._context = None, None
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _require_fitting(self, settings: RenderSettings) -> None:
+        networks = self.networks
+        multiple = networks.latent_factor * 2 ** (networks.levels - 1)
+        size = settings.size or networks.image_size
+        if size % multiple:
+            nearest = max(multiple, round(size / multiple) * multiple)
+            raise SettingsError(
+                f"--size {size} does not fit these weights: give a multiple of {multiple}, such as {nearest}."
+            )
