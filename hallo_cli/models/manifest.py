@@ -6,7 +6,6 @@ This module knows no networks' weights and looks into no other file, except to l
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 import math
 import os
@@ -56,7 +55,6 @@ class Sampling:
     steps: int = 40
     guidance: float = 3.5
     solver: str = "ddim"
-    timesteps: tuple[int, ...] = ()  # empty: spaced by the solver
 
 
 @dataclass(frozen=True)
@@ -191,16 +189,11 @@ def _parse_geometry(values: dict[str, Any]) -> Geometry:
 
 def _parse_sampling(values: dict[str, Any]) -> Sampling:
     _refuse_unknown("sampling.", values, {item.name for item in dataclasses.fields(Sampling)})
-    sampling = Sampling(**{**values, "timesteps": tuple(values.get("timesteps", ()))})
-    steps, timesteps, guidance = sampling.steps, sampling.timesteps, sampling.guidance
+    sampling = Sampling(**values)
+    steps, guidance = sampling.steps, sampling.guidance
     _require(type(steps) is int and 1 <= steps <= 1000, "sampling.steps", steps, "1 to 1000")
     _require(_is_number(guidance, 0.0, 100.0), "sampling.guidance", guidance, "a number of 0 to 100")
     _require(isinstance(sampling.solver, str), "sampling.solver", sampling.solver, "text")
-    falls = all(type(t) is int and 0 <= t < 1000 for t in timesteps)
-    falls = falls and all(a > b for a, b in itertools.pairwise(timesteps))
-    _require(falls, "sampling.timesteps", list(timesteps), "falling whole numbers from 999 to 0")
-    fits = len(timesteps) in (0, steps)
-    _require(fits, "sampling.timesteps", list(timesteps), f"{steps} numbers, one a step")
     return dataclasses.replace(sampling, guidance=float(sampling.guidance))
 
 

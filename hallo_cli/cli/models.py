@@ -1,0 +1,240 @@
+"""`hallo models`: the weights on this machine: list, show, fetch, check and convert them."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hallo_cli.errors import WeightsError
+
+if TYPE_CHECKING:
+    from hallo_cli.models.bundle import Bundle
+    from hallo_cli.models.hub import PullPlan
+
+SCHEMA = 1
+app = typer.Typer(help="List, show, fetch, check and convert weights.", no_args_is_help=True)
+
+BundleArgument = Annotated[
+    str, typer.Argument(help="A bundle's name, or its folder.", metavar="BUNDLE", show_default=False)
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+
+
+class Dtype(StrEnum):
+    """Number formats that weights can be written in."""
+
+    float16 = "float16"
+    bfloat16 = "bfloat16"
+    float32 = "float32"
+
+
+@app.command("list")
+def list_command(as_json: JsonOption = False) -> None:
+    """List the bundles that commands know by name."""
+    from hallo_cli.models.bundle import list_bundles, models_dir, read_bundle
+
+    rows = []
+    for name, path in list_bundles():
+        try:
+            bundle = read_bundle(path)
+            rows.append({"name": name, "is_usable": True, **_summary(bundle)})
+        except WeightsError as error:
+            rows.append({"name": name, "is_usable": False, "path": str(path), "problem": str(error)})
+    if as_json:
+        _print_json({"models_dir": str(models_dir()), "bundles": rows})
+        return
+    for row in rows:
+        if row["is_usable"]:
+            size = _size(row["n_bytes"])
+            typer.echo(f"{row['name']}  {row['version']}  {size}  {row['image_size']} px  {row['path']}")
+        else:
+            typer.echo(f"{row['name']}  unusable: {row['problem']}")
+    if "official" not in [row["name"] for row in rows]:
+        typer.echo("The published weights are not here: fetch them with `hallo models pull`.", err=True)
+
+
+@app.command()
+def show(bundle: BundleArgument, as_json: JsonOption = False) -> None:
+    """Show what a bundle is made of: networks, framing, sampling, files and licence."""
+    import dataclasses
+
+    from hallo_cli.models.bundle import find_bundle
+
+    found = find_bundle(bundle)
+    manifest = found.manifest
+    details = {
+        **_summary(found),
+        "description": manifest.description,
+        "made_with": manifest.made_with,
+        "needs_identity": manifest.needs_identity,
+        "speech": manifest.speech.kind,
+        "sampling": dataclasses.asdict(manifest.sampling),
+        "geometry": dataclasses.asdict(manifest.geometry),
+        "networks": manifest.networks.to_dict(),
+        "files": {role: dataclasses.asdict(listed) for role, listed in manifest.files.items()},
+    }
+    if as_json:
+        _print_json(details)
+        return
+    for name, value in details.items():
+        if isinstance(value, dict):
+            typer.echo(f"{name}:")
+            for key, item in value.items():
+                typer.echo(f"  {key}: {_plain(item)}")
+        else:
+            typer.echo(f"{name}: {_plain(value)}")
+
+
+@app.command()
+def verify(bundle: BundleArgument, as_json: JsonOption = False) -> None:
+    """Check every file of a bundle: whole, with the listed digest, and fitting the networks.
+
+    Ends with status 5 where something is wrong.
+    """
+    from hallo_cli.models.bundle import find_bundle
+    from hallo_cli.models.weights import check_fit
+
+    found = find_bundle(bundle)
+    checks = {role: _problem(found.verified, role) for role in found.manifest.files}
+    checks["fit"] = _problem(check_fit, found)
+    problems = [problem for problem in checks.values() if problem]
+    if as_json:
+        _print_json({**_summary(found), "checks": checks, "is_whole": not problems})
+    else:
+        for role, problem in checks.items():
+            typer.echo(f"{role}: {problem or 'good'}")
+        if any(listed.sha256 is None for listed in found.manifest.files.values()):
+            typer.echo(
+                "No digests are listed for this tree; `hallo models pull` compares with the hub.", err=True
+            )
+    if problems:
+        raise typer.Exit(WeightsError.exit_status)
+
+
+@app.command()
+def pull(
+    revision: Annotated[str, typer.Option(help="Branch, tag or commit on the hub.")] = "main",
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder to fetch into (default: official in the models folder).", show_default=False
+        ),
+    ] = None,
+    offline: Annotated[
+        bool, typer.Option(help="Ask nobody: use what is here and in the hub's own cache.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Fetch the published weights (about 5.9 GB), going on where an earlier fetch stopped.
+
+    HF_ENDPOINT names a mirror, HALLO_MODELS the models folder. Stable Diffusion and AnimateDiff files are not
+    needed and not fetched.
+    """
+    from hallo_cli.models import hub
+    from hallo_cli.models.bundle import models_dir
+
+    directory = to or models_dir() / "official"
+    for licence in hub.LICENCES:
+        mark = "" if licence.is_commercial_use_allowed else "NOT FOR COMMERCIAL USE: "
+        typer.echo(f"{mark}{licence.part}: {licence.terms}", err=True)
+    if offline or hub.is_offline():
+        bundle = hub.adopt(directory)
+    else:
+        plan = hub.plan_pull(revision)
+        typer.echo(
+            f"{_size(plan.n_bytes)} at {plan.commit[:12]} from {plan.endpoint} to {directory}", err=True
+        )
+        bundle = _pull(plan, directory)
+    if as_json:
+        _print_json(_summary(bundle))
+    else:
+        typer.echo(f"{bundle.path}")
+
+
+@app.command()
+def convert(
+    source: BundleArgument,
+    target: Annotated[
+        str, typer.Argument(help="The new bundle's name, or its folder.", metavar="NEW", show_default=False)
+    ],
+    dtype: Annotated[Dtype, typer.Option(help="Number format of the networks' weights.")] = Dtype.float16,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a slim bundle of safetensors from another, the published tree included.
+
+    Weights that are never used stay behind, and every file gets a digest.
+    """
+    import torch
+
+    from hallo_cli.models.bundle import find_bundle, models_dir
+    from hallo_cli.models.weights import convert_bundle
+
+    directory = Path(target).expanduser() if "/" in target or "\\" in target else models_dir() / target
+    bundle = convert_bundle(
+        find_bundle(source), directory, name=directory.name, dtype=getattr(torch, dtype.value)
+    )
+    if as_json:
+        _print_json(_summary(bundle))
+    else:
+        typer.echo(f"{bundle.path}  {_size(_summary(bundle)['n_bytes'])}")
+
+
+def _pull(plan: PullPlan, directory: Path) -> Bundle:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+    from hallo_cli.models import hub
+
+    columns = (
+        "{task.description}",
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("fetching", total=plan.n_bytes)
+
+        def report(path: str, count: int) -> None:
+            progress.update(task, advance=count, description=path)
+
+        return hub.pull(plan, directory, report)
+
+
+def _summary(bundle: Bundle) -> dict[str, Any]:
+    manifest = bundle.manifest
+    paths = [bundle.path / listed.path for listed in manifest.files.values()]
+    return {
+        "name": manifest.name,
+        "version": manifest.version,
+        "path": str(bundle.path),
+        "licence": manifest.licence,
+        "image_size": manifest.networks.image_size,
+        "n_bytes": sum(path.stat().st_size for path in paths if path.is_file()),
+    }
+
+
+def _problem(check: Any, *arguments: Any) -> str | None:
+    try:
+        check(*arguments)
+    except WeightsError as error:
+        return str(error)
+    return None
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {item}" for key, item in value.items() if item is not None)
+    return value
+
+
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / 1e9:.2f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.1f} MB"
+
+
+def _print_json(content: dict[str, Any]) -> None:
+    typer.echo(json.dumps({"schema": SCHEMA, **content}))
