@@ -49,11 +49,6 @@ class RenderSettings:
         choices=("independent", "published"),
     )
     steps: int | None = setting(None, "Denoising steps a clip.", minimum=1, maximum=1000, none_word="bundle")
-    noise: str = setting(
-        "independent",
-        "Each clip's own noise, or one stream of it for the whole video, as published.",
-        choices=("independent", "published"),
-    )
     solver: str | None = setting(
         None,
         "How the steps are solved.",
@@ -148,7 +143,9 @@ class RuntimeSettings:
     decode_chunk: int = setting(
         0, "Frames decoded at a time; 0 chooses by the device.", minimum=0, maximum=1024
     )
-    sliced_attention: bool = setting(False, "Attend in slices: slower, needs less memory.")
+    split_guidance: bool = setting(
+        False, "Predict the halves of guidance one after the other: slower, needs less memory."
+    )
     offload: bool = setting(False, "Keep networks in host memory until needed: slower, needs less.")
 
 
