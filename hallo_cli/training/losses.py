@@ -60,6 +60,10 @@ class LossFunction:
         drops = objective.draw_drops(clean.shape[0], self.settings, self.stage, generator)
         conditions = make_conditions(batch, drops, self.network, has_audio=self.has_audio)
         flat = noisy.noisy.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        if flat.device.type == "cpu":
+            # torch (2.13 at least) crashes in the backward pass of a group norm that learns while its input,
+            # in channels_last, needs no gradient: as the first one behind frozen layers does.
+            flat.requires_grad_(torch.is_grad_enabled())
         prediction = (
             predict(flat, noisy.timesteps.flatten(), conditions).float().unflatten(0, clean.shape[:2])
         )

@@ -1,0 +1,164 @@
+"""`hallo train`: from videos or synthetic heads to a bundle."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hallo_cli.cli.train_encoders import add_encoder_commands
+from hallo_cli.cli.train_synth import add_synth_commands
+from hallo_cli.errors import Interrupted, SettingsError
+
+if TYPE_CHECKING:
+    import torch
+
+    from hallo_cli.training.config import Stage
+    from hallo_cli.training.encode import TakeEncoder
+    from hallo_cli.training.logs import TrainingEvent
+
+app = typer.Typer(help="Train the networks: prepare, encode, stage1, stage2, export.", no_args_is_help=True)
+add_synth_commands(app)
+add_encoder_commands(app)
+
+Config = Annotated[
+    Path, typer.Option("--config", "-c", help="The run's TOML file; README, Training, explains it.")
+]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", help="Override a value of the file: table.key=value. Repeatable.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print each event as a line of JSON on standard output.")]
+
+
+@app.command()
+def stage1(config: Config, overrides: Set = None, as_json: Json = False) -> None:
+    """Train on single frames: reference UNet, denoising UNet, identity, face locator.
+
+    Runs again where it stopped. Under `accelerate launch -m hallo_cli` it uses several GPUs.
+    """
+    _train("stage1", config, overrides or [], as_json)
+
+
+@app.command()
+def stage2(config: Config, overrides: Set = None, as_json: Json = False) -> None:
+    """Train on clips with motion frames: motion modules, audio attention, audio projection."""
+    _train("stage2", config, overrides or [], as_json)
+
+
+@app.command()
+def encode(
+    takes: Annotated[
+        Path, typer.Argument(help="Folder of take shards, from `train prepare` or `train synth`.")
+    ],
+    output: Annotated[Path, typer.Argument(help="Folder for the encoded shards.")],
+    bundle: Annotated[
+        str | None, typer.Option(help="Take autoencoder and speech encoder from this bundle.")
+    ] = None,
+    network: Annotated[
+        Path | None, typer.Option(help="Network configuration (TOML or JSON), instead of --bundle.")
+    ] = None,
+    vae: Annotated[Path | None, typer.Option(help="Autoencoder weights, with --network.")] = None,
+    speech: Annotated[
+        Path | None, typer.Option(help="Speech encoder weights (embedded kind), with --network.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    part: Annotated[
+        str, typer.Option(help="i/n: only every n-th shard from the i-th, to share the work.")
+    ] = "0/1",
+) -> None:
+    """Compute latents, audio features and masks of takes, once for all epochs. Shards that exist are kept."""
+    from hallo_cli.training.encode import encode_folder
+
+    def make() -> TakeEncoder:
+        from hallo_cli.training.encoders import bundle_encoder, file_encoder
+
+        if bundle is not None:
+            return bundle_encoder(bundle, device=device, dtype=_dtype(dtype))
+        if network is None or vae is None or speech is None:
+            raise SettingsError("give --bundle, or --network, --vae and --speech together")
+        return file_encoder(network, vae, speech, device=device, dtype=_dtype(dtype))
+
+    for shard in encode_folder(takes, output, make, part=_part(part)):
+        state = "kept" if shard.was_there else "encoded"
+        typer.echo(f"{shard.done}/{shard.total} {shard.name} {state}", err=True)
+
+
+def _train(stage: Stage, file: Path, overrides: list[str], as_json: bool) -> None:
+    from hallo_cli.training.config import load_config
+    from hallo_cli.training.loop import train
+
+    config = load_config(file, overrides)
+    with _stop_requests() as stop:
+        result = train(
+            config, stage, on_event=_print_json if as_json else _print_line, should_stop=lambda: bool(stop)
+        )
+    if not result.is_finished and stop:
+        raise Interrupted(
+            f"stopped at step {result.progress.step}; the same command continues from there",
+            exit_status=stop[0],
+        )
+    typer.echo(
+        f"{result.progress.step} steps, {result.progress.seconds / 60:.1f} min: {result.output}", err=True
+    )
+
+
+@contextmanager
+def _stop_requests() -> Iterator[list[int]]:
+    """Filled with an exit status when the user or the system asks to stop; asked twice, it stops at once."""
+    asked: list[int] = []
+
+    def ask(number: int, frame: object) -> None:
+        asked.append(128 + number)
+        signal.signal(number, signal.SIG_DFL)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _print_json(event: TrainingEvent) -> None:
+    import dataclasses
+    import json
+
+    values = {key: str(v) if isinstance(v, Path) else v for key, v in dataclasses.asdict(event).items()}
+    typer.echo(json.dumps({"event": type(event).__name__.lower(), **values}))
+
+
+def _print_line(event: TrainingEvent) -> None:
+    from hallo_cli.training.logs import Logged, Validated
+
+    if isinstance(event, Logged):
+        pixels = f" (velocity {event.velocity:.4f}, pixels {event.pixels:.4f})" if event.pixels else ""
+        typer.echo(
+            f"step {event.step}  loss {event.loss:.4f}{pixels}  gradient {event.gradient_norm:.2f}  "
+            f"lr {event.learning_rate:.2e}  {event.frames_per_s:.1f} frames/s  {event.minutes:.1f} min",
+            err=True,
+        )
+    elif isinstance(event, Validated):
+        typer.echo(f"step {event.step}  validation loss {event.validation_loss:.4f}", err=True)
+    else:
+        typer.echo(f"step {event.step}  saved {event.checkpoint}", err=True)
+
+
+def _dtype(name: str) -> torch.dtype:
+    import torch
+
+    kinds = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if name not in kinds:
+        raise SettingsError(f"--dtype {name}: expected {', '.join(kinds)}")
+    return kinds[name]
+
+
+def _part(text: str) -> tuple[int, int]:
+    index, slash, count = text.partition("/")
+    if not (slash and index.isdigit() and count.isdigit() and int(index) < int(count)):
+        raise SettingsError(f"--part {text}: expected i/n with i from 0 to n - 1, as in 0/4")
+    return int(index), int(count)

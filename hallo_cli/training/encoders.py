@@ -1,0 +1,49 @@
+"""The encoder of takes from a bundle, or from the loose files that exist before there is a bundle."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import torch
+
+from hallo_cli.errors import SettingsError
+from hallo_cli.models.autoencoder import Autoencoder, build_autoencoder
+from hallo_cli.models.bundle import find_bundle
+from hallo_cli.models.config import NetworkConfig
+from hallo_cli.models.digest import file_digest
+from hallo_cli.models.weights import fill
+from hallo_cli.training.encode import SpeechFeatures, TakeEncoder
+from hallo_cli.training.init import read_network_config
+from hallo_cli.training.speech_features import SpeechNetFeatures
+
+
+def bundle_encoder(name: str, *, device: str, dtype: torch.dtype) -> TakeEncoder:
+    """From a bundle, which also says how pictures are framed. Raises HalloError."""
+    bundle = find_bundle(name)
+    manifest = bundle.manifest
+    if manifest.speech.kind != "embedded":
+        raise SettingsError(
+            f"bundle {name} hears with {manifest.speech.kind}, which encoding does not offer yet"
+        )
+    speech = SpeechNetFeatures(bundle.verified("speech"))
+    encoder = _encoder(manifest.networks, bundle.verified("vae"), speech, device, dtype)
+    return dataclasses.replace(encoder, geometry=manifest.geometry)
+
+
+def file_encoder(network: Path, vae: Path, speech: Path, *, device: str, dtype: torch.dtype) -> TakeEncoder:
+    """From a network configuration, autoencoder weights and SpeechNet weights. Raises HalloError."""
+    for file in (vae, speech):
+        if not file.is_file():
+            raise SettingsError(f"{file} is not there")
+    config = read_network_config(network)
+    return _encoder(config, vae, SpeechNetFeatures(speech), device, dtype)
+
+
+def _encoder(
+    config: NetworkConfig, vae: Path, speech: SpeechFeatures, device: str, dtype: torch.dtype
+) -> TakeEncoder:
+    autoencoder: Autoencoder = build_autoencoder(config).eval()
+    fill({"": autoencoder}, vae, device=device, dtype=torch.float32)
+    autoencoder.requires_grad_(False)
+    return TakeEncoder(config, autoencoder, file_digest(vae), speech, device=device, dtype=dtype)

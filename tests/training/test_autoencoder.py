@@ -1,0 +1,114 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from hallo_cli.errors import InputError
+from hallo_cli.models.autoencoder import TinyAutoencoder
+from hallo_cli.models.config import NetworkConfig
+from hallo_cli.training.autoencoder import (
+    AutoencoderReport,
+    AutoencoderTraining,
+    Pictures,
+    normalise_latents,
+    random_batch,
+    read_pictures,
+    round_trip_psnr,
+    train_autoencoder,
+)
+from hallo_cli.training.takes import Take, TakeInfo, TakeWriter
+
+SIZE = 64
+TRAINING = AutoencoderTraining(steps=12, batch_size=4, crop=32, threads=1)
+
+
+def picture(seed: int) -> np.ndarray:
+    """Smooth and colourful."""
+    small = np.random.default_rng(seed).integers(0, 255, (4, 4, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(small).resize((SIZE, SIZE), Image.Resampling.BICUBIC))
+
+
+@pytest.fixture
+def vae() -> TinyAutoencoder:
+    torch.manual_seed(0)
+    inner = {
+        "in_channels": 48,
+        "out_channels": 48,
+        "latent_channels": 4,
+        "encoder_block_out_channels": (16, 16),
+        "decoder_block_out_channels": (16, 16),
+        "num_encoder_blocks": (1, 1),
+        "num_decoder_blocks": (1, 1),
+    }
+    locator = (4, 4, 4, 4)
+    return TinyAutoencoder(
+        NetworkConfig(
+            vae_kind="tiny",
+            vae_patch=4,
+            vae=inner,
+            latent_channels=4,
+            latent_scale=1.0,
+            locator_channels=locator,
+        )
+    )
+
+
+@pytest.fixture
+def pictures() -> Pictures:
+    return Pictures([picture(i) for i in range(4)], [(20.0, 40.0, 44.0, 52.0)] * 4, [picture(9)])
+
+
+def test_training_lowers_the_error_and_normalises_the_latents(
+    vae: TinyAutoencoder, pictures: Pictures
+) -> None:
+    before = round_trip_psnr(vae, pictures.frames[0])
+    reports: list[AutoencoderReport] = []
+    trained = train_autoencoder(vae, pictures, TRAINING, on_report=lambda report, _: reports.append(report))
+    assert reports[-1].step == 12
+    assert round_trip_psnr(trained, pictures.frames[0]) > before + 1
+    pixels = torch.from_numpy(np.stack(pictures.frames)).permute(0, 3, 1, 2) / 127.5 - 1
+    with torch.no_grad():
+        latents = trained.encode_mean(pixels)
+    torch.testing.assert_close(latents.std((0, 2, 3)), torch.ones(4), atol=1e-3, rtol=0)
+
+
+def test_polishing_the_decoder_leaves_the_latents_alone(vae: TinyAutoencoder, pictures: Pictures) -> None:
+    normalise_latents(vae, pictures.frames)
+    pixels = torch.zeros(1, 3, SIZE, SIZE)
+    with torch.no_grad():
+        before = vae.encode_mean(pixels)
+    polish = AutoencoderTraining(steps=2, batch_size=2, crop=32, threads=1, decoder_only=True)
+    trained = train_autoencoder(vae, pictures, polish, on_report=lambda *_: None)
+    with torch.no_grad():
+        torch.testing.assert_close(trained.encode_mean(pixels), before, rtol=0, atol=0)
+
+
+def test_lips_count_more_than_the_rest(pictures: Pictures) -> None:
+    training = AutoencoderTraining(batch_size=16, crop=32, photograph_share=0)
+    pixels, weights = random_batch(pictures, training, np.random.default_rng(0))
+    assert pixels.abs().max() <= 1
+    assert set(weights.unique().tolist()) == {1.0, training.lip_weight}
+
+
+def test_held_out_takes_are_not_trained_on(tmp_path: Path) -> None:
+    Image.fromarray(picture(0)).save(tmp_path / "texture.png")
+    jpeg = tmp_path / "frame.jpg"
+    Image.fromarray(picture(1)).save(jpeg)
+    box = (10.0, 10.0, 50.0, 50.0)
+    with TakeWriter(tmp_path, "take") as writer:
+        for key, split in (("a", "train"), ("b", "validation")):
+            info = TakeInfo(1, 25.0, SIZE, "test", box, box, split=split)  # type: ignore[arg-type]
+            writer.add(Take(key, info, (jpeg.read_bytes(),), b"", np.zeros((478, 2))))
+    jpeg.unlink()
+    found = read_pictures(tmp_path, tmp_path, frames_per_take=3, limit=10, seed=0)
+    assert (len(found.frames), len(found.photographs)) == (1, 1)
+
+
+def test_a_folder_without_photographs_is_refused(tmp_path: Path) -> None:
+    with TakeWriter(tmp_path, "take") as writer:
+        info = TakeInfo(1, 25.0, SIZE, "test", (0, 0, 1, 1), (0, 0, 1, 1), split="validation")
+        writer.add(Take("a", info, (b"",), b"", np.zeros((478, 2))))
+    with pytest.raises(InputError, match="no photograph"):
+        read_pictures(tmp_path, tmp_path, frames_per_take=1, limit=1, seed=0)

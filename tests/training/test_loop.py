@@ -1,0 +1,192 @@
+"""The loop: it learns, it resumes to the same numbers, it says what is wrong."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from training.toy import NETWORK, write_network, write_takes
+
+from hallo_cli.errors import HalloError, SettingsError, WeightsError
+from hallo_cli.models.autoencoder import build_autoencoder
+from hallo_cli.training.checkpoint import RunFolder
+from hallo_cli.training.config import (
+    DataSettings,
+    ObjectiveSettings,
+    OptimizerSettings,
+    PixelLossSettings,
+    RunSettings,
+    StartSettings,
+    TrainingConfig,
+)
+from hallo_cli.training.logs import Logged, TrainingEvent, Validated
+from hallo_cli.training.loop import train
+
+
+@pytest.fixture(autouse=True)
+def single_threaded() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> TrainingConfig:
+    return TrainingConfig(
+        run=RunSettings(
+            tmp_path / "run", steps=4, device="cpu", ema_decay=0.9, checkpoint_every=100, log_every=1
+        ),
+        start=StartSettings(network=write_network(tmp_path)),
+        data=DataSettings(write_takes(tmp_path / "shards"), held_out=2, takes=2, frames=3),
+        objective=ObjectiveSettings(
+            audio=True, train=("reference", "spatial", "locator", "audio", "audio_projection")
+        ),
+        optimizer=OptimizerSettings(lr=1e-3, warmup=3, schedule="cosine"),
+    )
+
+
+def clips(config: TrainingConfig) -> TrainingConfig:
+    return replace(
+        config, data=replace(config.data, frames=4), objective=ObjectiveSettings(), start=config.start
+    )
+
+
+def weights(config: TrainingConfig, name: str = "networks") -> dict[str, torch.Tensor]:
+    checkpoint = RunFolder(config.run.output).latest()
+    assert checkpoint is not None
+    return load_file(checkpoint / f"{name}.safetensors")
+
+
+def elsewhere(config: TrainingConfig, name: str, **changes: object) -> TrainingConfig:
+    output = config.run.output.with_name(name)
+    return replace(config, run=replace(config.run, output=output, **changes))  # type: ignore[arg-type]
+
+
+def stopping_after(steps: int):  # type: ignore[no-untyped-def]
+    asked = iter([False] * steps)
+    return lambda: next(asked, True)
+
+
+@pytest.mark.parametrize("stage", ["stage1", "stage2"])
+def test_a_resumed_run_equals_an_uninterrupted_one(config: TrainingConfig, stage: str) -> None:
+    whole = config if stage == "stage1" else clips(config)
+    parts = elsewhere(whole, "parts")
+    train(whole, stage)  # type: ignore[arg-type]
+    assert not train(parts, stage, should_stop=stopping_after(2)).is_finished  # type: ignore[arg-type]
+    assert train(parts, stage).is_finished  # type: ignore[arg-type]
+    for name in ("networks", "average", "optimizer"):
+        ours, theirs = weights(parts, name), weights(whole, name)
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[key], theirs[key]) for key in ours), name
+
+
+def test_training_lowers_the_loss(config: TrainingConfig) -> None:
+    losses: list[float] = []
+
+    def note(event: TrainingEvent) -> None:
+        if isinstance(event, Validated):
+            losses.append(event.validation_loss)
+
+    longer = elsewhere(config, "longer", steps=60, validate_every=30, log_every=60)
+    train(replace(longer, optimizer=OptimizerSettings(lr=3e-3, warmup=1)), "stage1", on_event=note)
+    assert losses[1] < losses[0]
+
+
+def test_stage_two_trains_only_motion_and_audio(config: TrainingConfig) -> None:
+    train(config, "stage1")
+    start = StartSettings(run=config.run.output)
+    second = replace(elsewhere(clips(config), "second", ema_decay=0.0), start=start)
+    train(second, "stage2")
+    before = weights(config) | weights(config, "average")
+    changed = {name for name, value in weights(second).items() if not torch.equal(value, before[name])}
+    assert changed
+    assert all(
+        ".motion_modules." in n or ".audio_modules." in n or n.startswith("audioproj") for n in changed
+    )
+
+
+def test_accumulated_batches_equal_one_large_batch(config: TrainingConfig) -> None:
+    # two batches of two takes: other noise than one batch of four, so only the bookkeeping is compared
+    events: list[TrainingEvent] = []
+    accumulated = elsewhere(config, "accumulated", steps=1, accumulation=2)
+    train(accumulated, "stage1", on_event=events.append)
+    assert any(isinstance(event, Logged) and event.n_steps == 1 for event in events)
+
+
+def test_checkpointing_activations_changes_no_number(config: TrainingConfig) -> None:
+    train(config, "stage1")
+    frugal = elsewhere(config, "frugal", gradient_checkpointing=True)
+    train(frugal, "stage1")
+    ours, theirs = weights(frugal), weights(config)
+    assert all(torch.allclose(ours[key], theirs[key], atol=1e-6) for key in ours)
+
+
+def test_only_the_last_checkpoints_are_kept(config: TrainingConfig) -> None:
+    train(elsewhere(config, "kept", checkpoint_every=1, keep_checkpoints=2), "stage1")
+    kept = sorted(path.name for path in (config.run.output.with_name("kept") / "checkpoints").iterdir())
+    assert kept == ["step-00000003", "step-00000004"]
+
+
+def test_a_limit_in_time_ends_the_run_and_its_decay(config: TrainingConfig) -> None:
+    events: list[TrainingEvent] = []
+    result = train(
+        elsewhere(config, "late", steps=10_000, max_minutes=1e-3), "stage1", on_event=events.append
+    )
+    assert result.is_finished
+    assert result.progress.step < 10_000
+    rates = [event.learning_rate for event in events if isinstance(event, Logged)]
+    assert rates[-1] < max(rates) or len(rates) == 1
+
+
+def test_events_are_logged_as_json_lines(config: TrainingConfig) -> None:
+    train(config, "stage1")
+    lines = [json.loads(line) for line in (config.run.output / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if line["event"] == "logged"] == [1, 2, 3, 4]
+    assert lines[-1]["event"] == "saved"
+
+
+def test_pixel_loss_reaches_the_networks_through_the_frozen_decoder(
+    config: TrainingConfig, tmp_path: Path
+) -> None:
+    vae = build_autoencoder(NETWORK)
+    save_file(vae.state_dict(), tmp_path / "vae.safetensors")
+    events: list[TrainingEvent] = []
+    settings = replace(
+        config.objective,
+        timesteps="few_step",
+        weighting="x0",
+        regions=(0.1, 1.0, 4.0, 1.0),
+        change_weight=0.5,
+        pixels=PixelLossSettings(weight=1.0, window=(4, 4), share=0.5),
+    )
+    with_pixels = replace(
+        elsewhere(config, "pixels"),
+        objective=settings,
+        start=replace(config.start, vae=tmp_path / "vae.safetensors"),
+        data=replace(config.data, balance_visemes=True),
+    )
+    train(with_pixels, "stage1", on_event=events.append)
+    logged = [event for event in events if isinstance(event, Logged)]
+    assert all(event.pixels > 0 for event in logged)
+    assert logged[0].loss == pytest.approx(logged[0].velocity + logged[0].pixels, rel=1e-4)
+
+
+def test_pixel_loss_without_an_autoencoder_is_refused(config: TrainingConfig) -> None:
+    settings = replace(config.objective, pixels=PixelLossSettings(weight=1.0))
+    with pytest.raises(SettingsError, match=r"start\.vae"):
+        train(replace(config, objective=settings), "stage1")
+
+
+def test_another_runs_checkpoint_is_refused(config: TrainingConfig) -> None:
+    train(config, "stage1")
+    other = replace(
+        config, objective=ObjectiveSettings(train=("motion",)), data=replace(config.data, frames=4)
+    )
+    with pytest.raises(WeightsError, match="trained parts were changed"):
+        train(other, "stage2")
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(config: TrainingConfig) -> None:
+    wild = replace(config, optimizer=OptimizerSettings(lr=1e30, warmup=1, clip_norm=1e9))
+    with pytest.raises(HalloError, match=r"lower optimizer\.lr"):
+        train(elsewhere(wild, "wild", steps=50), "stage1")
