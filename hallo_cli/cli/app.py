@@ -19,7 +19,7 @@ from hallo_cli import __version__
 from hallo_cli.errors import HalloError
 
 # module under hallo_cli.cli -> the attribute that is a Typer application or a command function
-GROUPS: dict[str, str] = {"presets": "presets"}
+GROUPS: dict[str, str] = {"models": "models", "presets": "presets"}
 COMMANDS: dict[str, str] = {"eval": "eval"}
 
 # Newer versions of typer carry their own copy of click's exceptions: take the one that typer raises.
