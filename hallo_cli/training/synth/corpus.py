@@ -1,0 +1,73 @@
+"""The corpus on disk: shards of takes, each whole or absent, so that a run stopped half-way goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+from hallo_cli.training.synth.pool import map_in_processes
+from hallo_cli.training.synth.takes import TakeSpec, make_take
+from hallo_cli.training.takes import Take, TakeWriter, read_takes, shards_in
+
+TAKES_PER_SHARD = 64
+NAME = "synth"
+
+
+@dataclass(frozen=True)
+class ShardDone:
+    """One shard has been written: its path, how many takes it holds and how many showed no face."""
+
+    path: Path
+    n_takes: int
+    n_dropped: int
+
+
+def write_corpus(folder: Path, template: TakeSpec, *, n_takes: int, workers: int) -> Iterator[ShardDone]:
+    """Write the missing shards of takes template.index, template.index + 1 ...; yields each when done.
+
+    Takes without a visible face are left out, so a shard may hold fewer than 64.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    n_shards = -(-n_takes // TAKES_PER_SHARD)
+    missing = [i for i in range(n_shards) if not _shard_path(folder, i).exists()]
+    work = partial(_write_shard, folder, template, n_takes)
+    yield from map_in_processes(work, missing, workers=workers)
+    _write_index(folder)
+
+
+def first_takes(folder: Path, n_takes: int) -> list[Take]:
+    """The first takes of a corpus, for a contact sheet."""
+    takes = (take for shard in shards_in(folder) for take in read_takes(shard))
+    return list(islice(takes, n_takes))
+
+
+def _shard_path(folder: Path, shard: int) -> Path:
+    return folder / f"{NAME}-{shard:06d}.tar"
+
+
+def _write_shard(folder: Path, template: TakeSpec, n_takes: int, shard: int) -> ShardDone:
+    first, stop = shard * TAKES_PER_SHARD, min((shard + 1) * TAKES_PER_SHARD, n_takes)
+    n_written = 0
+    # one more than can come: the shard is closed by the writer's end, whatever its number of takes
+    with TakeWriter(folder, NAME, takes_per_shard=TAKES_PER_SHARD + 1, first_shard=shard) as writer:
+        for index in range(first, stop):
+            take = make_take(replace(template, index=template.index + index))
+            if take is not None:
+                writer.add(take)
+                n_written += 1
+    return ShardDone(_shard_path(folder, shard), n_written, stop - first - n_written)
+
+
+def _write_index(folder: Path) -> None:
+    """index.jsonl: one line a take with its shard, for people and for quick counts."""
+    lines = []
+    for path in sorted(folder.glob(f"{NAME}-*.tar")):
+        for take in read_takes(path):
+            lines.append(json.dumps({"key": take.key, "shard": path.name, "n_frames": take.info.n_frames}))
+    partial_path = folder / "index.jsonl.part"
+    partial_path.write_text("\n".join(lines) + "\n")
+    partial_path.replace(folder / "index.jsonl")

@@ -1,0 +1,38 @@
+"""OpenCV's picture operations on float32 pictures, with exact types."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from hallo_cli.domain import Float
+
+
+def blurred(picture: Float, sigma: float) -> Float:
+    """Gaussian blur; a trailing axis of one channel is kept."""
+    return _float(cv2.GaussianBlur(picture, (0, 0), sigma)).reshape(picture.shape)
+
+
+def smoothed(picture: Float, *, diameter: int, spread: float, reach: float) -> Float:
+    """Bilateral filter: flat areas smooth, edges kept."""
+    return _float(cv2.bilateralFilter(np.clip(picture, 0, 1), diameter, spread, reach))
+
+
+def enlarged(grid: Float, size: int) -> Float:
+    """A coarse grid [h, w(, c)] drawn smoothly over `size` x `size` pixels."""
+    return _float(cv2.resize(grid, (size, size), interpolation=cv2.INTER_CUBIC))
+
+
+def looked_up(picture: Float, at: Float) -> Float:
+    """The picture's values at `at` [h, w, 2] (x, y in pixels), mirrored beyond the edges."""
+    at = at.astype(np.float32)
+    return _float(cv2.remap(picture, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT))
+
+
+def noise(rng: np.random.Generator, *shape: int) -> Float:
+    """Normal noise in float32."""
+    return rng.standard_normal(shape, dtype=np.float32)
+
+
+def _float(picture: object) -> Float:
+    return np.asarray(picture, np.float32)

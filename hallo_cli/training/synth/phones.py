@@ -1,0 +1,104 @@
+"""Phones, the mouth shapes (visemes) they ask for, and the coarticulation that joins these smoothly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hallo_cli.domain import Float
+
+FPS = 25
+VISEMES = ("open", "wide", "round", "close", "tuck", "tongue")
+REST = "pau"
+
+# phones (ARPAbet): open, wide, round, close (lips pressed), tuck (lower lip under teeth), tongue (tip raised)
+_SHAPES: dict[str, tuple[float, float, float, float, float, float]] = {
+    "aa": (0.95, 0.10, 0, 0, 0, 0),
+    "ae": (0.80, 0.45, 0, 0, 0, 0),
+    "ah": (0.60, 0, 0, 0, 0, 0),
+    "ao": (0.70, 0, 0.50, 0, 0, 0),
+    "aw": (0.80, 0, 0.30, 0, 0, 0),
+    "ax": (0.40, 0, 0, 0, 0, 0),
+    "ay": (0.80, 0.30, 0, 0, 0, 0),
+    "b m p": (0.0, 0, 0, 1, 0, 0),
+    "ch sh jh zh": (0.20, 0, 0.55, 0, 0, 0),
+    "d t n": (0.20, 0.25, 0, 0, 0, 0.6),
+    "dh th": (0.22, 0.10, 0, 0, 0, 1.0),
+    "eh": (0.60, 0.40, 0, 0, 0, 0),
+    "er": (0.35, 0, 0.40, 0, 0, 0),
+    "ey": (0.45, 0.65, 0, 0, 0, 0),
+    "f v": (0.10, 0.10, 0, 0, 1, 0),
+    "g k ng": (0.30, 0.10, 0, 0, 0, 0),
+    "hh": (0.30, 0, 0, 0, 0, 0),
+    "ih": (0.35, 0.40, 0, 0, 0, 0),
+    "iy": (0.25, 0.85, 0, 0, 0, 0),
+    "l": (0.35, 0.10, 0, 0, 0, 0.8),
+    "ow": (0.50, 0, 0.85, 0, 0, 0),
+    "oy": (0.55, 0, 0.75, 0, 0, 0),
+    REST: (0, 0, 0, 0, 0, 0),
+    "r": (0.25, 0, 0.50, 0, 0, 0),
+    "s z": (0.12, 0.45, 0, 0, 0, 0),
+    "uh": (0.30, 0, 0.60, 0, 0, 0),
+    "uw": (0.20, 0, 1.0, 0, 0, 0),
+    "w": (0.12, 0, 1.0, 0, 0, 0),
+    "y": (0.20, 0.50, 0, 0, 0, 0),
+}
+_SHAPE_OF = {phone: shape for phones, shape in _SHAPES.items() for phone in phones.split()}
+PHONES: tuple[str, ...] = tuple(sorted(_SHAPE_OF))
+PHONE_ID = {phone: index for index, phone in enumerate(PHONES)}
+
+_RATE = 200  # samples a second of the curves before they are read out at FPS
+_BLUR_S = 0.042  # spread of a phone's shape into its neighbours
+_CLOSURE_BLUR_S = 0.026  # closures and tucks are faster
+_CLOSURE_GAIN = 1.6  # a short closure must still reach 1
+_CLOSE, _TUCK = VISEMES.index("close"), VISEMES.index("tuck")
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One phone in time."""
+
+    start_s: float
+    end_s: float
+    phone: str
+
+
+def viseme_curves(segments: list[Segment], n_frames: int) -> Float:
+    """Coarticulated visemes [n_frames, 6] in 0..1, read at the middle of each 40 ms frame."""
+    steps = _RATE // FPS
+    length = n_frames * steps + steps
+    targets = np.zeros((length, len(VISEMES)), np.float32)
+    for segment in segments:
+        start, stop = _span(segment, _RATE)
+        targets[start:stop] = _SHAPE_OF[segment.phone]
+    curves = _blurred(targets, _BLUR_S)
+    quick = _blurred(targets[:, [_CLOSE, _TUCK]], _CLOSURE_BLUR_S)
+    curves[:, [_CLOSE, _TUCK]] = np.clip(quick * _CLOSURE_GAIN, 0, 1)
+    curves[:, 0] *= (1 - curves[:, _CLOSE]) * (1 - 0.6 * curves[:, _TUCK])
+    middles = np.arange(n_frames) * steps + steps // 2
+    return curves[middles].astype(np.float32)
+
+
+def phone_ids(segments: list[Segment], n_frames: int) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+    """The phone (index into PHONES) spoken at the middle of each frame."""
+    steps = _RATE // FPS
+    ids = np.full(n_frames * steps + steps, PHONE_ID[REST], np.uint8)
+    for segment in segments:
+        start, stop = _span(segment, _RATE)
+        ids[start:stop] = PHONE_ID[segment.phone]
+    return ids[np.arange(n_frames) * steps + steps // 2]
+
+
+def _span(segment: Segment, rate: int) -> tuple[int, int]:
+    start = round(segment.start_s * rate)
+    return start, max(start + 1, round(segment.end_s * rate))
+
+
+def _blurred(curves: Float, sigma_s: float) -> Float:
+    sigma = sigma_s * _RATE
+    offsets = np.arange(-int(4 * sigma), int(4 * sigma) + 1)
+    kernel = np.exp(-0.5 * (offsets / sigma) ** 2)
+    kernel /= kernel.sum()
+    columns = [np.convolve(curves[:, i], kernel, "same") for i in range(curves.shape[1])]
+    return np.stack(columns, axis=1).astype(np.float32)
