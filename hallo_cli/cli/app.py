@@ -18,9 +18,19 @@ import typer
 from hallo_cli import __version__
 from hallo_cli.errors import HalloError
 
-# module under hallo_cli.cli -> the attribute that is a Typer application or a command function
-GROUPS: dict[str, str] = {"models": "models", "presets": "presets"}
-COMMANDS: dict[str, str] = {"eval": "eval"}
+# Modules under hallo_cli.cli and what they do, so that `hallo --help` need not import them.
+COMMANDS: dict[str, str] = {  # each has a function `command`
+    "render": "Render a video of the person in PORTRAIT saying what is heard in AUDIO.",
+    "demo": "Render the bundled example portrait and five seconds of the bundled speech into ./demo.mp4.",
+    "check": "Say what a render of PORTRAIT and AUDIO would find, make and cost.",
+    "doctor": "Look for what is missing on this machine and say how to mend it.",
+    "eval": "Measure rendered videos: lips against speech, likeness to the portrait, flicker, drift, seams.",
+}
+GROUPS: dict[str, str] = {  # each has a Typer application `app`
+    "models": "List, show, fetch, check and convert weights.",
+    "presets": "List and show the named sets of settings.",
+    "train": "Train the networks: prepare, encode, stage1, stage2, export.",
+}
 
 # Newer versions of typer carry their own copy of click's exceptions: take the one that typer raises.
 WrongUsage: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
@@ -50,20 +60,35 @@ def options(
     """One portrait and one speech recording in, a video of that person speaking out."""
 
 
-def register() -> typer.Typer:
-    """Add every command to the application."""
-    for module, name in GROUPS.items():
-        app.add_typer(import_module(f"hallo_cli.cli.{module}").app, name=name)
-    for module, name in COMMANDS.items():
-        command = import_module(f"hallo_cli.cli.{module}").command
-        app.command(name)(command)
+def register(only: str | None = None) -> typer.Typer:
+    """Add the commands to the application: all, or the one that is going to run."""
+    for name in COMMANDS if only is None else COMMANDS.keys() & {only}:
+        app.command(name)(import_module(f"hallo_cli.cli.{name}").command)
+    for name in GROUPS if only is None else GROUPS.keys() & {only}:
+        app.add_typer(import_module(f"hallo_cli.cli.{name}").app, name=name)
     return app
+
+
+def outline() -> typer.Typer:
+    """The application with its commands' names and summaries only: enough for help, and quick."""
+    for name, summary in {**COMMANDS, **GROUPS}.items():
+        app.command(name, help=summary)(lambda: None)
+    return app
+
+
+def _application() -> typer.Typer:
+    """The application with as much of it imported as this call needs."""
+    named = sys.argv[1] if len(sys.argv) > 1 else ""
+    if named in {**COMMANDS, **GROUPS}:
+        return register(named)
+    is_completing = any(name.endswith("_COMPLETE") for name in os.environ)
+    return register() if is_completing else outline()
 
 
 def main() -> NoReturn:
     """Run the command line; the only place that turns exceptions into exit statuses."""
     try:
-        status = register()(standalone_mode=False)
+        status = _application()(standalone_mode=False)
     except HalloError as error:
         typer.echo(f"hallo: {error}", err=True)
         status = error.exit_status

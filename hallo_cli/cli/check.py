@@ -38,9 +38,10 @@ def command(
     *,
     given: Given,
 ) -> None:
-    """Say what a render of PORTRAIT and AUDIO would find, make and cost; takes the settings of hallo render.
+    """Say what a render of PORTRAIT and AUDIO would find, make and cost.
 
-    Needs seconds and no GPU. Ends with 4 where an input cannot be used, with 5 where weights are missing.
+    Takes the settings of `hallo render`; needs seconds and no GPU. Ends with 4 where an input cannot be used,
+    with 5 where weights are missing.
     """
     resolved = given.resolve()
     from hallo_cli.jobs.plan import Job

@@ -50,6 +50,6 @@ def command(
     studio = Studio.open(settings.bundle, resolved.runtime)
     render(job, studio, RunOptions(overwrite=True), Shown(progress))
     typer.echo(
-        "Now your own: hallo check PORTRAIT AUDIO says what you would get, hallo render PORTRAIT AUDIO makes it.",
+        "Now your own: hallo render PORTRAIT AUDIO (hallo check says beforehand what you would get).",
         err=True,
     )

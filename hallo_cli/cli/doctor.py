@@ -37,9 +37,10 @@ class Finding:
 def command(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
-    """Look at Python, torch, devices, ffmpeg, face networks, weights and disk; say how to mend what is wrong.
+    """Look for what is missing on this machine and say how to mend it.
 
-    Ends with 0 where renders can run, else with 1.
+    Python and packages, devices, ffmpeg and its encoders, face networks, weights, disk. Ends with 0 where
+    renders can run, else with 1.
     """
     findings = [finding for look in LOOKS for finding in _looked(look)]
     is_well = all(finding.state != "bad" for finding in findings)

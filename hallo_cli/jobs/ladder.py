@@ -21,8 +21,8 @@ def next_rung(runtime: RuntimeSettings) -> Rung | None:
     """The next fallback after these settings, or None where all are in use."""
     if runtime.decode_chunk != 1:
         return Rung("frames decoded one at a time", dataclasses.replace(runtime, decode_chunk=1))
-    if not runtime.sliced_attention:
-        return Rung("sliced attention", dataclasses.replace(runtime, sliced_attention=True))
+    if not runtime.split_guidance:
+        return Rung("guidance in two passes", dataclasses.replace(runtime, split_guidance=True))
     if not runtime.offload:
         return Rung("networks kept in host memory", dataclasses.replace(runtime, offload=True))
     return None

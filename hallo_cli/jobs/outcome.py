@@ -69,11 +69,15 @@ def inspect_inputs(job: Job, weights_id: str) -> Inputs:
     return Inputs(portrait, audio, weights_id, name)
 
 
-def work_key(job: Job, name: str) -> str:
-    """Name of a job's folder: one for each fingerprint and output; holds nothing of the user's text."""
-    return hashlib.sha256(f"{name}\0{job.output.absolute()}".encode("utf-8", "surrogateescape")).hexdigest()[
-        :16
-    ]
+def work_name(job: Job, name: str) -> str:
+    """Name of a job's folder, from the output and the fingerprint; holds nothing of the user's text."""
+    return f"{work_prefix(job)}{name[:12]}"
+
+
+def work_prefix(job: Job) -> str:
+    """What the folders of all jobs with this output begin with."""
+    output = os.fsencode(job.output.absolute())
+    return f".hallo-{hashlib.sha256(output).hexdigest()[:12]}-"
 
 
 def sidecar_path(output: Path) -> Path:

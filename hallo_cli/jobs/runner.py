@@ -22,7 +22,7 @@ from hallo_cli.jobs.files import reporting_write_errors
 from hallo_cli.jobs.ladder import is_out_of_memory
 from hallo_cli.jobs.outcome import JobResult
 from hallo_cli.jobs.plan import Job, JobPlan, Segment, count_frames, plan_segments
-from hallo_cli.jobs.workspace import PREFIX, open_workspace, remove_workspace
+from hallo_cli.jobs.workspace import open_workspace, remove_abandoned, remove_workspace
 from hallo_cli.media import audio
 from hallo_cli.media.probe import probe
 from hallo_cli.media.video import SegmentWriter, Sound, VideoFormat, assemble, exact_rate
@@ -105,12 +105,13 @@ class _Run:
                 result = self._join(inputs)
             if not self.options.keep_work:
                 remove_workspace(root)
+                remove_abandoned(root.parent, outcome.work_prefix(job))
         self._report_finished(result)
         return result
 
     def _root(self, fingerprint: str) -> Path:
         folder = self.options.work_dir or self.job.output.parent
-        return folder / (PREFIX + outcome.work_key(self.job, fingerprint))
+        return folder / outcome.work_name(self.job, fingerprint)
 
     def _analyse_portrait(self) -> None:
         job, settings = self.job, self.job.settings

@@ -23,8 +23,6 @@ from hallo_cli.jobs.lock import locked
 from hallo_cli.jobs.plan import JobPlan, Segment, from_json, to_json
 from hallo_cli.jobs.spool import Spool
 
-PREFIX = ".hallo-"  # of a workspace's folder
-
 logger = logging.getLogger(__name__)
 
 
@@ -115,6 +113,13 @@ def open_workspace(root: Path, *, resume: bool = True) -> Iterator[Workspace]:
 def remove_workspace(root: Path) -> None:
     """Delete a finished job's folder; what cannot be deleted is left."""
     shutil.rmtree(root, ignore_errors=True)
+
+
+def remove_abandoned(folder: Path, prefix: str) -> None:
+    """Delete the folders of unfinished jobs whose output another job has now made, but for running ones."""
+    for root in folder.glob(f"{prefix}*"):
+        with contextlib.suppress(JobError), locked(root / "lock", what="this job"):
+            remove_workspace(root)
 
 
 def _empty(root: Path) -> None:

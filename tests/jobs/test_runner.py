@@ -99,12 +99,19 @@ def test_no_resume_starts_again(job: Job) -> None:
     assert engine.clips_rendered == list(range(N_CLIPS))
 
 
-def test_other_settings_do_not_touch_kept_work(job: Job) -> None:
+def test_other_settings_do_not_go_on_with_kept_work(job: Job) -> None:
     stop_after(job, 5)
     other = dataclasses.replace(job, settings=dataclasses.replace(job.settings, seed=1))
     engine = TrivialEngine()
     run_job(other, engine)
     assert engine.clips_rendered == list(range(N_CLIPS))
+    assert work_dirs(job) == []  # the output is made: what was begun for it is of no more use
+
+
+def test_kept_work_of_another_output_stays(job: Job) -> None:
+    stop_after(job, 5)
+    run_job(dataclasses.replace(job, output=job.output.with_name("other.mp4")), TrivialEngine())
+    assert len(work_dirs(job)) == 1
 
 
 def test_lost_state_makes_its_segment_again(job: Job, undisturbed: list[str]) -> None:

@@ -1,0 +1,129 @@
+"""The command line of renders, with a tiny bundle of random weights."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bundles import make_bundle
+from scipy.io import wavfile
+from typer.testing import CliRunner
+
+from hallo_cli.cli.app import app, register
+from hallo_cli.errors import InputError, PortraitError, SettingsError, SpeechError, WeightsError
+from hallo_cli.media.probe import frame_hashes, probe
+
+register()
+FACE = Path(__file__).parent.parent.parent / "hallo_cli/assets/examples/portrait_astronaut.png"
+N_FRAMES = 6
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a bundle, a recording of 6 frames and the video rendered from it, with its events."""
+    folder = tmp_path_factory.mktemp("render")
+    make_bundle(folder / "bundle")
+    samples = np.random.default_rng(0).normal(0, 2000, 16_000 * N_FRAMES // 25).astype(np.int16)
+    wavfile.write(folder / "speech.wav", 16_000, samples)
+    (folder / "events.jsonl").write_text(run(folder, "out.mp4", "--json"))
+    return folder
+
+
+def run(folder: Path, output: str, *options: str) -> str:
+    """What `hallo render` prints on standard output."""
+    inputs = [str(FACE), str(folder / "speech.wav"), "-o", str(folder / output)]
+    return invoke("render", *inputs, "--bundle", str(folder / "bundle"), "--threads", "1", *options)
+
+
+def invoke(*arguments: str) -> str:
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    return result.stdout
+
+
+def test_video_has_every_frame_and_the_sound(rendered: Path) -> None:
+    info = probe(rendered / "out.mp4")
+    assert info.video is not None
+    assert info.audio is not None
+    assert (info.video.n_frames, info.video.width, info.video.height) == (N_FRAMES, 64, 64)
+
+
+def test_json_events_end_with_finished(rendered: Path) -> None:
+    events = [json.loads(line) for line in (rendered / "events.jsonl").read_text().splitlines()]
+    assert events[-1]["event"] == "finished"
+    assert events[-1]["n_frames"] == N_FRAMES
+
+
+def test_settings_are_recorded_as_they_were_used(rendered: Path) -> None:
+    settings = json.loads((rendered / "out.json").read_text())["settings"]
+    assert (settings["steps"], settings["guidance"], settings["size"]) == (2, 1.0, 64)
+    assert settings["dtype"] != "auto"
+
+
+def test_record_repeats_the_render(rendered: Path) -> None:
+    again = rendered / "again.mp4"
+    invoke("render", "--from", str(rendered / "out.json"), "-o", str(again), "--threads", "1")
+    assert list(frame_hashes(again)) == list(frame_hashes(rendered / "out.mp4"))
+
+
+def test_finished_render_is_not_repeated(rendered: Path) -> None:
+    events = [json.loads(line)["event"] for line in run(rendered, "out.mp4", "--json").splitlines()]
+    assert "clip_rendered" not in events
+
+
+def test_dry_run_says_what_would_be_and_writes_nothing(rendered: Path) -> None:
+    found = json.loads(run(rendered, "never.mp4", "--dry-run", "--json"))
+    assert found["forecast"]["n_frames"] == N_FRAMES
+    assert found["portrait"]["n_faces"] == 1
+    assert not (rendered / "never.mp4").exists()
+
+
+def test_check_finds_face_and_speech(rendered: Path) -> None:
+    said = invoke("check", str(FACE), str(rendered / "speech.wav"), "--bundle", str(rendered / "bundle"))
+    assert "512 x 512, one face" in said
+    assert "0.24 s of pcm_s16le" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        (["--size", "100"], SettingsError),
+        (["--size", "72"], SettingsError),
+        (["--steps", "0"], SettingsError),
+        (["--preset", "nonsense"], SettingsError),
+        (["--device", "warp"], SettingsError),
+        (["--bundle", "/nowhere"], WeightsError),
+        (["--start", "100"], SpeechError),
+        (["--face-index", "3"], PortraitError),
+    ],
+)
+def test_wrong_option_ends_in_its_error(rendered: Path, options: list[str], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        run(rendered, "never.mp4", *options)
+    assert not (rendered / "never.mp4").exists()
+
+
+def test_changed_input_is_not_repeated_from_the_record(rendered: Path, tmp_path: Path) -> None:
+    record = json.loads((rendered / "out.json").read_text())
+    record["portrait"]["sha256"] = "0" * 64
+    (tmp_path / "changed.json").write_text(json.dumps(record))
+    with pytest.raises(InputError, match="has changed"):
+        invoke("render", "--from", str(tmp_path / "changed.json"), "-o", str(tmp_path / "again.mp4"))
+
+
+def test_failure_is_an_event_too(rendered: Path) -> None:
+    result = CliRunner().invoke(app, ["render", "gone.png", str(rendered / "speech.wav"), "--json"])
+    failed = json.loads(result.stdout.splitlines()[-1])
+    assert (failed["event"], failed["exit_status"]) in {("failed", 4), ("failed", 5)}
+
+
+def test_missing_portrait_ends_with_status_4_and_one_line(rendered: Path) -> None:
+    bundle = ["--bundle", str(rendered / "bundle")]
+    command = [sys.executable, "-m", "hallo_cli", "render", "gone.png", str(rendered / "speech.wav"), *bundle]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=rendered)
+    lines = [line for line in result.stderr.splitlines() if not line.startswith("analysing")]
+    assert result.returncode == 4
+    assert len(lines) == 1
+    assert "gone.png" in lines[0]
