@@ -9,7 +9,7 @@ from bundles import make_bundle
 from hub_server import COMMIT, HubServer
 from typer.testing import CliRunner, Result
 
-from hallo_cli.cli.app import app, register
+from hallo_cli.cli.app import app, main, register
 from hallo_cli.errors import WeightsError
 from hallo_cli.models.bundle import OFFICIAL_FILES
 
@@ -59,6 +59,17 @@ def test_show_tells_what_a_bundle_is_made_of(made: Path) -> None:
 def test_unknown_bundle_is_an_error_of_its_own() -> None:
     with pytest.raises(WeightsError, match="no bundle called 'nothing'"):
         hallo("show", "nothing")
+
+
+def test_unusable_weights_end_the_command_with_status_five(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["hallo", "models", "show", "nothing"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 5
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("hallo: no bundle called 'nothing'")
 
 
 def test_verify_passes_a_whole_bundle_and_converts_it(tmp_path: Path) -> None:

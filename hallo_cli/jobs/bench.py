@@ -1,0 +1,219 @@
+"""Times the real pipeline stage by stage, on the shipped example, clip after clip.
+
+One repetition is what a one-clip job does: portrait, speech, reference features, conditions, denoising steps,
+decoding, encoding. Repetitions before the counted ones warm up kernels and caches. Several settings are timed
+in turns within one run, since machines are noisy.
+"""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from hallo_cli.domain import Bytes, Speech
+from hallo_cli.errors import SettingsError
+from hallo_cli.inference.animator import JobContext, audio_windows
+from hallo_cli.inference.sampling import IndependentNoise, Predictor, denoise
+from hallo_cli.inference.schedule import Solver
+from hallo_cli.jobs.bench_rig import Rig
+from hallo_cli.media.video import SegmentWriter, VideoFormat
+from hallo_cli.settings.schema import RenderSettings
+
+ONCE = ("portrait", "speech", "reference")  # stages of a job; the others happen in every clip
+EVERY_CLIP = ("conditions", "denoising", "decoding", "transfer", "encoding")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Seconds over the repetitions."""
+
+    median_s: float
+    lowest_s: float
+    highest_s: float
+
+    @classmethod
+    def of(cls, seconds: Sequence[float]) -> Spread:
+        """Of at least one repetition."""
+        return cls(statistics.median(seconds), min(seconds), max(seconds))
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What one set of settings came to."""
+
+    settings: RenderSettings  # settled
+    n_frames: int  # of a clip
+    stages: dict[str, Spread]
+    step: Spread  # one denoising step
+    clip_tflop: float  # of all denoising steps of a clip; counted by torch
+    frame: Spread  # one frame of a long job: the stages of every clip
+    frame_s: tuple[float, ...]  # the same, one a repetition
+    peak_device_bytes: int | None  # None on devices that do not tell
+
+    @property
+    def tflops(self) -> float:
+        """Achieved in the denoising steps."""
+        return self.clip_tflop / self.stages["denoising"].median_s
+
+
+@dataclass
+class Clock:
+    """Seconds by stage, the device's work included."""
+
+    device: torch.device
+    seconds: dict[str, float] = field(default_factory=dict)
+    steps: list[float] = field(default_factory=list)
+
+    def time(self, stage: str, work: Callable[[], T]) -> T:
+        """Do some work and note how long it took."""
+        start = self.now()
+        result = work()
+        self.seconds[stage] = self.now() - start
+        return result
+
+    def now(self) -> float:
+        """The time once the device has done what it was given."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        elif self.device.type == "mps":
+            torch.mps.synchronize()
+        return time.perf_counter()
+
+
+def bench(
+    rig: Rig, variants: Sequence[RenderSettings], *, repeats: int = 3, warmups: int = 1
+) -> list[Figures]:
+    """Time each variant of settings in turns. Raises SettingsError where they need different networks."""
+    settled = [rig.studio.settle(settings) for settings in variants]
+    if len({settings.dtype for settings in settled}) > 1:
+        raise SettingsError("settings of different dtypes cannot be timed in one run: give --dtype.")
+    clocks: list[list[Clock]] = [[] for _ in settled]
+    peaks: list[int | None] = [None for _ in settled]
+    with torch.inference_mode(), tempfile.TemporaryDirectory() as folder:
+        for repetition in range(warmups + repeats):
+            for index, settings in enumerate(settled):
+                work = Path(folder, f"{repetition}-{index}")
+                work.mkdir()
+                _forget_peak(rig.animator.execution.device)
+                clock = render_clip(rig, settings, work)
+                shutil.rmtree(work)
+                if repetition >= warmups:
+                    clocks[index].append(clock)
+                    peaks[index] = _peak(rig.animator.execution.device)
+        tflop = [count_tflop(rig, settings, Path(folder)) for settings in settled]
+    return [_figures(*row, rig) for row in zip(settled, clocks, tflop, peaks, strict=True)]
+
+
+def render_clip(rig: Rig, settings: RenderSettings, folder: Path) -> Clock:
+    """Do all that a one-clip job does and say how long each stage took."""
+    animator = rig.animator
+    clock = Clock(animator.execution.device)
+    portrait = clock.time("portrait", lambda: rig.portrait(settings))
+    speech = clock.time("speech", lambda: rig.speech(settings, folder))
+    context = clock.time("reference", lambda: animator.prepare(portrait, settings))
+    solver, predictor, noise = clock.time("conditions", lambda: _start(rig, context, speech))
+    latents = clock.time("denoising", lambda: _denoised(clock, denoise(predictor, solver, noise)))
+    frames = clock.time("decoding", lambda: animator.pictures(context, latents))
+    clip = clock.time("transfer", lambda: animator.finish(context, frames, 0, None))
+    height, width = clip.frames.shape[1:3]
+    video = VideoFormat(width, height, settings.fps, settings.codec, settings.crf)
+    with SegmentWriter(folder / "clip.mp4", video) as writer:
+        clock.time("encoding", lambda: _encode(writer, clip.frames))
+    return clock
+
+
+def count_tflop(rig: Rig, settings: RenderSettings, folder: Path) -> float:
+    """Floating-point operations of a clip's denoising steps, in 1e12; a multiply-add is two."""
+    context = rig.animator.prepare(rig.portrait(settings), settings)
+    solver, predictor, noise = _start(rig, context, rig.speech(settings, folder))
+    eager = Predictor(
+        rig.animator.networks.denoising_unet, predictor.pair, predictor.guidance, predictor.dtype
+    )
+    timestep = torch.tensor(solver.timesteps[:1], device=noise.device)
+    n_steps = len(solver.timesteps)
+    kinds = Counter(predictor.guidance.is_on(index, n_steps) for index in range(n_steps))
+    total = 0
+    for is_guided, count in kinds.items():
+        with FlopCounterMode(display=False) as counter:
+            eager(noise, timestep, is_guided=is_guided)
+        total += count * counter.get_total_flops()
+    return total / 1e12
+
+
+def matmul_peak(device: torch.device, dtype: torch.dtype, *, repeats: int = 5) -> float:
+    """The fastest square matrix product this device does now, in TFLOP/s: what a step is measured against."""
+    clock = Clock(device)
+    best = 0.0
+    for side in (8192, 16384) if device.type == "cuda" else (1024, 2048):
+        left = torch.randn(side, side, device=device).to(dtype)
+        right = torch.randn(side, side, device=device).to(dtype)
+        for _ in range(repeats):
+            clock.time("product", lambda left=left, right=right: left @ right)  # type: ignore[misc]
+            best = max(best, 2 * side**3 / clock.seconds["product"] / 1e12)
+    return best
+
+
+def _start(rig: Rig, context: JobContext, speech: Speech) -> tuple[Solver, Predictor, Tensor]:
+    """The conditions of the first clip, and its noise."""
+    animator = rig.animator
+    windows = audio_windows(speech, 0, speech.n_frames, animator.config.audio_window)
+    solver, predictor = animator.sampler(context.settings, animator.clip_context(context, windows, None))
+    noise = IndependentNoise(context.settings.seed)(0, animator.latents_shape(context, speech.n_frames))
+    return solver, predictor, noise.to(animator.execution.device)
+
+
+def _encode(writer: SegmentWriter, frames: Bytes) -> None:
+    writer.write(frames)
+    writer.commit()
+
+
+def _denoised(clock: Clock, steps: Iterator[Tensor]) -> Tensor:
+    before = clock.now()
+    results = []
+    for latents in steps:
+        now = clock.now()
+        clock.steps.append(now - before)
+        before = now
+        results = [latents]
+    return results[0]
+
+
+def _figures(
+    settings: RenderSettings, clocks: list[Clock], tflop: float, peak: int | None, rig: Rig
+) -> Figures:
+    n_frames = rig.animator.config.clip_frames
+    frame_s = tuple(sum(clock.seconds[stage] for stage in EVERY_CLIP) / n_frames for clock in clocks)
+    return Figures(
+        settings=settings,
+        n_frames=n_frames,
+        stages={
+            stage: Spread.of([clock.seconds[stage] for clock in clocks]) for stage in (*ONCE, *EVERY_CLIP)
+        },
+        step=Spread.of([step for clock in clocks for step in clock.steps]),
+        clip_tflop=tflop,
+        frame=Spread.of(frame_s),
+        frame_s=frame_s,
+        peak_device_bytes=peak,
+    )
+
+
+def _forget_peak(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def _peak(device: torch.device) -> int | None:
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
