@@ -11,6 +11,7 @@ import io
 import shutil
 import tempfile
 import warnings
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,9 @@ class IdentityNetwork:
             if not file.is_file():
                 raise WeightsError(f"{file}: not there. Fetch the official weights with `hallo models pull`.")
         self.digest = f"{file_digest(detector)}+{file_digest(recognition)}"  # of what decides the embedding
-        self._analysis = _face_analysis(detector, recognition)
+        folder = Path(tempfile.mkdtemp())  # kept: insightface reads its files again when it detects
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        self._analysis = _face_analysis(detector, recognition, folder)
 
     def embed(self, picture: Bytes, face: Face) -> Float:
         """Return the raw embedding [512] of one face of a [height, width, 3] RGB picture.
@@ -53,16 +56,16 @@ class IdentityNetwork:
         return np.asarray(best.embedding, np.float32)
 
 
-def _face_analysis(detector: Path, recognition: Path) -> Any:
+def _face_analysis(detector: Path, recognition: Path, folder: Path) -> Any:
     from insightface.app import FaceAnalysis
 
-    with tempfile.TemporaryDirectory() as folder, _quietly():
-        for name, file in (("detector.onnx", detector), ("recognition.onnx", recognition)):
-            _link(file.resolve(), Path(folder) / name)
+    for name, file in (("detector.onnx", detector), ("recognition.onnx", recognition)):
+        _link(file.resolve(), folder / name)
+    with _quietly():
         try:
             analysis = FaceAnalysis(
-                name=folder,
-                root=folder,
+                name=str(folder),
+                root=str(folder),
                 allowed_modules=["detection", "recognition"],
                 providers=["CPUExecutionProvider"],
             )

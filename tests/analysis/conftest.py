@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from hallo_cli.analysis.face import FaceAnalyser
-from hallo_cli.domain import Bytes
+from hallo_cli.domain import Bytes, Float
+from hallo_cli.media.audio import load
 
 ASSETS = Path(__file__).parent.parent.parent / "hallo_cli" / "assets"
 
@@ -26,3 +27,11 @@ def astronaut(astronaut_file: Path) -> Bytes:
 @pytest.fixture(scope="session")
 def analyser() -> FaceAnalyser:
     return FaceAnalyser()
+
+
+@pytest.fixture(scope="session")
+def speech() -> Float:
+    """Two spoken sentences with a second of silence between them: 16 kHz."""
+    names = ("0880", "0890")
+    one, two = (load(ASSETS / "examples" / f"sense_and_sensibility_01_austen_64kb-{n}.wav") for n in names)
+    return np.concatenate([one, np.zeros(16_000, np.float32), two])

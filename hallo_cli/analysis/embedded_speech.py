@@ -1,0 +1,112 @@
+"""The embedded speech encoder's features, of recordings of any length: SpeechNet, blinks, speech activity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from hallo_cli.analysis.blinks import blinks
+from hallo_cli.analysis.loudness import Sound, measure
+from hallo_cli.domain import Float
+from hallo_cli.errors import WeightsError
+from hallo_cli.models.audio_encoder import (
+    CONTEXT_FRAMES,
+    FRAME_SAMPLES,
+    SAMPLE_RATE,
+    LogMel,
+    SpeechNet,
+    SpeechNetConfig,
+    normalised,
+    speech_activity,
+)
+from hallo_cli.models.weights import fill
+
+NET_FPS = SAMPLE_RATE / FRAME_SAMPLES
+CONTROLS = 2  # blink, speech activity
+
+
+class EmbeddedEncoder:
+    """Holds SpeechNet; 4 MB."""
+
+    def __init__(self, net: SpeechNet) -> None:
+        self._net = net.eval()
+        self._mel = LogMel(net.config.n_mels)
+
+    @classmethod
+    def load(cls, weights: Path, config: Mapping[str, Any]) -> EmbeddedEncoder:
+        """Read the weights strictly; `config` holds SpeechNetConfig's values. Raises WeightsError."""
+        try:
+            values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
+            net = SpeechNet(SpeechNetConfig(**values))
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise WeightsError(f"{weights}: the speech encoder's configuration is wrong: {error}.") from error
+        fill({"": net}, weights, device="cpu", dtype=torch.float32)
+        return cls(net)
+
+    @property
+    def width(self) -> int:
+        """Channels of a feature, controls included."""
+        return self._net.config.features + CONTROLS
+
+    def hear(self, sound: Sound, *, n_frames: int, fps: float, seed: int = 0) -> EmbeddedHearing:
+        """Measure a recording that is rendered as `n_frames` frames; `seed` decides when it blinks."""
+        loudness = measure(sound)
+        return EmbeddedHearing(
+            encoder=self,
+            sound=sound,
+            fps=fps,
+            level=loudness.level,
+            n_net_frames=max(1, int(np.ceil(n_frames * NET_FPS / fps))),
+            blink=blinks(seed, n_frames, fps),
+            spoken=loudness.activity(n_frames, fps),
+        )
+
+    def encoded(self, samples: Float) -> Tensor:
+        """Features and activity [frames, features + 1] of whole frames of the scaled signal."""
+        output = self._net(self._mel(torch.from_numpy(samples)[None]))
+        activity = speech_activity(output.phone_logits, self._net.config.rest)
+        return torch.cat([output.features[0], activity[0, :, None]], 1)
+
+
+@dataclass(frozen=True)
+class EmbeddedHearing:
+    """One measured recording; see `speech.Hearing`."""
+
+    encoder: EmbeddedEncoder
+    sound: Sound
+    fps: float
+    level: float
+    n_net_frames: int
+    blink: Float  # [n_frames]
+    spoken: Float  # [n_frames] by loudness alone
+
+    @torch.inference_mode()
+    def features(self, start: int, stop: int, *, margin: int) -> Float:
+        """Features [stop - start, 1, width]; more than `margin` is heard where the network looks further."""
+        times = (np.arange(start, stop) + 0.5) * (NET_FPS / self.fps) - 0.5
+        first = max(0, int(times[0]) - max(margin, CONTEXT_FRAMES))
+        last = min(self.n_net_frames, int(np.ceil(times[-1])) + 1 + max(margin, CONTEXT_FRAMES))
+        samples = self.sound.read(first * FRAME_SAMPLES, last * FRAME_SAMPLES)
+        encoded = self.encoder.encoded(normalised(samples, self.level)).numpy()
+        chosen = _at(encoded, times - first)
+        # Speech only where network and loudness both hear it: noise between words keeps the mouth shut.
+        activity = np.minimum(chosen[:, -1], self.spoken[start:stop])
+        controls = np.stack([self.blink[start:stop], activity], axis=1)
+        features: Float = np.concatenate([chosen[:, :-1], controls], axis=1)[:, None].astype(np.float32)
+        return features
+
+
+def _at(frames: Float, positions: npt.NDArray[np.floating[Any]]) -> Float:
+    """Values at fractional positions: at the network's own rate, its frames unchanged."""
+    positions = np.clip(positions, 0, len(frames) - 1)
+    below = positions.astype(int)
+    above = np.minimum(below + 1, len(frames) - 1)
+    share = (positions - below)[:, None].astype(np.float32)
+    return np.asarray(frames[below] * (1 - share) + frames[above] * share, np.float32)

@@ -1,0 +1,153 @@
+"""How loud a recording is over time: its speech level, where someone speaks, where it pauses.
+
+Reads a recording piece by piece; what is kept is one number for every 20 ms.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from hallo_cli.domain import Float
+from hallo_cli.models.audio_encoder import BLOCK_SAMPLES, SAMPLE_RATE, block_energies, level_of
+
+BLOCK_S = BLOCK_SAMPLES / SAMPLE_RATE
+SPEECH_RANGE_DB = 34.0  # how far below the speech level sound may lie and still be speech
+NOISE_MARGIN_DB = 6.0  # how far above the noise floor it has to lie
+LEAST_RANGE_DB = 12.0  # speech is taken to have at least this range, however noisy the recording
+SOFTNESS_DB = 6.0  # over which the activity rises from 0 to 1
+LEAD_S, TAIL_S = 0.12, 0.16  # the mouth opens before the sound and closes after it
+MIN_PAUSE_MS = 240
+PAUSE_STEP_MS = 20
+PIECE = 60 * SAMPLE_RATE  # samples read at a time; a whole number of blocks
+PYDUB_SPEECH_DBFS = -20.0  # what speech is scaled to for pydub, which counts in 16-bit steps
+
+
+class Sound(Protocol):
+    """Samples at 16 kHz mono that are read piece by piece: `media.audio.Recording`, or `Waveform`."""
+
+    @property
+    def n_samples(self) -> int:
+        """Length."""
+        ...
+
+    def read(self, start: int, stop: int) -> Float:
+        """Return samples [stop - start], zeros outside the sound."""
+        ...
+
+
+@dataclass(frozen=True)
+class Waveform:
+    """A short sound in memory."""
+
+    samples: Float
+
+    @property
+    def n_samples(self) -> int:
+        """Length."""
+        return len(self.samples)
+
+    def read(self, start: int, stop: int) -> Float:
+        """Return samples [stop - start], zeros outside the sound."""
+        result = np.zeros(stop - start, np.float32)
+        first, last = min(max(start, 0), self.n_samples), max(min(stop, self.n_samples), 0)
+        if first < last:
+            result[first - start : last - start] = self.samples[first:last]
+        return result
+
+
+@dataclass(frozen=True)
+class Loudness:
+    """A whole recording's loudness."""
+
+    energies: npt.NDArray[np.float64]  # mean square of every 20 ms
+    mean: float  # of all samples
+    variance: float
+
+    @property
+    def level(self) -> float:
+        """RMS of the louder parts, bounded from below; 0 dB in what follows."""
+        return level_of(self.energies)
+
+    @property
+    def threshold_db(self) -> float:
+        """What is speech, relative to the level: adapts to the noise between words."""
+        if len(self.energies) == 0:
+            return -SPEECH_RANGE_DB
+        floor = self._in_db(np.percentile(self.energies, 10))
+        return float(np.clip(floor + NOISE_MARGIN_DB, -SPEECH_RANGE_DB, -LEAST_RANGE_DB))
+
+    def activity(self, n_frames: int, fps: float) -> Float:
+        """Return for every frame how surely someone speaks, 0..1; opens early and closes late."""
+        if len(self.energies) == 0:
+            return np.zeros(n_frames, np.float32)
+        rise = np.clip((self._in_db(self.energies) - self.threshold_db) / SOFTNESS_DB + 0.5, 0, 1)
+        lead, tail = round(LEAD_S / BLOCK_S), round(TAIL_S / BLOCK_S)
+        around = np.lib.stride_tricks.sliding_window_view(np.pad(rise, (tail, lead)), tail + lead + 1)
+        held = np.append(around.max(axis=1), 0.0)
+        blocks = ((np.arange(n_frames) + 0.5) / fps / BLOCK_S).astype(int)
+        frames = np.pad(held[np.minimum(blocks, len(held) - 1)], 1, mode="edge")
+        return np.asarray(np.convolve(frames, [0.25, 0.5, 0.25], "valid"), np.float32)
+
+    def _in_db(self, energies: npt.NDArray[np.float64] | np.float64) -> npt.NDArray[np.float64]:
+        return np.asarray(10 * np.log10(np.maximum(energies, 1e-12) / self.level**2))
+
+
+def measure(sound: Sound) -> Loudness:
+    """Read a recording once."""
+    energies: list[npt.NDArray[np.float64]] = []
+    n, mean, squares = 0, 0.0, 0.0  # squares: sum of squared differences from the mean
+    for piece in pieces(sound):
+        energies.append(block_energies(piece))
+        values = piece.astype(np.float64)
+        own_mean = float(values.mean())
+        step = own_mean - mean
+        squares += float(((values - own_mean) ** 2).sum()) + step**2 * n * len(piece) / (n + len(piece))
+        n += len(piece)
+        mean += step * len(piece) / n
+    return Loudness(np.concatenate([np.zeros(0), *energies]), mean, squares / n if n else 0.0)
+
+
+def pieces(sound: Sound, size: int = PIECE) -> Iterator[Float]:
+    """Yield all samples in order."""
+    for start in range(0, sound.n_samples, size):
+        yield sound.read(start, min(start + size, sound.n_samples))
+
+
+def pauses(sound: Sound, loudness: Loudness) -> list[tuple[float, float]]:
+    """Return where nobody speaks for at least 0.24 s, as (start, stop) in seconds, by pydub's detection."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydub looks for an ffmpeg that is not needed here
+        from pydub import AudioSegment
+        from pydub.silence import detect_silence
+
+    gain = 10 ** (PYDUB_SPEECH_DBFS / 20) / loudness.level
+    threshold = PYDUB_SPEECH_DBFS + loudness.threshold_db
+    found: list[tuple[float, float]] = []
+    overlap = 2 * MIN_PAUSE_MS * SAMPLE_RATE // 1000
+    for start in range(0, sound.n_samples, PIECE):
+        stop = min(start + PIECE + overlap, sound.n_samples)
+        steps = np.clip(sound.read(start, stop) * gain, -1, 1) * 32767
+        segment = AudioSegment(
+            steps.astype("<i2").tobytes(), frame_rate=SAMPLE_RATE, sample_width=2, channels=1
+        )
+        silences = detect_silence(segment, MIN_PAUSE_MS, threshold, PAUSE_STEP_MS)
+        offset = start / SAMPLE_RATE
+        found += [(offset + first / 1000, offset + last / 1000) for first, last in silences]
+    return _merged(found)
+
+
+def _merged(ranges: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Join ranges that overlap or touch."""
+    merged: list[tuple[float, float]] = []
+    for start, stop in sorted(ranges):
+        if merged and start <= merged[-1][1] + PAUSE_STEP_MS / 1000:
+            merged[-1] = (merged[-1][0], max(stop, merged[-1][1]))
+        else:
+            merged.append((start, stop))
+    return merged

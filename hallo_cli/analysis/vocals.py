@@ -1,0 +1,133 @@
+"""Separates the voice from music and noise with audio-separator's MDX network (an optional extra).
+
+Long recordings are separated in pieces that overlap by a second, so that memory does not grow with them.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ffmpeg
+import numpy as np
+
+from hallo_cli.domain import Float
+from hallo_cli.errors import SettingsError, SpeechError, WeightsError
+from hallo_cli.media.audio import SAMPLE_RATE, Recording, decode, load
+from hallo_cli.media.ffmpeg import address, run
+from hallo_cli.media.probe import probe
+from hallo_cli.models.bundle import OFFICIAL_FILES, Bundle, models_dir
+
+PIECE_S = 300
+OVERLAP_S = 1
+SEPARATION_RATE = 44_100  # what the network was trained at, in stereo
+ROLES = ("vocals", "vocals_checks", "vocals_mdx_data", "vocals_vr_data")
+
+
+def separate(
+    source: Path, target: Path, bundle: Bundle, *, start_s: float = 0.0, duration_s: float | None = None
+) -> Recording:
+    """Decode the voice of `source` alone into the file `target`, 16 kHz mono, and return it.
+
+    Raises SettingsError where audio-separator is not installed, WeightsError where its network is missing,
+    SpeechError where the recording cannot be decoded.
+    """
+    model = find_model(bundle)
+    mixture = decode(source, target, start_s=start_s, duration_s=duration_s)
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        separator = _separator(model, Path(folder))
+        stereo = Path(folder) / "mixture.w64"
+        _convert(source, stereo, start_s, mixture.duration_s)
+        voice = _VoicePieces(separator, stereo, mixture.n_samples)
+        part = target.with_name(target.name + ".part")
+        with part.open("wb") as file:
+            for samples in voice.joined():
+                file.write(samples.astype("<f4").tobytes())
+        part.replace(target)
+    return Recording(target, mixture.n_samples)
+
+
+def find_model(bundle: Bundle) -> Path:
+    """The separation network: the bundle's, else that of the published weights. Raises WeightsError."""
+    if "vocals" in bundle.manifest.files:
+        for role in ROLES:  # audio-separator fetches the lists that are not there
+            bundle.file(role)
+        return bundle.file("vocals")
+    model = models_dir() / OFFICIAL_FILES["vocals"]
+    if not model.is_file():
+        raise WeightsError(
+            f"Separating vocals needs {model.name}, which is not in {model.parent}. Fetch it with "
+            "`hallo models pull`, or render without --separate-vocals."
+        )
+    return model
+
+
+class _VoicePieces:
+    """The voice, piece by piece, cross-faded where pieces overlap."""
+
+    def __init__(self, separator: Any, stereo: Path, n_samples: int) -> None:
+        self._separator = separator
+        self._stereo = stereo
+        self._n_samples = n_samples
+
+    def joined(self) -> Iterator[Float]:
+        """Yield all samples in order."""
+        overlap = OVERLAP_S * SAMPLE_RATE
+        rising = np.linspace(0, 1, overlap, dtype=np.float32)
+        held: Float | None = None
+        for start in range(0, self._n_samples, PIECE_S * SAMPLE_RATE):
+            wanted = min(PIECE_S * SAMPLE_RATE + overlap, self._n_samples - start)
+            piece = self._separated(start, wanted)
+            if held is not None:
+                n = min(len(held), len(piece))
+                piece[:n] = piece[:n] * rising[:n] + held[:n] * (1 - rising[:n])
+            cut = min(PIECE_S * SAMPLE_RATE, wanted)
+            yield piece[:cut]
+            held = piece[cut:]
+
+    def _separated(self, start: int, n_samples: int) -> Float:
+        """The voice of one stretch; silence where the network hears none, and so writes no file."""
+        piece = self._stereo.with_name(f"piece-{start}.wav")
+        _convert(self._stereo, piece, start / SAMPLE_RATE, n_samples / SAMPLE_RATE)
+        names = [Path(str(name)) for name in self._separator.separate(str(piece))]
+        voices = [self._stereo.parent / name for name in names if "Vocals" in name.name]
+        samples = np.zeros(n_samples, np.float32)
+        for voice in voices:
+            if voice.is_file():
+                heard = load(voice)[:n_samples]
+                samples[: len(heard)] = heard
+            voice.unlink(missing_ok=True)
+        piece.unlink(missing_ok=True)
+        return samples
+
+
+def _separator(model: Path, folder: Path) -> Any:
+    try:
+        from audio_separator.separator import Separator
+    except ImportError as error:
+        raise SettingsError(
+            "--separate-vocals needs an extra package: pip install 'hallo-cli[vocals]'."
+        ) from error
+    separator = Separator(
+        log_level=logging.WARNING,
+        model_file_dir=str(model.parent),
+        output_dir=str(folder),
+        output_format="WAV",
+        output_single_stem="Vocals",
+    )
+    separator.load_model(model.name)
+    return separator
+
+
+def _convert(source: Path, target: Path, start_s: float, duration_s: float) -> None:
+    """Write a stretch of a sound as 44.1 kHz stereo. Raises EncoderError."""
+    sound = ffmpeg.input(address(source), protocol_whitelist="file")["a:0"].filter("asetpts", "N/SR/TB")
+    stretch = sound.filter("atrim", start=start_s, duration=duration_s).filter("asetpts", "PTS-STARTPTS")
+    track = probe(source, what="recording", error=SpeechError).audio
+    if track is not None and track.n_channels == 1:
+        # ffmpeg makes each of two channels 3 dB quieter than the one they come from.
+        stretch = stretch.filter("aformat", sample_fmts="fltp").filter("volume", 2**0.5)
+    run(ffmpeg.output(stretch, address(target), ar=SEPARATION_RATE, ac=2, acodec="pcm_s16le"))

@@ -1,0 +1,149 @@
+"""Any stretch of a recording gives the features of the whole, whatever the recording is like."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from scipy.io import wavfile
+
+from hallo_cli.analysis.blinks import blinks
+from hallo_cli.analysis.embedded_speech import EmbeddedEncoder
+from hallo_cli.analysis.loudness import Waveform
+from hallo_cli.analysis.speech import CONTEXT, RecordingTrack, TrackOptions, whole
+from hallo_cli.domain import Float
+from hallo_cli.errors import WeightsError
+from hallo_cli.media.audio import decode
+from hallo_cli.models.audio_encoder import SpeechNet, SpeechNetConfig
+
+WIDTH = 16
+
+
+@pytest.fixture(scope="module")
+def encoder() -> EmbeddedEncoder:
+    torch.manual_seed(0)
+    return EmbeddedEncoder(SpeechNet(SpeechNetConfig(width=24, features=WIDTH)).requires_grad_(False))
+
+
+def track(sound: Float, encoder: EmbeddedEncoder, **options: float) -> RecordingTrack:
+    n_frames = max(1, -(-len(sound) // 640))
+    return RecordingTrack(Waveform(sound), encoder, TrackOptions(n_frames, clip_frames=12, **options))
+
+
+def test_windows_equal_one_pass(encoder: EmbeddedEncoder, speech: Float) -> None:
+    n_frames = len(speech) // 640
+    at_once = whole(encoder, speech, n_frames)
+    hearing = encoder.hear(Waveform(speech), n_frames=n_frames, fps=25.0)
+    windows = [hearing.features(a, min(a + 60, n_frames), margin=50) for a in range(0, n_frames, 60)]
+    # SpeechNet looks at a bounded stretch; what is left is the order of single-precision sums.
+    assert np.abs(np.concatenate(windows) - at_once).max() < 1e-4
+
+
+def test_speech_has_its_neighbours_and_repeats_the_ends(encoder: EmbeddedEncoder, speech: Float) -> None:
+    heard = track(speech, encoder)
+    n_frames = -(-len(speech) // 640)
+    n_padded = -(-n_frames // 12) * 12
+    all_of_it = heard.speech(0, n_padded)
+    assert all_of_it.features.shape == (n_padded + 2 * CONTEXT, 1, WIDTH + 2)
+    assert np.array_equal(all_of_it.features[0], all_of_it.features[CONTEXT])
+    assert np.array_equal(all_of_it.features[-1], all_of_it.features[-1 - CONTEXT])
+    middle = heard.speech(24, 48)
+    assert (middle.first_frame, middle.n_frames) == (24, 24)
+    assert np.abs(middle.features - all_of_it.features[24 : 48 + 2 * CONTEXT]).max() < 1e-4
+
+
+def test_loudness_of_the_recording_does_not_matter(encoder: EmbeddedEncoder, speech: Float) -> None:
+    quiet = whole(encoder, speech * np.float32(0.1), 200)
+    loud = whole(encoder, speech * np.float32(5), 200)
+    assert np.abs(quiet - loud).max() < 1e-3
+
+
+def test_controls_are_blinks_and_activity(encoder: EmbeddedEncoder, speech: Float) -> None:
+    features = track(speech, encoder, seed=3).speech(0, 276).features[CONTEXT:-CONTEXT, 0]
+    assert np.allclose(features[:, WIDTH], blinks(3, 288, 25.0)[:276])
+    silent = features[round(3.35 * 25) : round(3.75 * 25), WIDTH + 1]
+    assert silent.max() < 0.1
+    assert features[:, WIDTH + 1].max() <= 1
+
+
+def test_other_frame_rates_hear_the_same_moments(encoder: EmbeddedEncoder, speech: Float) -> None:
+    slow = whole(encoder, speech, 200)[:, 0, :WIDTH]
+    hearing = encoder.hear(Waveform(speech), n_frames=600, fps=75.0)
+    fast = hearing.features(0, 600, margin=0)[:, 0, :WIDTH]
+    # At three times the rate every third frame, from the second on, has the same centre.
+    assert np.abs(fast[1::3] - slow).max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    "sound",
+    [
+        np.zeros(1, np.float32),
+        np.zeros(640, np.float32),
+        np.zeros(160_000, np.float32),
+        np.ones(16_000, np.float32),
+        np.sign(np.sin(np.arange(32_000) / 20)).astype(np.float32),
+        np.full(16_000, 1e6, np.float32),
+    ],
+    ids=["one sample", "40 ms", "silence", "constant", "clipped", "huge"],
+)
+def test_every_sound_has_finite_features(encoder: EmbeddedEncoder, sound: Float) -> None:
+    heard = track(sound, encoder)
+    assert np.isfinite(heard.speech(0, 12).features).all()
+    assert all(0 <= start < stop for start, stop in heard.pauses())
+
+
+def test_leading_and_trailing_silence_are_quiet(encoder: EmbeddedEncoder, speech: Float) -> None:
+    second = np.zeros(32_000, np.float32)
+    features = whole(encoder, np.concatenate([second, speech[:48_000], second]), 175)
+    activity = features[:, 0, WIDTH + 1]
+    assert activity[:40].max() == activity[-40:].max() == 0
+
+
+def test_pauses_are_whole_frames_inside_the_recording(encoder: EmbeddedEncoder, speech: Float) -> None:
+    found = track(speech, encoder).pauses()
+    assert any(start <= 80 and stop >= 95 for start, stop in found)
+    assert all(0 <= start < stop <= -(-len(speech) // 640) for start, stop in found)
+
+
+def test_recording_on_disk_gives_the_same_as_in_memory(
+    encoder: EmbeddedEncoder, speech: Float, tmp_path: Path
+) -> None:
+    wavfile.write(tmp_path / "a.wav", 16_000, speech)
+    recording = decode(tmp_path / "a.wav", tmp_path / "a.f32")
+    options = TrackOptions(240, clip_frames=12)
+    on_disk = RecordingTrack(recording, encoder, options).speech(120, 180)
+    in_memory = RecordingTrack(Waveform(speech), encoder, options).speech(120, 180)
+    assert np.array_equal(on_disk.features, in_memory.features)
+
+
+def test_weights_are_loaded_strictly(tmp_path: Path) -> None:
+    net = SpeechNet(SpeechNetConfig(width=24, features=WIDTH))
+    save_file(net.state_dict(), tmp_path / "s.safetensors")
+    config = {"width": 24, "features": WIDTH, "dilations": [1, 2, 4, 1, 2, 1]}
+    assert EmbeddedEncoder.load(tmp_path / "s.safetensors", config).width == WIDTH + 2
+    with pytest.raises(WeightsError):
+        EmbeddedEncoder.load(tmp_path / "s.safetensors", config | {"width": 32})
+    with pytest.raises(WeightsError, match="configuration is wrong"):
+        EmbeddedEncoder.load(tmp_path / "s.safetensors", config | {"surplus": 1})
+
+
+def test_blinks_are_regular_short_and_the_same_for_a_seed() -> None:
+    shut = blinks(7, 25 * 120, 25.0)
+    assert np.array_equal(shut, blinks(7, 25 * 120, 25.0))
+    assert not np.array_equal(shut, blinks(8, 25 * 120, 25.0))
+    starts = np.flatnonzero((shut[1:] > 0.02) & (shut[:-1] <= 0.02))
+    assert 20 <= len(starts) <= 60  # people blink 10 to 30 times a minute
+    assert np.diff(starts).min() >= 25
+    assert shut.max() > 0.9
+    assert (shut > 0.02).mean() < 0.12
+
+
+def test_video_neither_begins_nor_ends_in_a_blink() -> None:
+    for seed in range(50):
+        shut = blinks(seed, 100, 25.0)
+        assert shut[:14].max() == shut[-14:].max() == 0
+
+
+def test_longer_videos_begin_with_the_same_blinks() -> None:
+    assert np.array_equal(blinks(1, 2000, 25.0)[:400], blinks(1, 1000, 25.0)[:400])

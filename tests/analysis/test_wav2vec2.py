@@ -1,0 +1,131 @@
+"""wav2vec2 features equal the published ones, in one pass and from any window of a recording."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from hallo_cli.analysis.loudness import Waveform
+from hallo_cli.analysis.wav2vec2 import Wav2Vec2Encoder
+from hallo_cli.domain import Float
+from hallo_cli.errors import WeightsError
+
+DATA = Path(__file__).parent.parent / "data" / "preprocessing"
+WEIGHTS, CONFIG = DATA / "w2v_tiny.safetensors", DATA / "w2v_tiny_config.json"
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Wav2Vec2Encoder:
+    return Wav2Vec2Encoder.load(WEIGHTS, CONFIG)
+
+
+@pytest.fixture(scope="module")
+def golden() -> dict[str, np.ndarray]:
+    with np.load(DATA / "w2v_tiny.npz") as arrays:
+        return dict(arrays)
+
+
+def test_signal_is_normalised_then_padded_as_published(
+    encoder: Wav2Vec2Encoder, golden: dict[str, np.ndarray]
+) -> None:
+    hearing = encoder.hear(Waveform(golden["wav"]), n_frames=64, fps=25.0)
+    assert hearing.signal.n_samples == len(golden["padded"])
+    assert np.abs(hearing.signal.read(0, len(golden["padded"])) - golden["padded"]).max() < 2e-6
+
+
+def test_features_equal_the_published(encoder: Wav2Vec2Encoder, golden: dict[str, np.ndarray]) -> None:
+    hearing = encoder.hear(Waveform(golden["wav"]), n_frames=64, fps=25.0)
+    features = hearing.features(0, 64, margin=0)
+    assert features.shape == golden["emb"].shape
+    # Three layers of single precision on values of deviation 1; another order of sums moves them by 3e-5.
+    assert np.abs(features - golden["emb"]).max() < 1e-4
+
+
+def test_convolution_of_a_window_equals_that_of_one_pass(encoder: Wav2Vec2Encoder, speech: Float) -> None:
+    hearing = encoder.hear(Waveform(speech), n_frames=240, fps=25.0)
+    whole = encoder.convolved(hearing.signal.read(0, hearing.signal.n_samples), hearing.statistics)
+    part = encoder.convolved(hearing.signal.read(*encoder.sample_range(100, 199)), hearing.statistics)
+    assert part.shape[1] == 100
+    assert (part - whole[:, 100:200]).abs().max() < 1e-5 * whole.abs().max()
+
+
+def test_window_differs_from_one_pass_only_a_little(encoder: Wav2Vec2Encoder, speech: Float) -> None:
+    hearing = encoder.hear(Waveform(speech), n_frames=240, fps=25.0)
+    whole = hearing.features(0, 240, margin=0)
+    window = hearing.features(80, 160, margin=50)
+    # The transformer's attention hears seven seconds instead of ten: for these random weights 7 %.
+    assert np.sqrt(((window - whole[80:160]) ** 2).mean()) < 0.1 * whole.std()
+
+
+def test_margin_that_covers_the_recording_gives_one_pass(encoder: Wav2Vec2Encoder, speech: Float) -> None:
+    hearing = encoder.hear(Waveform(speech), n_frames=240, fps=25.0)
+    whole = hearing.features(0, 240, margin=0)
+    assert np.array_equal(hearing.features(100, 140, margin=240), whole[100:140])
+
+
+@pytest.mark.parametrize("n_samples", [1, 399, 400, 640, 1000])
+@pytest.mark.parametrize("n_frames", [1, 16])
+def test_shortest_sounds_have_features(encoder: Wav2Vec2Encoder, n_samples: int, n_frames: int) -> None:
+    hearing = encoder.hear(Waveform(np.ones(n_samples, np.float32)), n_frames=n_frames, fps=25.0)
+    features = hearing.features(0, n_frames, margin=0)
+    assert features.shape == (n_frames, 3, 48)
+    assert np.isfinite(features).all()
+
+
+def test_silence_has_features(encoder: Wav2Vec2Encoder) -> None:
+    hearing = encoder.hear(Waveform(np.zeros(16_000, np.float32)), n_frames=25, fps=25.0)
+    assert np.isfinite(hearing.features(0, 25, margin=0)).all()
+
+
+def test_other_frame_rates_stretch_over_the_same_time(encoder: Wav2Vec2Encoder, speech: Float) -> None:
+    n = 160
+    slow = encoder.hear(Waveform(speech[: n * 640]), n_frames=n, fps=25.0)
+    fast = encoder.hear(Waveform(speech[: n * 640]), n_frames=2 * n, fps=50.0)
+    assert fast.n_steps == slow.n_steps
+    assert fast.features(0, 2 * n, margin=0).shape[0] == 2 * n
+
+
+def test_published_names_are_understood(tmp_path: Path, golden: dict[str, np.ndarray]) -> None:
+    old = {
+        "wav2vec2."
+        + name.replace("parametrizations.weight.original0", "weight_g").replace(
+            "parametrizations.weight.original1", "weight_v"
+        ): tensor
+        for name, tensor in load_file(WEIGHTS).items()
+    }
+    save_file(old | {"lm_head.weight": torch.zeros(2, 2)}, tmp_path / "model.safetensors")
+    encoder = Wav2Vec2Encoder.load(tmp_path / "model.safetensors", CONFIG)
+    features = encoder.hear(Waveform(golden["wav"]), n_frames=64, fps=25.0).features(0, 64, margin=0)
+    assert np.abs(features - golden["emb"]).max() < 1e-4
+
+
+def test_missing_extra_or_misshapen_weights_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    state = load_file(WEIGHTS)
+    name = "encoder.layers.0.layer_norm.weight"
+    for wrong in (
+        {k: v for k, v in state.items() if k != name},
+        state | {"surplus.weight": torch.zeros(1)},
+        state | {name: torch.zeros(7)},
+    ):
+        save_file(wrong, file)
+        with pytest.raises(WeightsError, match=r"does not fit its config\.json at (encoder|surplus)"):
+            Wav2Vec2Encoder.load(file, CONFIG)
+
+
+def test_damaged_files_are_refused(tmp_path: Path) -> None:
+    weights, config = tmp_path / "w.safetensors", tmp_path / "c.json"
+    shutil.copyfile(CONFIG, config)
+    weights.write_bytes(WEIGHTS.read_bytes()[:1000])
+    with pytest.raises(WeightsError):
+        Wav2Vec2Encoder.load(weights, config)
+    config.write_text("{broken")
+    with pytest.raises(WeightsError):
+        Wav2Vec2Encoder.load(WEIGHTS, config)
+    config.write_text(json.dumps(json.loads(CONFIG.read_text()) | {"do_stable_layer_norm": True}))
+    with pytest.raises(WeightsError, match="wav2vec2-base"):
+        Wav2Vec2Encoder.load(WEIGHTS, config)
