@@ -91,9 +91,10 @@ class Animator:
         """
         with reporting_memory():
             tokens = self._identity_tokens(portrait)
-            reference_identity = (
-                None if tokens is None else self.networks.reference_unet.project_identity(tokens)
-            )
+            reference_identity = None
+            if tokens is not None:
+                with speed.present(self.networks.reference_unet, self.execution) as network:
+                    reference_identity = network.project_identity(tokens)
             pictures = _pictures(portrait.pixels).to(self.execution.device)
             context = self._portrait(pictures, reference_identity)
             once = None
@@ -104,7 +105,7 @@ class Animator:
                 pictures=pictures,
                 portrait=context,
                 portrait_once=once,
-                copy=self._autoencoded(context.latents) if self.config.detail_back else None,
+                copy=self._decode(context.latents, 1) if self.config.detail_back else None,
                 reference_identity=reference_identity,
                 identity=None if tokens is None else self.networks.denoising_unet.project_identity(tokens),
                 masks=self._masks(portrait.masks),
@@ -155,7 +156,7 @@ class Animator:
         assert settings.steps is not None
         guidance = Guidance(settings.guidance, settings.guidance_start, settings.guidance_stop)
         solver = make_solver(self.config, settings.solver, settings.steps)
-        return solver, Predictor(self.unet, pair, guidance, self.dtype)
+        return solver, Predictor(self.unet, pair, guidance, self.dtype, self.execution.splits_guidance)
 
     def latents_shape(self, context: JobContext, n_frames: int) -> Shape:
         """The shape of what is generated for a clip of so many frames."""
@@ -165,7 +166,7 @@ class Animator:
     def pictures(self, context: JobContext, generated: Tensor) -> Tensor:
         """The frames [frames, 3, height, width] in -1..1 of generated latents."""
         latents = conventions.from_generated(self.config, generated, context.portrait.latents)
-        frames = decode_frames(self.networks.vae, latents, chunk=self.execution.decode_chunk)
+        frames = self._decode(latents, self.execution.decode_chunk)
         if context.copy is not None:
             frames = give_back_detail(frames, context.pictures, context.copy)
         return frames
@@ -238,7 +239,8 @@ class Animator:
         self, latents: Tensor, identity: UNetTree[TokenAttention] | None
     ) -> UNetTree[Tensor]:
         rows = conventions.generated_rows(self.config, latents)
-        features: UNetTree[Tensor] = self.networks.reference_unet(rows.to(self.dtype), identity)
+        with speed.present(self.networks.reference_unet, self.execution) as network:
+            features: UNetTree[Tensor] = network(rows.to(self.dtype), identity)
         return features.map(lambda feature: compat.stored_features(self.config, feature))
 
     def _identity_tokens(self, portrait: Portrait) -> Tensor | None:
@@ -270,11 +272,12 @@ class Animator:
         return tuple(level.to(self.execution.device, self.dtype) for level in levels)
 
     def _encode(self, pictures: Tensor) -> Tensor:
-        like = next(self.networks.vae.parameters())
-        return self.networks.vae.encode_mean(pictures.to(like.dtype)).float()
+        with speed.present(self.networks.vae, self.execution) as vae:
+            return vae.encode_mean(pictures.to(next(vae.parameters()).dtype)).float()
 
-    def _autoencoded(self, latents: Tensor) -> Tensor:
-        return decode_frames(self.networks.vae, latents, chunk=1)
+    def _decode(self, latents: Tensor, chunk: int) -> Tensor:
+        with speed.present(self.networks.vae, self.execution) as vae:
+            return decode_frames(vae, latents, chunk=chunk)
 
     def _motion_pictures(self, motion: MotionFrames) -> Tensor:
         return torch.from_numpy(motion.pixels).to(self.execution.device).permute(0, 3, 1, 2)

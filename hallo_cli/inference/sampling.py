@@ -40,18 +40,22 @@ class Predictor:
     pair: ClipContext
     guidance: Guidance
     dtype: torch.dtype
-    alone: ClipContext = field(init=False)
+    is_split: bool = False  # one half of the pair after the other: the same numbers from half the memory
+    halves: tuple[ClipContext, ClipContext] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "alone", self.pair.conditional())
+        object.__setattr__(self, "halves", self.pair.halves())
 
     def __call__(self, latents: Tensor, timestep: Tensor, *, is_guided: bool) -> Tensor:
         """Latents [frames, channels, height, width] and timestep [1] -> v in the latents' dtype."""
         x = latents.to(self.dtype)
         if not is_guided:
-            return self.unet(x, timestep, self.alone).to(latents.dtype)
-        halves = self.unet(torch.cat([x, x]), timestep, self.pair).to(latents.dtype)
-        unconditional, conditional = halves.chunk(2)
+            return self.unet(x, timestep, self.halves[1]).to(latents.dtype)
+        if self.is_split:
+            predictions = [self.unet(x, timestep, half) for half in self.halves]
+        else:
+            predictions = list(self.unet(torch.cat([x, x]), timestep, self.pair).chunk(2))
+        unconditional, conditional = (prediction.to(latents.dtype) for prediction in predictions)
         return unconditional + self.guidance.scale * (conditional - unconditional)
 
 

@@ -6,10 +6,11 @@ with the plain one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -18,6 +19,8 @@ from hallo_cli.errors import SettingsError
 from hallo_cli.models.attention import AttentionKernel, adaptive_kernel, fused_kernel, use_attention_kernel
 from hallo_cli.models.weights import Networks
 from hallo_cli.settings.schema import RuntimeSettings
+
+Network = TypeVar("Network", bound=nn.Module)
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -31,6 +34,8 @@ class Execution:
     decode_chunk: int  # frames decoded at a time
     is_channels_last: bool = True
     is_compiled: bool = False
+    splits_guidance: bool = False
+    offloads: bool = False  # reference UNet and autoencoder wait in host memory until they are used
 
 
 def resolve_device(name: str) -> torch.device:
@@ -60,14 +65,17 @@ def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     if device.type == "mps":
         return torch.float16
-    return torch.bfloat16 if has_amx() else torch.float32
+    return torch.bfloat16 if has_fast_bfloat16() else torch.float32
 
 
 @cache
-def has_amx() -> bool:
-    """Whether this CPU multiplies bfloat16 matrices in hardware tiles, about eight times float32's speed."""
-    probe: Callable[[], bool] | None = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return bool(probe and probe())
+def has_fast_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 in hardware: AMX tiles or AVX-512's dot products.
+
+    torch's probes are private, so they may be missing; then float32 is the safe answer.
+    """
+    names = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, name, lambda: False)() for name in names)
 
 
 def choose_execution(runtime: RuntimeSettings, *, is_long_job: bool = False) -> Execution:
@@ -84,6 +92,8 @@ def choose_execution(runtime: RuntimeSettings, *, is_long_job: bool = False) -> 
         kernel=adaptive_kernel if is_cpu else fused_kernel,
         decode_chunk=runtime.decode_chunk or (1 if is_cpu else 8),
         is_compiled=compiles,
+        splits_guidance=runtime.split_guidance,
+        offloads=runtime.offload and not is_cpu,
     )
 
 
@@ -96,6 +106,9 @@ def prepare_networks(networks: Networks, execution: Execution) -> Callable[..., 
     """Arrange the networks' weights for this execution, in place; returns the denoising UNet to call."""
     for module in (*networks.by_prefix().values(), networks.vae):
         arrange(module, execution)
+    if execution.offloads:
+        networks.reference_unet.to("cpu")
+        networks.vae.to("cpu")
     if execution.is_compiled:
         compiled: Callable[..., Any] = torch.compile(networks.denoising_unet, dynamic=False)
         return compiled
@@ -107,3 +120,16 @@ def arrange(module: nn.Module, execution: Execution) -> None:
     use_attention_kernel(module, execution.kernel)
     layout = torch.channels_last if execution.is_channels_last else torch.contiguous_format
     module.to(device=execution.device, memory_format=layout)  # type: ignore[call-overload]
+
+
+@contextmanager
+def present(module: Network, execution: Execution) -> Iterator[Network]:
+    """A network, on the device while it is used."""
+    if not execution.offloads:
+        yield module
+        return
+    module.to(execution.device)
+    try:
+        yield module
+    finally:
+        module.to("cpu")

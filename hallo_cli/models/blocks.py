@@ -163,27 +163,36 @@ class UNet(nn.Module):
         return self.time_embedding(self.time_proj(timesteps).to(self.conv_in.weight.dtype))
 
     def walk(
-        self, x: Tensor, temb: Tensor, conditions: UNetTree[Any], shared: Any = None
+        self,
+        x: Tensor,
+        temb: Tensor,
+        conditions: UNetTree[Any],
+        shared: Any = None,
+        run: Callable[..., tuple[Tensor, Any]] | None = None,
     ) -> tuple[Tensor, UNetTree[Any]]:
-        """From conv_in's output to the last block's, with what every layer gave besides."""
+        """From conv_in's output to the last block's, with what every layer gave besides.
+
+        `run(block, index, x, temb, condition, shared)` runs a layer; by default `Block.layer`.
+        """
+        run = run or self._run
         skips, down, up = [x], [], []
         for block, values in zip(self.down_blocks, conditions.down, strict=True):
             extras = []
             for index in range(len(block.resnets)):
-                x, extra = self._run(block, index, x, temb, values[index], shared)
+                x, extra = run(block, index, x, temb, values[index], shared)
                 extras.append(extra)
                 skips.append(x)
             down.append(tuple(extras))
             if hasattr(block, "downsamplers"):
                 x = block.downsamplers[0](x)
                 skips.append(x)
-        x, extra = self._run(self.mid_block, 0, x, temb, conditions.mid[0], shared)
+        x, extra = run(self.mid_block, 0, x, temb, conditions.mid[0], shared)
         x = self.mid_block.resnets[-1](x, temb)
         for block, values in zip(self.up_blocks, conditions.up, strict=True):
             extras = []
             for index in range(len(block.resnets)):
                 x = torch.cat([x, skips.pop()], 1)
-                x, one = self._run(block, index, x, temb, values[index], shared)
+                x, one = run(block, index, x, temb, values[index], shared)
                 extras.append(one)
             up.append(tuple(extras))
             if hasattr(block, "upsamplers"):

@@ -82,12 +82,21 @@ class ClipContext:
     face_features: Tensor | None = None  # [1 or conditional rows, channels, height, width]
     runs_motion: bool = True  # False only in training on single frames
 
-    def conditional(self) -> ClipContext:
-        """The conditional half of a guidance pair alone."""
+    def halves(self) -> tuple[ClipContext, ClipContext]:
+        """A guidance pair's unconditional and conditional sample, each to be passed alone."""
 
-        def without_first(layer: LayerContext) -> LayerContext:
-            identity = layer.identity and layer.identity.rows(slice(1, None))
-            motion = None if layer.motion is None else layer.motion[1:]
-            return dataclasses.replace(layer, identity=identity, motion=motion)
+        def first(layer: LayerContext) -> LayerContext:
+            audio = layer.audio and layer.audio._replace(attention=layer.audio.attention.rows(slice(0)))
+            return dataclasses.replace(_sample(layer, slice(1)), reference=None, audio=audio)
 
-        return dataclasses.replace(self, layers=self.layers.map(without_first))
+        unconditional = dataclasses.replace(
+            self, layers=self.layers.map(first), n_conditional=0, reference_rows=None, face_features=None
+        )
+        second = self.layers.map(lambda layer: _sample(layer, slice(1, None)))
+        return unconditional, dataclasses.replace(self, layers=second)
+
+
+def _sample(layer: LayerContext, rows: slice) -> LayerContext:
+    identity = layer.identity and layer.identity.rows(rows)
+    motion = None if layer.motion is None else layer.motion[rows]
+    return dataclasses.replace(layer, identity=identity, motion=motion)
