@@ -13,6 +13,7 @@ from hallo_cli.settings.schema import RenderSettings, RuntimeSettings, fields_of
 PACKAGE = Path(__file__).parent.parent
 FOLDERS = (PACKAGE / "presets", PACKAGE.parent / "presets")  # installed; in a checkout
 SIZE_LIMIT = 1 << 20  # bytes
+QUALITY = "quality"  # the table of limits for finished videos; settings/quality.py reads it
 
 
 @dataclass(frozen=True)
@@ -40,22 +41,46 @@ def read_preset(name: str) -> Preset:
         near = difflib.get_close_matches(name, list_presets(), n=1)
         hint = f"Did you mean {near[0]!r}?" if near else "Known: " + ", ".join(list_presets()) + "."
         raise SettingsError(f"unknown preset {name!r}. {hint} (A file of your own goes with --config.)")
-    path = next(folder / f"{name}.toml" for folder in FOLDERS if (folder / f"{name}.toml").is_file())
+    path = preset_path(name)
     lines = path.read_text(encoding="utf-8").splitlines()
     n_comments = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
     about = "\n".join(line.lstrip("# ") for line in lines[:n_comments])
     return Preset(name, about, read_values(path, where=f"preset {name}"))
 
 
+def read_quality(preset: str | None, config: Path | None) -> dict[str, object]:
+    """The [quality] table for batches, of a preset and, over it, a config file. Raises SettingsError."""
+    files = [preset_path(preset)] if preset else []
+    table: dict[str, object] = {}
+    for path in [*files, *([config] if config else [])]:
+        found = _read_toml(path, where=str(path)).get(QUALITY, {})
+        if not isinstance(found, dict):
+            raise SettingsError(
+                f"{path}: quality = {found!r} is no table; write [quality] and limits under it."
+            )
+        table |= found
+    return table
+
+
+def preset_path(name: str) -> Path:
+    """The file of a preset that exists."""
+    return next(folder / f"{name}.toml" for folder in FOLDERS if (folder / f"{name}.toml").is_file())
+
+
 def read_values(path: Path, *, where: str) -> dict[str, object]:
     """The settings in a TOML file. Raises SettingsError where it cannot be read or has an unknown key."""
+    values = _read_toml(path, where=where)
+    values.pop(QUALITY, None)
+    require_known(values, known_keys(), where=where)
+    return values
+
+
+def _read_toml(path: Path, *, where: str) -> dict[str, object]:
     try:
         if not path.is_file():
             raise OSError("no such file")
         if path.stat().st_size > SIZE_LIMIT:
             raise OSError("too large for settings")
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise SettingsError(f"{where}: {str(path)!r} cannot be read as TOML ({error}).") from error
-    require_known(values, known_keys(), where=where)
-    return values

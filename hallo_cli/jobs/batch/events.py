@@ -16,7 +16,7 @@ class BatchPlanned:
     rows: int
     ready: int
     skipped: int  # done by earlier runs
-    in_quarantine: int  # by earlier runs
+    left_out: int  # put into quarantine or failed by the quality gate in earlier runs
     invalid: int
     frames: int  # to render
     seconds: float  # of video to render

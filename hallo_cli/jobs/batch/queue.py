@@ -3,10 +3,11 @@
 The ledger is the truth; what is kept here is made anew by every run and gone after it.
 """
 
+import dataclasses
 import itertools
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +23,7 @@ CREATE TABLE rows(
   number INTEGER PRIMARY KEY, id TEXT, portrait TEXT, audio TEXT, output TEXT, preset TEXT, given TEXT,
   state TEXT, settings TEXT, fingerprint TEXT, frames INTEGER, seconds REAL, cost REAL,
   attempts INTEGER DEFAULT 0, is_alone INTEGER DEFAULT 0, seed_offset INTEGER DEFAULT 0,
-  may_replace INTEGER DEFAULT 0,
+  may_replace INTEGER DEFAULT 0, parent INTEGER DEFAULT 0, parts TEXT DEFAULT '', parts_dir TEXT DEFAULT '',
   kind TEXT DEFAULT '', message TEXT DEFAULT '');
 CREATE TABLE history(output TEXT PRIMARY KEY, id TEXT, status TEXT, fingerprint TEXT, size INTEGER);
 """
@@ -30,12 +31,22 @@ _INDEXES = "CREATE INDEX by_state ON rows(state, cost DESC, number); CREATE INDE
 _READ = "SELECT number,id,portrait,audio,output,preset,given FROM rows NOT INDEXED"
 _READ_BAD = "SELECT number,id,message,output,kind FROM rows NOT INDEXED WHERE state='invalid'"
 _ACCEPT = (
-    "UPDATE rows SET state=?,settings=?,fingerprint=?,frames=?,seconds=?,cost=?,may_replace=? WHERE number=?"
+    "UPDATE rows SET state=?,settings=?,fingerprint=?,frames=?,seconds=?,cost=?,may_replace=?,parts=?,"
+    "parts_dir=? WHERE number=?"
 )
+_PART = "number,id,portrait,audio,output,preset,parent"
 _TAKE = """
-SELECT number,id,portrait,audio,output,settings,fingerprint,frames,seconds,cost,attempts,is_alone,seed_offset,
-  may_replace
-FROM rows WHERE state='ready' ORDER BY cost DESC, number LIMIT ?
+SELECT number,id,portrait,audio,output,settings,preset,fingerprint,frames,seconds,cost,
+  attempts,is_alone,seed_offset,may_replace,parent,parts,parts_dir
+FROM rows"""
+_NEXT = f"{_TAKE} WHERE state='ready' ORDER BY cost DESC, number LIMIT ?"
+_PUT_BACK = """
+UPDATE rows SET state='ready', attempts=?, is_alone=?, seed_offset=?, may_replace=? WHERE number=?
+"""
+_DROP = """
+DELETE FROM rows WHERE number IN (
+  SELECT number FROM (SELECT number, ROW_NUMBER() OVER (ORDER BY number) - 1 AS position FROM rows)
+  WHERE position % ? != ?)
 """
 _CACHE_KIB = 16 * 1024
 _BLOCK = 1000  # rows moved at a time
@@ -59,6 +70,14 @@ class Totals:
     frames: int = 0
     seconds: float = 0.0
     cost: float = 0.0
+
+    def __add__(self, other: "Totals") -> "Totals":
+        return Totals(
+            self.rows + other.rows,
+            self.frames + other.frames,
+            self.seconds + other.seconds,
+            self.cost + other.cost,
+        )
 
 
 class Queue:
@@ -88,6 +107,11 @@ class Queue:
         self._refuse_repeats("output", "would both write")
         self._refuse_repeats("id", "both have the id")
 
+    def keep_share(self, index: int, count: int) -> None:
+        """Forget all rows but every `count`-th, from the one at position `index` (from 0) on."""
+        if count > 1:
+            self._db.execute(_DROP, (count, index))
+
     def remember(self, records: Iterable[Record], folder: Path) -> None:
         """Take in a ledger that lies in `folder`; later records replace earlier ones."""
         values = (
@@ -110,7 +134,9 @@ class Queue:
         last = -1
         while block := self._db.execute(query, (state, last)).fetchall():
             for number, name, portrait, audio, output, preset, given in block:
-                yield Row(number, name, Path(portrait), Path(audio), Path(output), preset, json.loads(given))
+                yield Row(
+                    number, name, Path(portrait), Path(audio), Path(output), preset or None, json.loads(given)
+                )
             last = block[-1][0]
 
     def bad_rows(self) -> Iterator[tuple[BadRow, str]]:
@@ -125,11 +151,49 @@ class Queue:
     def accept(self, tasks: Iterable[Task], state: str = "ready") -> None:
         """Set what checking found out about rows."""
         values = (
-            (state, t.settings, t.fingerprint, t.frames, t.seconds, t.cost, t.may_replace, t.number)
+            (
+                *(state, t.settings, t.fingerprint, t.frames, t.seconds, t.cost, t.may_replace),
+                *(t.parts, t.parts_dir, t.number),
+            )
             for t in tasks
         )
         for block in _blocks(values):
             self._db.executemany(_ACCEPT, block)
+
+    def add_parts(self, whole: Task, parts: Sequence[Task]) -> None:
+        """Have a row wait until its parts are rendered."""
+        self.accept([whole], "waiting")
+        (lowest,) = self._db.execute("SELECT MIN(0, MIN(number)) FROM rows").fetchone()
+        for number, part in enumerate(parts, lowest - len(parts)):  # negative: no line of a manifest
+            self._db.execute(
+                "INSERT INTO rows(number,id,portrait,audio,output,preset,parent) VALUES(?,?,?,?,?,?,?)",
+                (
+                    number,
+                    part.id,
+                    *map(str, (part.portrait, part.audio, part.output)),
+                    part.preset,
+                    whole.number,
+                ),
+            )
+            self.accept([dataclasses.replace(part, number=number)])
+
+    def finish_part(self, part: Task) -> None:
+        """Note that a part is rendered; the last one makes its row ready."""
+        self.set_state(part.number, "finished")
+        (left,) = self._db.execute(
+            "SELECT COUNT(*) FROM rows WHERE parent=? AND state!='finished'", (part.parent,)
+        ).fetchone()
+        if not left:
+            self._db.execute(
+                "UPDATE rows SET state='ready' WHERE number=? AND state='waiting'", (part.parent,)
+            )
+
+    def give_up_parts(self, part: Task) -> Task | None:
+        """Drop the parts still to render of a part's row; the row, unless it was given up before."""
+        self._db.execute("UPDATE rows SET state='finished' WHERE parent=? AND state='ready'", (part.parent,))
+        self.set_state(part.number, "finished")
+        row = self._db.execute(f"{_TAKE} WHERE number=? AND state='waiting'", (part.parent,)).fetchone()
+        return _task(row) if row else None
 
     def refuse(self, number: int, kind: str, message: str) -> None:
         """Mark a row as one that cannot be rendered."""
@@ -143,20 +207,21 @@ class Queue:
 
     def take(self, n: int) -> list[Task]:
         """Up to `n` ready rows, the costliest first, which are running from now on."""
-        found = self._db.execute(_TAKE, (n,)).fetchall()
+        found = self._db.execute(_NEXT, (n,)).fetchall()
         self._db.executemany("UPDATE rows SET state='running' WHERE number=?", [row[:1] for row in found])
         return [_task(row) for row in found]
 
     def put_back(self, task: Task) -> None:
         """Make a running row ready again, with its counts as they stand now."""
         self._db.execute(
-            "UPDATE rows SET state='ready', attempts=?, is_alone=?, seed_offset=? WHERE number=?",
-            (task.attempts, task.is_alone, task.seed_offset, task.number),
+            _PUT_BACK,
+            (task.attempts, task.is_alone, task.seed_offset, task.may_replace, task.number),
         )
 
     def totals(self) -> dict[str, Totals]:
         """The sums by state."""
-        query = "SELECT state, COUNT(*), TOTAL(frames), TOTAL(seconds), TOTAL(cost) FROM rows GROUP BY state"
+        sums = "COUNT(*), TOTAL(frames), TOTAL(seconds), TOTAL(cost)"
+        query = f"SELECT state, {sums} FROM rows WHERE number>=0 GROUP BY state"  # noqa: S608
         return {
             state: Totals(rows, int(frames), seconds, cost)
             for state, rows, frames, seconds, cost in self._db.execute(query)
@@ -178,7 +243,7 @@ def _values(row: Row | BadRow) -> tuple[object, ...]:
         return (row.number, row.id, "", "", row.output, "", "{}", "invalid", "ManifestError", row.message)
     given = json.dumps(dict(row.settings))
     paths = (str(row.portrait), str(row.audio), str(row.output))
-    return (row.number, row.id, *paths, row.preset, given, "new", "", "")
+    return (row.number, row.id, *paths, row.preset or "", given, "new", "", "")
 
 
 def _task(row: tuple[Any, ...]) -> Task:

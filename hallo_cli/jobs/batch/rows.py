@@ -96,7 +96,10 @@ def _row(number: int, given: Mapping[str, object], layout: Layout) -> Row:
     settings = {key: parse(_fields()[key], given[key], where=key) for key in keys}
     row = Row(number, "", portrait, audio, Path(), preset, settings)
     row = dataclasses.replace(row, id=_row_id(row, given.get("id")))
-    return dataclasses.replace(row, output=_output_path(row, given.get("output"), layout))
+    row = dataclasses.replace(row, output=_output_path(row, given.get("output"), layout))
+    if row.output in (portrait, audio):
+        raise ManifestError(f"the output {row.output} is the row's own input; give it another name.")
+    return row
 
 
 @functools.cache

@@ -55,7 +55,7 @@ class _Held:
     """A row that is with a worker."""
 
     task: Task
-    stage: str = ""  # none: waiting in line
+    stage: str = "wait"
     log_offset: int = 0
     began: float = 0.0  # of its render, monotonic
 
@@ -175,6 +175,9 @@ class Scheduler:
             self._queue.put_back(task.with_other_seed())
             yield RowRetried(task.id, task.number, "; ".join(rendered.objections) + "; trying another seed")
             return
+        if task.parent:
+            self._queue.finish_part(task)
+            return
         record = dataclasses.replace(
             self._record(slot, task, rendered.verdict),
             sha256=rendered.sha256,
@@ -204,7 +207,7 @@ class Scheduler:
     def _bury(self, slot: str, death: Died) -> Iterator[Event]:
         """Blame the rows a dead worker was busy with; those that only waited go back as they were."""
         yield WorkerLost(slot, death.reason)
-        busy = [held for held in self._held[slot].values() if held.stage]
+        busy = [held for held in self._held[slot].values() if held.stage != "wait"]
         self._release(slot, keep=busy)
         for held in busy:
             task = held.task.tried(is_alone=True)
@@ -225,6 +228,12 @@ class Scheduler:
         self._held[slot].clear()
 
     def _give_up(self, slot: str, task: Task, status: str, kind: str, message: str) -> Iterator[Event]:
+        if task.parent:
+            message = f"{task.id}: {message}"
+            whole = self._queue.give_up_parts(task)
+            if whole is None:
+                return
+            task = dataclasses.replace(whole, attempts=task.attempts)
         record = dataclasses.replace(self._record(slot, task, status), error=kind, message=message)
         yield self._write(record)
         if self._policy.is_fail_fast:

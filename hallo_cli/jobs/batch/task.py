@@ -19,6 +19,7 @@ class Task:
     audio: Path
     output: Path
     settings: str  # JSON of every render setting by key
+    preset: str  # that the row names; empty: none
     fingerprint: str
     frames: int
     seconds: float  # of video
@@ -27,14 +28,17 @@ class Task:
     is_alone: int = 0  # 1: share the worker with no other row, since one of them killed it
     seed_offset: int = 0  # the quality gate refused this many seeds
     may_replace: int = 0  # 1: what has the output's name may be replaced
+    parent: int = 0  # of a part: the number of its row
+    parts: str = ""  # of a row that is rendered in parts: their layout, as parts.py reads it
+    parts_dir: str = ""  # where those parts are
 
     def tried(self, *, is_alone: bool = False) -> "Task":
         """The task with one more attempt counted."""
         return dataclasses.replace(self, attempts=self.attempts + 1, is_alone=int(is_alone or self.is_alone))
 
     def with_other_seed(self) -> "Task":
-        """The task with the next seed."""
-        return dataclasses.replace(self, seed_offset=self.seed_offset + 1)
+        """The task with the next seed, whose video replaces the one there is."""
+        return dataclasses.replace(self, seed_offset=self.seed_offset + 1, may_replace=1)
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ class Broken:
 
 @dataclass(frozen=True)
 class Began:
-    """A row entered a stage (prepare, render or measure) of its worker."""
+    """A row entered a stage of its worker: prepare, wait, render or measure."""
 
     number: int
     stage: str
@@ -131,7 +135,7 @@ class Renderer(Protocol):
         """Write the video; `report` takes frames done and all frames. Raises Interrupted when stopped."""
 
     def measure(self, task: Task, rendered: Rendered) -> Rendered:
-        """Add digest and quality; runs beside the next row's render."""
+        """Judge the video; runs beside the next row's render."""
 
 
 class Pool(Protocol):

@@ -5,7 +5,6 @@ It knows no manifest and no ledger; it ends as soon as its parent is gone, howev
 
 import errno
 import faulthandler
-import hashlib
 import logging
 import os
 import queue
@@ -14,10 +13,9 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import BinaryIO
 
 from hallo_cli.errors import (
     DeviceMemoryError,
@@ -124,7 +122,9 @@ class _Worker:
 
     def _prepare(self, task: Task) -> object:
         self._began(task, "prepare")
-        return self._renderer.prepare(task)
+        prepared = self._renderer.prepare(task)
+        self._began(task, "wait")
+        return prepared
 
     def _render(self, task: Task, prepared: Future[object]) -> Rendered:
         if self._stop.exit_status is not None:
@@ -141,7 +141,6 @@ class _Worker:
     def _measure(self, task: Task, rendered: Rendered) -> None:
         try:
             self._began(task, "measure")
-            rendered = replace(rendered, sha256=digest_of(task.output), size=task.output.stat().st_size)
             self._channel.send(Ended(task.number, self._renderer.measure(task, rendered)))
         except Exception as error:  # noqa: BLE001 - as above
             self._fail(task, error)
@@ -177,16 +176,9 @@ def is_device_lost(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and any(word in str(error) for word in _DEVICE_ERRORS)
 
 
-def digest_of(path: Path) -> str:
-    """SHA-256 of a file."""
-    file: BinaryIO
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _is_disk_full(error: BaseException | None) -> bool:
     while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -20,7 +20,7 @@ def row(number: int, name: str = "", output: str = "") -> Row:
 
 def task(number: int, cost: float = 1.0) -> Task:
     a = row(number)
-    return Task(number, a.id, a.portrait, a.audio, a.output, "{}", "f", 25, 1.0, cost)
+    return Task(number, a.id, a.portrait, a.audio, a.output, "{}", "", "f", 25, 1.0, cost)
 
 
 def test_what_is_appended_is_read_back(tmp_path: Path) -> None:

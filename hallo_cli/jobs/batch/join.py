@@ -1,0 +1,86 @@
+"""Joins the rendered parts of a row into its video."""
+
+import dataclasses
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from hallo_cli.errors import EncoderError
+from hallo_cli.jobs import outcome
+from hallo_cli.jobs.batch.parts import Part, blended, part_path, parts_of
+from hallo_cli.jobs.batch.task import Task
+from hallo_cli.jobs.engine import Engine
+from hallo_cli.jobs.outcome import JobResult
+from hallo_cli.jobs.plan import Job, JobPlan, Segment
+from hallo_cli.jobs.workspace import open_workspace, remove_workspace
+from hallo_cli.media.probe import probe
+from hallo_cli.media.video import SegmentWriter, Sound, VideoFormat, assemble, read_frames
+
+
+def join(job: Job, task: Task, engine: Engine) -> JobResult:
+    """Blend the parts' videos, add the recording, and give the video its name.
+
+    Raises EncoderError, OutputError, and SettingsError where something else has the output's name.
+    """
+    began = time.monotonic()
+    inputs = dataclasses.replace(outcome.inspect_inputs(job, engine.weights_id), fingerprint=task.fingerprint)
+    if (done := outcome.find_finished(job, inputs)) is not None:
+        return done
+    if not task.may_replace:
+        outcome.require_free_name(job)
+    parts = parts_of(task)
+    videos = [part_path(Path(task.parts_dir), index) for index in range(len(parts))]
+    form = _format(job, videos[0])
+    root = job.output.parent / outcome.work_name(job, inputs.fingerprint)
+    with open_workspace(root) as workspace:
+        whole = Segment(0, 0, task.frames)
+        _blend(videos, parts, workspace.segment_path(whole), form)
+        settings = job.settings
+        sound = Sound(job.audio, settings.start_s, settings.duration_s, settings.audio_codec)
+        finished = job.output.with_name(f"{root.name}.mp4")
+        try:
+            assemble([workspace.segment_path(whole)], finished, video=form, sound=sound)
+            plan = _plan(task, parts, engine, fps=settings.fps)
+            took = {"total": _seconds_of(videos) + time.monotonic() - began}
+            result = outcome.publish(job, inputs, finished, plan, engine.describe(), took)
+        finally:
+            finished.unlink(missing_ok=True)
+        remove_workspace(root)
+    shutil.rmtree(task.parts_dir, ignore_errors=True)
+    return result
+
+
+def seconds_of(sidecar: Path) -> float:
+    """What a finished job's record says it took."""
+    try:
+        return float(json.loads(sidecar.read_bytes())["timings_s"]["total"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0
+
+
+def _blend(videos: Sequence[Path], parts: Sequence[Part], target: Path, form: VideoFormat) -> None:
+    with SegmentWriter(target, form) as writer:
+        for frame in blended([read_frames(video) for video in videos], parts):
+            writer.write(frame[None])
+        writer.commit()
+
+
+def _format(job: Job, video: Path) -> VideoFormat:
+    track = probe(video, what="part").video
+    if track is None:
+        raise EncoderError(f"{video} holds no picture; run again.")
+    settings = job.settings
+    return VideoFormat(track.width, track.height, settings.fps, settings.codec, settings.crf)
+
+
+def _plan(task: Task, parts: Sequence[Part], engine: Engine, *, fps: float) -> JobPlan:
+    """What the record says: where the joins are, for whoever measures them."""
+    segments = tuple(Segment(index, part.start, part.stop) for index, part in enumerate(parts))
+    return JobPlan(task.fingerprint, task.frames, fps, engine.clip_frames, segments)
+
+
+def _seconds_of(videos: Sequence[Path]) -> float:
+    """What rendering the parts took, all together."""
+    return sum(seconds_of(outcome.sidecar_path(video)) for video in videos)

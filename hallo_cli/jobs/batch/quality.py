@@ -1,0 +1,55 @@
+"""Judges a finished video by figures and limits; how the figures are measured is evaluation's business."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from hallo_cli.settings.quality import LOW_IS_BAD, QualityLimits
+
+_LABELS = {
+    "face_share": "share of frames with a face",
+    "sync_correlation": "correlation of lips and speech",
+    "identity": "likeness to the portrait",
+    "sync_lag": "lag of lips to speech in frames",
+    "silence_motion": "mouth motion in silence",
+    "drift_colour": "colour drift",
+    "drift_identity": "identity drift",
+    "seam_jump": "jump at joins",
+    "black_frames": "black frames",
+    "frozen_frames": "frozen frames while speaking",
+}
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the gate says."""
+
+    verdict: str  # done, warn or fail
+    objections: tuple[str, ...] = ()
+
+
+def judge(figures: Mapping[str, float], limits: QualityLimits, *, expected_frames: int) -> Judgement:
+    """The verdict over a video, each objection with its value and limit."""
+    objections = [_judge_one(field.name, figures, getattr(limits, field.name)) for field in fields(limits)]
+    found = [objection for objection in objections if objection]
+    n_frames = figures.get("n_frames", expected_frames)
+    if n_frames != expected_frames:
+        found.insert(0, ("fail", f"{n_frames:g} frames where the recording asks for {expected_frames}"))
+    verdicts = {verdict for verdict, _ in found}
+    verdict = "fail" if "fail" in verdicts else "warn" if verdicts else "done"
+    return Judgement(verdict, tuple(text for _, text in found))
+
+
+def _judge_one(
+    name: str, figures: Mapping[str, float], limit: tuple[float, float] | None
+) -> tuple[str, str] | None:
+    value = figures.get(name)
+    if limit is None or value is None:
+        return None
+    if math.isnan(value):
+        return "fail", f"{_LABELS[name]} is not a number"
+    is_low = name in LOW_IS_BAD
+    for verdict, edge in zip(("fail", "warn"), reversed(limit), strict=True):
+        if value < edge if is_low else abs(value) >= edge:
+            return verdict, f"{_LABELS[name]} {value:.3g} is {'below' if is_low else 'at or above'} {edge:g}"
+    return None

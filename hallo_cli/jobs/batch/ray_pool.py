@@ -1,0 +1,199 @@
+"""Workers as actors of a Ray cluster: one model replica each; paths, not frames, travel between machines.
+
+Portraits, recordings and outputs must lie on storage that every machine sees under the same path.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hallo_cli.errors import HalloError, SettingsError
+from hallo_cli.jobs.batch.local_pool import slot_names
+from hallo_cli.jobs.batch.task import (
+    Advanced,
+    Began,
+    Broken,
+    Died,
+    Ended,
+    Message,
+    Rendered,
+    Renderer,
+    Task,
+    Up,
+)
+from hallo_cli.jobs.batch.worker import failure_of
+from hallo_cli.jobs.runner import StopRequest
+
+_MAX_TASK_RETRIES = 3  # after an actor's node is lost; rows resume from their last clip
+_POLL_S = 0.2
+_log = logging.getLogger(__name__)
+
+
+class _Actor:
+    """What runs on a machine of the cluster; made a Ray actor by `RayPool`."""
+
+    def __init__(self, make_renderer: Callable[[str], Renderer], device: str) -> None:
+        self._make_renderer = make_renderer
+        self._device = device
+        self._renderer: Renderer | None = None
+        self._stop = StopRequest()
+        self._news: list[Message] = []
+
+    def load(self) -> Message:
+        """Load the weights, or say why not."""
+        try:
+            self._renderer = self._renderer or self._make_renderer(self._device)
+        except HalloError as error:
+            return Broken(type(error).__name__, str(error), error.exit_status)
+        return Up()
+
+    def run(self, task: Task) -> Message:
+        """Render and measure one row."""
+        try:
+            return Ended(task.number, self._run(task))
+        except Exception as error:  # noqa: BLE001 - one row's trouble; it goes into the ledger
+            return Ended(task.number, failure_of(error))
+
+    def news(self) -> list[Message]:
+        """What happened since the last call; runs beside `run`."""
+        news, self._news = self._news, []
+        return news
+
+    def stop(self) -> None:
+        """Finish the clip in hand."""
+        self._stop.ask()
+
+    def _run(self, task: Task) -> Rendered:
+        if self._renderer is None:  # restarted on another machine
+            self._renderer = self._make_renderer(self._device)
+        self._news.append(Began(task.number, "prepare"))
+        prepared = self._renderer.prepare(task)
+        self._news.append(Began(task.number, "render"))
+        rendered = self._renderer.render(
+            task,
+            prepared,
+            report=lambda done, of: self._news.append(Advanced(task.number, done, of)),
+            stop=self._stop,
+        )
+        self._news.append(Began(task.number, "measure"))
+        return self._renderer.measure(task, rendered)
+
+
+class RayPool:
+    """One actor a slot. `devices` may be cpu, cuda, auto, or shares of a GPU such as gpu:0.5."""
+
+    def __init__(
+        self, make_renderer: Callable[[str], Renderer], devices: Sequence[str], *, address: str = ""
+    ) -> None:
+        self._ray = _import_ray()
+        self._began_here = not self._ray.is_initialized()
+        if self._began_here:
+            self._connect(address)
+        self.slots = tuple(slot_names([f"ray-{device}" for device in devices]))
+        self._make_renderer = make_renderer
+        self._devices = dict(zip(self.slots, devices, strict=True))
+        self._actors: dict[str, Any] = {}
+        self._calls: dict[Any, tuple[str, Task | None]] = {}  # what each future will answer
+        self._news: dict[Any, str] = {}
+        for slot in self.slots:
+            self._start(slot)
+
+    def send(self, slot: str, task: Task) -> None:
+        """Give the slot's actor a row; Ray keeps those that wait in line."""
+        self._calls[self._actors[slot].run.remote(task)] = (slot, task)
+
+    def wait(self, timeout_s: float) -> list[tuple[str, Message]]:
+        """What the actors said; an actor that Ray could not bring back counts as dead."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            messages = self._collect_news()
+            ready, _ = self._ray.wait(
+                list(self._calls), num_returns=len(self._calls), timeout=min(timeout_s, _POLL_S)
+            )
+            messages += [answer for future in ready for answer in self._answers(future)]
+            if messages or time.monotonic() >= deadline:
+                return messages
+
+    def stop(self) -> None:
+        """Ask all actors to finish the clip in hand."""
+        for actor in self._actors.values():
+            actor.stop.options(concurrency_group="aside").remote()
+
+    def log(self, slot: str) -> Path | None:
+        """Ray keeps the logs, on the machines they were written on."""
+        return None
+
+    def close(self) -> None:
+        """End all actors now."""
+        for actor in self._actors.values():
+            self._ray.kill(actor)
+        if self._began_here:
+            self._ray.shutdown()
+
+    def _connect(self, address: str) -> None:
+        try:
+            self._ray.init(address=address or None, log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise SettingsError(f"--address {address!r}: no Ray cluster answers there: {error}.") from error
+
+    def _start(self, slot: str) -> None:
+        device = self._devices[slot]
+        gpus = float(device[4:]) if device.startswith("gpu:") else float(device.startswith("cuda"))
+        actor = self._ray.remote(_Actor).options(
+            num_cpus=1,
+            num_gpus=gpus,
+            max_restarts=-1,
+            max_task_retries=_MAX_TASK_RETRIES,
+            concurrency_groups={"aside": 1},
+            scheduling_strategy="SPREAD",
+        )
+        # Ray shows an actor only its own GPUs, so that the first one is always its own.
+        self._actors[slot] = actor.remote(self._make_renderer, "cuda" if gpus else device)
+        self._calls[self._actors[slot].load.remote()] = (slot, None)
+
+    def _collect_news(self) -> list[tuple[str, Message]]:
+        """Fetch progress without waiting; an actor that does not answer has none."""
+        for slot, actor in self._actors.items():
+            if slot not in self._news.values():
+                self._news[actor.news.options(concurrency_group="aside").remote()] = slot
+        if not self._news:
+            return []
+        ready, _ = self._ray.wait(list(self._news), num_returns=len(self._news), timeout=0)
+        messages: list[tuple[str, Message]] = []
+        for future in ready:
+            slot = self._news.pop(future)
+            try:
+                messages += [(slot, message) for message in self._ray.get(future)]
+            except self._ray.exceptions.RayError as error:
+                _log.debug("no news from %s: %s", slot, error)
+        return messages
+
+    def _answers(self, future: Any) -> list[tuple[str, Message]]:
+        slot, _ = self._calls.pop(future)
+        if slot not in self._actors:
+            return []
+        try:
+            message: Message = self._ray.get(future)
+        except self._ray.exceptions.RayError as error:
+            return self._bury(slot, str(error).splitlines()[0])
+        if isinstance(message, Broken):
+            self._ray.kill(self._actors.pop(slot))
+        return [(slot, message)]
+
+    def _bury(self, slot: str, reason: str) -> list[tuple[str, Message]]:
+        """Replace an actor; its other calls fail too and are forgotten, as their rows go back."""
+        self._calls = {future: call for future, call in self._calls.items() if call[0] != slot}
+        self._news = {future: name for future, name in self._news.items() if name != slot}
+        self._ray.kill(self._actors[slot])
+        self._start(slot)
+        return [(slot, Died(reason))]
+
+
+def _import_ray() -> Any:
+    try:
+        import ray
+    except ImportError as error:
+        raise SettingsError("--engine ray needs Ray: pip install 'hallo-cli[ray]'.") from error
+    return ray

@@ -1,0 +1,143 @@
+"""Renders rows with the job runner: what a worker does, with the real engine or a test's double."""
+
+import dataclasses
+import json
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hallo_cli.jobs import events, outcome
+from hallo_cli.jobs.batch.checks import MakeEngine
+from hallo_cli.jobs.batch.join import join, seconds_of
+from hallo_cli.jobs.batch.quality import judge
+from hallo_cli.jobs.batch.task import Rendered, Task
+from hallo_cli.jobs.engine import Engine
+from hallo_cli.jobs.files import reporting_write_errors
+from hallo_cli.jobs.outcome import JobResult
+from hallo_cli.jobs.plan import Job
+from hallo_cli.jobs.runner import RunOptions, StopRequest, run_job
+from hallo_cli.jobs.workspace import open_workspace
+from hallo_cli.media import audio
+from hallo_cli.settings.quality import QualityLimits
+from hallo_cli.settings.schema import RenderSettings, RuntimeSettings, build
+
+Measure = Callable[[Path, Path], Mapping[str, float]]  # video, portrait -> figures
+_N_SEEDS = 2**32
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RendererSpec:
+    """How a worker makes its renderer; travels to it, so everything in it pickles."""
+
+    make_engine: MakeEngine
+    runtime: RuntimeSettings
+    measure: Measure | None  # None: no quality gate
+    limits: Mapping[str, QualityLimits]  # by preset; "": rows that name none
+    first: RenderSettings | None = None  # load its networks before the first row
+
+    def __call__(self, device: str) -> "JobRenderer":
+        """The renderer of one worker."""
+        runtime = dataclasses.replace(self.runtime, device=device)
+        renderer = JobRenderer(dataclasses.replace(self, runtime=runtime))
+        if self.first is not None:
+            engine = renderer.engine(self.first.bundle)
+            engine.load(engine.settle(self.first))
+        return renderer
+
+
+class JobRenderer:
+    """Runs jobs on one device; engines stay loaded from row to row."""
+
+    def __init__(self, spec: RendererSpec) -> None:
+        self._spec = spec
+        self._engines: dict[str, Engine] = {}
+        self._lock = threading.Lock()  # prepare and render run in different threads
+
+    def engine(self, bundle: str) -> Engine:
+        """The engine of a bundle, made once."""
+        with self._lock:
+            if bundle not in self._engines:
+                self._engines[bundle] = self._spec.make_engine(bundle, self._spec.runtime)
+            return self._engines[bundle]
+
+    def prepare(self, task: Task) -> Job:
+        """The row as a job, its portrait analysed and kept by the engine."""
+        job = self._job(task)
+        with reporting_write_errors(task.output.parent):
+            task.output.parent.mkdir(parents=True, exist_ok=True)
+        if not task.output.exists() and not task.parts:
+            self.engine(job.settings.bundle).portrait(job.portrait, job.settings)
+            self._decode_ahead(job)
+        return job
+
+    def render(
+        self, task: Task, prepared: object, *, report: Callable[[int, int], None], stop: StopRequest
+    ) -> Rendered:
+        """Render the row, or recognise that an earlier run was killed after it was done."""
+        assert isinstance(prepared, Job)
+        engine = self.engine(prepared.settings.bundle)
+
+        def on_event(event: events.Event) -> None:
+            if isinstance(event, events.ClipRendered):
+                report(event.frames_done, event.n_frames)
+
+        result = self._finished(prepared, engine) if task.may_replace else None
+        options = RunOptions(overwrite=bool(task.may_replace))
+        if task.parts:
+            result = join(prepared, task, engine)
+        result = result or run_job(prepared, engine, options=options, on_event=on_event, stop=stop)
+        return Rendered(
+            frames=result.n_frames,
+            seconds=result.n_frames / result.fps,
+            seed=prepared.settings.seed,
+            sha256=result.sha256,
+            compute_s=result.seconds or seconds_of(result.sidecar),
+        )
+
+    def measure(self, task: Task, rendered: Rendered) -> Rendered:
+        """Add the quality gate's figures and verdict."""
+        rendered = dataclasses.replace(rendered, size=task.output.stat().st_size)
+        figures: dict[str, float] = {"n_frames": rendered.frames}
+        if self._spec.measure is not None and not task.parent:
+            figures |= self._spec.measure(task.output, task.portrait)
+        judgement = judge(figures, self._spec.limits[task.preset], expected_frames=task.frames)
+        return dataclasses.replace(
+            rendered,
+            quality={name: round(value, 4) for name, value in figures.items()},
+            verdict=judgement.verdict,
+            objections=judgement.objections,
+        )
+
+    def _job(self, task: Task) -> Job:
+        settings = settings_of(task)
+        settings = self.engine(settings.bundle).settle(settings)
+        seed = (settings.seed + task.seed_offset) % _N_SEEDS
+        return Job(task.portrait, task.audio, task.output, dataclasses.replace(settings, seed=seed))
+
+    def _decode_ahead(self, job: Job) -> None:
+        """Put the decoded recording where the runner looks for it."""
+        inputs = outcome.inspect_inputs(job, self.engine(job.settings.bundle).weights_id)
+        with open_workspace(job.output.parent / outcome.work_name(job, inputs.fingerprint)) as workspace:
+            if not workspace.audio.exists():
+                start_s, duration_s = job.settings.start_s, job.settings.duration_s
+                with reporting_write_errors(workspace.audio):
+                    audio.decode(job.audio, workspace.audio, start_s=start_s, duration_s=duration_s)
+
+    def _finished(self, job: Job, engine: Engine) -> JobResult | None:
+        return outcome.find_finished(job, outcome.inspect_inputs(job, engine.weights_id))
+
+
+def settings_of(task: Task) -> RenderSettings:
+    """The task's settings."""
+    return build(RenderSettings, json.loads(task.settings), where=f"row {task.number}")
+
+
+def measure_figures(video: Path, portrait: Path) -> dict[str, float]:
+    """The figures that can be had offline, without those that could not be measured."""
+    from hallo_cli.evaluation.video import measure_video
+
+    values = measure_video(video, portrait=portrait).to_dict()
+    return {name: float(value) for name, value in values.items() if isinstance(value, int | float)}

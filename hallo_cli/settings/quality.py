@@ -1,0 +1,52 @@
+"""What a batch demands of each finished video, as data: the [quality] table of a preset or config file."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hallo_cli.errors import SettingsError
+from hallo_cli.settings.schema import require_known
+
+Limit = tuple[float, float] | None  # where a warning begins and where failure does; None: not judged
+
+
+@dataclass(frozen=True)
+class QualityLimits:
+    """Limits by figure; a figure that was not measured is not judged.
+
+    For the first group low values are bad, for the second high ones. The frame count needs no limit: it is
+    right or the row fails.
+    """
+
+    face_share: Limit = (0.98, 0.8)  # of the frames, a face is found in
+    sync_correlation: Limit = (0.25, 0.0)  # of the mouth's opening and the sound's loudness, at the best lag
+    identity: Limit = (0.5, 0.25)  # likeness to the portrait
+    sync_lag: Limit = (4, 8)  # frames, either way
+    silence_motion: Limit = (0.6, 1.0)  # mouth motion in silence, as a share of that in speech
+    drift_colour: Limit = (0.1, 0.25)  # of the face, last tenth against first
+    drift_identity: Limit = (0.15, 0.35)
+    seam_jump: Limit = (3.0, 8.0)  # motion at joins against that inside
+    black_frames: Limit = (1, 2)
+    frozen_frames: Limit = (1, 100)  # while somebody speaks
+
+
+LOW_IS_BAD = frozenset(("face_share", "sync_correlation", "identity"))
+
+
+def read_limits(table: Mapping[str, object], *, where: str) -> QualityLimits:
+    """Limits from a [quality] table: each a pair [warn, fail], or false. Raises SettingsError."""
+    require_known(table, [field.name for field in dataclasses.fields(QualityLimits)], where=where)
+    return QualityLimits(**{name: _limit(name, value, where) for name, value in table.items()})
+
+
+def _limit(name: str, value: object, where: str) -> Limit:
+    if value is False:
+        return None
+    if isinstance(value, list) and len(value) == 2 and all(type(edge) in (int, float) for edge in value):
+        warn, fail = value
+        if warn >= fail if name in LOW_IS_BAD else warn <= fail:
+            return float(warn), float(fail)
+    order = "falling" if name in LOW_IS_BAD else "rising"
+    raise SettingsError(f"{where}: {name} = {value!r} is no {order} pair [warn, fail] of numbers, nor false.")

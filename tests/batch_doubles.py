@@ -1,0 +1,169 @@
+"""A batch on the trivial engine: only the network is fake, all else is real.
+
+What a picture's file is called makes its row misbehave, so that tests say in the manifest what goes wrong.
+`python tests/batch_doubles.py MANIFEST [WORKERS]` runs a batch with signals handled as the command line does.
+"""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from job_doubles import SIZE, TrivialEngine
+from PIL import Image
+from scipy.io import wavfile
+
+from hallo_cli.domain import Clip, MotionFrames, Portrait, Speech, StepDone
+from hallo_cli.errors import DeviceMemoryError, EncoderError, HalloError, WeightsError
+from hallo_cli.jobs.batch import events
+from hallo_cli.jobs.batch.batch import Batch, OpenBatch, Source, opened
+from hallo_cli.jobs.batch.ledger import Record, read_records
+from hallo_cli.jobs.batch.local_pool import LocalPool
+from hallo_cli.jobs.batch.paths import Paths
+from hallo_cli.jobs.batch.planner import RowSettings
+from hallo_cli.jobs.batch.renderer import RendererSpec
+from hallo_cli.jobs.batch.rows import Layout
+from hallo_cli.media.image import read_image
+from hallo_cli.settings.quality import QualityLimits
+from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
+
+CLIP_S = float(os.environ.get("HALLO_TEST_CLIP_S", "0"))
+
+
+class PoisonableEngine(TrivialEngine):
+    """Reads pictures for real, and does to itself what their names say."""
+
+    def __init__(self, bundle: str) -> None:
+        super().__init__(clip_s=CLIP_S)
+        if bundle == "missing":
+            raise WeightsError("no bundle called 'missing'.")
+        self.fallbacks = []
+
+    def portrait(self, path: Path, settings: RenderSettings) -> Portrait:
+        if path.stem.startswith("crash-check"):
+            os.kill(os.getpid(), signal.SIGSEGV)
+        read_image(path)
+        found = super().portrait(path, settings)
+        self.poison = path.stem
+        self.poisons = {**getattr(self, "poisons", {}), found.pixels.tobytes(): path.stem}
+        return found
+
+    def clips(
+        self, portrait: Portrait, settings: RenderSettings, speech: Speech, motion: MotionFrames | None
+    ) -> Iterator[StepDone | Clip]:
+        poison = self.poisons[portrait.pixels.tobytes()]
+        for step in super().clips(portrait, settings, speech, motion):
+            if isinstance(step, Clip) and step.index == 1:
+                misbehave(poison, settings.seed)
+            yield step
+
+
+def misbehave(poison: str, seed: int) -> None:
+    """Fail as the picture's name asks, after the first clip."""
+    if poison.startswith("kill"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if poison.startswith("memory"):
+        raise DeviceMemoryError("out of memory after every fallback.")
+    if poison.startswith("device"):
+        raise RuntimeError("CUDA error: device-side assert triggered")
+    if poison.startswith("bug"):
+        raise ZeroDivisionError("division by zero")
+    if poison.startswith("encoder"):
+        raise EncoderError("ffmpeg ended with status 1.")
+    marker = os.environ.get("HALLO_TEST_MARKER")
+    if poison.startswith("once") and marker and not Path(marker).exists():
+        Path(marker).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def make_engine(bundle: str, runtime: RuntimeSettings) -> PoisonableEngine:
+    return PoisonableEngine(bundle)
+
+
+def judge_by_seed(video: Path, portrait: Path) -> dict[str, float]:
+    """Figures that only odd seeds pass, read from the record beside the video."""
+    seed = json.loads(video.with_suffix(".json").read_text())["settings"]["seed"]
+    return {"seam_jump": 1.0 if seed % 2 else 99.0}
+
+
+def batch_of(manifest: Path, *, workers: int = 1, **changes: object) -> Batch:
+    paths = Paths(manifest.with_suffix(""))
+    spec = RendererSpec(
+        make_engine=make_engine,
+        runtime=RuntimeSettings(device="cpu"),
+        measure=changes.pop("measure", None),  # type: ignore[arg-type]
+        limits={"": QualityLimits(), "still": QualityLimits()},
+    )
+    base = RenderSettings(segment_s=0.5)
+    values = {
+        "source": Source(manifest),
+        "layout": Layout(manifest.parent, paths.videos),
+        "paths": paths,
+        "settings": RowSettings(lambda preset: base),
+        "renderer": spec,
+        "predict": lambda engine, settings, frames: frames / 10,
+        "make_pool": lambda spec: LocalPool(spec, ["cpu"] * workers, paths.folder / "logs"),
+        **changes,
+    }
+    return Batch(**values)  # type: ignore[arg-type]
+
+
+def run(batch: Batch) -> list[events.Event]:
+    """Check and run a batch to its end."""
+    with opened(batch) as open_batch:
+        list(open_batch.check())
+        return list(open_batch.run())
+
+
+def results(manifest: Path) -> dict[str, Record]:
+    """What the ledger says last, by id."""
+    return {record.id: record for record in read_records(Paths(manifest.with_suffix("")).results)}
+
+
+def write_picture(path: Path, seed: int) -> None:
+    pixels = np.random.default_rng(seed).integers(0, 255, (SIZE, SIZE, 3), np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+def write_sound(path: Path, seconds: float, seed: int = 0) -> None:
+    samples = np.random.default_rng(seed).normal(0, 3000, round(16_000 * seconds)).astype(np.int16)
+    wavfile.write(path, 16_000, samples)
+
+
+def write_batch(folder: Path, names: list[str], seconds: float = 0.6) -> Path:
+    """A manifest of one row for each picture's name, each with a picture of its own."""
+    write_sound(folder / "speech.wav", seconds)
+    for seed, name in enumerate(names):
+        write_picture(folder / f"{name}.png", seed)
+    lines = ["id,portrait,audio", *(f"{name},{name}.png,speech.wav" for name in names)]
+    manifest = folder / "batch.csv"
+    manifest.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return manifest
+
+
+def obey_signals(open_batch: OpenBatch) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: open_batch.stop(128 + number))
+
+
+def main() -> int:
+    manifest, workers = Path(sys.argv[1]), int(sys.argv[2])
+    try:
+        with opened(batch_of(manifest, workers=workers)) as open_batch:
+            obey_signals(open_batch)
+            list(open_batch.check())
+            for event in open_batch.run():
+                print(events.to_json(event), flush=True)  # noqa: T201
+    except HalloError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return error.exit_status
+    return int(any(not record.is_rendered for record in results(manifest).values()))
+
+
+if __name__ == "__main__":
+    import batch_doubles  # so that spawned workers find what they are sent under a name they can import
+
+    sys.exit(batch_doubles.main())

@@ -1,0 +1,189 @@
+"""The batch commands, from argv to exit status, on the trivial engine."""
+
+import csv
+import json
+from pathlib import Path
+
+import batch_doubles
+import pytest
+from typer.testing import CliRunner, Result
+
+from hallo_cli.cli import batch_options
+from hallo_cli.cli.app import register
+from hallo_cli.cli.batch import plan_lines
+from hallo_cli.cli.batch_view import PORCELAIN, Tally, describe, table
+from hallo_cli.errors import HalloError, ManifestError, SettingsError
+from hallo_cli.jobs.batch import events
+from hallo_cli.jobs.batch.ledger import Record
+
+PLAN = events.BatchPlanned(10, 6, 2, 1, 1, 600, 24.0, 7200.0, 5_000_000_000)
+
+
+@pytest.fixture(autouse=True)
+def trivial(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_options, "make_engine", batch_doubles.make_engine)
+    monkeypatch.setattr(batch_options, "predict", lambda engine, settings, frames: frames / 10)
+
+
+def hallo(*arguments: object, stdin: str | None = None) -> Result:
+    return CliRunner().invoke(register("batch"), ["batch", *map(str, arguments)], input=stdin)
+
+
+def test_manifest_to_videos_status_and_report(tmp_path: Path) -> None:
+    manifest = batch_doubles.write_batch(tmp_path, ["a", "b"])
+    (tmp_path / "b.png").write_text("no picture", encoding="utf-8")
+    result = hallo(manifest, "--no-quality", "--device", "cpu", "--porcelain")
+    assert result.exit_code == 1
+    lines = sorted(line.split("\t") for line in result.stdout.splitlines())
+    assert [line[:2] for line in lines] == [["a", "done"], ["b", "invalid"]]
+    assert {len(line) for line in lines} == {len(PORCELAIN)}
+    assert "1 of 2 rows done in" in result.stderr
+    assert "1 failed: see" in result.stderr
+    assert (tmp_path / "batch.videos" / "a.mp4").exists()
+
+    status = json.loads(hallo("status", manifest, "--json").stdout)
+    assert (status["rows"], status["pending"]) == (2, 0)
+    assert status["statuses"] == {"done": 1, "invalid": 1}
+
+    report = hallo("report", manifest)
+    page, sheet = (Path(line) for line in report.stdout.splitlines())
+    assert "data:video/mp4;base64," in page.read_text(encoding="utf-8")
+    with sheet.open(encoding="utf-8", newline="") as file:
+        assert [row["status"] for row in csv.DictReader(file)] == ["done", "invalid"]
+
+    batch_doubles.write_picture(tmp_path / "b.png", 2)
+    again = hallo("retry", manifest)
+    assert again.exit_code == 0
+    assert "2 of 2 rows done" in again.stderr
+
+
+def test_rows_from_standard_input_as_json_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    batch_doubles.write_batch(tmp_path, ["a"])
+    row = json.dumps({"id": "x", "portrait": "a.png", "audio": "speech.wav", "seed": 7})
+    result = hallo("-", "--no-quality", "--device", "cpu", "--json", stdin=row + "\n")
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert {line["version"] for line in lines} == {1}
+    assert lines[0]["event"] == "batch_planned"
+    assert lines[-1]["event"] == "row_ended"
+    assert (lines[-1]["id"], lines[-1]["seed"], lines[-1]["status"]) == ("x", 7, "done")
+    assert (tmp_path / "batch.videos" / "x.mp4").exists()
+
+
+def test_dry_run_prints_the_plan_and_renders_nothing(tmp_path: Path) -> None:
+    manifest = batch_doubles.write_batch(tmp_path, ["a", "b"], seconds=2.0)
+    (tmp_path / "b.png").unlink()
+    result = hallo(manifest, "--dry-run", "--gpu-hour-price", "36")
+    assert result.exit_code == 1
+    assert "row 3 (b): InputError: portrait" in result.stderr
+    assert "2 rows: 1 to render (0:00:02 of video), 1 refused" in result.stdout
+    assert "about 0.05 at 36 an hour" in result.stdout
+    assert not (tmp_path / "batch.videos").exists()
+    assert not (tmp_path / "batch.results.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "message"),
+    [
+        ([], None, ""),
+        (["--portraits", "p"], SettingsError, "both --portraits and --audios"),
+        (["m.csv", "--audios", "p"], SettingsError, "not both"),
+        (["none.csv"], ManifestError, "cannot be read"),
+        (["none.csv", "--shard", "5/4"], SettingsError, "--shard 5/4"),
+        (["none.csv", "--shard", "auto"], SettingsError, "neither SLURM_ARRAY_TASK_ID"),
+        (["none.csv", "--name-template", "x"], SettingsError, "must end in .mp4"),
+        (["none.csv", "--steps", "0"], SettingsError, "--steps"),
+        (["status", "none.csv"], ManifestError, "has this batch been run"),
+        (["retry", "none.csv"], ManifestError, "has this batch been run"),
+        (["merge", "none.csv"], ManifestError, "no ledgers of shards"),
+    ],
+)
+def test_wrong_usage_says_what_to_do(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    kind: type[HalloError] | None,
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for variable in ("SLURM_ARRAY_TASK_ID", "JOB_COMPLETION_INDEX"):
+        monkeypatch.delenv(variable, raising=False)
+    result = hallo(*arguments)
+    assert (type(result.exception) if kind else None) == kind
+    assert message in str(result.exception)
+
+
+def test_quality_limits_come_from_the_config_file(tmp_path: Path) -> None:
+    config = tmp_path / "mine.toml"
+    config.write_text("seed = 3\n[quality]\nseam_jump = [1, 2]\nidentity = false\n", encoding="utf-8")
+    options = batch_options.BatchOptions(manifest="-", base=str(tmp_path / "b"), config=str(config))
+    limits = batch_options.build_batch(options).renderer.limits[""]
+    assert (limits.seam_jump, limits.identity) == ((1.0, 2.0), None)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("seam_jmp = [1, 2]", "Did you mean 'seam_jump'"),
+        ("seam_jump = [2, 1]", "no rising pair"),
+        ("identity = [0.2, 0.5]", "no falling pair"),
+        ("identity = 3", "no falling pair"),
+    ],
+)
+def test_quality_limits_that_make_no_sense_are_refused(tmp_path: Path, line: str, message: str) -> None:
+    config = tmp_path / "mine.toml"
+    config.write_text(f"[quality]\n{line}\n", encoding="utf-8")
+    options = batch_options.BatchOptions(manifest="-", base=str(tmp_path / "b"), config=str(config))
+    with pytest.raises(SettingsError, match=message):
+        batch_options.build_batch(options)
+
+
+def test_workers_that_share_the_processor_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    options = batch_options.BatchOptions(manifest="-", devices="cpu", jobs=2)
+    assert batch_options.build_batch(options).renderer.runtime.threads == 4
+    assert batch_options.worker_devices(options, "auto") == ["cpu", "cpu"]
+
+
+def test_plan_names_compute_price_and_disk() -> None:
+    text = "\n".join(plan_lines(PLAN, 3.0))
+    assert "10 rows: 6 to render (0:00:24 of video), 2 done before, 1 left out" in text
+    assert "2.00 hours" in text
+    assert "about 6.00 at 3 an hour" in text
+    assert "5.00 GB" in text
+
+
+def test_tally_counts_rows_frames_and_time_left() -> None:
+    now = [100.0]
+    tally = Tally(clock=lambda: now[0])
+    tally.add(PLAN)
+    tally.add(events.WorkerReady("cpu"))
+    tally.add(events.RowStarted("a", 2, "cpu", 1, 100))
+    now[0] = 110.0
+    tally.add(events.RowAdvanced("a", "cpu", 50, 100))
+    assert tally.fps == 5.0
+    assert tally.seconds_left == 110.0
+    tally.add(events.RowEnded(Record("a", 2, "done", "a.mp4", frames=100, worker="cpu")))
+    tally.add(events.RowEnded(Record("b", 3, "error", "b.mp4", message="no")))
+    assert tally.line().startswith("1 of 6 rows rendered, 1 failed")
+    assert tally.workers == {"cpu": None}
+
+
+def test_live_view_shows_every_worker() -> None:
+    from rich.console import Console
+
+    tally = Tally()
+    for event in (PLAN, events.WorkerReady("cuda:0"), events.RowStarted("face", 2, "cuda:1", 1, 80)):
+        tally.add(event)
+    console = Console(width=100)
+    with console.capture() as capture:
+        console.print(table(tally))
+    assert "waiting" in capture.get()
+    assert "0/80 frames of face" in capture.get()
+
+
+def test_lines_for_people_name_row_and_reason() -> None:
+    retried = events.RowRetried("a", 2, "worker cpu died")
+    assert describe(retried) == "row 2 (a) is tried again: worker cpu died"
+    warned = Record("a", 2, "warn", "a.mp4", seconds=2.0, compute_s=4.0, worker="cpu", objections=("jump",))
+    assert describe(events.RowEnded(warned)) == "row 2 (a): warn, 2.0 s of video in 4.0 s on cpu: jump"
