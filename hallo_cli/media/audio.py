@@ -218,7 +218,18 @@ class _SoundTrack:
         """Return the length the file's header promises; None where ffmpeg only guesses it."""
         duration, base = self._stream.duration, self._stream.time_base
         is_guess = bool(set(self._container.format.name.split(",")) & ESTIMATED_LENGTH)
-        return None if is_guess or duration is None or base is None else float(duration * base)
+        if is_guess or duration is None or base is None:
+            return None
+        return float(duration * base) * _riff_factor(self._file)
+
+
+def _riff_factor(file: Path) -> float:
+    """How many times longer a RIFF file says it is than it is; ffmpeg goes by the file's size instead."""
+    with file.open("rb") as opened:
+        head = opened.read(8)
+    n_bytes = int.from_bytes(head[4:], "little") + 8
+    is_unknown = head[:4] != b"RIFF" or n_bytes - 8 in (0, 0xFFFFFFFF)  # sizes that streaming writers leave
+    return 1.0 if is_unknown else max(1.0, n_bytes / file.stat().st_size)
 
 
 def _mono(frame: av.AudioFrame) -> Float:
