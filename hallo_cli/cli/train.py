@@ -88,6 +88,40 @@ def encode(
         typer.echo(f"{shard.done}/{shard.total} {shard.name} {state}", err=True)
 
 
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="The run's folder (run.output).")],
+    output: Annotated[Path, typer.Argument(help="The bundle's new folder, or the net.pth to write.")],
+    name: Annotated[str, typer.Option(help="The bundle's name.")] = "custom",
+    base: Annotated[
+        str | None, typer.Option(help="Bundle to take speech encoder, framing and autoencoder from.")
+    ] = None,
+    vae: Annotated[Path | None, typer.Option(help="Autoencoder weights instead of the base's.")] = None,
+    speech: Annotated[
+        Path | None, typer.Option(help="Embedded speech encoder's weights instead of the base's.")
+    ] = None,
+    licence: Annotated[str, typer.Option(help="The weights' licence.")] = "unknown",
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float16",
+    official: Annotated[
+        bool,
+        typer.Option("--official", help="Write a net.pth for the published program, no bundle."),
+    ] = False,
+    dead_weights: Annotated[
+        Path | None,
+        typer.Option(help="With --official: net.pth to copy the unused weights from; else they are zeros."),
+    ] = None,
+) -> None:
+    """Write a run's last checkpoint as a bundle for `hallo render --bundle`, or as a net.pth."""
+    from hallo_cli.training.export import BundleOptions, export_bundle, export_official
+
+    if official:
+        written = export_official(run, output, dead=dead_weights, dtype=_dtype(dtype))
+    else:
+        options = BundleOptions(name, licence=licence, base=base, vae=vae, speech=speech)
+        written = export_bundle(run, output, options, dtype=_dtype(dtype)).path
+    typer.echo(str(written))
+
+
 def _train(stage: Stage, file: Path, overrides: list[str], as_json: bool) -> None:
     from hallo_cli.training.config import load_config
     from hallo_cli.training.loop import train

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import torch
 
+from hallo_cli.analysis.embedded_speech import EmbeddedEncoder
+from hallo_cli.analysis.speech import load_encoder
 from hallo_cli.errors import SettingsError
 from hallo_cli.models.autoencoder import Autoencoder, build_autoencoder
 from hallo_cli.models.bundle import find_bundle
@@ -15,18 +17,14 @@ from hallo_cli.models.digest import file_digest
 from hallo_cli.models.weights import fill
 from hallo_cli.training.encode import SpeechFeatures, TakeEncoder
 from hallo_cli.training.init import read_network_config
-from hallo_cli.training.speech_features import SpeechNetFeatures
+from hallo_cli.training.speech_features import EncoderFeatures
 
 
 def bundle_encoder(name: str, *, device: str, dtype: torch.dtype) -> TakeEncoder:
     """From a bundle, which also says how pictures are framed. Raises HalloError."""
     bundle = find_bundle(name)
     manifest = bundle.manifest
-    if manifest.speech.kind != "embedded":
-        raise SettingsError(
-            f"bundle {name} hears with {manifest.speech.kind}, which encoding does not offer yet"
-        )
-    speech = SpeechNetFeatures(bundle.verified("speech"))
+    speech = EncoderFeatures(load_encoder(bundle), has_controls=manifest.speech.kind == "embedded")
     encoder = _encoder(manifest.networks, bundle.verified("vae"), speech, device, dtype)
     return dataclasses.replace(encoder, geometry=manifest.geometry)
 
@@ -37,7 +35,8 @@ def file_encoder(network: Path, vae: Path, speech: Path, *, device: str, dtype: 
         if not file.is_file():
             raise SettingsError(f"{file} is not there")
     config = read_network_config(network)
-    return _encoder(config, vae, SpeechNetFeatures(speech), device, dtype)
+    encoder = EmbeddedEncoder.load(speech, {})
+    return _encoder(config, vae, EncoderFeatures(encoder, has_controls=True), device, dtype)
 
 
 def _encoder(

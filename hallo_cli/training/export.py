@@ -1,0 +1,194 @@
+"""A run's weights for others: a bundle that renders, or a state dict that the published program loads."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from hallo_cli.errors import OutputError, SettingsError, WeightsError
+from hallo_cli.models.bundle import Bundle, find_bundle
+from hallo_cli.models.config import NetworkConfig
+from hallo_cli.models.manifest import BundleManifest, Geometry, Sampling, SpeechConfig
+from hallo_cli.models.motion import position_codes
+from hallo_cli.models.tensor_file import map_tensors
+from hallo_cli.models.weights import Networks, save_bundle
+from hallo_cli.training.checkpoint import RunFolder, averaged_weights
+from hallo_cli.training.config import StartSettings
+from hallo_cli.training.init import start_networks
+
+ROLES_OF_BASE = ("speech", "speech_config", "face_detector", "identity", "vocals")
+
+
+@dataclass(frozen=True)
+class BundleOptions:
+    """What a bundle says of itself, and what it takes from elsewhere."""
+
+    name: str
+    version: str = "1"
+    licence: str = "unknown"
+    description: str = ""
+    base: str | None = None  # bundle whose speech encoder, geometry and (without `vae`) autoencoder it uses
+    vae: Path | None = None
+    speech: Path | None = None  # weights of the embedded speech encoder, where there is no base
+    geometry: Geometry = dataclasses.field(default_factory=Geometry)
+    sampling: Sampling = dataclasses.field(default_factory=Sampling)
+
+
+def export_bundle(run: Path, output: Path, options: BundleOptions, *, dtype: torch.dtype) -> Bundle:
+    """Write the run's last checkpoint (averaged weights where it has them) as a bundle. Raises HalloError."""
+    base = None if options.base is None else find_bundle(options.base)
+    if base is None and (options.vae is None or options.speech is None):
+        raise SettingsError("a bundle needs --base, or --vae and --speech together")
+    vae = options.vae
+    if vae is None:
+        assert base is not None
+        vae = base.verified("vae")
+    networks = start_networks(StartSettings(run=run, vae=vae), seed=0)
+    copied: dict[str, Path] = {}
+    if base is not None:
+        copied = {role: base.verified(role) for role in ROLES_OF_BASE if role in base.manifest.files}
+    if options.speech is not None:
+        copied["speech"] = options.speech
+    return save_bundle(output, networks, _manifest(options, networks, base), dtype=dtype, copied=copied)
+
+
+def _manifest(options: BundleOptions, networks: Networks, base: Bundle | None) -> BundleManifest:
+    speech = SpeechConfig("embedded") if options.speech is not None or base is None else base.manifest.speech
+    return BundleManifest(
+        name=options.name,
+        version=options.version,
+        licence=options.licence,
+        description=options.description,
+        networks=networks.config,
+        files={} if base is None else base.manifest.files,
+        speech=speech,
+        geometry=options.geometry if base is None else base.manifest.geometry,
+        sampling=options.sampling if base is None else base.manifest.sampling,
+    )
+
+
+def export_official(run: Path, output: Path, *, dead: Path | None = None, dtype: torch.dtype) -> Path:
+    """Write the run's weights as the published program's net.pth: a plain state dict of 2656 tensors.
+
+    The published file also holds weights that are never used (`models.weights.IGNORED`). They are copied from
+    `dead`, another net.pth, or else made up: the published program insists on them but computes nothing with
+    them. Raises SettingsError where the run's networks are not of the published size.
+    """
+    folder = RunFolder(run)
+    if _without_options(folder.network()) != _without_options(NetworkConfig.official()):
+        raise SettingsError(f"{run}: its networks are not of the published size, so no net.pth can hold them")
+    checkpoint = folder.latest()
+    if checkpoint is None:
+        raise WeightsError(f"{run} has no checkpoint yet: train it first")
+    weights = {name: value.to(dtype) for name, value in averaged_weights(checkpoint).items()}
+    unused = unused_weights() if dead is None else _unused_of(dead, weights)
+    weights |= {name: value.to(dtype) for name, value in unused.items()}
+    partial = output.with_name(f"{output.name}.part")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(dict(sorted(weights.items())), partial)
+        os.replace(partial, output)
+    except OSError as error:
+        raise OutputError(f"{output} cannot be written ({error})") from error
+    return output
+
+
+def unused_weights() -> dict[str, Tensor]:
+    """The tensors of the published net.pth that nothing reads, as zeros (position codes as they are)."""
+    shapes = unused_shapes()
+    return {
+        name: position_codes(shape[1], shape[2]) if name.endswith(".pe") else torch.zeros(shape)
+        for name, shape in shapes.items()
+    }
+
+
+def unused_shapes() -> dict[str, tuple[int, ...]]:
+    """Names and shapes of those tensors: motion modules of two blocks, the end of the reference UNet."""
+    config = NetworkConfig.official()
+    coarse, fine = config.channels[-1], config.channels[0]
+    shapes: dict[str, tuple[int, ...]] = {}
+    for block, n_layers in (
+        ("down_blocks.3", config.layers_per_block),
+        ("up_blocks.0", config.layers_per_block + 1),
+    ):
+        for layer in range(n_layers):
+            prefix = f"denoising_unet.{block}.motion_modules.{layer}.temporal_transformer."
+            shapes |= {
+                prefix + name: shape for name, shape in _motion_shapes(coarse, config.max_temporal).items()
+            }
+    prefix = "reference_unet.up_blocks.3.attentions.2."
+    return shapes | {prefix + name: shape for name, shape in _tail_shapes(fine, config.cross_dim).items()}
+
+
+def _motion_shapes(width: int, positions: int) -> dict[str, tuple[int, ...]]:
+    block = "transformer_blocks.0."
+    shapes: dict[str, tuple[int, ...]] = {**_norm("norm", width)}
+    for name in ("proj_in", "proj_out"):
+        shapes |= _linear(name, width, width)
+    for index in range(2):
+        attention = f"{block}attention_blocks.{index}."
+        shapes |= _attention(attention, width, width) | {f"{attention}pos_encoder.pe": (1, positions, width)}
+        shapes |= _norm(f"{block}norms.{index}", width)
+    return shapes | _feed_forward(block, width) | _norm(f"{block}ff_norm", width)
+
+
+def _tail_shapes(width: int, cross_dim: int) -> dict[str, tuple[int, ...]]:
+    block = "transformer_blocks.0."
+    shapes: dict[str, tuple[int, ...]] = {"proj_out.weight": (width, width, 1, 1), "proj_out.bias": (width,)}
+    shapes |= _attention(f"{block}attn1.", width, width) | _attention(f"{block}attn2.", width, cross_dim)
+    return (
+        shapes | _norm(f"{block}norm2", width) | _norm(f"{block}norm3", width) | _feed_forward(block, width)
+    )
+
+
+def _attention(prefix: str, width: int, token_width: int) -> dict[str, tuple[int, ...]]:
+    inner = {"to_q": (width, width), "to_k": (width, token_width), "to_v": (width, token_width)}
+    return {f"{prefix}{name}.weight": shape for name, shape in inner.items()} | _linear(
+        f"{prefix}to_out.0", width, width
+    )
+
+
+def _feed_forward(prefix: str, width: int) -> dict[str, tuple[int, ...]]:
+    return _linear(f"{prefix}ff.net.0.proj", width, 8 * width) | _linear(
+        f"{prefix}ff.net.2", 4 * width, width
+    )
+
+
+def _linear(name: str, inputs: int, outputs: int) -> dict[str, tuple[int, ...]]:
+    return {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
+
+
+def _norm(name: str, width: int) -> dict[str, tuple[int, ...]]:
+    return {f"{name}.weight": (width,), f"{name}.bias": (width,)}
+
+
+def _unused_of(path: Path, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    tensors = map_tensors(path)
+    shapes = unused_shapes()
+    missing = [name for name in shapes if name not in tensors or name in weights]
+    if missing:
+        raise WeightsError(f"{path} lacks {missing[0]}: it is no net.pth of the published size")
+    return {name: tensors[name] for name in shapes}
+
+
+def _without_options(config: NetworkConfig) -> NetworkConfig:
+    """What decides the shapes of the weights: everything but how they are used."""
+    official = NetworkConfig.official()
+    return dataclasses.replace(
+        config,
+        compat=official.compat,
+        noise=official.noise,
+        latents=official.latents,
+        residual_scale=official.residual_scale,
+        latent_rows=official.latent_rows,
+        locator_input=official.locator_input,
+        detail_back=official.detail_back,
+        round_features=official.round_features,
+        image_size=official.image_size,
+    )
