@@ -19,7 +19,7 @@ from hallo_cli.errors import SettingsError, SpeechError, WeightsError
 from hallo_cli.media.audio import SAMPLE_RATE, Recording, decode, load
 from hallo_cli.media.ffmpeg import address, run
 from hallo_cli.media.probe import probe
-from hallo_cli.models.bundle import OFFICIAL_FILES, Bundle, models_dir
+from hallo_cli.models.bundle import OFFICIAL_FILES, Bundle, find_bundle
 
 PIECE_S = 300
 OVERLAP_S = 1
@@ -52,17 +52,23 @@ def separate(
 
 def find_model(bundle: Bundle) -> Path:
     """The separation network: the bundle's, else that of the published weights. Raises WeightsError."""
-    if "vocals" in bundle.manifest.files:
-        for role in ROLES:  # audio-separator fetches the lists that are not there
-            bundle.file(role)
-        return bundle.file("vocals")
-    model = models_dir() / OFFICIAL_FILES["vocals"]
-    if not model.is_file():
+    if "vocals" not in bundle.manifest.files:
+        bundle = _published()
+    for role in ROLES:  # audio-separator fetches the lists that are not there
+        bundle.file(role)
+    return bundle.file("vocals")
+
+
+def _published() -> Bundle:
+    try:
+        bundle = find_bundle("official")
+        bundle.file("vocals")
+    except WeightsError as error:
         raise WeightsError(
-            f"Separating vocals needs {model.name}, which is not in {model.parent}. Fetch it with "
-            "`hallo models pull`, or render without --separate-vocals."
-        )
-    return model
+            f"Separating vocals needs {Path(OFFICIAL_FILES['vocals']).name} of the published weights. "
+            "Fetch it with `hallo models pull`, or render without --separate-vocals."
+        ) from error
+    return bundle
 
 
 class _VoicePieces:

@@ -13,7 +13,7 @@ from scipy.io import wavfile
 
 from hallo_cli.analysis import vocals
 from hallo_cli.errors import SettingsError, WeightsError
-from hallo_cli.models.bundle import Bundle
+from hallo_cli.models.bundle import OFFICIAL_FILES, Bundle
 from hallo_cli.models.config import NetworkConfig
 from hallo_cli.models.manifest import BundleManifest
 
@@ -45,10 +45,11 @@ def bundle(tmp_path: Path) -> Bundle:
 @pytest.fixture
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HALLO_MODELS", str(tmp_path / "models"))
-    file = tmp_path / "models" / "audio_separator" / "Kim_Vocal_2.onnx"
-    file.parent.mkdir(parents=True)
-    file.touch()
-    return file
+    for role in ("networks", *vocals.ROLES):
+        file = tmp_path / "models" / "official" / OFFICIAL_FILES[role]
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"stand-in")
+    return tmp_path / "models" / "official" / OFFICIAL_FILES["vocals"]
 
 
 @pytest.fixture
