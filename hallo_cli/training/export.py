@@ -22,7 +22,7 @@ from hallo_cli.training.checkpoint import RunFolder, averaged_weights
 from hallo_cli.training.config import StartSettings
 from hallo_cli.training.init import start_networks
 
-ROLES_OF_BASE = ("speech", "speech_config", "face_detector", "identity", "vocals")
+MADE_HERE = {"networks", "vae"}  # roles; the other files of a base are taken as they are
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def export_bundle(run: Path, output: Path, options: BundleOptions, *, dtype: tor
     networks = start_networks(StartSettings(run=run, vae=vae), seed=0)
     copied: dict[str, Path] = {}
     if base is not None:
-        copied = {role: base.verified(role) for role in ROLES_OF_BASE if role in base.manifest.files}
+        copied = {role: base.verified(role) for role in base.manifest.files if role not in MADE_HERE}
     if options.speech is not None:
         copied["speech"] = options.speech
     return save_bundle(output, networks, _manifest(options, networks, base), dtype=dtype, copied=copied)
