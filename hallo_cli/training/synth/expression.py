@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hallo_cli.domain import Float
-from hallo_cli.training.synth.head_model import LOWER_TEETH, TONGUE, UPPER_TEETH, HeadModel
+from hallo_cli.training.synth.head_model import LOWER_TEETH, SKIN, TONGUE, UPPER_TEETH, HeadModel
+from hallo_cli.training.synth.raster import vertex_normals
 
 _MOUTH_LINE_Y = 6.605  # where the template's lips meet
 _SEAL = 0.006  # how far closed lips press into each other, decimetres
@@ -97,6 +98,15 @@ class Mouth:
         return self.model.vertices_under("cavity")
 
     @cached_property
+    def lining(self) -> Indices:
+        """The lips' inner side: near the mouth and not facing outwards."""
+        x, y, _ = self.model.vertices.T
+        normals = vertex_normals(self.model.vertices, self.model.triangles)
+        near = (np.abs(x) < 0.26) & (y > 6.35) & (y < 6.85) & (normals[:, 2] < 0.15)
+        skin = self.model.vertices_of(SKIN)
+        return np.setdiff1d(skin[near[skin]], self.cavity)
+
+    @cached_property
     def follows_jaw(self) -> Float:
         """How far each vertex follows the jaw, 0..1 [n]."""
         moved = np.zeros_like(self.model.vertices)
@@ -165,7 +175,7 @@ class Mouth:
         vertices[upper, 1] += edge_y - vertices[upper, 1].min()
         vertices[lower, 1] += edge_y + 0.005 - articulation.teeth_down - vertices[lower, 1].max()
         vertices[tongue, 1] += edge_y - 0.06 - vertices[tongue, 1].max()
-        for part, back in ((upper, 0.10), (lower, 0.15), (tongue, 0.23)):
+        for part, back in ((upper, 0.10), (lower, 0.16), (tongue, 0.23)):
             vertices[part, 2] += front_z - back - vertices[part, 2].max()
             vertices[part, 0] *= 0.93
         depth = vertices[lower, 1].max() - vertices[lower, 1]  # roots must not show through the chin
@@ -189,6 +199,8 @@ class Mouth:
         for part, slope, low in ((upper, 0.9, 0.5), (lower, 1.1, 0.4), (tongue, 1.0, 0.25)):
             depth = lips_z - vertices[part, 2]
             openness[part] = np.clip(1.08 - (depth - 0.12) * slope, low, 1) * lit
+        depth = lips_z - vertices[self.lining, 2]
+        openness[self.lining] = np.clip(1.1 - depth * 3.5, 0.25, 1) * (0.6 + 0.4 * lit)
         depth = lips_z - vertices[self.cavity, 2]
         openness[self.cavity] = np.clip(1 - depth * 2.2, 0.20, 1) * (0.75 + 0.25 * lit)
         return openness

@@ -155,7 +155,7 @@ def _draw_looks(colours: Colours, rng: np.random.Generator) -> Float:
     looks[2:5] = 0, 0, 1  # gaze, set per frame
     looks[5] = rng.uniform(0.42, 0.54)  # iris radius, radians
     looks[6:9] = _IRISES[rng.integers(len(_IRISES))] * rng.uniform(0.6, 1.4)
-    looks[9:12] = np.array([0.98, 0.93, 0.84]) * rng.uniform(0.85, 1.15) * (1 + rng.normal(size=3) * 0.02)
+    looks[9:12] = np.array([0.92, 0.87, 0.78]) * rng.uniform(0.75, 1.05) * (1 + rng.normal(size=3) * 0.02)
     looks[12:15] = colours.hair
     looks[16] = rng.uniform(0, 0.35)  # darkening at grazing angles
     looks[18:21] = np.array([0.82, 0.78, 0.76]) * rng.uniform(0.85, 1.1)  # white of the eye

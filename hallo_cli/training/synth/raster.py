@@ -60,7 +60,7 @@ def find_visible(screen: Float, triangles: Int, materials: np.ndarray, size: int
             screen[c, 1],
         )
         area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
-        if abs(area) < 1e-6 or (area > 0 and materials[t] < UPPER_TEETH):
+        if abs(area) < 1e-6 or (area > 0 and materials[t] < TONGUE):
             continue
         left, right = max(int(min(x0, x1, x2)), 0), min(int(max(x0, x1, x2)) + 1, size - 1)
         top, bottom = max(int(min(y0, y1, y2)), 0), min(int(max(y0, y1, y2)) + 1, size - 1)
@@ -148,7 +148,7 @@ def shade(
             vx, vy, vz = -px * far, -py * far, -pz * far
             scale = 1 / sqrt(nx * nx + ny * ny + nz * nz + 1e-9)
             facing = (nx * vx + ny * vy + nz * vz) * scale
-            if materials[t] >= UPPER_TEETH and facing < 0:
+            if materials[t] >= TONGUE and facing < 0:
                 scale = -scale
             nx, ny, nz = nx * scale, ny * scale, nz * scale
             colour = _colour(t, (w0, w1, w2), (nx, ny, nz, facing), mesh, teeth, texture, looks)

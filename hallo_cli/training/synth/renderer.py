@@ -99,6 +99,8 @@ class Actor:
         width = self.mouth.width(vertices) / self.face_height
         turned, rotation = self._turned(vertices, moment.turn)
         normals = raster.vertex_normals(turned, self.model.triangles)
+        index, outwards = _tooth_normals()
+        normals[index] = outwards @ rotation.T
         seen_from, screen = self._project(turned)
         looks = self.identity.looks.copy()
         looks[2:5] = rotation @ _direction(moment.gaze)
@@ -188,8 +190,18 @@ def _face_vertices() -> np.ndarray[tuple[int], np.dtype[np.int64]]:
 
 
 @cache
+def _tooth_normals() -> tuple[npt.NDArray[np.int64], Float]:
+    """The teeth's vertices and unit vectors out of their arch: the mesh's own bend at the biting edges."""
+    model = load_head_model()
+    index = np.concatenate([model.vertices_of(material) for material in (UPPER_TEETH, LOWER_TEETH)])
+    x, _, z = model.vertices[index].T
+    outwards = np.stack([x / 0.31**2, np.zeros_like(x), np.maximum(z - 0.97, 0.01) / 0.54**2], axis=1)
+    return index, outwards / np.linalg.norm(outwards, axis=1, keepdims=True)
+
+
+@cache
 def _tooth_coordinates() -> Float:
-    """Per vertex [n, 2]: decimetres along the row of teeth from its middle, height from edge to root 0..1."""
+    """Per vertex [n, 2]: decimetres along the teeth from their middle, height from edge to root 0..1."""
     model = load_head_model()
     coordinates = np.zeros((len(model.vertices), 2), np.float32)
     for material in (UPPER_TEETH, LOWER_TEETH):

@@ -127,7 +127,8 @@ class _Brush:
     def beard(self, model: HeadModel) -> None:
         """Stubble to a full beard, with or without moustache."""
         rng = self.rng
-        area = (self.y < 6.88 - 0.15 * np.clip(self.side - 0.2, 0, 1)) | ((self.side > 0.5) & (self.y < 7.1))
+        cheek_line = rng.uniform(6.56, 6.66) + rng.uniform(0.4, 0.9) * np.clip(self.side - 0.35, 0, 1)
+        area = (self.y < cheek_line) | ((self.y < 6.84) & (self.side < 0.25))
         area &= (self.y > rng.uniform(5.95, 6.2)) & (self.z > 0.3) & (self.side < 0.8)
         kind = rng.random()
         if kind < 0.25:  # moustache
@@ -137,7 +138,9 @@ class _Brush:
         mask = blurred(area.astype(np.float32), rng.uniform(2, 6))
         mask *= (1 - model.masks["lips"]) * (1 - model.masks["cavity"])
         strength = rng.uniform(0.1, 0.95)
-        hairs = 0.65 + 0.25 * np.clip(self.fine, -1, 1) + 0.2 * np.sin(self.x * 120 + 4 * self.medium)
+        hairs = (
+            0.7 + 0.3 * np.clip(self.fine, -1, 1) + 0.12 * np.sin(self.x * 260 + self.y * 90 + self.medium)
+        )
         self.blend(mask * strength * hairs, self.identity.colours.hair * 0.8)
         self.shine *= 1 - 0.7 * mask * strength
 
