@@ -106,6 +106,11 @@ def find_bundle(name_or_path: str | Path) -> Bundle:
     """
     name = str(name_or_path)
     if name == "embedded":
+        if not (EMBEDDED / MANIFEST).is_file():
+            raise WeightsError(
+                f"the embedded weights are missing from this installation ({EMBEDDED}). "
+                "Install the package again, or name other weights with --bundle."
+            )
         return read_bundle(EMBEDDED)
     if name == "official" and _is_official_tree(models_dir()):
         return read_bundle(models_dir())

@@ -99,6 +99,14 @@ def test_missing_official_weights_name_the_command_that_fetches_them() -> None:
         find_bundle("official")
 
 
+def test_installation_without_the_embedded_weights_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundles, "EMBEDDED", tmp_path / "nothing")
+    with pytest.raises(WeightsError, match="embedded weights are missing"):
+        find_bundle("embedded")
+
+
 @pytest.mark.parametrize("name", ["nowhere", "./nowhere", "..", "."])
 def test_what_is_no_bundle_is_refused(name: str) -> None:
     with pytest.raises(WeightsError, match=r"no bundle"):
