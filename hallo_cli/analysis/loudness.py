@@ -86,7 +86,7 @@ class Loudness:
         """Return for every frame how surely someone speaks, 0..1; opens early and closes late."""
         if len(self.energies) == 0:
             return np.zeros(n_frames, np.float32)
-        rise = np.clip((self._in_db(self.energies) - self.threshold_db) / SOFTNESS_DB + 0.5, 0, 1)
+        rise = np.clip((self._in_db(self.energies) - self.threshold_db) / SOFTNESS_DB, 0, 1)
         lead, tail = round(LEAD_S / BLOCK_S), round(TAIL_S / BLOCK_S)
         around = np.lib.stride_tricks.sliding_window_view(np.pad(rise, (tail, lead)), tail + lead + 1)
         held = np.append(around.max(axis=1), 0.0)
