@@ -15,7 +15,7 @@ import typer
 
 from hallo_cli.cli.options import Given, takes_settings
 from hallo_cli.cli.progress import Style, clock, failures_as_json, print_json, showing
-from hallo_cli.errors import Interrupted, SettingsError, WeightsError
+from hallo_cli.errors import Interrupted, PortraitError, SettingsError, SpeechError, WeightsError
 from hallo_cli.settings.resolve import Resolved
 
 if TYPE_CHECKING:
@@ -170,6 +170,10 @@ def default_output(portrait: Path, audio: Path) -> Path:
 
 def _prepare(portrait: Path, audio: Path, output: Path | None, given: Given) -> tuple[Job, Resolved, Studio]:
     resolved = given.resolve()
+    from hallo_cli.media.files import require_file
+
+    require_file(portrait, PortraitError, "portrait")  # at once, before the slow imports
+    require_file(audio, SpeechError, "recording")
     from hallo_cli.jobs.plan import Job
     from hallo_cli.jobs.studio import Studio
 

@@ -68,6 +68,10 @@ class Engine(Protocol):
         """What the framing asks to be done with each frame."""
         ...
 
+    def decode(self, source: Path, target: Path, settings: RenderSettings) -> Recording:
+        """The part of the recording that is rendered, decoded into a file. Raises SpeechError."""
+        ...
+
     def track(self, recording: Recording, n_frames: int, settings: RenderSettings) -> SpeechTrack:
         """The recording, ready to be analysed as `n_frames` frames. Raises SpeechError."""
         ...

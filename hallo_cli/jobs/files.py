@@ -16,11 +16,14 @@ def write_whole(path: Path, content: bytes) -> None:
     """Write a file that is either complete under its name or not there. Raises OutputError."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     with reporting_write_errors(path):
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
+        try:
+            with part.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
         flush(path.parent)
 
 

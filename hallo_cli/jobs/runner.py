@@ -23,10 +23,11 @@ from hallo_cli.jobs.ladder import is_out_of_memory
 from hallo_cli.jobs.outcome import JobResult
 from hallo_cli.jobs.plan import Job, JobPlan, Segment, count_frames, plan_segments
 from hallo_cli.jobs.workspace import open_workspace, remove_abandoned, remove_workspace
-from hallo_cli.media import audio
+from hallo_cli.media.audio import Recording
 from hallo_cli.media.probe import probe
 from hallo_cli.media.video import SegmentWriter, Sound, VideoFormat, assemble, exact_rate
 
+BYTES_PER_SAMPLE = 4  # of the decoded recording
 MIN_CLIPS_FOR_SPEED = 4  # fewer say little about a longer job
 
 logger = logging.getLogger(__name__)
@@ -130,15 +131,13 @@ class _Run:
         known = self.workspace.plan()
         self.plan: JobPlan = known or self._new_plan(fingerprint, n_frames)
 
-    def _recording(self) -> audio.Recording:
+    def _recording(self) -> Recording:
         """The decoded sound, of an earlier run where it is there."""
-        file, settings = self.workspace.audio, self.job.settings
+        file = self.workspace.audio
         if file.exists():
-            return audio.Recording(file, file.stat().st_size // 4)
+            return Recording(file, file.stat().st_size // BYTES_PER_SAMPLE)
         with reporting_write_errors(file):
-            return audio.decode(
-                self.job.audio, file, start_s=settings.start_s, duration_s=settings.duration_s
-            )
+            return self.engine.decode(self.job.audio, file, self.job.settings)
 
     def _new_plan(self, fingerprint: str, n_frames: int) -> JobPlan:
         settings, clip_frames = self.job.settings, self.engine.clip_frames

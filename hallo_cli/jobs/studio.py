@@ -18,7 +18,7 @@ from hallo_cli.errors import SettingsError
 from hallo_cli.jobs import estimate
 from hallo_cli.jobs.engine import Compositor, SpeechTrack
 from hallo_cli.jobs.ladder import next_rung
-from hallo_cli.media.audio import Recording
+from hallo_cli.media.audio import Recording, decode
 from hallo_cli.media.ffmpeg import describe_ffmpeg
 from hallo_cli.media.video import exact_rate
 from hallo_cli.models.bundle import Bundle, find_bundle
@@ -122,6 +122,18 @@ class Studio:
     def compositor(self, path: Path, portrait: Portrait, settings: RenderSettings) -> Compositor:
         """See Engine."""
         return canvas(path, portrait, settings.framing)
+
+    def decode(self, source: Path, target: Path, settings: RenderSettings) -> Recording:
+        """See Engine."""
+        start_s, duration_s = settings.start_s, settings.duration_s
+        if not settings.separate_vocals:
+            return decode(source, target, start_s=start_s, duration_s=duration_s)
+        from hallo_cli.analysis import vocals
+
+        part = target.with_name(f"{target.name}.part-voice")  # at first it holds the mixture
+        voice = vocals.separate(source, part, self.bundle, start_s=start_s, duration_s=duration_s)
+        part.replace(target)
+        return Recording(target, voice.n_samples)
 
     @cached_property
     def encoder(self) -> SpeechEncoder:
