@@ -1,0 +1,76 @@
+"""The real engine, with a tiny bundle of random weights."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from bundles import make_bundle
+
+from hallo_cli.errors import Interrupted, SettingsError
+from hallo_cli.jobs import events
+from hallo_cli.jobs.plan import Job
+from hallo_cli.jobs.runner import StopRequest, run_job
+from hallo_cli.jobs.studio import Studio
+from hallo_cli.media.probe import frame_hashes, probe
+from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
+
+FACE = Path(__file__).parent.parent.parent / "hallo_cli/assets/examples/portrait_astronaut.png"
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Studio:
+    return Studio(make_bundle(tmp_path_factory.mktemp("studio") / "bundle"), RuntimeSettings(threads=1))
+
+
+def shortened(job: Job, **settings: object) -> Job:
+    """Ten frames of the job, of the example portrait: three clips of four in two segments."""
+    values = {"duration_s": 0.4, "segment_s": 0.5, **settings}
+    return dataclasses.replace(job, portrait=FACE, settings=RenderSettings(**values))  # type: ignore[arg-type]
+
+
+def test_stopped_and_resumed_render_equals_uninterrupted_one(job: Job, studio: Studio) -> None:
+    job = shortened(job, duration_s=0.8)
+    stop = StopRequest()
+
+    def listen(event: events.Event) -> None:
+        if isinstance(event, events.ClipRendered) and event.frames_done == 8:
+            stop.ask()
+
+    with pytest.raises(Interrupted):
+        run_job(job, studio, on_event=listen, stop=stop)
+    run_job(job, studio)
+    whole = dataclasses.replace(job, output=job.output.with_name("whole.mp4"))
+    run_job(whole, studio)
+    assert list(frame_hashes(job.output)) == list(frame_hashes(whole.output))
+
+
+def test_full_framing_gives_the_whole_picture(job: Job, studio: Studio) -> None:
+    run_job(shortened(job, duration_s=0.1, framing="full"), studio)
+    info = probe(job.output).video
+    assert info is not None
+    assert (info.width, info.height) == (512, 512)
+
+
+def test_broadcast_rate_covers_the_recording(job: Job, studio: Studio) -> None:
+    run_job(shortened(job, duration_s=0.2, fps=29.97), studio)
+    info = probe(job.output).video
+    assert info is not None
+    assert (info.n_frames, float(info.fps)) == (6, pytest.approx(29.97, abs=1e-3))
+
+
+def test_settled_settings_leave_nothing_to_choose(studio: Studio) -> None:
+    settled = studio.settle(RenderSettings())
+    assert (settled.steps, settled.guidance, settled.solver, settled.size) == (2, 1.0, "ddim", 64)
+    assert settled.dtype != "auto"
+
+
+def test_size_that_does_not_fit_is_refused_with_one_that_does(studio: Studio) -> None:
+    with pytest.raises(SettingsError, match="multiple of 32, such as 64"):
+        studio.settle(RenderSettings(size=72))
+
+
+def test_fallbacks_change_the_runtime_and_end(tmp_path: Path) -> None:
+    studio = Studio(make_bundle(tmp_path / "bundle"), RuntimeSettings())
+    taken = [studio.fall_back() for _ in range(4)]
+    assert taken[-1] is None
+    assert studio.runtime.offload
