@@ -216,7 +216,7 @@ def run_command(
         shard=shard,
         engine=engine.value,
         address=address,
-        flags=given.flags,
+        flags=_from_anywhere(given.flags),
         preset=given.preset or "",
         config=str(given.config.absolute()) if given.config else "",
     )
@@ -390,6 +390,14 @@ def _obeying_signals(open_batch: OpenBatch) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _from_anywhere(flags: dict[str, object]) -> dict[str, object]:
+    """The flags with a bundle's folder made absolute, so that `retry` works from any folder."""
+    bundle = flags.get("bundle")
+    if isinstance(bundle, str) and Path(bundle).is_dir():
+        return {**flags, "bundle": str(Path(bundle).absolute())}
+    return flags
 
 
 def _base(manifest: str | None, name: Path | None) -> Path:

@@ -141,7 +141,7 @@ class RayPool:
     def _start(self, slot: str) -> None:
         device = self._devices[slot]
         gpus = float(device[4:]) if device.startswith("gpu:") else float(device.startswith("cuda"))
-        actor = self._ray.remote(_Actor).options(
+        remote = self._ray.remote(
             num_cpus=1,
             num_gpus=gpus,
             max_restarts=-1,
@@ -150,7 +150,7 @@ class RayPool:
             scheduling_strategy="SPREAD",
         )
         # Ray shows an actor only its own GPUs, so that the first one is always its own.
-        self._actors[slot] = actor.remote(self._make_renderer, "cuda" if gpus else device)
+        self._actors[slot] = remote(_Actor).remote(self._make_renderer, "cuda" if gpus else device)
         self._calls[self._actors[slot].load.remote()] = (slot, None)
 
     def _collect_news(self) -> list[tuple[str, Message]]:
