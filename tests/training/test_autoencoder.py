@@ -21,7 +21,7 @@ from hallo_cli.training.autoencoder import (
 from hallo_cli.training.takes import Take, TakeInfo, TakeWriter
 
 SIZE = 64
-TRAINING = AutoencoderTraining(steps=12, batch_size=4, crop=32, threads=1)
+TRAINING = AutoencoderTraining(steps=60, batch_size=4, crop=32, learning_rate=1e-2, ema_decay=0.5, threads=1)
 
 
 def picture(seed: int) -> np.ndarray:
@@ -66,7 +66,7 @@ def test_training_lowers_the_error_and_normalises_the_latents(
     before = round_trip_psnr(vae, pictures.frames[0])
     reports: list[AutoencoderReport] = []
     trained = train_autoencoder(vae, pictures, TRAINING, on_report=lambda report, _: reports.append(report))
-    assert reports[-1].step == 12
+    assert reports[-1].step == 60
     assert round_trip_psnr(trained, pictures.frames[0]) > before + 1
     pixels = torch.from_numpy(np.stack(pictures.frames)).permute(0, 3, 1, 2) / 127.5 - 1
     with torch.no_grad():
@@ -82,7 +82,8 @@ def test_polishing_the_decoder_leaves_the_latents_alone(vae: TinyAutoencoder, pi
     polish = AutoencoderTraining(steps=2, batch_size=2, crop=32, threads=1, decoder_only=True)
     trained = train_autoencoder(vae, pictures, polish, on_report=lambda *_: None)
     with torch.no_grad():
-        torch.testing.assert_close(trained.encode_mean(pixels), before, rtol=0, atol=0)
+        # the memory format changed, and with it the order of summation
+        torch.testing.assert_close(trained.encode_mean(pixels), before, rtol=0, atol=1e-4)
 
 
 def test_lips_count_more_than_the_rest(pictures: Pictures) -> None:
