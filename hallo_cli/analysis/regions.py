@@ -85,6 +85,13 @@ def region_maps(face: Region, lip: Region, size: tuple[int, int]) -> RegionMaps:
     return RegionMaps(background, np.asarray(cv2.subtract(face_blur, lip_blur), np.uint8), lip_blur)
 
 
+def union_maps(face: Region, lip: Region, size: tuple[int, int]) -> RegionMaps:
+    """As `region_maps`, but with the background that the published training computes: not truncated."""
+    maps = region_maps(face, lip, size)
+    face_blur = _blurred(filled(face, size), FACE_BLUR)
+    return RegionMaps(np.asarray(255 - face_blur, np.uint8), maps.face, maps.lip)
+
+
 def attention_masks(maps: RegionMaps, grids: Sequence[tuple[int, int]]) -> RegionMasks:
     """Scale the maps to each level's grid (width, height), finest first."""
     return RegionMasks(

@@ -50,6 +50,52 @@ def stage2(config: Config, overrides: Set = None, as_json: Json = False) -> None
 
 
 @app.command()
+def prepare(
+    videos: Annotated[Path, typer.Argument(help="Folder of videos of talking people, searched through.")],
+    output: Annotated[Path, typer.Argument(help="Folder for the takes, index.jsonl and rejects.jsonl.")],
+    size: Annotated[int, typer.Option(help="Height and width of the frames, as the networks train.")] = 512,
+    workers: Annotated[int, typer.Option(help="Videos at a time.")] = 1,
+    min_face: Annotated[float, typer.Option(help="Least height of the face in pixels.")] = 160.0,
+    min_sharpness: Annotated[float, typer.Option(help="Least sharpness of the face; 30 is blurred.")] = 30.0,
+    max_s: Annotated[float, typer.Option(help="Seconds a take has at most.")] = 8.0,
+    validation_share: Annotated[float, typer.Option(help="Share of the videos kept for validation.")] = 0.0,
+    bundle: Annotated[
+        str | None, typer.Option(help="Bundle with the framing and, where it has one, the identity network.")
+    ] = None,
+    separate_vocals: Annotated[bool, typer.Option(help="Keep only the voice of the sound.")] = False,
+) -> None:
+    """Find the stretches of videos with one usable face and write them as takes.
+
+    Runs again where it stopped.
+    """
+    from hallo_cli.models.bundle import find_bundle
+    from hallo_cli.models.manifest import Geometry
+    from hallo_cli.training.footage import Standard
+    from hallo_cli.training.prepare import PrepareSettings
+    from hallo_cli.training.prepare import prepare as prepare_videos
+
+    settings = PrepareSettings(
+        size=size,
+        standard=Standard(min_face=min_face, min_sharpness=min_sharpness, max_s=max_s),
+        geometry=Geometry() if bundle is None else find_bundle(bundle).manifest.geometry,
+        bundle=bundle,
+        separate_vocals=separate_vocals,
+        validation_share=validation_share,
+    )
+    n_takes = 0
+    for video in prepare_videos(videos, output, settings, workers=workers):
+        n_takes += video.n_takes
+        typer.echo(
+            f"{video.done}/{video.total} {video.video}: {video.n_takes} takes, {video.n_rejects} stretches "
+            f"left out; {video.seconds_left / 60:.0f} min left",
+            err=True,
+        )
+    typer.echo(
+        f"{n_takes} new takes in {output}; what was left out is in {output / 'rejects.jsonl'}", err=True
+    )
+
+
+@app.command()
 def encode(
     takes: Annotated[
         Path, typer.Argument(help="Folder of take shards, from `train prepare` or `train synth`.")

@@ -160,7 +160,9 @@ class TakeEncoder:
         for _ in range(self.network.levels):
             grids.append((side, side))
             side = -(-side // 2)
-        masks = regions.attention_masks(regions.region_maps(face, lip, picture), grids)
+        is_own = take.info.reference == "own"
+        maps = (regions.region_maps if is_own else regions.union_maps)(face, lip, picture)
+        masks = regions.attention_masks(maps, grids)
         boxes = [_box(region, size) for region in (face, face_bounds, lip_bounds)]
         stacked = {
             f"masks.{level}": torch.from_numpy(np.stack(maps)[None]).half()

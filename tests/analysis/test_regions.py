@@ -59,6 +59,7 @@ def test_union_over_a_videos_frames_equals_the_published() -> None:
         maps = regions.region_maps(face, lip, size)
         assert np.array_equal(maps.face, golden["sep_face"])
         assert np.array_equal(maps.lip, golden["blur_lip"])
+        assert np.array_equal(regions.union_maps(face, lip, size).background, golden["sep_pose"])
 
 
 def test_face_larger_than_the_picture_is_clipped_not_wrapped() -> None:

@@ -1,0 +1,312 @@
+"""Videos of talking people to takes: `hallo train prepare`.
+
+Every video is one unit of work: its takes go into shards of its own, and its record, written last, says that
+it is done. So any number of processes can share the work, and a run that was stopped continues.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tempfile
+import time
+import wave
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from hallo_cli.analysis import regions
+from hallo_cli.analysis.face import SILHOUETTE, FaceAnalyser
+from hallo_cli.analysis.framing import cut, to_square
+from hallo_cli.analysis.identity import IdentityNetwork
+from hallo_cli.analysis.vocals import separate
+from hallo_cli.domain import Bytes, CropBox, Float
+from hallo_cli.errors import HalloError, InputError, OutputError
+from hallo_cli.media.audio import Recording, decode
+from hallo_cli.media.video import read_frames
+from hallo_cli.models.bundle import find_bundle
+from hallo_cli.models.manifest import Geometry
+from hallo_cli.training.footage import FPS, Seen, Standard, Stretch, choose, watch
+from hallo_cli.training.takes import Take, TakeInfo, TakeWriter
+
+SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts")
+SAMPLE_RATE = 16_000
+LEAD_S, TAIL_S = 2.0, 0.4  # sound kept around a take, for the speech encoder's surroundings
+JPEG_QUALITY = 95
+RECORDS = "videos"  # folder of one record a video
+
+
+@dataclass(frozen=True)
+class PrepareSettings:
+    """What is made of the videos."""
+
+    size: int = 512  # height and width of the frames
+    standard: Standard = field(default_factory=Standard)
+    geometry: Geometry = field(default_factory=Geometry)  # how the crop is framed around the union of faces
+    bundle: str | None = None  # brings the identity network and the vocal separator, where it has them
+    separate_vocals: bool = False
+    validation_share: float = 0.0  # of the videos, chosen by their names' hash
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with anything that changes the takes."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class VideoDone:
+    """Progress: one video is finished."""
+
+    video: str
+    n_takes: int
+    n_rejects: int
+    done: int
+    total: int
+    seconds_left: float
+
+
+def prepare(
+    videos: Path, output: Path, settings: PrepareSettings, *, workers: int = 1
+) -> Iterator[VideoDone]:
+    """Make takes of every video below a folder that has none yet; then index.jsonl and rejects.jsonl.
+
+    Raises InputError where there is no video. A video that cannot be read is a reject with its reason.
+    """
+    found = sorted(path for path in videos.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not found:
+        raise InputError(f"{videos} holds no videos ({', '.join(SUFFIXES)})")
+    try:
+        (output / RECORDS).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{output} cannot be written ({error}): choose another folder") from error
+    names = [path.relative_to(videos).as_posix() for path in found]
+    work = [name for name in names if _record(output, name, settings) is None]
+    started, total = time.monotonic(), len(names)
+    for count, record in enumerate(_records(videos, output, work, settings, workers), 1):
+        left = (time.monotonic() - started) / count * (len(work) - count)
+        done = total - len(work) + count
+        yield VideoDone(record["video"], len(record["takes"]), len(record["rejects"]), done, total, left)
+    _write_lists(output, [_record(output, name, settings) or {} for name in names])
+
+
+def prepare_video(videos: Path, name: str, output: Path, settings: PrepareSettings) -> dict[str, Any]:
+    """Make the takes of one video and write its record; gives the record."""
+    key = video_key(name)
+    record: dict[str, Any] = {"video": name, "settings": settings.fingerprint, "takes": [], "rejects": []}
+    for old in output.glob(f"{key}-*.tar*"):
+        old.unlink()
+    try:
+        seen = list(watch(videos / name, _analyser(), settings.standard))
+        stretches, rejects = choose(seen, settings.standard)
+        record["rejects"] = [_listed(reject.start, reject.stop, reject.reason) for reject in rejects]
+        if stretches:
+            with tempfile.TemporaryDirectory(prefix="hallo-prepare-") as folder:
+                sound = _sound(videos / name, Path(folder) / "sound.f32", settings)
+                work = _Video(videos / name, name, sound, settings)
+                with TakeWriter(output, key, takes_per_shard=16) as writer:
+                    for index, (stretch, take) in enumerate(work.takes(seen, stretches)):
+                        path = writer.add(take)
+                        times = {"start_s": stretch.start / FPS, "n_frames": stretch.stop - stretch.start}
+                        record["takes"].append({"key": take.key, "shard": path.name, "index": index, **times})
+    except OutputError:
+        raise
+    except HalloError as error:
+        for old in output.glob(f"{key}-*.tar*"):
+            old.unlink()
+        record["takes"], record["rejects"] = [], [_listed(0, 0, str(error))]
+    _write(output / RECORDS / f"{key}.json", json.dumps(record))
+    return record
+
+
+def video_key(name: str) -> str:
+    """A file name for a video's work, made of its path's hash alone."""
+    return hashlib.sha256(name.encode()).hexdigest()[:16]
+
+
+def crop_box(landmarks: Sequence[Float], geometry: Geometry) -> CropBox:
+    """The square around the union of the faces, framed as the networks are trained."""
+    rectangles = [_bounds(points) for points in landmarks]
+    left, top = min(r[0] for r in rectangles), min(r[1] for r in rectangles)
+    right, bottom = max(r[2] for r in rectangles), max(r[3] for r in rectangles)
+    side = geometry.crop_scale * max(right - left, bottom - top)
+    middle_x, middle_y = (left + right) / 2, (top + bottom) / 2 + geometry.crop_shift * side
+    return CropBox(middle_x - side / 2, middle_y - side / 2, side)
+
+
+def union_regions(landmarks: Sequence[Float], size: tuple[int, int]) -> tuple[regions.Region, regions.Region]:
+    """Face and lip rectangles that hold those of all frames, not expanded, as in the published training."""
+    faces = [regions.face_rectangle(points, size, 1.0) for points in landmarks]
+    lips = [regions.lip_rectangle(points, size, 1.0) for points in landmarks]
+    return regions.union(faces), regions.union(lips)
+
+
+@dataclass(frozen=True)
+class _Video:
+    """One video with its stretches chosen."""
+
+    file: Path
+    name: str
+    sound: Recording
+    settings: PrepareSettings
+
+    def takes(self, seen: Sequence[Seen], stretches: Sequence[Stretch]) -> Iterator[tuple[Stretch, Take]]:
+        """The takes in order; frames are read a second time, one take's in memory."""
+        frames = enumerate(read_frames(self.file, fps=FPS))
+        for stretch in stretches:
+            landmarks = [
+                points for one in seen[stretch.start : stretch.stop] if (points := one.landmarks) is not None
+            ]
+            box = crop_box(landmarks, self.settings.geometry)
+            pictures: list[bytes] = []
+            identity = None
+            for index, frame in frames:
+                if index < stretch.start:
+                    continue
+                if index == stretch.start:
+                    identity = self._identity(frame)
+                pictures.append(_jpeg(cut(frame, box, self.settings.size)))
+                if index == stretch.stop - 1:
+                    break
+            inside = [to_square(points, box, self.settings.size) for points in landmarks]
+            yield stretch, self._take(stretch, pictures, inside, identity)
+
+    def _take(
+        self, stretch: Stretch, pictures: list[bytes], landmarks: list[Float], identity: Float | None
+    ) -> Take:
+        size = self.settings.size
+        face, lip = union_regions(landmarks, (size, size))
+        lead = min(stretch.start, round(LEAD_S * FPS))
+        digest = int(video_key(self.name)[:8], 16) / 2**32
+        info = TakeInfo(
+            n_frames=len(pictures),
+            fps=float(FPS),
+            size=size,
+            source=f"{self.name} at {stretch.start / FPS:.2f} s",
+            face_box=_as_box(face),
+            lip_box=_as_box(lip),
+            split="validation" if digest < self.settings.validation_share else "train",
+            reference="frame",
+            audio_lead_s=lead / FPS,
+        )
+        return Take(
+            key=f"{video_key(self.name)}-{stretch.start:06d}",
+            info=info,
+            frames=tuple(pictures),
+            wav=self._wav(stretch.start - lead, stretch.stop),
+            landmarks=landmarks[0],
+            identity=identity,
+        )
+
+    def _identity(self, frame: Bytes) -> Float | None:
+        network = None if self.settings.bundle is None else _identity_network(self.settings.bundle)
+        faces = [] if network is None else _analyser().detect(frame)
+        return network.embed(frame, faces[0]) if network is not None and faces else None
+
+    def _wav(self, first: int, last: int) -> bytes:
+        start, stop = (frame * SAMPLE_RATE // FPS for frame in (first, last))
+        samples = self.sound.read(
+            start, max(stop, min(self.sound.n_samples, stop + round(TAIL_S * SAMPLE_RATE)))
+        )
+        buffer = io.BytesIO()
+        with wave.open(buffer, "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(SAMPLE_RATE)
+            file.writeframes((samples.clip(-1, 1) * 32767).round().astype("<i2").tobytes())
+        return buffer.getvalue()
+
+
+def _records(
+    videos: Path, output: Path, names: Sequence[str], settings: PrepareSettings, workers: int
+) -> Iterator[dict[str, Any]]:
+    if workers <= 1 or len(names) <= 1:
+        for name in names:
+            yield prepare_video(videos, name, output, settings)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        jobs = [pool.submit(prepare_video, videos, name, output, settings) for name in names]
+        try:
+            for job in as_completed(jobs):
+                yield job.result()
+        finally:
+            for job in jobs:
+                job.cancel()
+
+
+def _record(output: Path, name: str, settings: PrepareSettings) -> dict[str, Any] | None:
+    """The record of a video that was done with these settings."""
+    try:
+        record: dict[str, Any] = json.loads((output / RECORDS / f"{video_key(name)}.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record if record.get("settings") == settings.fingerprint else None
+
+
+def _write_lists(output: Path, records: Sequence[dict[str, Any]]) -> None:
+    for kind, file in (("takes", "index.jsonl"), ("rejects", "rejects.jsonl")):
+        lines = [
+            json.dumps({"video": one["video"], **entry}) for one in records if one for entry in one[kind]
+        ]
+        _write(output / file, "".join(f"{line}\n" for line in lines))
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(f"{path.name}.part")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written ({error}): free some space, then run it again"
+        ) from error
+
+
+def _sound(video: Path, target: Path, settings: PrepareSettings) -> Recording:
+    if settings.separate_vocals:
+        return separate(video, target, find_bundle(settings.bundle or "official"))
+    return decode(video, target)
+
+
+@lru_cache(maxsize=1)
+def _analyser() -> FaceAnalyser:
+    return FaceAnalyser(threads=1)
+
+
+@lru_cache(maxsize=1)
+def _identity_network(name: str) -> IdentityNetwork | None:
+    bundle = find_bundle(name)
+    if not bundle.manifest.needs_identity:
+        return None
+    return IdentityNetwork(bundle.verified("face_detector"), bundle.verified("identity"))
+
+
+def _bounds(landmarks: Float) -> tuple[float, float, float, float]:
+    outline = landmarks[list(SILHOUETTE)]
+    (left, top), (right, bottom) = outline.min(axis=0), outline.max(axis=0)
+    return float(left), float(top), float(right), float(bottom)
+
+
+def _as_box(region: regions.Region) -> tuple[float, float, float, float]:
+    left, right, top, bottom = region
+    return float(left), float(top), float(right), float(bottom)
+
+
+def _listed(start: int, stop: int, reason: str) -> dict[str, Any]:
+    return {"start_s": start / FPS, "stop_s": stop / FPS, "reason": reason}
+
+
+def _jpeg(picture: Bytes) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=JPEG_QUALITY)
+    return buffer.getvalue()

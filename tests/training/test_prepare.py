@@ -1,0 +1,69 @@
+"""Data preparation: what is chosen of a video, what becomes of it, and that nothing is done twice."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from training.footage_files import write_video
+
+from hallo_cli.errors import InputError
+from hallo_cli.training.encode import read_wav
+from hallo_cli.training.footage import Seen, Standard, Stretch, choose
+from hallo_cli.training.prepare import PrepareSettings, prepare
+from hallo_cli.training.takes import read_takes, shards_in
+
+FACE = np.zeros((478, 2), np.float32)
+STANDARD = Standard(min_s=0.2, max_s=1.0)
+
+
+def usable(n: int, sharpness: float = 99.0) -> list[Seen]:
+    return [Seen(FACE, sharpness=sharpness if i % 5 == 0 else None) for i in range(n)]
+
+
+def test_stretches_end_at_cuts_and_missing_faces() -> None:
+    seen = [*usable(10), *[Seen(None, "no face")] * 3, *usable(10), Seen(FACE, is_cut=True), *usable(9)]
+    takes, rejects = choose(seen, STANDARD)
+    assert takes == [Stretch(0, 10), Stretch(13, 23), Stretch(23, 33)]
+    assert [(r.start, r.stop, r.reason) for r in rejects] == [(10, 13, "no face")]
+
+
+def test_long_stretches_become_equal_takes() -> None:
+    assert choose(usable(60), STANDARD)[0] == [Stretch(0, 20), Stretch(20, 40), Stretch(40, 60)]
+
+
+def test_short_and_blurred_stretches_are_left_out_with_the_reason() -> None:
+    _, rejects = choose([*usable(3), Seen(None, "no face"), *usable(10, sharpness=5.0)], STANDARD)
+    assert [r.reason for r in rejects] == ["shorter than 0.2 s", "no face", "sharpness 5 below 30"]
+
+
+def test_a_video_becomes_takes_once(tmp_path: Path) -> None:
+    videos, output = tmp_path / "videos", tmp_path / "takes"
+    videos.mkdir()
+    write_video(videos / "one.mp4", n_face=30, n_empty=6)
+    (videos / "broken.mp4").write_bytes(b"no video")
+    settings = PrepareSettings(size=64, standard=Standard(min_face=60, min_sharpness=10, min_s=0.4))
+    assert [(v.video, v.n_takes) for v in prepare(videos, output, settings)] == [
+        ("broken.mp4", 0),
+        ("one.mp4", 1),
+    ]
+
+    (take,) = [take for shard in shards_in(output) for take in read_takes(shard)]
+    assert take.info.n_frames == len(take.frames) == 30
+    left, top, right, bottom = take.info.face_box
+    assert 0 <= left < take.info.lip_box[0] < take.info.lip_box[2] < right <= 64
+    assert 0 <= top < take.info.lip_box[1] < take.info.lip_box[3] < bottom <= 64
+    n_behind = len(read_wav(take)) - 30 * 640  # the video's sound goes on for 6 frames and AAC's padding
+    assert 6 * 640 <= n_behind <= 0.4 * 16000
+    rejects = [json.loads(line) for line in (output / "rejects.jsonl").read_text().splitlines()]
+    assert {one["video"]: one["reason"] for one in rejects}["one.mp4"] == "no face"
+    assert "broken.mp4" in {one["video"] for one in rejects}
+    (entry,) = [json.loads(line) for line in (output / "index.jsonl").read_text().splitlines()]
+    assert entry["key"] == take.key
+
+    assert list(prepare(videos, output, settings)) == []
+
+
+def test_a_folder_without_videos_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no videos"):
+        list(prepare(tmp_path, tmp_path / "out", PrepareSettings()))
