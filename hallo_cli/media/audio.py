@@ -18,7 +18,7 @@ import numpy as np
 from hallo_cli.domain import Float
 from hallo_cli.errors import SpeechError
 from hallo_cli.media.files import reason_of, require_file, shown
-from hallo_cli.media.probe import NO_PROTOCOLS
+from hallo_cli.media.probe import DECODING_ERRORS, open_media
 
 SAMPLE_RATE = 16_000
 BLOCK = 30 * SAMPLE_RATE  # samples held at a time
@@ -125,9 +125,9 @@ def _too_short(source: Path, n_samples: int, start_s: float) -> str:
 def _decoded(file: Path) -> Iterator[Float]:
     """Yield all of a checked file's sound in small pieces."""
     try:
-        with file.open("rb") as opened, av.open(opened, mode="r", options=NO_PROTOCOLS) as container:
+        with open_media(file) as container:
             yield from _SoundTrack(container, file).samples()
-    except (av.FFmpegError, ValueError, OverflowError, UnicodeError) as error:
+    except DECODING_ERRORS as error:
         raise SpeechError(
             f"The recording {shown(file)} cannot be decoded: {reason_of(error)}. Give a sound or video file "
             "that ffmpeg can read, such as WAV, MP3, M4A or MP4."

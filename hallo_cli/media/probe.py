@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +15,29 @@ import av
 from hallo_cli.errors import InputError
 from hallo_cli.media.files import reason_of, require_file, shown
 
-NO_PROTOCOLS = {"protocol_whitelist": "none"}  # files that point to further files are not followed
+NO_PROTOCOLS = {"protocol_whitelist": "none"}
+# What PyAV raises on damaged files; plain OSError where a broken index sends it to an impossible place.
+DECODING_ERRORS = (av.FFmpegError, OSError, ValueError, ArithmeticError, RuntimeError)
+
+
+class _MediaFile(io.BufferedReader):
+    """A file for PyAV, which prints what a seek raises: damaged files send it to impossible places."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        try:
+            return super().seek(offset, whence)
+        except (OSError, ValueError, OverflowError):
+            return -1
+
+
+@contextmanager
+def open_media(file: Path) -> Iterator[av.container.InputContainer]:
+    """Open a file that `require_file` has checked; other files that it points to are not followed.
+
+    Raises one of DECODING_ERRORS.
+    """
+    with _MediaFile(io.FileIO(file)) as opened, av.open(opened, mode="r", options=NO_PROTOCOLS) as container:
+        yield container
 
 
 @dataclass(frozen=True)
@@ -52,10 +76,10 @@ def probe(file: Path, *, what: str = "file", error: type[InputError] = InputErro
     """Return the tracks of a media file; video frames are counted packet by packet. Raises `error`."""
     checked = require_file(file, error, what)
     try:
-        with checked.open("rb") as opened, av.open(opened, mode="r", options=NO_PROTOCOLS) as container:
+        with open_media(checked) as container:
             audio = _audio_track(container)
             return MediaInfo(container.format.name, _video_track(container), audio)
-    except (av.FFmpegError, ValueError, OverflowError, UnicodeError) as reason:
+    except DECODING_ERRORS as reason:
         raise error(
             f"The {what} {shown(file)} cannot be read: {reason_of(reason)}. Give a sound or video file."
         ) from reason
@@ -64,7 +88,7 @@ def probe(file: Path, *, what: str = "file", error: type[InputError] = InputErro
 def frame_hashes(file: Path) -> Iterator[str]:
     """Yield the SHA-256 of every decoded video frame's planes: equal for equal pictures only."""
     checked = require_file(file, InputError, "video")
-    with checked.open("rb") as opened, av.open(opened, mode="r", options=NO_PROTOCOLS) as container:
+    with open_media(checked) as container:
         for frame in container.decode(video=0):
             yield hashlib.sha256(frame.to_ndarray().tobytes()).hexdigest()
 

@@ -26,7 +26,7 @@ from hallo_cli.domain import Bytes
 from hallo_cli.errors import EncoderError, InputError, OutputError, SettingsError, SpeechError
 from hallo_cli.media.ffmpeg import DETERMINISTIC, address, command_of, last_words, run
 from hallo_cli.media.files import reason_of, require_file, shown
-from hallo_cli.media.probe import NO_PROTOCOLS, MediaInfo, probe
+from hallo_cli.media.probe import DECODING_ERRORS, MediaInfo, open_media, probe
 
 ENCODER_THREADS = 4  # fixed: the number of threads changes what x264 writes
 AAC = {"acodec": "aac", "audio_bitrate": "192k"}
@@ -177,13 +177,13 @@ def read_frames(file: Path, *, fps: float | None = None) -> Iterator[Bytes]:
     """
     checked = require_file(file, InputError, "video")
     try:
-        with checked.open("rb") as opened, av.open(opened, mode="r", options=NO_PROTOCOLS) as container:
+        with open_media(checked) as container:
             if not container.streams.video:
                 raise InputError(f"The file {shown(file)} has no picture. Give a video.")
             container.streams.video[0].thread_type = "AUTO"
             frames = container.decode(video=0)
             yield from (_all(frames) if fps is None else _at_rate(frames, exact_rate(fps)))
-    except (av.FFmpegError, ValueError) as error:
+    except DECODING_ERRORS as error:
         raise InputError(f"The video {shown(file)} cannot be decoded: {reason_of(error)}.") from error
 
 

@@ -213,6 +213,20 @@ def test_damaged_files_end_in_sound_or_in_a_speech_error(
     assert isinstance(outcome, np.ndarray) or damage
 
 
+def test_impossible_seeks_are_refused_without_a_trace(
+    tmp_path: Path, wav: Path, ffmpeg_run: Ffmpeg, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ffmpeg_run("-i", wav, tmp_path / "a.w64")
+    content = bytearray((tmp_path / "a.w64").read_bytes())
+    start = content.index(b"data")
+    content[start] = 0  # an unknown chunk, to be skipped
+    content[start + 16 : start + 24] = b"\x00" * 7 + b"\x7f"  # which ends where no file does
+    (tmp_path / "a.w64").write_bytes(bytes(content))
+    with pytest.raises(SpeechError, match=r"cannot be decoded|holds no sound|cut off"):
+        load(tmp_path / "a.w64")
+    assert "Traceback" not in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_random_bytes_are_refused(tmp_path: Path, seed: int) -> None:
     file = tmp_path / ("noise" + (".mp3", ".wav", ".m4a", ".ogg", "")[seed % 5])
