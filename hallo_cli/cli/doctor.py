@@ -78,10 +78,10 @@ def _python() -> Iterator[Finding]:
 def _device() -> Iterator[Finding]:
     import torch
 
-    from hallo_cli.inference.speed import has_amx
+    from hallo_cli.inference.speed import has_fast_bfloat16
 
     threads = f"{torch.get_num_threads()} threads of {os.cpu_count()} cores"
-    bf16 = "bfloat16 in hardware (AMX)" if has_amx() else "no AMX: networks run in float32"
+    bf16 = "bfloat16 in hardware" if has_fast_bfloat16() else "no bfloat16 in hardware: float32"
     yield Finding("cpu", "good", f"{threads}, {bf16}")
     for index in range(torch.cuda.device_count()):
         device = torch.cuda.get_device_properties(index)
