@@ -136,7 +136,7 @@ class RuntimeSettings:
     device: str = setting("auto", "auto, cpu, cuda, cuda:1 or mps.")
     compile: str = setting(
         "auto",
-        "Compile the networks; auto does it for jobs long enough to win the time back.",
+        "Compile the networks, which pays on a GPU in long jobs; auto leaves it off for now.",
         choices=("auto", "on", "off"),
     )
     threads: int = setting(0, "CPU threads; 0 takes all cores.", minimum=0, maximum=1024)
