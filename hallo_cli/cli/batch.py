@@ -365,6 +365,8 @@ def plan_lines(plan: BatchPlanned, gpu_hour_price: float) -> Iterator[str]:
 
 
 def _tell_end(tally: batch_view.Tally, seconds: float, results: Path) -> None:
+    if not tally.rows:
+        return  # the batch did not begin; the error says why
     failed = tally.failed + tally.left_out
     where = f"; {failed} failed: see {results}, or `hallo batch report`" if failed else ""
     done = tally.rendered + tally.skipped

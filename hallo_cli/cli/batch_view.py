@@ -118,8 +118,8 @@ def showing(style: Style, tally: Tally, *, is_quiet: bool) -> Iterator[Listener]
         from rich.console import Console
         from rich.live import Live
 
-        with Live(console=Console(stderr=True), transient=True, refresh_per_second=4) as live:
-            live.get_renderable = lambda: table(tally)  # type: ignore[method-assign]
+        console = Console(stderr=True)
+        with Live(get_renderable=lambda: table(tally), console=console, transient=True):
             yield tally.add
 
 

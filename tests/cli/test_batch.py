@@ -140,7 +140,7 @@ def test_quality_limits_that_make_no_sense_are_refused(tmp_path: Path, line: str
 
 def test_workers_that_share_the_processor_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 8)
-    options = batch_options.BatchOptions(manifest="-", devices="cpu", jobs=2)
+    options = batch_options.BatchOptions(manifest="-", base="/b", devices="cpu", jobs=2)
     assert batch_options.build_batch(options).renderer.runtime.threads == 4
     assert batch_options.worker_devices(options, "auto") == ["cpu", "cpu"]
 

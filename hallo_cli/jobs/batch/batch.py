@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hallo_cli.errors import SettingsError
+from hallo_cli.errors import Interrupted, SettingsError
 from hallo_cli.jobs.batch import quarantine
 from hallo_cli.jobs.batch.checks import Checks
 from hallo_cli.jobs.batch.events import BatchPlanned, Event, RowEnded
@@ -96,8 +96,11 @@ class OpenBatch:
         self._stop_status: int | None = None
 
     def check(self) -> Iterator[int]:
-        """Look at all inputs; yields how many files were looked at so far."""
-        return self._planner.plan(processes=self._batch.check_processes)
+        """Look at all inputs; yields how many files were looked at so far. Raises Interrupted."""
+        for n_found in self._planner.plan(processes=self._batch.check_processes):
+            if self._stop_status is not None:
+                raise Interrupted("stopped before the first row was rendered.", exit_status=self._stop_status)
+            yield n_found
 
     def summary(self) -> BatchPlanned:
         """The plan in numbers."""

@@ -28,7 +28,7 @@ class Record:
     id: str
     row: int  # its line in the manifest
     status: str  # done; warn, fail: rendered, the quality gate objects; error; invalid; quarantined
-    output: str  # relative to the ledger's folder where it lies inside it
+    output: str = ""  # relative to the ledger's folder where it lies inside it
     fingerprint: str = ""  # content of the inputs, weights and settings: what makes a rerun skip the row
     sha256: str = ""
     size: int = 0  # bytes of the output

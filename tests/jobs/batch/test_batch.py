@@ -16,7 +16,7 @@ from batch_doubles import (
     write_sound,
 )
 
-from hallo_cli.errors import HalloError, JobError, ManifestError, SettingsError
+from hallo_cli.errors import HalloError, Interrupted, JobError, ManifestError, SettingsError
 from hallo_cli.jobs.batch.batch import Budget, opened
 from hallo_cli.jobs.batch.events import BatchPlanned, RowEnded, RowRetried, RowStarted, WorkerLost
 from hallo_cli.jobs.batch.ledger import Record, last_run, read_records
@@ -236,6 +236,15 @@ def test_budget_refuses_to_start(tmp_path: Path) -> None:
     batch = batch_of(manifest, budget=Budget(max_gpu_hours=1e-6))
     with pytest.raises(SettingsError, match="--max-gpu-hours allows 1e-06"):
         run(batch)
+    assert not results(manifest)
+
+
+def test_stopping_while_inputs_are_checked_renders_nothing(tmp_path: Path) -> None:
+    manifest = write_batch(tmp_path, ["a"])
+    with opened(batch_of(manifest)) as batch:
+        batch.stop(130)
+        with pytest.raises(Interrupted, match="before the first row"):
+            list(batch.check())
     assert not results(manifest)
 
 

@@ -32,6 +32,13 @@ def test_what_is_appended_is_read_back(tmp_path: Path) -> None:
     assert last_run(path) == Run({"output_dir": "v"}, "now")
 
 
+def test_row_that_names_no_output_is_read_back(tmp_path: Path) -> None:
+    refused = Record("row-3", 3, "invalid", error="ManifestError", message="this line is not JSON")
+    with Ledger(tmp_path / "ledger") as ledger:
+        ledger.append(refused)
+    assert list(read_records(tmp_path / "ledger")) == [refused]
+
+
 @pytest.mark.parametrize("n_bytes_lost", [1, 2, 20, 60])
 def test_torn_last_line_costs_only_its_own_row(tmp_path: Path, n_bytes_lost: int) -> None:
     path = tmp_path / "ledger"
