@@ -213,7 +213,7 @@ def _print_json(event: TrainingEvent) -> None:
 
 
 def _print_line(event: TrainingEvent) -> None:
-    from hallo_cli.training.logs import Logged, Validated
+    from hallo_cli.training.logs import Logged, Rendered, Validated
 
     if isinstance(event, Logged):
         pixels = f" (velocity {event.velocity:.4f}, pixels {event.pixels:.4f})" if event.pixels else ""
@@ -224,6 +224,10 @@ def _print_line(event: TrainingEvent) -> None:
         )
     elif isinstance(event, Validated):
         typer.echo(f"step {event.step}  validation loss {event.validation_loss:.4f}", err=True)
+    elif isinstance(event, Rendered):
+        found = event.opening_correlation
+        follows = "no faces to measure" if found is None else f"mouth opening follows with {found:.2f}"
+        typer.echo(f"step {event.step}  {follows}  {event.sheet}", err=True)
     else:
         typer.echo(f"step {event.step}  saved {event.checkpoint}", err=True)
 

@@ -47,7 +47,8 @@ class RunSettings:
     keep_checkpoints: int = 3
     log_every: int = 20
     validate_every: int = 500  # 0: never
-    render_every: int = 0  # validation clips rendered from held-out takes; 0: never
+    render_every: int = 0  # steps between renderings of held-out takes; 0: never
+    render_steps: int = 20  # denoising steps of those
     tensorboard: bool = False
 
 
@@ -148,7 +149,7 @@ class TrainingConfig:
         for name in ("image", "identity", "audio", "motion"):
             _require(getattr(self.objective.drops, name) <= 1, f"objective.drops.{name} must be 0 to 1")
         least_one = ("run.steps", "run.accumulation", "run.checkpoint_every", "data.takes", "data.frames")
-        for key in (*least_one, "run.keep_checkpoints", "run.log_every", "data.prefetch"):
+        for key in (*least_one, "run.keep_checkpoints", "run.log_every", "run.render_steps", "data.prefetch"):
             part, name = key.split(".")
             _require(getattr(getattr(self, part), name) >= 1, f"{key} must be at least 1")
         _require(self.optimizer.decay_from < 1, "optimizer.decay_from must be below 1")

@@ -37,6 +37,15 @@ class Validated:
 
 
 @dataclass(frozen=True)
+class Rendered:
+    """Held-out takes were rendered."""
+
+    step: int
+    sheet: Path  # rows: true, rendered, true, rendered, ...
+    opening_correlation: float | None  # of the mouth's opening with the true one; None: too few faces seen
+
+
+@dataclass(frozen=True)
 class Saved:
     """A checkpoint was written."""
 
@@ -44,7 +53,7 @@ class Saved:
     checkpoint: Path
 
 
-TrainingEvent = Logged | Validated | Saved
+TrainingEvent = Logged | Validated | Rendered | Saved
 
 
 class LogFiles:

@@ -18,9 +18,10 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
+from accelerate.utils import DistributedDataParallelKwargs, broadcast
 from torch import Tensor
 
+from hallo_cli.analysis.face import FaceAnalyser
 from hallo_cli.errors import HalloError, SettingsError
 from hallo_cli.models.attention import matmul_kernel, use_attention_kernel
 from hallo_cli.models.autoencoder import Autoencoder
@@ -42,9 +43,10 @@ from hallo_cli.training.dataset import Batch, BatchSource, prefetched, split_tak
 from hallo_cli.training.encoded import EncodedFolder, EncodedTake
 from hallo_cli.training.forward import TrainedNetworks
 from hallo_cli.training.init import network_config, start_networks
-from hallo_cli.training.logs import LogFiles, Logged, Saved, TrainingEvent, Validated
+from hallo_cli.training.logs import LogFiles, Logged, Rendered, Saved, TrainingEvent, Validated
 from hallo_cli.training.losses import Losses, LossFunction
 from hallo_cli.training.optimizer import MovingAverage, choose_trained, learning_rate, make_optimizer
+from hallo_cli.training.validation import Rendering, opening_correlation, render_takes, write_sheet
 
 VALIDATION_SEED = 20_240_613
 FUSED_ATTENTION_DEVICES = ("cuda", "xpu")
@@ -101,7 +103,8 @@ class Trainer:
         if not self.trained:
             raise SettingsError("objective.train names no part that these networks have")
         self._prepare_module()
-        self.losses = LossFunction(config.objective, network, stage, decode=self._decoder(networks.vae))
+        self.decode = self._decoder(networks.vae)
+        self.losses = LossFunction(config.objective, network, stage, decode=self.decode)
         self.optimizer = make_optimizer(self.trained.values(), config.optimizer)
         self.average = MovingAverage(self.trained, config.run.ema_decay) if config.run.ema_decay else None
         self.progress = Progress()
@@ -120,12 +123,12 @@ class Trainer:
         for batches in prefetched(
             self._step_batches, iter(range(self.progress.step, run.steps)), self._depth()
         ):
-            if self._is_finished() or should_stop():
+            if self._is_finished() or self._told_by_first(float(should_stop())):
                 break
             started = time.perf_counter()
             rate = learning_rate(self.config.optimizer, run, self.progress)
             window.add(self._step(batches, rate))
-            seconds = time.perf_counter() - started
+            seconds = self._told_by_first(time.perf_counter() - started)
             self.progress = replace(
                 self.progress, step=self.progress.step + 1, seconds=self.progress.seconds + seconds
             )
@@ -136,6 +139,8 @@ class Trainer:
                 window = _Window()
             if run.validate_every and step % run.validate_every == 0:
                 report(self.validate())
+            if run.render_every and step % run.render_every == 0 and self.accelerator.is_main_process:
+                report(self.render())
             if step % run.checkpoint_every == 0:
                 report(self.save())
                 saved_at = step
@@ -162,6 +167,27 @@ class Trainer:
             for name in ("total", "velocity", "pixels")
         )
         return Validated(self.progress.step, total, velocity, pixels)
+
+    def render(self) -> Rendered:
+        """Held-out takes as the averaged weights make them, written as one picture beside the checkpoints."""
+        assert self.decode is not None
+        if self.average is not None:
+            self.average.swap()
+        batch = self.held_out.batch(0).to(self.device)
+        how = Rendering(
+            self.module.config,
+            self.losses.schedule,
+            self.decode,
+            self.losses.has_audio,
+            self.config.run.render_steps,
+        )
+        with self.accelerator.autocast():
+            made, true = render_takes(self.module, batch, how, _generator(self.device, VALIDATION_SEED, 0))
+        if self.average is not None:
+            self.average.swap()
+        sheet = self.config.run.output / "validation" / f"step-{self.progress.step:08d}.png"
+        write_sheet(sheet, made, true)
+        return Rendered(self.progress.step, sheet, opening_correlation(made, true, FaceAnalyser()))
 
     def save(self) -> Saved:
         """Write a checkpoint of this moment."""
@@ -209,6 +235,13 @@ class Trainer:
     def _depth(self) -> int:
         return max(1, self.config.data.prefetch // self.config.run.accumulation)
 
+    def _told_by_first(self, value: float) -> float:
+        """The first process's number: all of them stop at the same step and learn at the same rate."""
+        if self.accelerator.num_processes == 1:
+            return value
+        told: Tensor = broadcast(torch.tensor([value], device=self.device))
+        return float(told.item())
+
     def _is_finished(self) -> bool:
         run = self.config.run
         is_late = bool(run.max_minutes) and self.progress.seconds >= 60 * run.max_minutes
@@ -222,11 +255,13 @@ class Trainer:
             unet.checkpointing = self.config.run.gradient_checkpointing
 
     def _decoder(self, vae: Autoencoder) -> Callable[[Tensor], Tensor] | None:
-        if self.config.objective.pixels.weight == 0:
+        start, needs = self.config.start, self.config.objective.pixels.weight or self.config.run.render_every
+        if not needs:
             return None
-        start = self.config.start
         if start.vae is None and start.bundle is None:
-            raise SettingsError("objective.pixels.weight needs the autoencoder's weights: give start.vae")
+            raise SettingsError(
+                "objective.pixels.weight and run.render_every need the autoencoder's weights: give start.vae"
+            )
         _move(vae, self.device)
 
         def decode(latents: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from training.toy import NETWORK, write_network, write_takes
 
@@ -21,7 +22,7 @@ from hallo_cli.training.config import (
     StartSettings,
     TrainingConfig,
 )
-from hallo_cli.training.logs import Logged, TrainingEvent, Validated
+from hallo_cli.training.logs import Logged, Rendered, TrainingEvent, Validated
 from hallo_cli.training.loop import train
 
 
@@ -87,7 +88,7 @@ def test_training_lowers_the_loss(config: TrainingConfig) -> None:
         if isinstance(event, Validated):
             losses.append(event.validation_loss)
 
-    longer = elsewhere(config, "longer", steps=60, validate_every=30, log_every=60)
+    longer = elsewhere(config, "longer", steps=24, validate_every=12, log_every=24)
     train(replace(longer, optimizer=OptimizerSettings(lr=3e-3, warmup=1)), "stage1", on_event=note)
     assert losses[1] < losses[0]
 
@@ -160,15 +161,19 @@ def test_pixel_loss_reaches_the_networks_through_the_frozen_decoder(
         pixels=PixelLossSettings(weight=1.0, window=(4, 4), share=0.5),
     )
     with_pixels = replace(
-        elsewhere(config, "pixels"),
+        config,
         objective=settings,
         start=replace(config.start, vae=tmp_path / "vae.safetensors"),
         data=replace(config.data, balance_visemes=True),
+        run=replace(config.run, output=tmp_path / "pixels", render_every=4, render_steps=2),
     )
     train(with_pixels, "stage1", on_event=events.append)
     logged = [event for event in events if isinstance(event, Logged)]
     assert all(event.pixels > 0 for event in logged)
     assert logged[0].loss == pytest.approx(logged[0].velocity + logged[0].pixels, rel=1e-4)
+    (rendered,) = [event for event in events if isinstance(event, Rendered)]
+    with Image.open(rendered.sheet) as sheet:
+        assert sheet.size == (3 * 64, 2 * 2 * 64)  # frames across; takes, each true and rendered, down
 
 
 def test_pixel_loss_without_an_autoencoder_is_refused(config: TrainingConfig) -> None:

@@ -1,0 +1,103 @@
+"""Held-out takes rendered by the networks in training: pictures to look at, and how the mouth follows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from hallo_cli.analysis.face import FaceAnalyser
+from hallo_cli.domain import Bytes
+from hallo_cli.inference.latents import from_generated, generated_rows
+from hallo_cli.models.config import NetworkConfig
+from hallo_cli.training.dataset import Batch
+from hallo_cli.training.forward import Conditions, make_conditions
+from hallo_cli.training.objective import N_TIMESTEPS, Drops
+
+MIN_MEASURED = 8  # frames with a face on both sides, for a correlation to mean anything
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """How held-out takes are sampled."""
+
+    network: NetworkConfig
+    schedule: Tensor  # [1000] cumulated alphas the networks are trained with
+    decode: Callable[[Tensor], Tensor]
+    has_audio: bool
+    steps: int
+
+
+@torch.no_grad()
+def render_takes(
+    predict: Callable[[Tensor, Tensor, Conditions], Tensor],
+    batch: Batch,
+    rendering: Rendering,
+    generator: torch.Generator,
+) -> tuple[Bytes, Bytes]:
+    """The batch's frames as the networks make them, and as they were: [takes, frames, height, width, 3].
+
+    DDIM without guidance, from the same noise in all frames where the model is sampled so. What they were is
+    decoded too, so that both sides have been through the autoencoder.
+    """
+    takes, frames = batch.latents.shape[:2]
+    nothing = torch.zeros(takes, dtype=torch.bool)
+    conditions = make_conditions(
+        batch, Drops(0, nothing, nothing, nothing), rendering.network, has_audio=rendering.has_audio
+    )
+    shape = generated_rows(rendering.network, batch.latents).shape
+    is_shared = rendering.network.noise == "per_job"
+    noise_shape = (takes, 1 if is_shared else frames, *shape[2:])
+    noise = torch.randn(noise_shape, generator=generator, device=batch.latents.device)
+    x = noise.expand(shape).flatten(0, 1)
+    times = [round(N_TIMESTEPS * (1 - k / rendering.steps)) - 1 for k in range(rendering.steps)]
+    alphas = [*(float(rendering.schedule[t]) for t in times), 1.0]
+    for index, time in enumerate(times):
+        steps = torch.full((takes * frames,), time, device=x.device)
+        v = predict(x, steps, conditions).float()
+        a, following = alphas[index], alphas[index + 1]
+        clean, noisy = a**0.5 * x - (1 - a) ** 0.5 * v, a**0.5 * v + (1 - a) ** 0.5 * x
+        x = following**0.5 * clean + (1 - following) ** 0.5 * noisy
+    made = from_generated(rendering.network, x.unflatten(0, (takes, frames)), batch.reference[:, None])
+    return _pictures(rendering, made), _pictures(rendering, batch.latents)
+
+
+def opening_correlation(made: Bytes, true: Bytes, analyser: FaceAnalyser) -> float | None:
+    """How the mouth's opening in the rendered frames follows that in the true ones; None: too few faces."""
+    pairs = []
+    for ours, theirs in zip(made, true, strict=True):
+        measured = [(_opening(a, analyser), _opening(b, analyser)) for a, b in zip(ours, theirs, strict=True)]
+        values = np.array([pair for pair in measured if None not in pair], np.float64).reshape(-1, 2)
+        pairs.append(values - values.mean(axis=0) if len(values) else values)
+    both = np.concatenate(pairs)
+    if len(both) < MIN_MEASURED or (both.std(axis=0) < 1e-6).any():
+        return None
+    return float(np.corrcoef(both[:, 0], both[:, 1])[0, 1])
+
+
+def write_sheet(path: Path, made: Bytes, true: Bytes) -> None:
+    """A picture with two rows a take: the frames as they were, and as rendered."""
+    rows = [np.concatenate(list(frames), 1) for take in zip(true, made, strict=True) for frames in take]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.part")
+    Image.fromarray(np.concatenate(rows, 0)).save(partial, "PNG")
+    os.replace(partial, path)
+
+
+def _opening(frame: Bytes, analyser: FaceAnalyser) -> float | None:
+    faces = analyser.detect(frame)
+    return faces[0].mouth_opening if faces else None
+
+
+def _pictures(rendering: Rendering, latents: Tensor) -> Bytes:
+    takes, frames = latents.shape[:2]
+    decoded = rendering.decode(latents.flatten(0, 1)).float()
+    levels = ((decoded.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    pictures: Bytes = levels.permute(0, 2, 3, 1).unflatten(0, (takes, frames)).cpu().numpy()
+    return pictures

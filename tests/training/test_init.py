@@ -1,0 +1,61 @@
+"""The weights a run begins with."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from training.toy import NETWORK, write_network
+
+from hallo_cli.errors import SettingsError, WeightsError
+from hallo_cli.training.config import StartSettings
+from hallo_cli.training.init import ADDED, new_networks, start_networks
+
+
+def test_new_networks_are_a_function_of_the_seed() -> None:
+    ours, theirs, others = (
+        new_networks(NETWORK, seed=seed).denoising_unet.state_dict() for seed in (1, 1, 2)
+    )
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert not torch.equal(ours["conv_in.weight"], others["conv_in.weight"])
+
+
+def test_new_networks_predict_nothing_at_first() -> None:
+    assert not new_networks(NETWORK, seed=0).denoising_unet.conv_out.weight.any()
+
+
+def test_grafted_networks_begin_silent() -> None:
+    state = new_networks(NETWORK, seed=0, is_grafted=True).denoising_unet.state_dict()
+    silent = [name for name in state if ".zero_conv_" in name or ".temporal_transformer.proj_out" in name]
+    assert silent
+    assert not any(state[name].any() for name in silent)
+
+
+def test_published_parts_are_grafted_where_they_belong(tmp_path: Path) -> None:
+    donor = new_networks(NETWORK, seed=7).denoising_unet.state_dict()
+    plain = {name: value for name, value in donor.items() if not any(part in name for part in ADDED)}
+    motion = {name: value for name, value in donor.items() if ".motion_modules." in name}
+    save_file(plain, tmp_path / "unet.safetensors")
+    save_file(motion, tmp_path / "motion.safetensors")
+    start = StartSettings(
+        network=write_network(tmp_path),
+        sd15=tmp_path / "unet.safetensors",
+        motion=tmp_path / "motion.safetensors",
+    )
+    networks = start_networks(start, seed=0)
+    state = networks.denoising_unet.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in (plain | motion).items())
+    reference = networks.reference_unet.state_dict()
+    assert all(torch.equal(value, plain[name]) for name, value in reference.items())
+
+
+def test_motion_weights_of_another_model_are_refused(tmp_path: Path) -> None:
+    save_file({"some.motion_modules.0.weight": torch.zeros(1)}, tmp_path / "motion.safetensors")
+    start = StartSettings(network=write_network(tmp_path), motion=tmp_path / "motion.safetensors")
+    with pytest.raises(WeightsError, match="belongs to no motion module"):
+        start_networks(start, seed=0)
+
+
+def test_a_start_that_names_nothing_is_refused() -> None:
+    with pytest.raises(SettingsError, match="start names no networks"):
+        start_networks(StartSettings(), seed=0)
