@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hallo_cli.errors import HalloError
 from hallo_cli.jobs import events, outcome
 from hallo_cli.jobs.batch.checks import MakeEngine
 from hallo_cli.jobs.batch.join import join, seconds_of
-from hallo_cli.jobs.batch.quality import judge
+from hallo_cli.jobs.batch.quality import Judgement, judge
 from hallo_cli.jobs.batch.task import Rendered, Task
 from hallo_cli.jobs.engine import Engine
 from hallo_cli.jobs.files import reporting_write_errors
@@ -101,9 +102,13 @@ class JobRenderer:
         """Add the quality gate's figures and verdict."""
         rendered = dataclasses.replace(rendered, size=task.output.stat().st_size)
         figures: dict[str, float] = {"n_frames": rendered.frames}
+        judgement = None
         if self._spec.measure is not None and not task.parent:
-            figures |= self._spec.measure(task.output, task.portrait)
-        judgement = judge(figures, self._spec.limits[task.preset], expected_frames=task.frames)
+            try:
+                figures |= self._spec.measure(task.output, task.portrait)
+            except HalloError as error:  # the video is there, but no face can be found in it, say
+                judgement = Judgement("fail", (f"cannot be measured: {error}",))
+        judgement = judgement or judge(figures, self._spec.limits[task.preset], expected_frames=task.frames)
         return dataclasses.replace(
             rendered,
             quality={name: round(value, 4) for name, value in figures.items()},

@@ -16,7 +16,7 @@ from batch_doubles import (
     write_sound,
 )
 
-from hallo_cli.errors import HalloError, Interrupted, JobError, ManifestError, SettingsError
+from hallo_cli.errors import HalloError, InputError, Interrupted, JobError, ManifestError, SettingsError
 from hallo_cli.jobs.batch.batch import Budget, opened
 from hallo_cli.jobs.batch.events import BatchPlanned, RowEnded, RowRetried, RowStarted, WorkerLost
 from hallo_cli.jobs.batch.ledger import Record, last_run, read_records
@@ -185,6 +185,18 @@ def test_gate_without_other_seeds_leaves_the_video_and_says_fail(tmp_path: Path)
     assert started([*run(batch_of(manifest, measure=judge_by_seed))]) == set()
     repeat = Repeat(statuses=("fail",))
     assert started([*run(batch_of(manifest, measure=judge_by_seed, repeat=repeat))]) == {"a"}
+
+
+def find_no_face(video: Path, portrait: Path) -> dict[str, float]:
+    raise InputError("no face was found.")
+
+
+def test_video_that_cannot_be_measured_is_kept_and_refused(tmp_path: Path) -> None:
+    manifest = write_batch(tmp_path, ["a"])
+    run(batch_of(manifest, measure=find_no_face))
+    record = results(manifest)["a"]
+    assert (record.status, record.objections) == ("fail", ("cannot be measured: no face was found.",))
+    assert (tmp_path / record.output).exists()
 
 
 def test_fail_fast_stops_at_the_first_failure(tmp_path: Path) -> None:
