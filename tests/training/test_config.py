@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from hallo_cli import training
 from hallo_cli.errors import SettingsError
 from hallo_cli.training.config import load_config
 
+RECIPES = Path(training.__file__).parent / "recipes"
 MINIMAL = '[run]\noutput = "out"\n[data]\nshards = "shards"\n'
 
 
@@ -65,6 +67,11 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
 def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         load_config(write(tmp_path, text))
+
+
+@pytest.mark.parametrize("recipe", sorted(RECIPES.glob("*_stage*.toml")), ids=lambda path: path.stem)
+def test_shipped_recipes_can_be_read(recipe: Path) -> None:
+    assert load_config(recipe).run.steps > 0
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
