@@ -10,9 +10,9 @@ register()
 
 
 def examine() -> tuple[int, dict[str, dict[str, str]]]:
-    """The exit status, and the last finding about each topic."""
+    """The exit status, and the first finding about each topic."""
     result = CliRunner().invoke(app, ["doctor", "--json"])
-    return result.exit_code, {row["topic"]: row for row in json.loads(result.stdout)["findings"]}
+    return result.exit_code, {row["topic"]: row for row in reversed(json.loads(result.stdout)["findings"])}
 
 
 def test_everything_that_renders_need_is_looked_at() -> None:
