@@ -11,8 +11,9 @@ from typer.testing import CliRunner
 from hallo_cli.cli.app import app, register
 from hallo_cli.errors import SettingsError
 from hallo_cli.jobs.bench import EVERY_CLIP, ONCE, bench
-from hallo_cli.jobs.bench_rig import Rig, bundle_rig
+from hallo_cli.jobs.bench_rig import RANDOM_KINDS, Rig, bundle_rig, random_rig
 from hallo_cli.jobs.estimate import read_speeds
+from hallo_cli.models.config import NetworkConfig
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 
 register()
@@ -67,3 +68,20 @@ def test_command_keeps_the_speed_for_later_estimates(bundle: Path) -> None:
     assert speed.seconds_per_frame == row["frame"]["median_s"]
     assert speed.load.size == 64
     assert row["share_of_peak"] == pytest.approx(row["tflops"] / printed["matmul_peak_tflops"])
+
+
+def test_reduced_networks_are_timed_with_random_weights() -> None:
+    settings = RenderSettings(dtype="float32", steps=1)
+    made = random_rig("golden", settings, RuntimeSettings(device="cpu", threads=1))
+    settled = made.studio.settle(settings)
+    assert settled.size == 128
+    (figures,) = bench(made, [settings], repeats=1, warmups=0)
+    assert figures.n_frames == 6
+    weights = made.animator.networks.denoising_unet.parameters()
+    assert all(bool(weight.isfinite().all()) for weight in weights)
+
+
+def test_full_size_networks_are_a_kind_of_their_own() -> None:
+    config, sampling = RANDOM_KINDS["official"]()
+    assert config == NetworkConfig.official()
+    assert (sampling.steps, sampling.guidance) == (40, 3.5)
