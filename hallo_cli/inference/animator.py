@@ -204,7 +204,7 @@ class Animator:
     ) -> tuple[PortraitContext, UNetTree[Tensor]]:
         """The portrait, and the motion frames' features [halves, motion frames, positions, channels]."""
         identities = self._identities()[:, 1:].to(self.execution.device)
-        if motion is None:
+        if motion is None or not self.config.motion_frames:
             return context.portrait, context.portrait.features.map(lambda feature: feature[identities])
         pictures, portrait = self._motion_pictures(motion), context.portrait
         if context.portrait_once is not None:

@@ -6,6 +6,7 @@ solvers are diffusers'; DDIM's step is one line here, its two coefficients known
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -66,7 +67,9 @@ class DiffusersSolver:
     """One of diffusers' multistep solvers, which remember their last predictions."""
 
     def __init__(self, scheduler: Any, steps: int) -> None:
-        scheduler.set_timesteps(steps)
+        with warnings.catch_warnings():  # diffusers hands tensors to numpy in a way that numpy 2 deprecates
+            warnings.simplefilter("ignore", DeprecationWarning)
+            scheduler.set_timesteps(steps)
         self.scheduler = scheduler
         self.timesteps = tuple(int(t) for t in scheduler.timesteps)
 

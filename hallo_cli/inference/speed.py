@@ -78,20 +78,17 @@ def has_fast_bfloat16() -> bool:
     return any(getattr(torch.cpu, name, lambda: False)() for name in names)
 
 
-def choose_execution(runtime: RuntimeSettings, *, is_long_job: bool = False) -> Execution:
+def choose_execution(runtime: RuntimeSettings) -> Execution:
     """What suits the device. Raises SettingsError where it is not there."""
     device = resolve_device(runtime.device)
     is_cpu = device.type == "cpu"
     if is_cpu and runtime.threads:
         torch.set_num_threads(runtime.threads)
-    compiles = runtime.compile == "on" or (
-        runtime.compile == "auto" and is_long_job and device.type == "cuda"
-    )
     return Execution(
         device=device,
         kernel=adaptive_kernel if is_cpu else fused_kernel,
         decode_chunk=runtime.decode_chunk or (1 if is_cpu else 8),
-        is_compiled=compiles,
+        is_compiled=runtime.compile == "on",
         splits_guidance=runtime.split_guidance,
         offloads=runtime.offload and not is_cpu,
     )

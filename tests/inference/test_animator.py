@@ -1,0 +1,220 @@
+"""Whole renders with tiny networks: every shape of job, and what must not depend on how it is run."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from bundles import random_networks, tiny_config
+from small_networks import official_like
+
+from hallo_cli.domain import Clip, CropBox, Portrait, RegionMasks, Speech, StepDone
+from hallo_cli.errors import DeviceMemoryError, PortraitError
+from hallo_cli.inference.animator import Animator, audio_windows, reporting_memory
+from hallo_cli.models.config import NetworkConfig
+from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
+
+SIZE = 64
+SETTINGS = RenderSettings(steps=2, guidance=3.5, solver="ddim", seed=7)
+RUNTIME = RuntimeSettings(device="cpu", compile="off")
+
+
+def make_portrait(
+    config: NetworkConfig, *, height: int = SIZE, width: int = SIZE, brightest: int = 255
+) -> Portrait:
+    random = np.random.default_rng(0)
+    region = np.zeros((height, width), np.float32)
+    region[height // 4 : -height // 4, width // 4 : -width // 4] = 1
+    sizes = [(height // 8, width // 8)]
+    for _ in config.channels[1:]:
+        sizes.append(tuple((n + 1) // 2 for n in sizes[-1]))
+    masks = [tuple(random.random(size, np.float32) for size in sizes) for _ in range(3)]
+    return Portrait(
+        pixels=random.integers(0, brightest, (height, width, 3), np.uint8),
+        crop=CropBox(0, 0, width),
+        source_size=(width, height),
+        landmarks=np.zeros((478, 2), np.float32),
+        face_region=region,
+        masks=RegionMasks(*masks),
+        blend=np.ones((height, width), np.float32),
+        identity=random.random(config.face_embedding_dim, np.float32) if config.identity_tokens else None,
+        digest="",
+    )
+
+
+def make_speech(config: NetworkConfig, n_frames: int, first_frame: int = 0) -> Speech:
+    features = np.random.default_rng(1).random((64, config.audio_blocks, config.audio_dim), np.float32)
+    return Speech(features[first_frame : first_frame + n_frames + 4], first_frame, n_frames, 25.0)
+
+
+def render(
+    config: NetworkConfig, n_frames: int = 8, settings: RenderSettings = SETTINGS, **portrait: int
+) -> list[Clip]:
+    animator = Animator(random_networks(config), RUNTIME)
+    job = animator.prepare(make_portrait(config, **portrait), settings)
+    return [e for e in animator.clips(job, make_speech(config, n_frames)) if isinstance(e, Clip)]
+
+
+CASES = [
+    ("official", official_like(), SETTINGS, {}),
+    ("sane", official_like(compat="sane"), SETTINGS, {}),
+    ("embedded", tiny_config(detail_back=True), SETTINGS, {}),
+    ("without guidance", official_like(), dataclasses.replace(SETTINGS, guidance=1.0), {}),
+    ("guidance below one", official_like(), dataclasses.replace(SETTINGS, guidance=0.5), {}),
+    ("guidance for a while", official_like(), dataclasses.replace(SETTINGS, guidance_stop=0.5), {}),
+    ("one frame a clip", official_like(clip_frames=1), SETTINGS, {}),
+    ("three frames a clip", official_like(clip_frames=3), SETTINGS, {}),
+    ("no motion frames", official_like(motion_frames=0), SETTINGS, {}),
+    ("wide", official_like(), SETTINGS, {"height": 48, "width": 80}),
+    ("odd latents", official_like(), SETTINGS, {"height": 56, "width": 40}),
+    ("many steps", tiny_config(), dataclasses.replace(SETTINGS, solver="dpm++", steps=5), {}),
+    ("unipc", tiny_config(), dataclasses.replace(SETTINGS, solver="unipc", steps=5), {}),
+]
+
+
+@pytest.mark.parametrize(
+    ("config", "settings", "portrait"), [c[1:] for c in CASES], ids=[c[0] for c in CASES]
+)
+def test_every_kind_of_job_gives_its_frames(config, settings, portrait):
+    n_frames = 2 * config.clip_frames + (config.clip_frames > 1)
+    clips = render(config, n_frames, settings, **portrait)
+    frames = np.concatenate([clip.frames for clip in clips])
+    assert frames.shape == (n_frames, portrait.get("height", SIZE), portrait.get("width", SIZE), 3)
+    assert frames.std() > 1
+    assert [clip.index for clip in clips] == list(range(len(clips)))
+    assert all(len(clip.motion.pixels) == config.motion_frames for clip in clips)
+
+
+@pytest.mark.parametrize("config", [official_like(), tiny_config()])
+def test_continued_render_equals_an_uninterrupted_one(config):
+    whole = render(config, 12)
+    animator = Animator(random_networks(config), RUNTIME)
+    job = animator.prepare(make_portrait(config), SETTINGS)
+    speech = make_speech(config, 8, first_frame=4)
+    rest = animator.clips(job, speech, first_clip=1, motion=whole[0].motion)
+    for clip, expected in zip((e for e in rest if isinstance(e, Clip)), whole[1:], strict=True):
+        assert clip.index == expected.index
+        assert np.array_equal(clip.frames, expected.frames)
+        assert np.array_equal(clip.motion.pixels, expected.motion.pixels)
+
+
+def test_motion_frames_carry_over():
+    config = tiny_config()
+    animator = Animator(random_networks(config), RUNTIME)
+    job = animator.prepare(make_portrait(config), SETTINGS)
+    pair = [
+        animator.clip_context(job, audio_windows(make_speech(config, 4), 0, 4, 5), motion)
+        for motion in (
+            None,
+            dataclasses.replace(render(config, 4)[0].motion, pixels=np.ones((2, SIZE, SIZE, 3), np.float32)),
+        )
+    ]
+    first, second = (context.layers.mid[0].motion for context in pair)
+    assert not torch.allclose(first, second)
+
+
+def test_portrait_alone_starts_the_first_clip():
+    config = official_like()
+    animator = Animator(random_networks(config), RUNTIME)
+    portrait = make_portrait(config)
+    job = animator.prepare(portrait, SETTINGS)
+    motion = render(config, 4)[0].motion
+    pixels = np.repeat(portrait.pixels[None].astype(np.float32) / 127.5 - 1, 2, axis=0)
+    windows = audio_windows(make_speech(config, 4), 0, 4, 5)
+    start = animator.clip_context(job, windows, None).layers
+    given = animator.clip_context(job, windows, dataclasses.replace(motion, pixels=pixels)).layers
+    for a, b in zip(start.values(), given.values(), strict=True):
+        torch.testing.assert_close(a.motion, b.motion, rtol=1e-4, atol=1e-5)
+
+
+def test_progress_counts_every_step_before_its_clip():
+    config = tiny_config()
+    animator = Animator(random_networks(config), RUNTIME)
+    job = animator.prepare(make_portrait(config), SETTINGS)
+    events = list(animator.clips(job, make_speech(config, 8)))
+    assert events[:2] == [StepDone(0, 1, 2), StepDone(0, 2, 2)]
+    assert [type(event) for event in events] == [StepDone, StepDone, Clip] * 2
+
+
+def test_cancelled_render_ends_between_steps():
+    config = tiny_config()
+    animator = Animator(random_networks(config), RUNTIME)
+    job = animator.prepare(make_portrait(config), SETTINGS)
+    answers = itertools.chain([False, False], itertools.repeat(True))
+    events = list(animator.clips(job, make_speech(config, 8), is_cancelled=lambda: next(answers)))
+    assert [type(event) for event in events] == [StepDone, StepDone, Clip, StepDone]
+
+
+def test_speech_moves_the_frames_and_silenced_regions_do_not_listen():
+    config = tiny_config()
+    quiet = dataclasses.replace(SETTINGS, pose_weight=0, face_weight=0, lip_weight=0)
+    spoken, other = render(config, 4)[0].frames, render(config, 4, quiet)[0].frames
+    assert not np.array_equal(spoken, other)
+
+
+def test_rows_outside_the_window_stay_the_portraits():
+    config = tiny_config(latent_rows=(4, 8))
+    animator = Animator(random_networks(config), RUNTIME)
+    job = animator.prepare(make_portrait(config), SETTINGS)
+    assert animator.latents_shape(job, 4) == (4, 4, 4, 8)
+    generated = torch.full((1, 4, 4, 8), 5.0)
+    whole = torch.cat([job.portrait.latents[:, :, :4], job.portrait.latents[:, :, 4:] + 5.0 * 0.5], 2)
+    expected = animator.networks.vae.decode(whole).clamp(-1, 1)
+    torch.testing.assert_close(animator.pictures(job, generated), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("noise", ["independent", "published"])
+def test_seed_and_noise_setting_choose_the_frames(noise):
+    settings = dataclasses.replace(SETTINGS, noise=noise)
+    config = official_like()
+    first, again = render(config, 4, settings)[0], render(config, 4, settings)[0]
+    assert np.array_equal(first.frames, again.frames)
+    other = render(config, 4, dataclasses.replace(settings, seed=8))[0]
+    assert not np.array_equal(first.frames, other.frames)
+
+
+def test_portrait_without_face_embedding_is_refused_where_one_is_needed():
+    config = official_like()
+    animator = Animator(random_networks(config), RUNTIME)
+    portrait = dataclasses.replace(make_portrait(config), identity=None)
+    with pytest.raises(PortraitError, match="face embedding"):
+        animator.prepare(portrait, SETTINGS)
+
+
+@pytest.mark.parametrize("kind", ["official", "sane"])
+def test_bright_portrait_is_encoded_as_the_weights_are_used_to(kind):
+    config = official_like(compat=kind)
+    animator = Animator(random_networks(config), RUNTIME)
+    portrait = make_portrait(config)
+    pixels = portrait.pixels // 2 + 128
+    job = animator.prepare(dataclasses.replace(portrait, pixels=pixels), SETTINGS)
+    assert (job.portrait_once is not None) is (kind == "official")
+    dark = np.full((2, SIZE, SIZE, 3), -0.5, np.float32)
+    motion = dataclasses.replace(render(config, 4)[0].motion, pixels=dark)
+    windows = audio_windows(make_speech(config, 4), 0, 4, 5)
+    after = animator.clip_context(job, windows, motion).layers.mid[0].reference
+    expected = animator.prepare(dataclasses.replace(portrait, pixels=pixels), SETTINGS)
+    once = expected.portrait_once or expected.portrait
+    assert torch.equal(after.key, once.keys.mid[0].key)
+
+
+def test_memory_that_runs_out_is_reported_with_the_remedy():
+    with pytest.raises(DeviceMemoryError, match="decode-chunk 1"), reporting_memory():
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    with pytest.raises(RuntimeError, match="other"), reporting_memory():
+        raise RuntimeError("other")
+
+
+@pytest.mark.parametrize("config", [official_like(), tiny_config(detail_back=True)])
+def test_fast_choices_give_the_plain_frames(config):
+    fast = render(config, 4)[0].frames.astype(int)
+    animator = Animator(
+        random_networks(config), dataclasses.replace(RUNTIME, decode_chunk=4, split_guidance=True)
+    )
+    for module in (*animator.networks.by_prefix().values(), animator.networks.vae):
+        module.to(memory_format=torch.contiguous_format)
+    job = animator.prepare(make_portrait(config), SETTINGS)
+    *_, plain = animator.clips(job, make_speech(config, 4))
+    # Rounding may tip a value over the edge between two grey levels.
+    assert np.abs(fast - plain.frames).max() <= 1

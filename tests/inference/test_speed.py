@@ -1,0 +1,50 @@
+"""Choices for speed: refused where the device is missing, otherwise the same pictures."""
+
+import dataclasses
+
+import pytest
+import torch
+from bundles import random_networks, tiny_config
+
+from hallo_cli.errors import SettingsError
+from hallo_cli.inference import speed
+from hallo_cli.settings.schema import RuntimeSettings
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("name", ["cuda:99", "abacus", "xpu"])
+def test_missing_device_is_refused(name):
+    with pytest.raises(SettingsError, match=name):
+        speed.resolve_device(name)
+
+
+def test_unknown_dtype_is_refused():
+    with pytest.raises(SettingsError, match="float8"):
+        speed.resolve_dtype("float8", CPU)
+
+
+@pytest.mark.parametrize(("is_fast", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_bfloat16_is_chosen_where_the_cpu_multiplies_it(monkeypatch, is_fast, dtype):
+    monkeypatch.setattr(speed, "has_fast_bfloat16", lambda: is_fast)
+    assert speed.resolve_dtype("auto", CPU) is dtype
+
+
+def test_dtype_asked_for_is_taken():
+    assert speed.resolve_dtype("float16", CPU) is torch.float16
+
+
+def test_networks_are_present_while_used():
+    networks = random_networks(tiny_config())
+    execution = dataclasses.replace(speed.plain_execution(torch.device("meta")), offloads=True)
+    with speed.present(torch.nn.Linear(1, 1, device="meta"), speed.plain_execution(CPU)) as module:
+        assert module.weight.is_meta
+    with pytest.raises(NotImplementedError), speed.present(networks.vae, execution) as module:
+        assert all(value.is_meta for value in module.parameters())
+
+
+def test_settings_become_an_execution():
+    runtime = RuntimeSettings(device="cpu", compile="on", decode_chunk=3, split_guidance=True, offload=True)
+    execution = speed.choose_execution(runtime)
+    assert (execution.decode_chunk, execution.is_compiled, execution.splits_guidance) == (3, True, True)
+    assert not execution.offloads  # a CPU has nowhere to offload to
