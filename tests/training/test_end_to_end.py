@@ -66,7 +66,8 @@ def test_from_a_video_to_a_rendered_clip(tmp_path: Path) -> None:
     train(stage1, "stage1")
     train(parts, "stage1", should_stop=lambda: next(asked))
     train(parts, "stage1")
-    assert all(torch.equal(value, weights(parts)[name]) for name, value in weights(stage1).items())
+    resumed = weights(parts)
+    assert all(torch.equal(value, resumed[name]) for name, value in weights(stage1).items())
 
     stage2 = replace(
         stage1,
