@@ -47,15 +47,16 @@ def fused_kernel(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 def matmul_kernel(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Softmax attention by two matrix products: faster than the fused kernels for few tokens on a CPU."""
+    """Softmax attention by two matrix products: faster than the fused kernels for training small networks on a CPU."""
     scores = (query * query.shape[-1] ** -0.5) @ key.transpose(2, 3)
     return scores.softmax(-1) @ value
 
 
 def adaptive_kernel(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """The matrix products where all scores of the batch fit into a CPU's cache, else the fused kernels."""
+    """The matrix products in bfloat16 where all scores fit into a CPU's cache, else the fused kernels."""
     n_scores = query.shape[:-1].numel() * key.shape[2]
-    return (matmul_kernel if n_scores <= MAX_SCORES_IN_CACHE else fused_kernel)(query, key, value)
+    is_short = query.dtype is torch.bfloat16 and n_scores <= MAX_SCORES_IN_CACHE
+    return (matmul_kernel if is_short else fused_kernel)(query, key, value)
 
 
 class Attention(nn.Module):

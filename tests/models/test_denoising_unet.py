@@ -88,6 +88,13 @@ def test_attention_kernels_agree(kernel):
     torch.testing.assert_close(predict(case), fused, **NEAR)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_adaptive_kernel_attends_in_either_format(dtype):
+    query, key, value = (torch.randn(2, 2, 6, 4).to(dtype) for _ in range(3))
+    found = adaptive_kernel(query, key, value)
+    torch.testing.assert_close(found, fused_kernel(query, key, value), rtol=0.02, atol=0.02)
+
+
 def test_channels_last_changes_nothing():
     case = make_case(official_like())
     expected = predict(case)
