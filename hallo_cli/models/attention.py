@@ -47,7 +47,7 @@ def fused_kernel(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 def matmul_kernel(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Softmax attention by two matrix products: faster than the fused kernels for training small networks on a CPU."""
+    """Softmax attention by two matrix products: faster where small networks train on a CPU."""
     scores = (query * query.shape[-1] ** -0.5) @ key.transpose(2, 3)
     return scores.softmax(-1) @ value
 
