@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -75,19 +76,26 @@ def old_name(key: str) -> str:
     return key
 
 
-@pytest.fixture
-def published(tmp_path: Path) -> tuple[Bundle, Networks]:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Networks]:
     """A tree as it is published (float16 net.pth, dead weights, old names in the autoencoder), but small."""
-    networks = random_networks(PUBLISHED_LIKE)
+    tree, networks = tmp_path_factory.mktemp("published") / "tree", random_networks(PUBLISHED_LIKE)
     for path in OFFICIAL_FILES.values():
-        (tmp_path / "tree" / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "tree" / path).write_bytes(b"onnx")
+        (tree / path).parent.mkdir(parents=True, exist_ok=True)
+        (tree / path).write_bytes(b"onnx")
     net = {key: value.half() for key, value in state(networks).items() if not key.startswith("vae.")}
-    torch.save({**net, **DEAD}, tmp_path / "tree" / OFFICIAL_FILES["networks"])
+    torch.save({**net, **DEAD}, tree / OFFICIAL_FILES["networks"])
     vae = {old_name(key): value for key, value in networks.vae.state_dict().items()}
-    save_file(vae, tmp_path / "tree" / OFFICIAL_FILES["vae"])
+    save_file(vae, tree / OFFICIAL_FILES["vae"])
+    return tree, networks
+
+
+@pytest.fixture
+def published(made: tuple[Path, Networks], tmp_path: Path) -> tuple[Bundle, Networks]:
+    """A copy of that tree to spoil, and the networks it was written from."""
+    shutil.copytree(made[0], tmp_path / "tree")
     manifest = dataclasses.replace(official_manifest(tmp_path / "tree"), networks=PUBLISHED_LIKE)
-    return Bundle(tmp_path / "tree", manifest), networks
+    return Bundle(tmp_path / "tree", manifest), made[1]
 
 
 def test_every_published_key_is_loaded_with_its_shape_or_ignored_for_a_reason() -> None:
