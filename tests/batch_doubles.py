@@ -17,15 +17,18 @@ from PIL import Image
 from scipy.io import wavfile
 
 from hallo_cli.domain import Clip, MotionFrames, Portrait, Speech, StepDone
-from hallo_cli.errors import DeviceMemoryError, EncoderError, HalloError, WeightsError
+from hallo_cli.errors import DeviceMemoryError, EncoderError, HalloError, Interrupted, WeightsError
 from hallo_cli.jobs.batch import events
 from hallo_cli.jobs.batch.batch import Batch, OpenBatch, Source, opened
 from hallo_cli.jobs.batch.ledger import Record, read_records
 from hallo_cli.jobs.batch.local_pool import LocalPool
 from hallo_cli.jobs.batch.paths import Paths
 from hallo_cli.jobs.batch.planner import RowSettings
-from hallo_cli.jobs.batch.renderer import RendererSpec
+from hallo_cli.jobs.batch.renderer import JobRenderer, RendererSpec
 from hallo_cli.jobs.batch.rows import Layout
+from hallo_cli.jobs.batch.task import Began, Broken, Ended, Message, Task
+from hallo_cli.jobs.batch.worker import failure_of
+from hallo_cli.jobs.runner import StopRequest
 from hallo_cli.media.image import read_image
 from hallo_cli.settings.quality import QualityLimits
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
@@ -89,7 +92,50 @@ def judge_by_seed(video: Path, portrait: Path) -> dict[str, float]:
     return {"seam_jump": 1.0 if seed % 2 else 99.0}
 
 
-def batch_of(manifest: Path, *, workers: int = 1, **changes: object) -> Batch:
+class InlinePool:
+    """A worker in this process: rows are rendered when they are waited for. For tests that kill nobody."""
+
+    slots = ("cpu",)
+
+    def __init__(self, make_renderer: RendererSpec) -> None:
+        self._make_renderer = make_renderer
+        self._renderer: JobRenderer | None = None
+        self._tasks: list[Task] = []
+        self._stop = StopRequest()
+
+    def send(self, slot: str, task: Task) -> None:
+        self._tasks.append(task)
+
+    def wait(self, timeout_s: float) -> list[tuple[str, Message]]:
+        if self._renderer is None:
+            try:
+                self._renderer = self._make_renderer("cpu")
+            except HalloError as error:
+                return [("cpu", Broken(type(error).__name__, str(error), error.exit_status))]
+        task = self._tasks.pop(0)
+        messages: list[Message] = [Began(task.number, "render")]
+        try:
+            if self._stop.exit_status is not None:
+                raise Interrupted("stopped before it began")
+            prepared = self._renderer.prepare(task)
+            rendered = self._renderer.render(task, prepared, report=lambda done, of: None, stop=self._stop)
+            messages.append(Ended(task.number, self._renderer.measure(task, rendered)))
+        except Exception as error:  # noqa: BLE001
+            messages.append(Ended(task.number, failure_of(error)))
+        return [("cpu", message) for message in messages]
+
+    def stop(self) -> None:
+        self._stop.ask()
+
+    def log(self, slot: str) -> Path | None:
+        return None
+
+    def close(self) -> None:
+        pass
+
+
+def batch_of(manifest: Path, *, workers: int = 0, **changes: object) -> Batch:
+    """A batch; without workers, everything happens in this process."""
     paths = Paths(manifest.with_suffix(""))
     spec = RendererSpec(
         make_engine=make_engine,
@@ -105,7 +151,10 @@ def batch_of(manifest: Path, *, workers: int = 1, **changes: object) -> Batch:
         "settings": RowSettings(lambda preset: base),
         "renderer": spec,
         "predict": lambda engine, settings, frames: frames / 10,
-        "make_pool": lambda spec: LocalPool(spec, ["cpu"] * workers, paths.folder / "logs"),
+        "make_pool": lambda spec: (
+            LocalPool(spec, ["cpu"] * workers, paths.folder / "logs") if workers else InlinePool(spec)
+        ),
+        "check_processes": min(1, workers),
         **changes,
     }
     return Batch(**values)  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import batch_doubles
 import pytest
+from batch_doubles import InlinePool
 from typer.testing import CliRunner, Result
 
 from hallo_cli.cli import batch_options
@@ -13,7 +14,7 @@ from hallo_cli.cli.app import register
 from hallo_cli.cli.batch import plan_lines
 from hallo_cli.cli.batch_view import PORCELAIN, Tally, describe, table
 from hallo_cli.errors import HalloError, ManifestError, SettingsError
-from hallo_cli.jobs.batch import events
+from hallo_cli.jobs.batch import batch, events
 from hallo_cli.jobs.batch.ledger import Record
 
 PLAN = events.BatchPlanned(10, 6, 2, 1, 1, 600, 24.0, 7200.0, 5_000_000_000)
@@ -21,6 +22,8 @@ PLAN = events.BatchPlanned(10, 6, 2, 1, 1, 600, 24.0, 7200.0, 5_000_000_000)
 
 @pytest.fixture(autouse=True)
 def trivial(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch, "default_check_processes", lambda: 0)
+    monkeypatch.setattr(batch_options, "make_pool", lambda options, devices, spec: InlinePool(spec))
     monkeypatch.setattr(batch_options, "make_engine", batch_doubles.make_engine)
     monkeypatch.setattr(batch_options, "predict", lambda engine, settings, frames: frames / 10)
 

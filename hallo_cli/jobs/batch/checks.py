@@ -136,7 +136,16 @@ def request_for(kind: str, path: Path, settings: dict[str, object]) -> Request:
 def look_at_all(
     checks: Checks, make_engine: MakeEngine, runtime: RuntimeSettings, *, processes: int
 ) -> Iterator[Finding]:
-    """Look at every wanted file in parallel and keep the findings."""
+    """Look at every wanted file in parallel and keep the findings; with 0 processes, in this one."""
+    if not processes:
+        _engines.clear()
+        _set_engine(make_engine, runtime)
+        for request in checks.wanted():
+            finding = look_at(request)
+            checks.keep(request.key, finding)
+            yield finding
+        checks.commit()
+        return
     suspects: list[Request] = []
     requests = list_ahead = checks.wanted()
     while True:
@@ -218,9 +227,13 @@ _make: Callable[[str], Engine]
 
 
 def _begin(make_engine: MakeEngine, runtime: RuntimeSettings) -> None:
-    global _make  # noqa: PLW0603 - a process of the pool has no other place for what it was started with
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _silence()
+    _set_engine(make_engine, runtime)
+
+
+def _set_engine(make_engine: MakeEngine, runtime: RuntimeSettings) -> None:
+    global _make  # noqa: PLW0603 - a process of the pool has no other place for what it was started with
 
     def make(bundle: str) -> Engine:
         return make_engine(bundle, runtime)
