@@ -1,5 +1,6 @@
 """Memory does not grow with the recording: measured with everything real but the clips' networks."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -47,7 +48,7 @@ def peak_mib(folder: Path, minutes: int, face: Path, bundle: Path) -> float:
         capture_output=True,
         text=True,
         check=True,
-        env={"PYTHONPATH": str(TESTS), "HOME": str(folder)},
+        env={**os.environ, "PYTHONPATH": str(TESTS)},
     )
     n_frames, kib = map(int, result.stdout.split())
     assert n_frames == minutes * 60 * 25
