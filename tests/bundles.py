@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from hallo_cli.models.audio_encoder import SpeechNet, SpeechNetConfig
+from hallo_cli.analysis.speech_network import SpeechNet, SpeechNetConfig
 from hallo_cli.models.bundle import Bundle
 from hallo_cli.models.config import NetworkConfig
 from hallo_cli.models.manifest import BundleFile, BundleManifest, Geometry, Sampling, SpeechConfig

@@ -14,9 +14,7 @@ from torch import Tensor
 
 from hallo_cli.analysis.blinks import blinks
 from hallo_cli.analysis.loudness import Sound, measure
-from hallo_cli.domain import Float
-from hallo_cli.errors import WeightsError
-from hallo_cli.models.audio_encoder import (
+from hallo_cli.analysis.speech_network import (
     CONTEXT_FRAMES,
     FRAME_SAMPLES,
     SAMPLE_RATE,
@@ -26,6 +24,8 @@ from hallo_cli.models.audio_encoder import (
     normalised,
     speech_activity,
 )
+from hallo_cli.domain import Float
+from hallo_cli.errors import WeightsError
 from hallo_cli.models.weights import fill
 
 NET_FPS = SAMPLE_RATE / FRAME_SAMPLES

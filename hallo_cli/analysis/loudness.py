@@ -13,8 +13,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from hallo_cli.analysis.speech_network import BLOCK_SAMPLES, SAMPLE_RATE, block_energies, level_of
 from hallo_cli.domain import Float
-from hallo_cli.models.audio_encoder import BLOCK_SAMPLES, SAMPLE_RATE, block_energies, level_of
 
 BLOCK_S = BLOCK_SAMPLES / SAMPLE_RATE
 SPEECH_RANGE_DB = 34.0  # how far below the speech level sound may lie and still be speech

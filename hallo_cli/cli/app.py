@@ -28,6 +28,7 @@ COMMANDS: dict[str, str] = {  # each has a function `command`
     "eval": "Measure rendered videos: lips against speech, likeness to the portrait, flicker, drift, seams.",
 }
 GROUPS: dict[str, str] = {  # each has a Typer application `app`
+    "batch": "Render many portraits and recordings; resumes by itself. `hallo batch MANIFEST` means `run`.",
     "models": "List, show, fetch, check and convert weights.",
     "presets": "List and show the named sets of settings.",
     "train": "Train the networks: prepare, encode, stage1, stage2, export.",

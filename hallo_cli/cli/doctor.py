@@ -143,7 +143,7 @@ def _bundles() -> Iterator[Finding]:
 def _disk() -> Iterator[Finding]:
     import tempfile
 
-    from hallo_cli.models.digest import cache_dir
+    from hallo_cli.digest import cache_dir
 
     places = {"here": Path.cwd(), "temporary": Path(tempfile.gettempdir()), "cache": cache_dir()}
     for name, folder in places.items():

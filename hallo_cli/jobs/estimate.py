@@ -11,9 +11,9 @@ import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from hallo_cli.digest import cache_dir
 from hallo_cli.errors import OutputError
 from hallo_cli.jobs.files import write_whole
-from hallo_cli.models.digest import cache_dir
 from hallo_cli.settings.schema import RenderSettings
 
 SIZE_LIMIT = 1 << 20  # bytes; a real file of speeds has a few thousand

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from hallo_cli import __version__
+from hallo_cli.digest import file_digest
 from hallo_cli.errors import InputError, OutputError, PortraitError, SettingsError, SpeechError
 from hallo_cli.jobs.files import flush, reporting_write_errors, write_whole
 from hallo_cli.jobs.plan import Job, JobPlan, fingerprint
 from hallo_cli.media.files import require_file, shown
-from hallo_cli.models.digest import file_digest
 from hallo_cli.settings.schema import RenderSettings, build, to_values
 
 SIDECAR_FORMAT = 1

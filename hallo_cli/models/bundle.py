@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hallo_cli.digest import cache_dir, file_digest
 from hallo_cli.errors import WeightsError
 from hallo_cli.models.config import NetworkConfig
-from hallo_cli.models.digest import cache_dir, file_digest
 from hallo_cli.models.manifest import MANIFEST, BundleFile, BundleManifest, read_manifest
 
 EMBEDDED = Path(__file__).parent.parent / "assets" / "preview"

@@ -18,9 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hallo_cli.domain import Float
-from hallo_cli.errors import InputError
-from hallo_cli.models.audio_encoder import (
+from hallo_cli.analysis.speech_network import (
     FRAME_SAMPLES,
     LogMel,
     SpeechNet,
@@ -28,6 +26,8 @@ from hallo_cli.models.audio_encoder import (
     normalised,
     recording_level,
 )
+from hallo_cli.domain import Float
+from hallo_cli.errors import InputError
 
 REST = "pau"  # the phone of silence
 _WARPS = (1.0, 0.84, 0.88, 0.92, 0.96, 1.04, 1.08, 1.13, 1.18)

@@ -5,8 +5,8 @@ import pytest
 
 from hallo_cli.analysis import loudness
 from hallo_cli.analysis.loudness import Waveform, measure, pauses
+from hallo_cli.analysis.speech_network import recording_level
 from hallo_cli.domain import Float
-from hallo_cli.models.audio_encoder import recording_level
 
 SILENCE = (2.99, 3.99)  # seconds, in the `speech` fixture
 

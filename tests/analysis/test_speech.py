@@ -12,10 +12,10 @@ from hallo_cli.analysis.blinks import blinks
 from hallo_cli.analysis.embedded_speech import EmbeddedEncoder
 from hallo_cli.analysis.loudness import Waveform
 from hallo_cli.analysis.speech import CONTEXT, RecordingTrack, TrackOptions, whole
+from hallo_cli.analysis.speech_network import SpeechNet, SpeechNetConfig
 from hallo_cli.domain import Float
 from hallo_cli.errors import WeightsError
 from hallo_cli.media.audio import decode
-from hallo_cli.models.audio_encoder import SpeechNet, SpeechNetConfig
 
 WIDTH = 16
 

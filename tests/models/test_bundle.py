@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from hallo_cli.digest import file_digest
 from hallo_cli.errors import WeightsError
 from hallo_cli.models import bundle as bundles
 from hallo_cli.models.bundle import OFFICIAL_FILES, Bundle, find_bundle, list_bundles
 from hallo_cli.models.config import NetworkConfig
-from hallo_cli.models.digest import file_digest
 from hallo_cli.models.manifest import (
     BundleFile,
     BundleManifest,
@@ -195,7 +195,7 @@ def test_weights_id_depends_on_all_that_changes_pixels_and_on_nothing_else(tmp_p
 def test_digest_of_a_large_file_is_read_once_and_again_when_the_file_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hallo_cli.models.digest.WORTH_REMEMBERING", 1)
+    monkeypatch.setattr("hallo_cli.digest.WORTH_REMEMBERING", 1)
     path = tmp_path / "large"
     path.write_bytes(b"one")
     first = file_digest(path)

@@ -251,7 +251,7 @@ def _silence() -> None:
 
 def look_at(request: Request) -> Finding:
     """Look at one file; runs in a process of the pool."""
-    from hallo_cli.models.digest import file_digest
+    from hallo_cli.digest import file_digest
 
     try:
         settings = build(RenderSettings, json.loads(request.settings), where="row")

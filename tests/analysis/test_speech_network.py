@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from hallo_cli.models.audio_encoder import (
+from hallo_cli.analysis.speech_network import (
     CONTEXT_FRAMES,
     FRAME_SAMPLES,
     LogMel,

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from hub_server import COMMIT, HubServer
 
+from hallo_cli import hub
 from hallo_cli.errors import WeightsError
-from hallo_cli.models import hub
 from hallo_cli.models.bundle import OFFICIAL_FILES, find_bundle
 
 NET = OFFICIAL_FILES["networks"]

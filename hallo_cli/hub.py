@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from hallo_cli import __version__
+from hallo_cli.digest import file_digest
 from hallo_cli.errors import WeightsError
 from hallo_cli.models.bundle import OFFICIAL_FILES, Bundle, official_manifest, read_bundle
-from hallo_cli.models.digest import file_digest
 from hallo_cli.models.manifest import MANIFEST, write_manifest
 
 OFFICIAL_REPO = "fudan-generative-ai/hallo"
