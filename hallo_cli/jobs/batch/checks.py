@@ -140,10 +140,10 @@ def look_at_all(
     if not processes:
         _engines.clear()
         _set_engine(make_engine, runtime)
-        for request in checks.wanted():
-            finding = look_at(request)
-            checks.keep(request.key, finding)
-            yield finding
+        for wanted in checks.wanted():
+            found = look_at(wanted)
+            checks.keep(wanted.key, found)
+            yield found
         checks.commit()
         return
     suspects: list[Request] = []
