@@ -68,3 +68,34 @@ def align(frame: Bytes, landmarks: Float, reference: Float, size: tuple[int, int
         return frame
     moved = cv2.warpAffine(frame, matrix, size[::-1], flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(moved, np.uint8)
+
+
+def lay_over(picture: Bytes, landmarks: Float, frame: Bytes, target: Float) -> Bytes:
+    """The picture in the geometry of a video's frame, by landmarks and then by the pixels themselves.
+
+    Landmarks alone are a pixel or so off, which structural similarity punishes far from the face.
+    """
+    matrix, _ = cv2.estimateAffinePartial2D(landmarks[list(STEADY)], target[list(STEADY)], method=cv2.LMEDS)
+    if matrix is None:
+        return align(picture, landmarks, target, (frame.shape[0], frame.shape[1]))
+    scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
+    if scale < 1:  # shrink without aliasing first
+        shrunk = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        ratio = np.array([shrunk.shape[1] / picture.shape[1], shrunk.shape[0] / picture.shape[0]])
+        picture, matrix = np.asarray(shrunk, np.uint8), np.column_stack([matrix[:, :2] / ratio, matrix[:, 2]])
+    refined = _refined(picture, frame, matrix)
+    size = frame.shape[1], frame.shape[0]
+    laid = cv2.warpAffine(picture, refined, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(laid, np.uint8)
+
+
+def _refined(picture: Bytes, frame: Bytes, matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The matrix [2, 3] from picture to frame that fits the grey values best, near the given one."""
+    grey = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (frame, picture)]
+    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 60, 1e-5)
+    backwards = cv2.invertAffineTransform(matrix).astype(np.float32)
+    try:
+        _, found = cv2.findTransformECC(grey[0], grey[1], backwards, cv2.MOTION_AFFINE, criteria, None, 5)
+    except cv2.error:  # no convergence: the landmarks' fit stands
+        return matrix
+    return np.asarray(cv2.invertAffineTransform(found), np.float64)

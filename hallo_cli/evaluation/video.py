@@ -115,8 +115,7 @@ def _reference(portrait: Bytes, first: Bytes, analyser: FaceAnalyser) -> Bytes:
     own, target = analyser.detect(portrait), analyser.detect(first)
     if not own or not target:
         raise InputError("the portrait cannot be laid over the video: no face was found in one of them")
-    height, width = first.shape[:2]
-    return geometry.align(portrait, own[0].landmarks, target[0].landmarks, (height, width))
+    return geometry.lay_over(portrait, own[0].landmarks, first, target[0].landmarks)
 
 
 def _waveform(audio: Path | None, video: Path) -> Float | None:

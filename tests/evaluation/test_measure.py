@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import pytest
 from evaluation.talking import FPS, open_mouth, openings, portrait_crop, speech_like
+from skimage.metrics import structural_similarity
 
 from hallo_cli.analysis.face import FaceAnalyser
 from hallo_cli.domain import Bytes, Float
+from hallo_cli.evaluation import geometry
 from hallo_cli.evaluation.figures import VideoFigures
 from hallo_cli.evaluation.measure import VideoMeter, seam_jump, silence_motion
 from hallo_cli.evaluation.truth import TruthMeter
@@ -130,3 +133,11 @@ def test_jump_at_a_join_is_seen() -> None:
     assert seam_jump(change, (12, 24)) == pytest.approx(4.0)
     assert seam_jump(change, (13, 25)) == pytest.approx(1.0)
     assert seam_jump(change, ()) is None
+
+
+def test_portrait_of_another_size_is_laid_over_the_frame_exactly(talking: Talking) -> None:
+    large = np.pad(talking.portrait, ((40, 20), (10, 30), (0, 0)), mode="edge")
+    large = np.asarray(cv2.resize(large, None, fx=2.6, fy=2.6, interpolation=cv2.INTER_CUBIC), np.uint8)
+    found, target = (talking.analyser.detect(image)[0].landmarks for image in (large, talking.portrait))
+    laid = geometry.lay_over(large, found, talking.portrait, target)
+    assert structural_similarity(laid, talking.portrait, channel_axis=2) > 0.97

@@ -83,7 +83,9 @@ def render(golden: Golden, *, round_features: bool) -> dict[str, Tensor]:
         found["reference.mid"] = job.portrait.features.mid[0]
         found["reference.up"] = job.portrait.features.up[-1][-1]
         for index in (0, 1):
-            windows = audio_windows(speech, index * golden.params["F"], golden.params["F"], 5)
+            windows = audio_windows(
+                speech, index * golden.params["F"], golden.params["F"], networks.config.audio_window
+            )
             solver, predictor = animator.sampler(settings, animator.clip_context(job, windows, motion))
             for step, after in enumerate(denoise(predictor, solver, golden.noise(index))):
                 latents = found[f"clip{index}.step{step}.latents"] = after
