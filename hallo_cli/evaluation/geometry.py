@@ -83,7 +83,7 @@ def lay_over(picture: Bytes, landmarks: Float, frame: Bytes, target: Float) -> B
         shrunk = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         ratio = np.array([shrunk.shape[1] / picture.shape[1], shrunk.shape[0] / picture.shape[0]])
         picture, matrix = np.asarray(shrunk, np.uint8), np.column_stack([matrix[:, :2] / ratio, matrix[:, 2]])
-    refined = _refined(picture, frame, matrix)
+    refined = _refined(picture, frame, np.asarray(matrix, np.float64))
     size = frame.shape[1], frame.shape[0]
     laid = cv2.warpAffine(picture, refined, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(laid, np.uint8)
@@ -95,7 +95,7 @@ def _refined(picture: Bytes, frame: Bytes, matrix: npt.NDArray[np.float64]) -> n
     criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 60, 1e-5)
     backwards = cv2.invertAffineTransform(matrix).astype(np.float32)
     try:
-        _, found = cv2.findTransformECC(grey[0], grey[1], backwards, cv2.MOTION_AFFINE, criteria, None, 5)
+        _, found = cv2.findTransformECC(grey[0], grey[1], backwards, cv2.MOTION_AFFINE, criteria, None, 5)  # type: ignore[call-overload]
     except cv2.error:  # no convergence: the landmarks' fit stands
         return matrix
     return np.asarray(cv2.invertAffineTransform(found), np.float64)
