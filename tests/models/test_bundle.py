@@ -204,11 +204,3 @@ def test_digest_of_a_large_file_is_read_once_and_again_when_the_file_changes(
     assert file_digest(path) == "f" * 64
     path.write_bytes(b"three")
     assert file_digest(path) not in (first, "f" * 64)
-
-
-def test_embedded_bundle_is_whole_where_it_is_shipped() -> None:
-    if not (bundles.EMBEDDED / "bundle.toml").exists():
-        pytest.skip("the embedded bundle is not part of this checkout")
-    bundle = find_bundle("embedded")
-    for role in bundle.manifest.files:
-        bundle.verified(role)
