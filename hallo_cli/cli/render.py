@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import logging
-import signal
-import types
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,14 +11,15 @@ import typer
 
 from hallo_cli.cli.options import Given, takes_settings
 from hallo_cli.cli.progress import Style, clock, failures_as_json, print_json, showing
-from hallo_cli.errors import Interrupted, PortraitError, SettingsError, SpeechError, WeightsError
+from hallo_cli.cli.signals import obeying_signals
+from hallo_cli.errors import PortraitError, SettingsError, SpeechError, WeightsError
 from hallo_cli.settings.resolve import Resolved
 
 if TYPE_CHECKING:
     from hallo_cli.jobs.engine import Engine
     from hallo_cli.jobs.events import Event
     from hallo_cli.jobs.plan import Job
-    from hallo_cli.jobs.runner import RunOptions, StopRequest
+    from hallo_cli.jobs.runner import RunOptions
     from hallo_cli.jobs.studio import Studio
 
 
@@ -120,7 +117,7 @@ def render(job: Job, engine: Engine, options: RunOptions, shown: Shown) -> None:
     from hallo_cli.jobs.runner import StopRequest, run_job
 
     stop = StopRequest()
-    with showing(shown.style, is_quiet=shown.is_quiet) as tell_people, obeying_signals(stop):
+    with showing(shown.style, is_quiet=shown.is_quiet) as tell_people, obeying_signals(stop.ask, in_hand="the clip in hand"):
 
         def tell(event: Event) -> None:
             tell_people(event)
@@ -134,26 +131,6 @@ def render(job: Job, engine: Engine, options: RunOptions, shown: Shown) -> None:
         typer.echo(f"{job.output}: {length}, {said}", err=True)
     if not shown.as_json:
         typer.echo(str(job.output))
-
-
-@contextlib.contextmanager
-def obeying_signals(stop: StopRequest) -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM asks to stop after the clip in hand; the second stops at once."""
-
-    def handle(number: int, frame: types.FrameType | None) -> None:
-        status = 128 + number
-        if stop.exit_status is not None:
-            raise Interrupted("stopped at once; finished clips are kept.", exit_status=status)
-        stop.ask(status)
-        typer.echo("finishing the clip in hand; once more stops at once", err=True)
-
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    before = {number: signal.signal(number, handle) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def log_to_stderr(verbosity: int, *, is_quiet: bool) -> None:

@@ -53,7 +53,7 @@ class Look:
 
     def __init__(self, rng: np.random.Generator, size: int) -> None:
         self._rng, self._size = rng, size
-        style = rng.choice(["photo", "painting", "drawing", "cartoon"], p=[0.74, 0.13, 0.07, 0.06])
+        style = rng.choice(["photo", "painting", "drawing", "cartoon"], p=[0.80, 0.10, 0.06, 0.04])
         self._filters: list[Filter] = []
         if style == "painting":
             self._filters.append(self._draw_painting())
@@ -86,7 +86,7 @@ class Look:
     def _draw_tone(self) -> Filter:
         rng = self._rng
         mix = np.eye(3) + rng.normal(size=(3, 3)) * 0.03
-        saturation = rng.uniform(0.35, 1.35)
+        saturation = rng.uniform(0.45, 1.3)
         if rng.random() < 0.12:
             saturation = 0.0
         mix = saturation * mix + (1 - saturation) * _LUMA

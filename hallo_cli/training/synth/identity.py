@@ -112,7 +112,7 @@ def _draw_shape(model: HeadModel, rng: np.random.Generator, *, masculine: float,
                     model.macros[name].add_to(vertices, share * sex_share * stage_share)
     names = sorted(model.shapes)
     for name in rng.choice(names, _N_SHAPES, replace=False):
-        strength = 0.5 if name.startswith("asym") else 0.75
+        strength = 0.4 if name.startswith("asym") else 0.65
         model.shapes[str(name)].add_to(vertices, rng.uniform(0, strength))
         if name.startswith(("l-", "r-")):  # both sides alike, nearly
             twin = ("r" if name.startswith("l-") else "l") + str(name)[1:]
@@ -131,21 +131,21 @@ def _draw_colours(rng: np.random.Generator) -> Colours:
         lips = np.array([rng.uniform(0.4, 0.8), rng.uniform(0.1, 0.35), rng.uniform(0.15, 0.4)])
     hair = _HAIR_COLOURS[rng.choice(len(_HAIR_COLOURS), p=_HAIR_SHARES)] * rng.uniform(0.7, 1.2)
     clothes = rng.uniform(0.03, 0.9, 3) if rng.random() < 0.6 else np.full(3, rng.uniform(0.03, 0.95))
-    cavity = skin * 0.10 + np.array([0.36, 0.10, 0.085]) * rng.uniform(0.7, 1.2)
+    cavity = skin * 0.10 + np.array([0.36, 0.10, 0.085]) * rng.uniform(0.85, 1.1)
     linear = [np.asarray(colour, np.float32) for colour in (skin, lips, hair, clothes, cavity)]
     return Colours(*linear)
 
 
 def _draw_articulation(rng: np.random.Generator) -> Articulation:
     return Articulation(
-        jaw=rng.uniform(0.75, 1.25),
-        stretch=rng.uniform(0.8, 1.25),
-        pucker=rng.uniform(0.8, 1.2),
-        upper_lip=rng.uniform(0.5, 1.6),
-        lower_lip=rng.uniform(0.5, 1.5),
-        lopsided=float(np.clip(rng.normal() * 0.08, -0.2, 0.2)),
-        teeth_shown=rng.uniform(0.005, 0.07),
-        teeth_down=rng.uniform(0.0, 0.06),
+        jaw=rng.uniform(0.95, 1.2),
+        stretch=rng.uniform(0.95, 1.2),
+        pucker=rng.uniform(0.95, 1.15),
+        upper_lip=rng.uniform(0.8, 1.3),
+        lower_lip=rng.uniform(0.8, 1.3),
+        lopsided=float(np.clip(rng.normal() * 0.04, -0.1, 0.1)),
+        teeth_shown=rng.uniform(0.02, 0.05),
+        teeth_down=rng.uniform(0.01, 0.04),
     )
 
 
@@ -155,13 +155,13 @@ def _draw_looks(colours: Colours, rng: np.random.Generator) -> Float:
     looks[2:5] = 0, 0, 1  # gaze, set per frame
     looks[5] = rng.uniform(0.42, 0.54)  # iris radius, radians
     looks[6:9] = _IRISES[rng.integers(len(_IRISES))] * rng.uniform(0.6, 1.4)
-    looks[9:12] = np.array([0.92, 0.87, 0.78]) * rng.uniform(0.75, 1.05) * (1 + rng.normal(size=3) * 0.02)
+    looks[9:12] = np.array([0.92, 0.87, 0.78]) * rng.uniform(0.88, 1.02) * (1 + rng.normal(size=3) * 0.02)
     looks[12:15] = colours.hair
     looks[16] = rng.uniform(0, 0.35)  # darkening at grazing angles
     looks[18:21] = np.array([0.82, 0.78, 0.76]) * rng.uniform(0.85, 1.1)  # white of the eye
-    looks[21] = rng.uniform(0.08, 0.3)  # grooves between teeth
-    looks[22] = rng.uniform(0.075, 0.10)  # width of a central incisor, decimetres
-    looks[23] = rng.uniform(0.62, 0.9)  # where gums begin
+    looks[21] = rng.uniform(0.12, 0.25)  # grooves between teeth
+    looks[22] = rng.uniform(0.08, 0.092)  # width of a central incisor, decimetres
+    looks[23] = rng.uniform(0.7, 0.85)  # where gums begin
     looks[24:27] = np.array([0.62, 0.30, 0.29]) * rng.uniform(0.7, 1.15)  # gums
     looks[27:30] = np.array([0.60, 0.28, 0.27]) * rng.uniform(0.75, 1.2)  # tongue
     return looks
