@@ -218,7 +218,7 @@ def silence_motion(opening: Float, envelope: Float) -> float | None:
 def seam_jump(change: Float, joins: tuple[int, ...]) -> float | None:
     """Median change to the frame before at the joins, relative to the median elsewhere.
 
-    Speech moves the mouth in bursts: the mean of any frames is nearly twice their median, so like goes with like.
+    Speech moves the mouth in bursts: the mean of any frames is nearly twice their median, so medians it is.
     """
     at_joins = np.zeros(len(change), bool)
     at_joins[[join for join in joins if 0 < join < len(change)]] = True

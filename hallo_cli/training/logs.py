@@ -42,6 +42,7 @@ class Rendered:
 
     step: int
     sheet: Path  # rows: true, rendered, true, rendered, ...
+    clip: Path | None  # the same as a video; None on single frames
     opening_correlation: float | None  # of the mouth's opening with the true one; None: too few faces seen
 
 

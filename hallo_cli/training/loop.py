@@ -46,7 +46,13 @@ from hallo_cli.training.init import network_config, start_networks
 from hallo_cli.training.logs import LogFiles, Logged, Rendered, Saved, TrainingEvent, Validated
 from hallo_cli.training.losses import Losses, LossFunction
 from hallo_cli.training.optimizer import MovingAverage, choose_trained, learning_rate, make_optimizer
-from hallo_cli.training.validation import Rendering, opening_correlation, render_takes, write_sheet
+from hallo_cli.training.validation import (
+    Rendering,
+    opening_correlation,
+    render_takes,
+    write_clip,
+    write_sheet,
+)
 
 VALIDATION_SEED = 20_240_613
 FUSED_ATTENTION_DEVICES = ("cuda", "xpu")
@@ -169,7 +175,7 @@ class Trainer:
         return Validated(self.progress.step, total, velocity, pixels)
 
     def render(self) -> Rendered:
-        """Held-out takes as the averaged weights make them, written as one picture beside the checkpoints."""
+        """Held-out takes as the averaged weights make them: in `validation` a picture, and of clips a video."""
         assert self.decode is not None
         if self.average is not None:
             self.average.swap()
@@ -187,7 +193,10 @@ class Trainer:
             self.average.swap()
         sheet = self.config.run.output / "validation" / f"step-{self.progress.step:08d}.png"
         write_sheet(sheet, made, true)
-        return Rendered(self.progress.step, sheet, opening_correlation(made, true, FaceAnalyser()))
+        clip = sheet.with_suffix(".mp4") if self.stage == "stage2" else None
+        if clip is not None:
+            write_clip(clip, made, true)
+        return Rendered(self.progress.step, sheet, clip, opening_correlation(made, true, FaceAnalyser()))
 
     def save(self) -> Saved:
         """Write a checkpoint of this moment."""

@@ -15,8 +15,10 @@ from torch import Tensor
 from hallo_cli.analysis.face import FaceAnalyser
 from hallo_cli.domain import Bytes
 from hallo_cli.inference.latents import from_generated, generated_rows
+from hallo_cli.media.video import SegmentWriter, VideoFormat
 from hallo_cli.models.config import NetworkConfig
 from hallo_cli.training.dataset import Batch
+from hallo_cli.training.footage import FPS
 from hallo_cli.training.forward import Conditions, make_conditions
 from hallo_cli.training.objective import N_TIMESTEPS, Drops
 
@@ -88,6 +90,16 @@ def write_sheet(path: Path, made: Bytes, true: Bytes) -> None:
     partial = path.with_name(f"{path.name}.part")
     Image.fromarray(np.concatenate(rows, 0)).save(partial, "PNG")
     os.replace(partial, path)
+
+
+def write_clip(path: Path, made: Bytes, true: Bytes) -> None:
+    """A video: the takes side by side, above as they were, below as rendered. Raises EncoderError."""
+    frames = np.concatenate([np.concatenate(list(side), 2) for side in (true, made)], 1)
+    height, width = (length - length % 2 for length in frames.shape[1:3])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with SegmentWriter(path, VideoFormat(width, height, FPS)) as writer:
+        writer.write(frames[:, :height, :width])
+        writer.commit()
 
 
 def _opening(frame: Bytes, analyser: FaceAnalyser) -> float | None:

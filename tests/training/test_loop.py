@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -11,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from training.toy import NETWORK, write_network, write_takes
 
 from hallo_cli.errors import HalloError, SettingsError, WeightsError
+from hallo_cli.media.video import read_frames
 from hallo_cli.models.autoencoder import build_autoencoder
 from hallo_cli.training.checkpoint import RunFolder
 from hallo_cli.training.config import (
@@ -24,6 +26,7 @@ from hallo_cli.training.config import (
 )
 from hallo_cli.training.logs import Logged, Rendered, TrainingEvent, Validated
 from hallo_cli.training.loop import train
+from hallo_cli.training.validation import write_clip
 
 
 @pytest.fixture(autouse=True)
@@ -172,8 +175,19 @@ def test_pixel_loss_reaches_the_networks_through_the_frozen_decoder(
     assert all(event.pixels > 0 for event in logged)
     assert logged[0].loss == pytest.approx(logged[0].velocity + logged[0].pixels, rel=1e-4)
     (rendered,) = [event for event in events if isinstance(event, Rendered)]
+    assert rendered.clip is None
     with Image.open(rendered.sheet) as sheet:
         assert sheet.size == (3 * 64, 2 * 2 * 64)  # frames across; takes, each true and rendered, down
+
+
+def test_clips_are_rendered_as_a_video_too(tmp_path: Path) -> None:
+    true = np.zeros((2, 5, 16, 16, 3), np.uint8)
+    true[1] = 200
+    write_clip(tmp_path / "validation" / "step.mp4", true[::-1], true)
+    frames = np.stack(list(read_frames(tmp_path / "validation" / "step.mp4")))
+    assert frames.shape == (5, 32, 32, 3)
+    assert frames[:, 4, 4].max() < 20  # above as they were, the first take at the left
+    assert frames[:, 28, 4].min() > 180
 
 
 def test_pixel_loss_without_an_autoencoder_is_refused(config: TrainingConfig) -> None:

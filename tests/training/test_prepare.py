@@ -64,6 +64,23 @@ def test_a_video_becomes_takes_once(tmp_path: Path) -> None:
     assert list(prepare(videos, output, settings)) == []
 
 
+@pytest.mark.slow
+def test_several_processes_make_the_same_takes(tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    for name in ("one.mp4", "two.mp4", "three.mp4"):
+        write_video(videos / name, n_face=20, n_empty=4)
+    settings = PrepareSettings(size=64, standard=Standard(min_face=60, min_sharpness=10, min_s=0.4))
+    found = {}
+    for workers in (1, 3):
+        output = tmp_path / str(workers)
+        assert {v.n_takes for v in prepare(videos, output, settings, workers=workers)} == {1}
+        takes = [take for shard in shards_in(output) for take in read_takes(shard)]
+        found[workers] = {take.key: (take.frames, take.wav) for take in takes}
+    assert len(found[1]) == 3
+    assert found[3] == found[1]
+
+
 def test_a_folder_without_videos_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no videos"):
         list(prepare(tmp_path, tmp_path / "out", PrepareSettings()))
