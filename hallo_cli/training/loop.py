@@ -175,7 +175,7 @@ class Trainer:
         return Validated(self.progress.step, total, velocity, pixels)
 
     def render(self) -> Rendered:
-        """Held-out takes as the averaged weights make them: in `validation` a picture, and of clips a video."""
+        """Held-out takes by the averaged weights: in `validation` a picture, and of clips a video."""
         assert self.decode is not None
         if self.average is not None:
             self.average.swap()
