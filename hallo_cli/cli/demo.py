@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from hallo_cli.cli.options import Given, takes_settings
-from hallo_cli.cli.progress import Style
+from hallo_cli.cli.progress import Shown, failures_as_json
 
 EXAMPLES = Path(__file__).parent.parent / "assets" / "examples"
 PORTRAIT = EXAMPLES / "portrait_astronaut.png"
@@ -22,34 +22,40 @@ def command(
     output: Annotated[Path, typer.Option("-o", "--output", help="The video.", metavar="OUT.mp4")] = Path(
         "demo.mp4"
     ),
-    progress: Annotated[Style, typer.Option(help="How progress is shown on standard error.")] = Style.auto,
     *,
+    shown: Shown,
     given: Given,
 ) -> None:
     """Render the bundled example portrait and five seconds of the bundled speech into ./demo.mp4.
 
     Takes the settings of hallo render; replaces an earlier demo.mp4.
     """
-    from hallo_cli.cli.render import Shown, log_to_stderr, render
+    shown.start_log()
+    with failures_as_json(shown.as_json):
+        _render(output, given, shown)
+
+
+def _render(output: Path, given: Given, shown: Shown) -> None:
+    from hallo_cli.cli.render import render
     from hallo_cli.jobs.plan import Job
     from hallo_cli.jobs.runner import RunOptions
     from hallo_cli.jobs.studio import Studio
 
-    log_to_stderr(0, is_quiet=False)
     resolved = given.resolve()
     settings = resolved.render
     if resolved.origins["duration"] == "default":
         settings = dataclasses.replace(settings, duration_s=DURATION_S)
     length = f"{settings.duration_s or 0:g} s"
-    typer.echo(
-        f"Rendering {PORTRAIT.name} saying {length} of {SPEECH.name}, which both come with hallo, "
-        f"with the {settings.bundle} weights.",
-        err=True,
-    )
-    job = Job(PORTRAIT, SPEECH, output, settings)
+    if not shown.is_quiet:
+        typer.echo(
+            f"Rendering {PORTRAIT.name} saying {length} of {SPEECH.name}, which both come with hallo, "
+            f"with the {settings.bundle} weights.",
+            err=True,
+        )
     studio = Studio.open(settings.bundle, resolved.runtime)
-    render(job, studio, RunOptions(overwrite=True), Shown(progress))
-    typer.echo(
-        "Now your own: hallo render PORTRAIT AUDIO (hallo check says beforehand what you would get).",
-        err=True,
-    )
+    render(Job(PORTRAIT, SPEECH, output, settings), studio, RunOptions(overwrite=True), shown)
+    if not shown.is_quiet:
+        typer.echo(
+            "Now your own: hallo render PORTRAIT AUDIO (hallo check says beforehand what you would get).",
+            err=True,
+        )

@@ -1,18 +1,20 @@
-"""Makes one command-line option of every setting, so that the dataclasses stay the only source.
+"""Options that several commands take, as values: the settings, and what else belongs together.
 
-A command that is decorated with `takes_settings` has a parameter `given` (a `Given`) and gets in it what was
-typed; typer sees one option a setting in its place.
+A command that is decorated with `takes_settings` has parameters whose types are dataclasses. In place of such
+a parameter typer sees an option for each of its fields that is `Annotated` with one; for a `Given` it sees one
+a setting, so that the settings' own dataclasses stay the only source of what can be set.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_origin, get_type_hints
 
 import typer
 
@@ -46,25 +48,46 @@ class Given:
 
 
 def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Replace the parameter `given` of a command by --preset, --config and one option a setting."""
+    """Replace every parameter of a command whose type is a dataclass by options for its fields."""
     own = inspect.signature(command)
-    added = [*_source_parameters(), *_setting_parameters()]
-    parameters = [p for p in own.parameters.values() if p.name != "given"] + added
-    keys = {p.name for p in added}
+    hints = get_type_hints(command, include_extras=True)
+    groups = {name: _Group(kind) for name, kind in hints.items() if dataclasses.is_dataclass(kind)}
+    seen: list[inspect.Parameter] = []
+    for name, parameter in own.parameters.items():
+        seen += groups[name].parameters if name in groups else [parameter.replace(annotation=hints[name])]
 
     @functools.wraps(command)
     def wrapper(**arguments: Any) -> None:
-        typed = {key: arguments.pop(key) for key in keys}
-        preset, config = typed.pop("preset"), typed.pop("config")
-        flags = {key: value for key, value in typed.items() if value is not None}
-        command(**arguments, given=Given(flags, preset, config))
+        values = {name: group.taken_from(arguments) for name, group in groups.items()}
+        command(**arguments, **values)
 
-    hints = inspect.get_annotations(command, eval_str=True)
-    wrapper.__annotations__ = hints | {p.name: p.annotation for p in added}
-    wrapper.__signature__ = own.replace(  # type: ignore[attr-defined]
-        parameters=[p.replace(annotation=hints.get(p.name, p.annotation)) for p in parameters]
-    )
+    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in seen} | {"return": None}
+    wrapper.__signature__ = own.replace(parameters=seen)  # type: ignore[attr-defined]
     return wrapper
+
+
+class _Group:
+    """The options that make up one value."""
+
+    def __init__(self, kind: Any) -> None:
+        self._kind = kind
+        if kind is Given:
+            self.parameters = [*_source_parameters(), *_setting_parameters()]
+            return
+        hints = get_type_hints(kind, include_extras=True)
+        self.parameters = [
+            _parameter(field.name, hints[field.name], field.default)
+            for field in dataclasses.fields(kind)
+            if get_origin(hints[field.name]) is Annotated
+        ]
+
+    def taken_from(self, arguments: dict[str, Any]) -> Any:
+        """Take this group's arguments away from those of a call and make the value of them."""
+        typed = {parameter.name: arguments.pop(parameter.name) for parameter in self.parameters}
+        if self._kind is not Given:
+            return self._kind(**typed)
+        preset, config = typed.pop("preset"), typed.pop("config")
+        return Given({key: value for key, value in typed.items() if value is not None}, preset, config)
 
 
 def _source_parameters() -> list[inspect.Parameter]:
@@ -78,12 +101,12 @@ def _source_parameters() -> list[inspect.Parameter]:
     config = typer.Option(
         "--config", help="A TOML file of settings of your own.", metavar="FILE", show_default=False
     )
-    return [_parameter("preset", str, preset), _parameter("config", Path, config)]
+    return [_optional("preset", str, preset), _optional("config", Path, config)]
 
 
 def _setting_parameters() -> list[inspect.Parameter]:
     return [
-        _parameter(key, bool if type_of(field) is bool else str, _option(kind, key))
+        _optional(key, bool if type_of(field) is bool else str, _option(kind, key))
         for kind in PANELS
         for key, field in fields_of(kind).items()
     ]
@@ -118,10 +141,12 @@ def _metavar(field: Any) -> str:
     return f"{word}|{limits.none_word}" if limits.none_word else word
 
 
-def _parameter(name: str, kind: type, option: Any) -> inspect.Parameter:
-    return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
-    )
+def _optional(name: str, kind: type, option: Any) -> inspect.Parameter:
+    return _parameter(name, Annotated[kind | None, option], None)
+
+
+def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
 def _starting_with(words: Callable[[], list[str]]) -> Callable[[str], list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
@@ -9,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -37,6 +38,24 @@ class Style(StrEnum):
     plain = "plain"
     json = "json"
     none = "none"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What people and programs see of a run; a command that takes one has these options."""
+
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON event a line on stdout.")] = False
+    progress: Annotated[Style, typer.Option(help="How progress is shown on standard error.")] = Style.auto
+    is_quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.")] = False
+    verbosity: Annotated[
+        int, typer.Option("-v", "--verbose", count=True, help="Say more; twice: all.", show_default=False)
+    ] = 0
+
+    def start_log(self) -> None:
+        """Show the package's own messages: warnings, with -v what is done, with -vv everything."""
+        level = [logging.WARNING, logging.INFO, logging.DEBUG][min(self.verbosity, 2)]
+        logging.basicConfig(format="hallo: %(message)s")
+        logging.getLogger("hallo_cli").setLevel(logging.ERROR if self.is_quiet else level)
 
 
 @dataclass

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hallo_cli.cli.options import Given, takes_settings
-from hallo_cli.cli.progress import Style, clock, failures_as_json, print_json, showing
+from hallo_cli.cli.progress import Shown, clock, failures_as_json, print_json, showing
 from hallo_cli.cli.signals import obeying_signals
 from hallo_cli.errors import PortraitError, SettingsError, SpeechError, WeightsError
 from hallo_cli.settings.resolve import Resolved
@@ -23,15 +23,10 @@ if TYPE_CHECKING:
     from hallo_cli.jobs.studio import Studio
 
 
-@takes_settings
-def command(
-    portrait: Annotated[
-        Path | None, typer.Argument(help="A picture with a face.", metavar="PORTRAIT", show_default=False)
-    ] = None,
-    audio: Annotated[
-        Path | None,
-        typer.Argument(help="Speech: any sound or video file.", metavar="AUDIO", show_default=False),
-    ] = None,
+@dataclass(frozen=True)
+class Files:
+    """Where the video goes and what becomes of files that are there, as options."""
+
     output: Annotated[
         Path | None,
         typer.Option(
@@ -41,6 +36,38 @@ def command(
             metavar="OUT.mp4",
             show_default=False,
         ),
+    ] = None
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output where it exists.")] = (
+        False
+    )
+    no_resume: Annotated[
+        bool, typer.Option("--no-resume", help="Throw away what an unfinished run has kept.")
+    ] = False
+    keep_work: Annotated[
+        bool, typer.Option("--keep-work", help="Leave plan, segments and states when finished.")
+    ] = False
+    work_dir: Annotated[
+        Path | None,
+        typer.Option(help="Where unfinished work is kept (default: beside the output).", show_default=False),
+    ] = None
+
+    def run_options(self) -> RunOptions:
+        """The same for the runner."""
+        from hallo_cli.jobs.runner import RunOptions
+
+        return RunOptions(
+            self.work_dir, resume=not self.no_resume, keep_work=self.keep_work, overwrite=self.overwrite
+        )
+
+
+@takes_settings
+def command(
+    portrait: Annotated[
+        Path | None, typer.Argument(help="A picture with a face.", metavar="PORTRAIT", show_default=False)
+    ] = None,
+    audio: Annotated[
+        Path | None,
+        typer.Argument(help="Speech: any sound or video file.", metavar="AUDIO", show_default=False),
     ] = None,
     record: Annotated[
         Path | None,
@@ -51,27 +78,12 @@ def command(
             show_default=False,
         ),
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the output where it exists.")
-    ] = False,
-    no_resume: Annotated[
-        bool, typer.Option("--no-resume", help="Throw away what an unfinished run has kept.")
-    ] = False,
-    keep_work: Annotated[
-        bool, typer.Option("--keep-work", help="Leave plan, segments and states when finished.")
-    ] = False,
-    work_dir: Annotated[
-        Path | None,
-        typer.Option(help="Where unfinished work is kept (default: beside the output).", show_default=False),
-    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, say what would be rendered, and stop.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON event a line on stdout.")] = False,
-    progress: Annotated[Style, typer.Option(help="How progress is shown on standard error.")] = Style.auto,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.")] = False,
-    verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more; twice: all.")] = 0,
     *,
+    files: Files,
+    shown: Shown,
     given: Given,
 ) -> None:
     """Render a video of the person in PORTRAIT saying what is heard in AUDIO.
@@ -82,34 +94,15 @@ def command(
     Ends with 0 done, 1 failed, 2 wrong usage or settings, 3 a bug, 4 unusable input, 5 weights missing,
     6 out of memory, 130 or 143 interrupted.
     """
-    log_to_stderr(verbose, is_quiet=quiet)
-    with failures_as_json(as_json):
-        if record:
-            if portrait or audio:
-                raise SettingsError("--from takes portrait and recording from the record: leave them out.")
-            job, resolved, engine = _repeat(record, output, given)
-        else:
-            if portrait is None or audio is None:
-                raise SettingsError("give a PORTRAIT and an AUDIO file; see hallo render --help.")
-            job, resolved, engine = _prepare(portrait, audio, output, given)
-        if dry_run:
-            from hallo_cli.cli.check import report
-
-            report(job, resolved, engine, as_json=as_json)
+    shown.start_log()
+    with failures_as_json(shown.as_json):
+        job, resolved, engine = _job(portrait, audio, record, files.output, given)
+        if not dry_run:
+            render(job, engine, files.run_options(), shown)
             return
-        from hallo_cli.jobs.runner import RunOptions
+        from hallo_cli.cli.check import report
 
-        options = RunOptions(work_dir, resume=not no_resume, keep_work=keep_work, overwrite=overwrite)
-        render(job, engine, options, Shown(progress, as_json, quiet))
-
-
-@dataclasses.dataclass(frozen=True)
-class Shown:
-    """What people and programs see of a run."""
-
-    style: Style = Style.auto
-    as_json: bool = False
-    is_quiet: bool = False
+        report(job, resolved, engine, as_json=shown.as_json)
 
 
 def render(job: Job, engine: Engine, options: RunOptions, shown: Shown) -> None:
@@ -117,7 +110,10 @@ def render(job: Job, engine: Engine, options: RunOptions, shown: Shown) -> None:
     from hallo_cli.jobs.runner import StopRequest, run_job
 
     stop = StopRequest()
-    with showing(shown.style, is_quiet=shown.is_quiet) as tell_people, obeying_signals(stop.ask, in_hand="the clip in hand"):
+    with (
+        showing(shown.progress, is_quiet=shown.is_quiet) as tell_people,
+        obeying_signals(stop.ask, in_hand="the clip in hand"),
+    ):
 
         def tell(event: Event) -> None:
             tell_people(event)
@@ -133,16 +129,22 @@ def render(job: Job, engine: Engine, options: RunOptions, shown: Shown) -> None:
         typer.echo(str(job.output))
 
 
-def log_to_stderr(verbosity: int, *, is_quiet: bool) -> None:
-    """Show the package's own messages: warnings, with -v what is done, with -vv everything."""
-    level = [logging.WARNING, logging.INFO, logging.DEBUG][min(verbosity, 2)]
-    logging.basicConfig(format="hallo: %(message)s")
-    logging.getLogger("hallo_cli").setLevel(logging.ERROR if is_quiet else level)
-
-
 def default_output(portrait: Path, audio: Path) -> Path:
     """PORTRAIT-AUDIO.mp4 in the current folder."""
     return Path(f"{portrait.stem[:100]}-{audio.stem[:100]}.mp4")
+
+
+def _job(
+    portrait: Path | None, audio: Path | None, record: Path | None, output: Path | None, given: Given
+) -> tuple[Job, Resolved, Studio]:
+    """What is to be rendered: of two inputs, or of the record of an earlier render."""
+    if record:
+        if portrait or audio:
+            raise SettingsError("--from takes portrait and recording from the record: leave them out.")
+        return _repeat(record, output, given)
+    if portrait is None or audio is None:
+        raise SettingsError("give a PORTRAIT and an AUDIO file; see hallo render --help.")
+    return _prepare(portrait, audio, output, given)
 
 
 def _prepare(portrait: Path, audio: Path, output: Path | None, given: Given) -> tuple[Job, Resolved, Studio]:

@@ -1,0 +1,37 @@
+"""Ctrl-C and SIGTERM: the first finishes what is in hand, the second stops at once."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import types
+from collections.abc import Callable, Iterator
+
+import typer
+
+from hallo_cli.errors import Interrupted
+
+NUMBERS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def obeying_signals(stop: Callable[[int], None], *, in_hand: str) -> Iterator[None]:
+    """Call `stop` with the exit status (130 or 143) at the first signal; raise Interrupted at the second.
+
+    `in_hand` names what is still finished, as in "the clip in hand".
+    """
+    seen: list[int] = []
+
+    def handle(number: int, frame: types.FrameType | None) -> None:
+        if seen:
+            raise Interrupted("stopped at once; finished clips are kept.", exit_status=128 + number)
+        seen.append(number)
+        stop(128 + number)
+        typer.echo(f"finishing {in_hand}; once more stops at once", err=True)
+
+    before = {number: signal.signal(number, handle) for number in NUMBERS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
