@@ -197,6 +197,7 @@ def train_autoencoder(
     torch.set_num_threads(training.threads)
     torch.manual_seed(training.seed)
     rng = np.random.default_rng(training.seed)
+    vae.requires_grad_(True)  # weights that were read from a file come frozen
     vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     parameters = list((vae.decoder if training.decoder_only else vae).parameters())
     optimizer = torch.optim.AdamW(parameters, training.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4)
