@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +21,14 @@ from hallo_cli.domain import Clip, MotionFrames, Portrait, Speech, StepDone
 from hallo_cli.errors import DeviceMemoryError, EncoderError, HalloError, Interrupted, WeightsError
 from hallo_cli.jobs.batch import events
 from hallo_cli.jobs.batch.batch import Batch, OpenBatch, Source, opened
+from hallo_cli.jobs.batch.failure import attempt
 from hallo_cli.jobs.batch.ledger import Record, read_records
 from hallo_cli.jobs.batch.local_pool import LocalPool
 from hallo_cli.jobs.batch.paths import Paths
 from hallo_cli.jobs.batch.planner import RowSettings
 from hallo_cli.jobs.batch.renderer import JobRenderer, RendererSpec
 from hallo_cli.jobs.batch.rows import Layout
-from hallo_cli.jobs.batch.task import Began, Broken, Ended, Message, Task
-from hallo_cli.jobs.batch.worker import failure_of
+from hallo_cli.jobs.batch.task import Began, Broken, Ended, Message, Rendered, Task
 from hallo_cli.jobs.runner import StopRequest
 from hallo_cli.media.image import read_image
 from hallo_cli.settings.quality import QualityLimits
@@ -113,16 +114,15 @@ class InlinePool:
             except HalloError as error:
                 return [("cpu", Broken(type(error).__name__, str(error), error.exit_status))]
         task = self._tasks.pop(0)
-        messages: list[Message] = [Began(task.number, "render")]
-        try:
-            if self._stop.exit_status is not None:
-                raise Interrupted("stopped before it began")
-            prepared = self._renderer.prepare(task)
-            rendered = self._renderer.render(task, prepared, report=lambda done, of: None, stop=self._stop)
-            messages.append(Ended(task.number, self._renderer.measure(task, rendered)))
-        except Exception as error:  # noqa: BLE001
-            messages.append(Ended(task.number, failure_of(error)))
-        return [("cpu", message) for message in messages]
+        outcome = attempt(str(task), partial(self._work, self._renderer, task))
+        return [("cpu", Began(task.number, "render")), ("cpu", Ended(task.number, outcome))]
+
+    def _work(self, renderer: JobRenderer, task: Task) -> Rendered:
+        if self._stop.exit_status is not None:
+            raise Interrupted("stopped before it began")
+        prepared = renderer.prepare(task)
+        rendered = renderer.render(task, prepared, report=lambda done, of: None, stop=self._stop)
+        return renderer.measure(task, rendered)
 
     def stop(self) -> None:
         self._stop.ask()

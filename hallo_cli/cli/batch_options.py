@@ -1,59 +1,182 @@
-"""The options of `hallo batch` as data that the ledger can hold, and the batch that they describe."""
+"""The options of `hallo batch` as data: each field is one flag, and all of them fit into the ledger."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated
 
+import typer
+
+from hallo_cli.cli.batch_view import PORCELAIN
 from hallo_cli.cli.options import Given
 from hallo_cli.errors import JobError, SettingsError
 
-if TYPE_CHECKING:
-    from hallo_cli.jobs.batch.batch import Batch, Source
-    from hallo_cli.jobs.batch.paths import Paths
-    from hallo_cli.jobs.batch.planner import Repeat
-    from hallo_cli.jobs.batch.renderer import RendererSpec
-    from hallo_cli.jobs.batch.rows import Layout
-    from hallo_cli.jobs.batch.task import Pool
-    from hallo_cli.jobs.engine import Engine
-    from hallo_cli.settings.quality import QualityLimits
-    from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
-
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".txt")
 RESULTS = ".results.jsonl"
+STDIN = "-"
+
+
+class Pairing(StrEnum):
+    """How two folders are paired."""
+
+    cross = "cross"
+    zip = "zip"
+    stem = "stem"
+
+
+class EngineKind(StrEnum):
+    """Where workers run."""
+
+    local = "local"
+    ray = "ray"
 
 
 @dataclass(frozen=True)
 class BatchOptions:
-    """What was typed; plain values only, so that `retry` can read them back from the ledger."""
+    """What was typed, so that `retry` can read it back from the ledger; paths are texts for that reason."""
 
-    manifest: str = ""  # absolute path; "-": standard input; empty: folders
-    portraits: str = ""
-    audios: str = ""
-    pairing: str = "cross"
-    base: str = ""  # ledger, videos and logs are named after this path
-    root: str = ""
-    output_dir: str = ""
-    name_template: str = "{id}.mp4"
-    is_confined: bool = False
-    devices: str = ""  # empty: --device
-    jobs: int = 1
-    retries: int = 2
-    other_seeds: int = 0
-    is_fail_fast: bool = False
-    has_gate: bool = True
-    may_overwrite: bool = False
-    has_parallel_parts: bool = False
-    max_gpu_hours: float = 0.0
-    shard: str = "1/1"
-    engine: str = "local"
-    address: str = ""
-    flags: dict[str, object] = field(default_factory=dict)
+    manifest: Annotated[
+        str,
+        typer.Argument(
+            help="CSV with a header, or JSON Lines: portrait and audio; id, output, preset, any setting. "
+            "`-` reads standard input.",
+            show_default=False,
+        ),
+    ] = ""
+    portraits: Annotated[
+        str,
+        typer.Option(help="A folder of pictures, instead of a manifest.", metavar="DIR", show_default=False),
+    ] = ""
+    audios: Annotated[
+        str,
+        typer.Option(help="A folder of recordings to go with it.", metavar="DIR", show_default=False),
+    ] = ""
+    pairing: Annotated[Pairing, typer.Option("--pair", help="Each with each, in order, or by name.")] = (
+        Pairing.cross
+    )
+    root: Annotated[
+        str,
+        typer.Option(
+            help="Where relative inputs lie (default: the manifest's folder).",
+            metavar="DIR",
+            show_default=False,
+        ),
+    ] = ""
+    output_dir: Annotated[
+        str,
+        typer.Option(help="Where videos go (default: NAME.videos).", metavar="DIR", show_default=False),
+    ] = ""
+    name_template: Annotated[
+        str, typer.Option(help="Names of videos: {id} {portrait} {audio} {row} {preset} {seed}.")
+    ] = "{id}.mp4"
+    base: Annotated[
+        str,
+        typer.Option(
+            "--name",
+            help="What ledger, videos and logs are called: NAME.results.jsonl and so on (default: the "
+            "manifest without its suffix; else ./batch).",
+            metavar="NAME",
+            show_default=False,
+        ),
+    ] = ""
+    is_confined: Annotated[
+        bool, typer.Option("--confine", help="Refuse rows that reach outside --root or --output-dir.")
+    ] = False
+    jobs: Annotated[int, typer.Option("-j", "--jobs", help="Workers on each device.", min=1, max=256)] = 1
+    devices: Annotated[
+        str, typer.Option(help="cuda:0,cuda:1, or auto for all GPUs, or cpu (default: --device).")
+    ] = ""
+    retries: Annotated[
+        int, typer.Option(help="How often a row is tried again after a failure.", min=0, max=100)
+    ] = 2
+    other_seeds: Annotated[
+        int,
+        typer.Option(
+            "--retry-on-fail", help="Other seeds to try where the quality gate says fail.", min=0, max=100
+        ),
+    ] = 0
+    has_gate: Annotated[
+        bool, typer.Option("--quality/--no-quality", help="Measure more of a video than its frame count.")
+    ] = True
+    is_fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", help="Stop at the first row that fails or is refused.")
+    ] = False
+    may_overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace outputs that are not from this batch.")
+    ] = False
+    has_parallel_parts: Annotated[
+        bool,
+        typer.Option(
+            "--parallel-segments",
+            help="Render recordings longer than --segment in parts on several workers, blended where they "
+            "join: sooner done, less continuous.",
+        ),
+    ] = False
+    max_gpu_hours: Annotated[
+        float, typer.Option(help="Do not start what is predicted to need more; 0: no limit.", min=0)
+    ] = 0.0
+    shard: Annotated[
+        str,
+        typer.Option(
+            help="Render part I/N, 1/N to N/N; auto in a Slurm array, auto/N in an indexed Kubernetes job."
+        ),
+    ] = "1/1"
+    engine: Annotated[
+        EngineKind, typer.Option(help="Processes here, or actors of a Ray cluster (needs the ray extra).")
+    ] = EngineKind.local
+    address: Annotated[
+        str, typer.Option(help="The Ray cluster; empty: the one that is running here, else a new one.")
+    ] = ""
+    flags: dict[str, object] = field(default_factory=dict)  # settings that were typed
     preset: str = ""
     config: str = ""
+
+    @property
+    def given(self) -> Given:
+        """The settings that were typed."""
+        return Given(self.flags, self.preset or None, Path(self.config) if self.config else None)
+
+    def with_settings(self, given: Given) -> BatchOptions:
+        """These options and the settings, every path absolute, so that `retry` works from any folder."""
+        is_file = self.manifest not in ("", STDIN)
+        manifest = Path(self.manifest if is_file else "batch")
+        flags = dict(given.flags)
+        if isinstance(bundle := flags.get("bundle"), str) and Path(bundle).is_dir():
+            flags["bundle"] = _absolute(bundle)
+        return dataclasses.replace(
+            self,
+            manifest=_absolute(self.manifest) if is_file else self.manifest,
+            portraits=_absolute(self.portraits),
+            audios=_absolute(self.audios),
+            base=_absolute(self.base) or str(base_of(manifest)),
+            root=_absolute(self.root or str(manifest.parent)),
+            output_dir=_absolute(self.output_dir),
+            flags=flags,
+            preset=given.preset or "",
+            config=_absolute(str(given.config or "")),
+        )
+
+
+@dataclass(frozen=True)
+class Telling:
+    """What is said about a batch besides its progress."""
+
+    is_dry: Annotated[bool, typer.Option("--dry-run", help="Check every row, print the plan, and stop.")] = (
+        False
+    )
+    gpu_hour_price: Annotated[
+        float, typer.Option(help="What an hour of a worker costs, for the plan.", min=0)
+    ] = 0.0
+    as_porcelain: Annotated[
+        bool,
+        typer.Option(
+            "--porcelain",
+            help=f"One tab-separated line a row on standard output: {' '.join(PORCELAIN)}.",
+        ),
+    ] = False
 
 
 def read_options(values: dict[str, object]) -> BatchOptions:
@@ -74,148 +197,14 @@ def base_of(named: Path) -> Path:
     return (named.with_suffix("") if named.suffix.lower() in SUFFIXES else named).absolute()
 
 
-def build_batch(options: BatchOptions, *, repeat: Repeat | None = None) -> Batch:
-    """The batch. Raises SettingsError."""
-    from hallo_cli.jobs.batch import batch
-    from hallo_cli.jobs.batch.planner import Repeat, RowSettings
-    from hallo_cli.jobs.batch.scheduler import Policy
-
-    given = Given(options.flags, options.preset or None, Path(options.config) if options.config else None)
-    resolved = given.resolve()
-    devices = worker_devices(options, resolved.runtime.device)
-    spec = _renderer(options, given, resolved.render, _per_worker(resolved.runtime, devices))
-    return batch.Batch(
-        source=_source(options),
-        layout=_layout(options),
-        paths=_paths(options),
-        settings=RowSettings(_resolver(given)),
-        renderer=spec,
-        predict=predict,
-        make_pool=functools.partial(make_pool, options, devices),
-        policy=Policy(options.retries, options.other_seeds, options.is_fail_fast),
-        repeat=repeat or Repeat(),
-        budget=batch.Budget(options.max_gpu_hours),
-        may_overwrite=options.may_overwrite,
-        has_parallel_parts=options.has_parallel_parts,
-        check_processes=batch.default_check_processes(),
-        options=dataclasses.asdict(options),
-    )
-
-
-def worker_devices(options: BatchOptions, device: str) -> list[str]:
-    """One device for each worker."""
-    named = [name.strip() for name in options.devices.split(",") if name.strip()] or [device]
-    if named == ["auto"] and options.engine == "local":
-        import torch
-
-        count = torch.cuda.device_count()
-        named = [f"cuda:{index}" for index in range(count)] or ["auto"]
-    return [name for name in named for _ in range(options.jobs)]
-
-
-def make_pool(options: BatchOptions, devices: list[str], spec: RendererSpec) -> Pool:
-    """The workers that the options ask for."""
-    if options.engine == "ray":
-        from hallo_cli.jobs.batch.ray_pool import RayPool
-
-        return RayPool(spec, devices, address=options.address)
-    from hallo_cli.jobs.batch.local_pool import LocalPool
-
-    return LocalPool(spec, devices, _paths(options).folder / "logs")
-
-
-def make_engine(bundle: str, runtime: RuntimeSettings) -> Engine:
-    """The real engine; a function of a module, so that worker processes find it."""
-    from hallo_cli.jobs.studio import Studio
-
-    return Studio.open(bundle, runtime)
-
-
-def predict(engine: Engine, settings: RenderSettings, frames: int) -> float:
-    """Seconds that a row takes, from what this machine has shown before."""
-    from hallo_cli.jobs.studio import Studio
-
-    assert isinstance(engine, Studio)
-    return _seconds_per_frame(engine.load_of(settings)) * frames
-
-
-@functools.lru_cache(maxsize=256)
-def _seconds_per_frame(load: object) -> float:
-    from hallo_cli.jobs.estimate import Load, estimate
-
-    assert isinstance(load, Load)
-    return estimate(load).seconds_per_frame
-
-
-def _source(options: BatchOptions) -> Source:
-    from hallo_cli.jobs.batch.batch import Source
-
-    if options.manifest == "-":
-        return Source(is_stdin=True)
-    if options.manifest:
-        return Source(Path(options.manifest))
-    return Source(portraits=Path(options.portraits), audios=Path(options.audios), pairing=options.pairing)
-
-
-def _layout(options: BatchOptions) -> Layout:
-    from hallo_cli.jobs.batch.rows import Layout
-
-    output_dir = Path(options.output_dir) if options.output_dir else _paths(options).videos
-    return Layout(Path(options.root), output_dir, options.name_template, options.is_confined)
-
-
-def _paths(options: BatchOptions) -> Paths:
-    from hallo_cli.jobs.batch.paths import Paths, read_shard
-
-    return Paths(Path(options.base), read_shard(options.shard))
-
-
-def _resolver(given: Given) -> functools._lru_cache_wrapper[RenderSettings]:
-    @functools.cache
-    def resolve(preset: str | None) -> RenderSettings:
-        return Given(given.flags, preset or given.preset, given.config).resolve().render
-
-    return resolve
-
-
-def _per_worker(runtime: RuntimeSettings, devices: list[str]) -> RuntimeSettings:
-    """Settings are settled for the workers' device; workers that share the processor share its cores."""
-    import os
-
-    if not devices[0].startswith("gpu:"):
-        runtime = dataclasses.replace(runtime, device=devices[0])
-    if runtime.threads or len(devices) < 2:
-        return runtime
-    return dataclasses.replace(runtime, threads=max(1, (os.cpu_count() or 1) // len(devices)))
-
-
-def _renderer(
-    options: BatchOptions, given: Given, first: RenderSettings, runtime: RuntimeSettings
-) -> RendererSpec:
-    from hallo_cli.jobs.batch.renderer import RendererSpec, measure_figures
-
-    return RendererSpec(
-        make_engine=make_engine,
-        runtime=runtime,
-        measure=measure_figures if options.has_gate else None,
-        limits=_limits(given),
-        first=first,
-    )
-
-
-def _limits(given: Given) -> dict[str, QualityLimits]:
-    """The quality gate's limits for rows of each preset, and for rows that name none."""
-    from hallo_cli.settings.presets import list_presets, read_quality
-    from hallo_cli.settings.quality import read_limits
-
-    tables = {name: read_quality(name, given.config) for name in list_presets()}
-    tables[""] = read_quality(given.preset, given.config)
-    return {name: read_limits(table, where="[quality]") for name, table in tables.items()}
-
-
-def require_source(manifest: str, portraits: Path | None, audios: Path | None) -> None:
+def require_source(options: BatchOptions) -> None:
     """Raise SettingsError unless there is a manifest or two folders, and not both."""
-    if manifest and (portraits or audios):
+    if options.manifest and (options.portraits or options.audios):
         raise SettingsError("give a MANIFEST or --portraits and --audios, not both.")
-    if not manifest and not (portraits and audios):
+    if not options.manifest and not (options.portraits and options.audios):
         raise SettingsError("give a MANIFEST, or both --portraits and --audios; see hallo batch run --help.")
+
+
+def _absolute(path: str) -> str:
+    """The path from the root on; empty stays empty."""
+    return str(Path(path).absolute()) if path else ""

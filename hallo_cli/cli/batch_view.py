@@ -110,7 +110,9 @@ def showing(style: Style, tally: Tally, *, is_quiet: bool) -> Iterator[Listener]
     """A listener that counts events and shows them on standard error."""
     if style is Style.auto:
         style = Style.bar if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else Style.plain
-    if is_quiet or style in (Style.none, Style.json):
+    if style is Style.json:
+        yield JsonLines(tally).show
+    elif style is Style.none or is_quiet:
         yield tally.add
     elif style is Style.plain:
         yield Plain(tally).show
@@ -121,6 +123,20 @@ def showing(style: Style, tally: Tally, *, is_quiet: bool) -> Iterator[Listener]
         console = Console(stderr=True)
         with Live(get_renderable=lambda: table(tally), console=console, transient=True):
             yield tally.add
+
+
+@dataclass
+class JsonLines:
+    """One versioned JSON object for each event."""
+
+    tally: Tally
+
+    def show(self, event: Event) -> None:
+        """Count and show one event."""
+        from hallo_cli.jobs.batch.events import to_json
+
+        self.tally.add(event)
+        typer.echo(to_json(event), err=True)
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,6 +85,10 @@ def ignore(event: Event) -> None:
 
 def to_json(event: Event) -> str:
     """One line: the version, the event's name in snake case, its fields."""
+    return to_line(event, dataclasses.asdict(event))
+
+
+def to_line(event: object, values: Mapping[str, object]) -> str:
+    """Any event as one line of JSON, with these values."""
     name = "".join("_" + c.lower() if c.isupper() else c for c in type(event).__name__).lstrip("_")
-    values = {"version": EVENTS_VERSION, "event": name, **dataclasses.asdict(event)}
-    return json.dumps(values, default=str)
+    return json.dumps({"version": EVENTS_VERSION, "event": name, **values}, default=str, ensure_ascii=False)

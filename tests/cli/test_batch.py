@@ -9,9 +9,10 @@ import pytest
 from batch_doubles import InlinePool
 from typer.testing import CliRunner, Result
 
-from hallo_cli.cli import batch_options
+from hallo_cli.cli import batch_build
 from hallo_cli.cli.app import register
-from hallo_cli.cli.batch import plan_lines
+from hallo_cli.cli.batch_options import BatchOptions
+from hallo_cli.cli.batch_run import plan_lines
 from hallo_cli.cli.batch_view import PORCELAIN, Tally, describe, table
 from hallo_cli.errors import HalloError, ManifestError, SettingsError
 from hallo_cli.jobs.batch import batch, events
@@ -23,9 +24,9 @@ PLAN = events.BatchPlanned(10, 6, 2, 1, 1, 600, 24.0, 7200.0, 5_000_000_000)
 @pytest.fixture(autouse=True)
 def trivial(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch, "default_check_processes", lambda: 0)
-    monkeypatch.setattr(batch_options, "make_pool", lambda options, devices, spec: InlinePool(spec))
-    monkeypatch.setattr(batch_options, "make_engine", batch_doubles.make_engine)
-    monkeypatch.setattr(batch_options, "predict", lambda engine, settings, frames: frames / 10)
+    monkeypatch.setattr(batch_build, "make_pool", lambda options, devices, spec: InlinePool(spec))
+    monkeypatch.setattr(batch_build, "make_engine", batch_doubles.make_engine)
+    monkeypatch.setattr(batch_build, "predict", lambda engine, settings, frames: frames / 10)
 
 
 def hallo(*arguments: object, stdin: str | None = None) -> Result:
@@ -71,6 +72,20 @@ def test_rows_from_standard_input_as_json_events(tmp_path: Path, monkeypatch: py
     assert lines[-1]["event"] == "row_ended"
     assert (lines[-1]["id"], lines[-1]["seed"], lines[-1]["status"]) == ("x", 7, "done")
     assert (tmp_path / "batch.videos" / "x.mp4").exists()
+
+
+def test_events_go_to_standard_error_where_progress_is_json(tmp_path: Path) -> None:
+    manifest = batch_doubles.write_batch(tmp_path, ["a"])
+    result = hallo(manifest, "--no-quality", "--device", "cpu", "--progress", "json")
+    assert result.stdout == ""
+    names = [json.loads(line)["event"] for line in result.stderr.splitlines() if line.startswith("{")]
+    assert (names[0], names[-1]) == ("batch_planned", "row_ended")
+
+
+def test_failure_of_the_batch_is_the_last_event(tmp_path: Path) -> None:
+    result = hallo(tmp_path / "none.csv", "--json")
+    last = json.loads(result.stdout.splitlines()[-1])
+    assert (last["event"], last["kind"], last["exit_status"]) == ("failed", "ManifestError", 4)
 
 
 def test_dry_run_prints_the_plan_and_renders_nothing(tmp_path: Path) -> None:
@@ -119,8 +134,8 @@ def test_wrong_usage_says_what_to_do(
 def test_quality_limits_come_from_the_config_file(tmp_path: Path) -> None:
     config = tmp_path / "mine.toml"
     config.write_text("seed = 3\n[quality]\nseam_jump = [1, 2]\nidentity = false\n", encoding="utf-8")
-    options = batch_options.BatchOptions(manifest="-", base=str(tmp_path / "b"), config=str(config))
-    limits = batch_options.build_batch(options).renderer.limits[""]
+    options = BatchOptions(manifest="-", base=str(tmp_path / "b"), config=str(config))
+    limits = batch_build.build_batch(options).renderer.limits[""]
     assert (limits.seam_jump, limits.identity) == ((1.0, 2.0), None)
 
 
@@ -136,16 +151,16 @@ def test_quality_limits_come_from_the_config_file(tmp_path: Path) -> None:
 def test_quality_limits_that_make_no_sense_are_refused(tmp_path: Path, line: str, message: str) -> None:
     config = tmp_path / "mine.toml"
     config.write_text(f"[quality]\n{line}\n", encoding="utf-8")
-    options = batch_options.BatchOptions(manifest="-", base=str(tmp_path / "b"), config=str(config))
+    options = BatchOptions(manifest="-", base=str(tmp_path / "b"), config=str(config))
     with pytest.raises(SettingsError, match=message):
-        batch_options.build_batch(options)
+        batch_build.build_batch(options)
 
 
 def test_workers_that_share_the_processor_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 8)
-    options = batch_options.BatchOptions(manifest="-", base="/b", devices="cpu", jobs=2)
-    assert batch_options.build_batch(options).renderer.runtime.threads == 4
-    assert batch_options.worker_devices(options, "auto") == ["cpu", "cpu"]
+    options = BatchOptions(manifest="-", base="/b", devices="cpu", jobs=2)
+    assert batch_build.build_batch(options).renderer.runtime.threads == 4
+    assert batch_build.worker_devices(options, "auto") == ["cpu", "cpu"]
 
 
 def test_plan_names_compute_price_and_disk() -> None:

@@ -15,12 +15,14 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from hallo_cli import __version__
-from hallo_cli.errors import HalloError, InputError
+from hallo_cli.errors import InputError
+from hallo_cli.jobs.batch.failure import attempt
 from hallo_cli.jobs.engine import Engine
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings, build
 
@@ -251,25 +253,24 @@ def _silence() -> None:
 
 def look_at(request: Request) -> Finding:
     """Look at one file; runs in a process of the pool."""
+    found = attempt(str(request.path), partial(_look_at, request))
+    if isinstance(found, Finding):
+        return found
+    is_named = found.is_final or str(request.path) in found.message
+    message = found.message if is_named else f"{request.path}: {found.message}"
+    return Finding(error=found.kind, message=message)
+
+
+def _look_at(request: Request) -> Finding:
     from hallo_cli.digest import file_digest
 
-    try:
-        settings = build(RenderSettings, json.loads(request.settings), where="row")
-        digest = file_digest(request.path)
-        n_samples = _listen(request.path, settings) if request.kind == "audio" else 0
-        if request.kind == "portrait":
-            engine = _engines.get(settings.bundle) or _engines.setdefault(
-                settings.bundle, _make(settings.bundle)
-            )
-            engine.portrait(request.path, settings)
-    except HalloError as error:
-        return Finding(error=type(error).__name__, message=str(error))
-    except OSError as error:
-        return Finding(error="OSError", message=f"{request.path} cannot be read: {error.strerror}.")
-    except Exception as error:  # noqa: BLE001 - one file's trouble is this file's finding
-        _log.exception("%s", request.path)
-        return Finding(error=type(error).__name__, message=f"{request.path}: {error}")
-    return Finding(digest, n_samples)
+    settings = build(RenderSettings, json.loads(request.settings), where="row")
+    digest = file_digest(request.path)
+    if request.kind == "audio":
+        return Finding(digest, _listen(request.path, settings))
+    engine = _engines.get(settings.bundle) or _engines.setdefault(settings.bundle, _make(settings.bundle))
+    engine.portrait(request.path, settings)
+    return Finding(digest)
 
 
 def _listen(path: Path, settings: RenderSettings) -> int:

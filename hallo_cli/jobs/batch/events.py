@@ -1,12 +1,10 @@
 """What a batch reports while it runs: values for whoever draws progress or writes a log."""
 
 import dataclasses
-import json
 from dataclasses import dataclass
 
 from hallo_cli.jobs.batch.ledger import Record
-
-EVENTS_VERSION = 1
+from hallo_cli.jobs.events import to_line
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,5 @@ Event = BatchPlanned | WorkerReady | WorkerLost | RowStarted | RowAdvanced | Row
 
 
 def to_json(event: Event) -> str:
-    """One line: the version, the event's name in snake case, its fields."""
-    name = "".join("_" + c.lower() if c.isupper() else c for c in type(event).__name__).lstrip("_")
-    values = dataclasses.asdict(event.record if isinstance(event, RowEnded) else event)
-    return json.dumps({"version": EVENTS_VERSION, "event": name, **values}, ensure_ascii=False)
+    """One line: the version, the event's name in snake case, its fields; of a finished row, its record's."""
+    return to_line(event, dataclasses.asdict(event.record if isinstance(event, RowEnded) else event))

@@ -15,8 +15,9 @@ from hallo_cli.jobs.engine import Engine
 from hallo_cli.jobs.outcome import JobResult
 from hallo_cli.jobs.plan import Job, JobPlan, Segment
 from hallo_cli.jobs.workspace import open_workspace, remove_workspace
+from hallo_cli.media.joining import Sound, assemble
 from hallo_cli.media.probe import probe
-from hallo_cli.media.video import SegmentWriter, Sound, VideoFormat, assemble, read_frames
+from hallo_cli.media.video import SegmentWriter, VideoFormat, read_frames
 
 
 def join(job: Job, task: Task, engine: Engine) -> JobResult:
@@ -41,10 +42,10 @@ def join(job: Job, task: Task, engine: Engine) -> JobResult:
         sound = Sound(job.audio, settings.start_s, settings.duration_s, settings.audio_codec)
         finished = job.output.with_name(f"{root.name}.mp4")
         try:
-            assemble([workspace.segment_path(whole)], finished, video=form, sound=sound)
+            video = assemble([workspace.segment_path(whole)], finished, video=form, sound=sound)
             plan = _plan(task, parts, engine, fps=settings.fps)
             took = {"total": _seconds_of(videos) + time.monotonic() - began}
-            result = outcome.publish(job, inputs, finished, plan, engine.describe(), took)
+            result = outcome.publish(job, inputs, video, plan, engine.describe(), took)
         finally:
             finished.unlink(missing_ok=True)
         remove_workspace(root)

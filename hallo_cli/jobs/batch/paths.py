@@ -62,11 +62,12 @@ class Paths:
         return self._named(".report.html")
 
     def ledgers(self) -> list[Path]:
-        """All ledgers there are, the merged one first."""
+        """All ledgers there are: those of shards, the merged one, and last this run's own."""
         pattern = re.compile(re.escape(self.base.name) + r"\.\d+-of-\d+\.results\.jsonl")
         folder = self.base.parent
         shards = sorted(path for path in folder.glob("*.results.jsonl") if pattern.fullmatch(path.name))
-        return [path for path in (self.merged, *shards) if path.exists()]
+        others = [path for path in (*shards, self.merged) if path != self.results]
+        return [path for path in (*others, self.results) if path.exists()]
 
     def _named(self, suffix: str) -> Path:
         return self.base.with_name(self.base.name + suffix)

@@ -6,10 +6,12 @@ Portraits, recordings and outputs must lie on storage that every machine sees un
 import logging
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hallo_cli.errors import HalloError, SettingsError
+from hallo_cli.jobs.batch.failure import attempt
 from hallo_cli.jobs.batch.local_pool import slot_names
 from hallo_cli.jobs.batch.task import (
     Advanced,
@@ -23,7 +25,6 @@ from hallo_cli.jobs.batch.task import (
     Task,
     Up,
 )
-from hallo_cli.jobs.batch.worker import failure_of
 from hallo_cli.jobs.runner import StopRequest
 
 _MAX_TASK_RETRIES = 3  # after an actor's node is lost; rows resume from their last clip
@@ -51,10 +52,7 @@ class _Actor:
 
     def run(self, task: Task) -> Message:
         """Render and measure one row."""
-        try:
-            return Ended(task.number, self._run(task))
-        except Exception as error:  # noqa: BLE001 - one row's trouble; it goes into the ledger
-            return Ended(task.number, failure_of(error))
+        return Ended(task.number, attempt(str(task), partial(self._run, task)))
 
     def news(self) -> list[Message]:
         """What happened since the last call; runs beside `run`."""

@@ -21,6 +21,7 @@ from hallo_cli.jobs.batch.events import (
     WorkerLost,
     WorkerReady,
 )
+from hallo_cli.jobs.batch.failure import Failure
 from hallo_cli.jobs.batch.ledger import Ledger, Record, stored_path
 from hallo_cli.jobs.batch.queue import Queue
 from hallo_cli.jobs.batch.task import (
@@ -29,7 +30,6 @@ from hallo_cli.jobs.batch.task import (
     Broken,
     Died,
     Ended,
-    Failure,
     Message,
     Pool,
     Rendered,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from hallo_cli.jobs.batch.failure import Failure
 from hallo_cli.jobs.runner import StopRequest
 
 
@@ -32,6 +33,9 @@ class Task:
     parts: str = ""  # of a row that is rendered in parts: their layout, as parts.py reads it
     parts_dir: str = ""  # where those parts are
 
+    def __str__(self) -> str:
+        return f"row {self.number} ({self.id})"
+
     def tried(self, *, is_alone: bool = False) -> "Task":
         """The task with one more attempt counted."""
         return dataclasses.replace(self, attempts=self.attempts + 1, is_alone=int(is_alone or self.is_alone))
@@ -54,17 +58,6 @@ class Rendered:
     verdict: str = "done"  # of the quality gate: done, warn or fail
     quality: Mapping[str, float] = field(default_factory=dict)
     objections: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Failure:
-    """No video, and why."""
-
-    kind: str
-    message: str
-    is_final: bool  # trying again cannot help
-    is_interrupt: bool = False  # we were asked to stop; what is whole was kept
-    is_disk_full: bool = False
 
 
 @dataclass(frozen=True)

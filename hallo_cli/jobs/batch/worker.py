@@ -3,7 +3,6 @@
 It knows no manifest and no ledger; it ends as soon as its parent is gone, however that happened.
 """
 
-import errno
 import faulthandler
 import logging
 import os
@@ -14,35 +13,16 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from hallo_cli.errors import (
-    DeviceMemoryError,
-    HalloError,
-    InputError,
-    Interrupted,
-    SettingsError,
-    WeightsError,
-)
-from hallo_cli.jobs.batch.task import (
-    Advanced,
-    Began,
-    Broken,
-    Ended,
-    Failure,
-    Message,
-    Rendered,
-    Renderer,
-    Task,
-    Up,
-)
+from hallo_cli.errors import HalloError, Interrupted
+from hallo_cli.jobs.batch.failure import Failure, attempt
+from hallo_cli.jobs.batch.task import Advanced, Began, Broken, Ended, Message, Rendered, Renderer, Task, Up
 from hallo_cli.jobs.runner import StopRequest
 
 DEVICE_LOST = 70  # exit status after an error that leaves the accelerator unusable
-_FINAL = (InputError, SettingsError, WeightsError)
-_DEVICE_ERRORS = ("CUDA error", "cuBLAS", "CUBLAS_", "cuDNN", "CUDNN_", "device-side assert", "NCCL")
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -105,10 +85,9 @@ class _Worker:
         threading.Thread(target=self._receive, name="receive", daemon=True).start()
         while True:
             task, prepared = self._inbox.get()
-            try:
-                rendered = self._render(task, prepared)
-            except Exception as error:  # noqa: BLE001 - one row's trouble; it goes into the ledger
-                self._fail(task, error)
+            rendered = attempt(str(task), partial(self._render, task, prepared))
+            if isinstance(rendered, Failure):
+                self._end(task, rendered)
             else:
                 self._after.submit(self._measure, task, rendered)
 
@@ -139,49 +118,21 @@ class _Worker:
         )
 
     def _measure(self, task: Task, rendered: Rendered) -> None:
-        try:
-            self._began(task, "measure")
-            self._channel.send(Ended(task.number, self._renderer.measure(task, rendered)))
-        except Exception as error:  # noqa: BLE001 - as above
-            self._fail(task, error)
+        self._began(task, "measure")
+        self._end(task, attempt(str(task), partial(self._renderer.measure, task, rendered)))
 
     def _began(self, task: Task, stage: str) -> None:
         self._channel.send(Began(task.number, stage, _log_size()))
 
-    def _fail(self, task: Task, error: Exception) -> None:
-        if not isinstance(error, Interrupted):
-            _log.error("row %d (%s)", task.number, task.id, exc_info=error)
-        if is_device_lost(error):
+    def _end(self, task: Task, outcome: Rendered | Failure) -> None:
+        """Tell the parent, and leave where only a new process can go on."""
+        if isinstance(outcome, Failure) and outcome.is_device_lost:
             sys.stderr.flush()
             os._exit(DEVICE_LOST)
-        is_leaving = isinstance(error, DeviceMemoryError | MemoryError)  # a new process has clean memory
-        self._channel.send(Ended(task.number, failure_of(error), is_leaving))
+        is_leaving = isinstance(outcome, Failure) and outcome.is_out_of_memory
+        self._channel.send(Ended(task.number, outcome, is_leaving))
         if is_leaving:
             os._exit(0)
-
-
-def failure_of(error: Exception) -> Failure:
-    """What the ledger says of an exception."""
-    return Failure(
-        kind=type(error).__name__,
-        message=str(error) or type(error).__name__,
-        is_final=isinstance(error, _FINAL),
-        is_interrupt=isinstance(error, Interrupted),
-        is_disk_full=_is_disk_full(error),
-    )
-
-
-def is_device_lost(error: Exception) -> bool:
-    """Whether an accelerator's context is beyond repair, so that only a new process helps."""
-    return isinstance(error, RuntimeError) and any(word in str(error) for word in _DEVICE_ERRORS)
-
-
-def _is_disk_full(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def _log_size() -> int:
@@ -198,3 +149,4 @@ def _redirect_output(log: Path) -> None:
     os.close(file)
     faulthandler.enable()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("hallo_cli").setLevel(logging.INFO)

@@ -10,6 +10,7 @@ from hallo_cli.jobs.batch.merge import merge
 from hallo_cli.jobs.batch.paths import Paths, Shard, read_shard
 from hallo_cli.jobs.batch.queue import Queue
 from hallo_cli.jobs.batch.rows import Row
+from hallo_cli.jobs.batch.status import read_status
 
 
 @pytest.mark.parametrize(
@@ -70,6 +71,24 @@ def test_merged_ledger_holds_what_the_shards_know_once(tmp_path: Path) -> None:
     head = last_run(paths.merged)
     assert head is not None
     assert head.options == {"shard": "1/1", "rows": 6}
+
+
+def test_what_the_whole_batch_did_after_a_shard_counts(tmp_path: Path) -> None:
+    base = tmp_path / "b"
+    for paths, status in ((Paths(base, Shard(1, 2)), "error"), (Paths(base), "done")):
+        with Ledger(paths.results) as ledger:
+            ledger.append(Run({"rows": 2}))
+            ledger.append(Record("a", 2, status, "a.mp4", compute_s=2.0))
+    status = read_status(Paths(base))
+    assert (status.rows, status.pending, status.counts, status.failures) == (2, 1, {"done": 1}, ())
+
+
+def test_ledgers_of_other_shards_are_read_before_ones_own(tmp_path: Path) -> None:
+    for index in (1, 2):
+        Paths(tmp_path / "b", Shard(index, 2)).results.touch()
+    Paths(tmp_path / "b").results.touch()
+    names = [path.name for path in Paths(tmp_path / "b", Shard(1, 2)).ledgers()]
+    assert names == ["b.2-of-2.results.jsonl", "b.results.jsonl", "b.1-of-2.results.jsonl"]
 
 
 def test_merging_without_shards_is_refused(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from scipy.io import wavfile
 
 from hallo_cli.jobs.batch.ledger import Record
 from hallo_cli.jobs.batch.report import ReportOptions, write_page, write_table
-from hallo_cli.media.video import SegmentWriter, Sound, VideoFormat, assemble
+from hallo_cli.media.joining import Sound, assemble
+from hallo_cli.media.video import SegmentWriter, VideoFormat
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 NASTY = '<script>document.title = "owned"</script>"&'

@@ -1,0 +1,71 @@
+"""The one place of a batch that catches everything: trouble with one row or file ends no other."""
+
+import errno
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from hallo_cli.errors import (
+    DeviceMemoryError,
+    HalloError,
+    InputError,
+    Interrupted,
+    SettingsError,
+    WeightsError,
+)
+
+_FINAL = (InputError, SettingsError, WeightsError)
+_DEVICE_ERRORS = ("CUDA error", "cuBLAS", "CUBLAS_", "cuDNN", "CUDNN_", "device-side assert", "NCCL")
+_Value = TypeVar("_Value")
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """No result, and why."""
+
+    kind: str
+    message: str
+    is_final: bool = False  # trying again cannot help
+    is_interrupt: bool = False  # we were asked to stop; what is whole was kept
+    is_disk_full: bool = False
+    is_device_lost: bool = False  # the accelerator's context is beyond repair: only a new process helps
+    is_out_of_memory: bool = False  # a new process has clean memory
+
+
+def attempt(what: str, step: Callable[[], _Value]) -> _Value | Failure:
+    """The step's result, or what the ledger says of its exception, which is logged with its trace."""
+    try:
+        return step()
+    except Interrupted as error:
+        return failure_of(error)
+    except Exception as error:  # noqa: BLE001 - the boundary between one row and all others
+        level = logging.INFO if isinstance(error, HalloError) else logging.ERROR
+        _log.log(level, "%s", what, exc_info=error)
+        return failure_of(error)
+
+
+def failure_of(error: Exception) -> Failure:
+    """What the ledger says of an exception."""
+    return Failure(
+        kind=type(error).__name__,
+        message=str(error) or type(error).__name__,
+        is_final=isinstance(error, _FINAL),
+        is_interrupt=isinstance(error, Interrupted),
+        is_disk_full=_is_disk_full(error),
+        is_device_lost=_is_device_lost(error),
+        is_out_of_memory=isinstance(error, DeviceMemoryError | MemoryError),
+    )
+
+
+def _is_device_lost(error: Exception) -> bool:
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in _DEVICE_ERRORS)
+
+
+def _is_disk_full(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
