@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from training.toy import NETWORK
 
 from hallo_cli.errors import InputError
 from hallo_cli.models.autoencoder import TinyAutoencoder
-from hallo_cli.models.config import NetworkConfig
 from hallo_cli.training.autoencoder import (
     AutoencoderReport,
     AutoencoderTraining,
@@ -33,26 +33,7 @@ def picture(seed: int) -> np.ndarray:
 @pytest.fixture
 def vae() -> TinyAutoencoder:
     torch.manual_seed(0)
-    inner = {
-        "in_channels": 48,
-        "out_channels": 48,
-        "latent_channels": 4,
-        "encoder_block_out_channels": (16, 16),
-        "decoder_block_out_channels": (16, 16),
-        "num_encoder_blocks": (1, 1),
-        "num_decoder_blocks": (1, 1),
-    }
-    locator = (4, 4, 4, 4)
-    return TinyAutoencoder(
-        NetworkConfig(
-            vae_kind="tiny",
-            vae_patch=4,
-            vae=inner,
-            latent_channels=4,
-            latent_scale=1.0,
-            locator_channels=locator,
-        )
-    )
+    return TinyAutoencoder(NETWORK)
 
 
 @pytest.fixture
