@@ -1,8 +1,8 @@
 """Options that several commands take, as values: the settings, and what else belongs together.
 
 A command that is decorated with `takes_settings` has parameters whose types are dataclasses. In place of such
-a parameter typer sees an option for each of its fields that is `Annotated` with one; for a `Given` it sees one
-a setting, so that the settings' own dataclasses stay the only source of what can be set.
+a parameter typer sees an option for each of its fields that is `Annotated` with one; for a `Given` one a
+setting, so that the settings' own dataclasses stay the only source of what can be set.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from hallo_cli.errors import InputError, OutputError, PortraitError, SettingsErr
 from hallo_cli.jobs.files import flush, reporting_write_errors, write_whole
 from hallo_cli.jobs.plan import Job, JobPlan, fingerprint
 from hallo_cli.media.files import require_file, shown
+from hallo_cli.media.joining import FinishedVideo
 from hallo_cli.settings.schema import RenderSettings, build, to_values
 
 SIDECAR_FORMAT = 1
@@ -137,13 +138,13 @@ def find_finished(job: Job, inputs: Inputs) -> JobResult | None:
 def publish(
     job: Job,
     inputs: Inputs,
-    part: Path,
+    video: FinishedVideo,
     plan: JobPlan,
     made_with: Mapping[str, str],
     timings_s: Mapping[str, float],
 ) -> JobResult:
     """Write the record and give the finished video its name. Raises OutputError."""
-    digest = file_digest(part)
+    digest = file_digest(video.file)
     sidecar = sidecar_path(job.output)
     output = {
         "path": str(job.output.absolute()),
@@ -152,6 +153,7 @@ def publish(
         "fps": plan.fps,
         "clip_frames": plan.clip_frames,
         "segment_starts": [segment.start for segment in plan.segments],
+        "sound": {"mode": video.sound, "codec": video.info.audio.codec if video.info.audio else None},
     }
     values = {
         "format": SIDECAR_FORMAT,
@@ -167,7 +169,7 @@ def publish(
     }
     write_whole(sidecar, (json.dumps(values, indent=1) + "\n").encode())
     with reporting_write_errors(job.output):
-        os.replace(part, job.output)
+        os.replace(video.file, job.output)
         flush(job.output.parent)
     return JobResult(
         job.output, sidecar, plan.n_frames, plan.fps, digest, timings_s.get("total", 0.0), timings_s

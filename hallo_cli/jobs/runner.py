@@ -24,8 +24,9 @@ from hallo_cli.jobs.outcome import JobResult
 from hallo_cli.jobs.plan import Job, JobPlan, Segment, count_frames, plan_segments
 from hallo_cli.jobs.workspace import open_workspace, remove_abandoned, remove_workspace
 from hallo_cli.media.audio import Recording
+from hallo_cli.media.joining import Sound, assemble
 from hallo_cli.media.probe import probe
-from hallo_cli.media.video import SegmentWriter, Sound, VideoFormat, assemble, exact_rate
+from hallo_cli.media.video import SegmentWriter, VideoFormat, exact_rate
 
 BYTES_PER_SAMPLE = 4  # of the decoded recording
 MIN_CLIPS_FOR_SPEED = 4  # fewer say little about a longer job
@@ -251,9 +252,9 @@ class _Run:
         sound = Sound(job.audio, settings.start_s, settings.duration_s, settings.audio_codec)
         segments = [self.workspace.segment_path(segment) for segment in self.plan.segments]
         try:
-            assemble(segments, part, video=self._format(), sound=sound)
+            video = assemble(segments, part, video=self._format(), sound=sound)
             self.timings["total"] = time.monotonic() - self.began
-            return outcome.publish(job, inputs, part, self.plan, self.engine.describe(), self.timings)
+            return outcome.publish(job, inputs, video, self.plan, self.engine.describe(), self.timings)
         finally:
             part.unlink(missing_ok=True)
 

@@ -114,7 +114,7 @@ def _audio_track(container: av.container.InputContainer) -> AudioTrack | None:
     stream = container.streams.audio[0]
     base = stream.time_base
     return AudioTrack(
-        codec=stream.codec_context.name,
+        codec=stream.codec_context.name.removesuffix("float"),  # MP3's decoder is called mp3float
         sample_rate=stream.sample_rate or 0,
         n_channels=stream.channels or 0,
         start_s=float(stream.start_time * base) if stream.start_time is not None and base else 0.0,

@@ -1,16 +1,15 @@
-"""Writes, joins and reads videos: raw frames to ffmpeg and back; knows nothing of jobs.
+"""Writes and reads videos: raw frames to ffmpeg and back; knows nothing of jobs.
 
-Segments are video-only files of whole closed groups of pictures, so that joining them copies packets; the
-sound is added once, at the end. Encoder settings are fixed, threads included: equal frames give equal files.
+Segments are video-only files of whole closed groups of pictures, so that joining them copies packets. Encoder
+settings are fixed, threads included: equal frames give equal files.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -23,17 +22,12 @@ import ffmpeg
 import numpy as np
 
 from hallo_cli.domain import Bytes
-from hallo_cli.errors import EncoderError, InputError, OutputError, SettingsError, SpeechError
-from hallo_cli.media.ffmpeg import DETERMINISTIC, address, command_of, last_words, run
+from hallo_cli.errors import EncoderError, InputError, OutputError
+from hallo_cli.media.ffmpeg import DETERMINISTIC, address, command_of, last_words
 from hallo_cli.media.files import reason_of, require_file, shown
-from hallo_cli.media.probe import DECODING_ERRORS, MediaInfo, open_media, probe
+from hallo_cli.media.probe import DECODING_ERRORS, open_media
 
 ENCODER_THREADS = 4  # fixed: the number of threads changes what x264 writes
-AAC = {"acodec": "aac", "audio_bitrate": "192k"}
-# Sound that MP4 players expect. MP3 would too, but loses its encoder's delay there and plays 25 ms late.
-COPYABLE = frozenset({"aac", "ac3", "eac3", "alac", "opus"})
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -56,16 +50,6 @@ class VideoFormat:
         """Clock ticks a second that every frame starts on."""
         numerator = self.rate.numerator
         return numerator * max(1, 12_000 // numerator)
-
-
-@dataclass(frozen=True)
-class Sound:
-    """The recording to put under the picture."""
-
-    file: Path
-    start_s: float = 0.0
-    duration_s: float | None = None  # None: to the end
-    codec: str = "auto"  # auto, copy or aac
 
 
 def exact_rate(fps: float) -> Fraction:
@@ -141,33 +125,6 @@ class SegmentWriter:
         said = self._stderr.read()
         if status != 0 or not self._part.exists():
             raise EncoderError(_encoder_failure(self._video, status, last_words(said)))
-
-
-def assemble(
-    segments: Sequence[Path],
-    output: Path,
-    *,
-    video: VideoFormat,
-    sound: Sound | None = None,
-) -> MediaInfo:
-    """Join segments without re-encoding, add the original sound once, and check the result.
-
-    The output appears under its name only when it is whole, its frames are all there and picture and sound
-    end within one frame of each other. Raises EncoderError, OutputError, InputError.
-    """
-    part = output.with_name(output.name + ".part")
-    expected = sum(_n_frames(segment) for segment in segments)
-    try:
-        with tempfile.NamedTemporaryFile(
-            "w", suffix=".txt", dir=segments[0].parent, encoding="utf-8"
-        ) as names:
-            names.writelines(_concat_line(segment) for segment in segments)
-            names.flush()
-            info = _joined(Path(names.name), part, video, sound, expected)
-        publish(part, output)
-    finally:
-        part.unlink(missing_ok=True)
-    return info
 
 
 def read_frames(file: Path, *, fps: float | None = None) -> Iterator[Bytes]:
@@ -247,92 +204,6 @@ def _codec_options(video: VideoFormat) -> dict[str, Any]:
 def _encoder_failure(video: VideoFormat, status: int, said: str) -> str:
     remedy = "Free disk space, or choose another --codec (hallo doctor lists what this ffmpeg has)."
     return f"ffmpeg's {video.codec} stopped (status {status}): {said}. {remedy}"
-
-
-def _concat_line(segment: Path) -> str:
-    if set(segment.name) & set("'\\\n\r"):
-        raise ValueError(f"segment names must be plain, not {segment.name!r}")
-    return f"file '{segment.name}'\n"
-
-
-def _joined(names: Path, part: Path, video: VideoFormat, sound: Sound | None, n_frames: int) -> MediaInfo:
-    """Write `part` and check it; where a copied sound does not fit the picture, encode the sound instead."""
-    problem = ""
-    for mode in _sound_modes(sound):
-        run(_joining(names, part, video, (sound, mode), n_frames))
-        info = probe(part, what="result")
-        problem = _problem(info, video, n_frames, has_sound=sound is not None)
-        if not problem:
-            return info
-        log.info("joined with sound %s: %s", mode, problem)
-    raise EncoderError(f"The joined video is not right: {problem}. Try --audio-codec aac or another ffmpeg.")
-
-
-def _sound_modes(sound: Sound | None) -> tuple[str, ...]:
-    """Return what to try in turn: none, copy, aac."""
-    if sound is None:
-        return ("none",)
-    track = probe(sound.file, what="recording", error=SpeechError).audio
-    if track is None:
-        raise SpeechError(f"The file {shown(sound.file)} has no sound track. Give a recording of speech.")
-    is_whole = sound.start_s == 0 and sound.duration_s is None
-    can_copy = is_whole and track.codec in COPYABLE
-    if sound.codec == "copy" and not can_copy:
-        reason = f"MP4 takes no {track.codec}" if is_whole else "a part cannot be cut out exactly"
-        raise SettingsError(
-            f"The sound of {shown(sound.file)} cannot be copied: {reason}. Use --audio-codec aac."
-        )
-    modes = {"copy": ("copy",), "aac": ("aac",), "auto": ("copy", "aac") if can_copy else ("aac",)}
-    return modes[sound.codec]
-
-
-def _joining(
-    names: Path, part: Path, video: VideoFormat, heard: tuple[Sound | None, str], n_frames: int
-) -> Any:
-    sound, mode = heard
-    length_s = n_frames / video.rate
-    pictures = ffmpeg.input(address(names), format="concat", safe=1)
-    tracks = [pictures["v"]]
-    options: dict[str, Any] = {
-        "vcodec": "copy",
-        "video_track_timescale": video.timescale,
-        "movflags": "+faststart",
-    }
-    if sound is not None:
-        recording = ffmpeg.input(address(sound.file), protocol_whitelist="file")["a:0"]
-        tracks.append(recording if mode == "copy" else _cut_out(recording, sound, length_s))
-        options |= {"acodec": "copy", "t": float(length_s)} if mode == "copy" else AAC
-    return ffmpeg.output(*tracks, address(part), format="mp4", **options, **DETERMINISTIC)
-
-
-def _cut_out(recording: Any, sound: Sound, length_s: Fraction) -> Any:
-    """Cut the rendered stretch out of the sound and give it exactly the picture's length."""
-    # Timestamps are made anew first, because analysis takes the sound as continuous too.
-    continuous = recording.filter("asetpts", "N/SR/TB")
-    stretch = continuous.filter("atrim", start=sound.start_s).filter("asetpts", "PTS-STARTPTS")
-    if sound.duration_s is not None:
-        stretch = stretch.filter("atrim", end=sound.duration_s)
-    return stretch.filter("apad").filter("atrim", end=float(length_s))
-
-
-def _problem(info: MediaInfo, video: VideoFormat, n_frames: int, *, has_sound: bool) -> str:
-    """Return what is wrong with a joined file, or nothing."""
-    if info.video is None or info.video.n_frames != n_frames:
-        return f"it has {info.video.n_frames if info.video else 0} frames instead of {n_frames}"
-    frame_s = float(1 / video.rate)
-    if abs(info.video.duration_s - n_frames * frame_s) > frame_s:
-        return f"its picture lasts {info.video.duration_s:.3f} s instead of {n_frames * frame_s:.3f} s"
-    if not has_sound:
-        return ""
-    heard_s = info.audio.duration_s if info.audio else None
-    if heard_s is None or abs(heard_s - info.video.duration_s) > frame_s + 1e-6:
-        return f"its sound lasts {heard_s} s and its picture {info.video.duration_s:.3f} s"
-    return ""
-
-
-def _n_frames(segment: Path) -> int:
-    track = probe(segment, what="segment").video
-    return track.n_frames if track else 0
 
 
 def _close_quietly(pipe: IO[bytes]) -> None:

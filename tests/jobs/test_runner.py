@@ -276,6 +276,11 @@ def test_record_describes_the_job(job: Job) -> None:
     assert json.loads(result.sidecar.read_text())["output"]["sha256"] == result.sha256
 
 
+def test_record_says_how_the_sound_was_put_in(job: Job) -> None:
+    result = run_job(job, TrivialEngine())
+    assert json.loads(result.sidecar.read_text())["output"]["sound"] == {"mode": "aac", "codec": "aac"}
+
+
 def test_events_are_one_json_line_each(job: Job) -> None:
     lines: list[str] = []
     run_job(job, TrivialEngine(), on_event=lambda event: lines.append(events.to_json(event)))

@@ -10,6 +10,9 @@ from scipy.io import wavfile
 
 from hallo_cli.domain import Bytes
 from hallo_cli.media.ffmpeg import find_ffmpeg
+from hallo_cli.media.video import SegmentWriter, VideoFormat
+
+SMALL = VideoFormat(width=96, height=64, fps=25.0)
 
 
 @pytest.fixture(scope="session")
@@ -46,3 +49,18 @@ def moving_picture(n_frames: int, *, width: int = 96, height: int = 64, first: i
         left = 2 * (first + i) % (width - 16)
         frames[i, 16:32, left : left + 16, 1] = 255
     return frames
+
+
+def write_segment(file: Path, n_frames: int, *, first: int = 0, video: VideoFormat = SMALL) -> Path:
+    with SegmentWriter(file, video) as writer:
+        writer.write(moving_picture(n_frames, width=video.width, height=video.height, first=first))
+        return writer.commit()
+
+
+@pytest.fixture
+def segments(tmp_path: Path) -> list[Path]:
+    """Segments of 20, 17 and 13 frames: two seconds."""
+    return [
+        write_segment(tmp_path / f"segment-{i}.mp4", n, first=first)
+        for i, (first, n) in enumerate([(0, 20), (20, 17), (37, 13)])
+    ]

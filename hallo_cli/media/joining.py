@@ -1,0 +1,193 @@
+"""Joins segments into the finished video and puts the recording under it, once, and checks the result.
+
+Nothing is encoded again but, where it cannot be copied, the sound.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import ffmpeg
+import numpy as np
+
+from hallo_cli.errors import EncoderError, InputError, SettingsError, SpeechError
+from hallo_cli.media.audio import load
+from hallo_cli.media.ffmpeg import DETERMINISTIC, address, run
+from hallo_cli.media.files import reason_of, shown
+from hallo_cli.media.probe import DECODING_ERRORS, MediaInfo, open_media, probe
+from hallo_cli.media.video import VideoFormat, publish
+
+AAC = {"acodec": "aac", "audio_bitrate": "192k"}
+COPYABLE = frozenset({"aac", "ac3", "eac3", "alac", "mp3", "opus"})  # sound that players expect in MP4
+COMPARED_S = 10.0  # of a copied sound, compared with what was analysed
+MAX_SHIFT_S = 0.005
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Sound:
+    """The recording to put under the picture."""
+
+    file: Path
+    start_s: float = 0.0
+    duration_s: float | None = None  # None: to the end
+    codec: str = "auto"  # auto, copy or aac
+
+
+@dataclass(frozen=True)
+class FinishedVideo:
+    """A joined video that was checked."""
+
+    file: Path
+    info: MediaInfo
+    sound: str  # how it was put under the picture: none, copy, aac
+
+
+def assemble(
+    segments: Sequence[Path],
+    output: Path,
+    *,
+    video: VideoFormat,
+    sound: Sound | None = None,
+) -> FinishedVideo:
+    """Join segments without re-encoding, add the original sound once, and check the result.
+
+    The output appears under its name only when it is whole, its frames are all there and picture and sound
+    end within one frame of each other. Raises EncoderError, OutputError, InputError.
+    """
+    part = output.with_name(output.name + ".part")
+    expected = sum(_n_frames(segment) for segment in segments)
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", suffix=".txt", dir=segments[0].parent, encoding="utf-8"
+        ) as names:
+            names.writelines(_concat_line(segment) for segment in segments)
+            names.flush()
+            joined = _joined(Path(names.name), part, video, sound, expected)
+        publish(part, output)
+    finally:
+        part.unlink(missing_ok=True)
+    return dataclasses.replace(joined, file=output)
+
+
+def _concat_line(segment: Path) -> str:
+    if set(segment.name) & set("'\\\n\r"):
+        raise ValueError(f"segment names must be plain, not {segment.name!r}")
+    return f"file '{segment.name}'\n"
+
+
+def _joined(names: Path, part: Path, video: VideoFormat, sound: Sound | None, n_frames: int) -> FinishedVideo:
+    """Write `part` and check it; where a copied sound does not fit the picture, encode the sound instead."""
+    problem = ""
+    for mode in _sound_modes(sound):
+        run(_joining(names, part, video, (sound, mode), n_frames))
+        info = probe(part, what="result")
+        problem = _problem(info, video, n_frames, has_sound=sound is not None)
+        if not problem and sound is not None and mode == "copy":
+            problem = _copying_problem(part, sound.file)
+        if not problem:
+            return FinishedVideo(part, info, mode)
+        log.info("joined with sound %s: %s", mode, problem)
+    raise EncoderError(f"The joined video is not right: {problem}. Try --audio-codec aac or another ffmpeg.")
+
+
+def _sound_modes(sound: Sound | None) -> tuple[str, ...]:
+    """Return what to try in turn: none, copy, aac."""
+    if sound is None:
+        return ("none",)
+    track = probe(sound.file, what="recording", error=SpeechError).audio
+    if track is None:
+        raise SpeechError(f"The file {shown(sound.file)} has no sound track. Give a recording of speech.")
+    is_whole = sound.start_s == 0 and sound.duration_s is None
+    can_copy = is_whole and track.codec in COPYABLE
+    if sound.codec == "copy" and not can_copy:
+        reason = f"MP4 takes no {track.codec}" if is_whole else "a part cannot be cut out exactly"
+        raise SettingsError(
+            f"The sound of {shown(sound.file)} cannot be copied: {reason}. Use --audio-codec aac."
+        )
+    modes = {"copy": ("copy",), "aac": ("aac",), "auto": ("copy", "aac") if can_copy else ("aac",)}
+    return modes[sound.codec]
+
+
+def _joining(
+    names: Path, part: Path, video: VideoFormat, heard: tuple[Sound | None, str], n_frames: int
+) -> Any:
+    sound, mode = heard
+    length_s = n_frames / video.rate
+    pictures = ffmpeg.input(address(names), format="concat", safe=1)
+    tracks = [pictures["v"]]
+    options: dict[str, Any] = {
+        "vcodec": "copy",
+        "video_track_timescale": video.timescale,
+        "movflags": "+faststart",
+    }
+    if sound is not None:
+        recording = ffmpeg.input(address(sound.file), protocol_whitelist="file")["a:0"]
+        tracks.append(recording if mode == "copy" else _cut_out(recording, sound, length_s))
+        options |= {"acodec": "copy", "t": float(length_s)} if mode == "copy" else AAC
+    return ffmpeg.output(*tracks, address(part), format="mp4", **options, **DETERMINISTIC)
+
+
+def _cut_out(recording: Any, sound: Sound, length_s: Fraction) -> Any:
+    """Cut the rendered stretch out of the sound and give it exactly the picture's length."""
+    # Timestamps are made anew first, because analysis takes the sound as continuous too.
+    continuous = recording.filter("asetpts", "N/SR/TB")
+    stretch = continuous.filter("atrim", start=sound.start_s).filter("asetpts", "PTS-STARTPTS")
+    if sound.duration_s is not None:
+        stretch = stretch.filter("atrim", end=sound.duration_s)
+    return stretch.filter("apad").filter("atrim", end=float(length_s))
+
+
+def _problem(info: MediaInfo, video: VideoFormat, n_frames: int, *, has_sound: bool) -> str:
+    """Return what is wrong with a joined file, or nothing."""
+    if info.video is None or info.video.n_frames != n_frames:
+        return f"it has {info.video.n_frames if info.video else 0} frames instead of {n_frames}"
+    frame_s = float(1 / video.rate)
+    if abs(info.video.duration_s - n_frames * frame_s) > frame_s:
+        return f"its picture lasts {info.video.duration_s:.3f} s instead of {n_frames * frame_s:.3f} s"
+    if not has_sound:
+        return ""
+    heard_s = info.audio.duration_s if info.audio else None
+    if heard_s is None or abs(heard_s - info.video.duration_s) > frame_s + 1e-6:
+        return f"its sound lasts {heard_s} s and its picture {info.video.duration_s:.3f} s"
+    return ""
+
+
+def _copying_problem(part: Path, source: Path) -> str:
+    """Return where the copied sound is not heard when it was analysed, or nothing.
+
+    Analysis takes sound as continuous from its first sample; players go by the timestamps that were copied.
+    """
+    try:
+        start_s, gap_s = _timing(part)
+        analysed, heard = (load(file, duration_s=COMPARED_S) for file in (source, part))
+    except (*DECODING_ERRORS, InputError) as error:
+        return f"its sound cannot be read ({reason_of(error)})"
+    n = min(len(analysed), len(heard))
+    difference = float(np.square(analysed[:n] - heard[:n]).mean())
+    if abs(start_s) > MAX_SHIFT_S or difference > 0.01 * float(np.square(analysed[:n]).mean()) + 1e-8:
+        return "its sound would be heard at another time than it was analysed at"
+    return f"its sound has a gap of {gap_s:.3f} s" if gap_s > MAX_SHIFT_S else ""
+
+
+def _timing(file: Path) -> tuple[float, float]:
+    """Return when the sound of a video begins, and its longest gap, in seconds."""
+    with open_media(file) as container:
+        stream = container.streams.audio[0]
+        tick_s = float(stream.time_base or 0)
+        # A gap shows as a packet that lasts longer than the others.
+        lasting = sorted((packet.duration or 0) for packet in container.demux(stream) if packet.size)
+        return (stream.start_time or 0) * tick_s, (lasting[-1] - lasting[len(lasting) // 2]) * tick_s
+
+
+def _n_frames(segment: Path) -> int:
+    track = probe(segment, what="segment").video
+    return track.n_frames if track else 0

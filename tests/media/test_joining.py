@@ -1,0 +1,163 @@
+"""Segments join without re-encoding; the recording is put under them once and ends with the picture."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from scipy.io import wavfile
+
+from hallo_cli.errors import EncoderError, InputError, SettingsError, SpeechError
+from hallo_cli.media.audio import load
+from hallo_cli.media.joining import Sound, assemble
+from hallo_cli.media.probe import frame_hashes
+from hallo_cli.media.video import VideoFormat, read_frames
+from tests.media.conftest import SMALL, write_segment
+
+Ffmpeg = Callable[..., None]
+
+
+def test_joined_video_has_the_segments_frames_at_even_times(segments: list[Path], tmp_path: Path) -> None:
+    info = assemble(segments, tmp_path / "out.mp4", video=SMALL).info
+    assert info.video is not None
+    assert (info.video.n_frames, info.video.fps, info.video.duration_s) == (50, 25, 2.0)
+    joined = list(frame_hashes(tmp_path / "out.mp4"))
+    assert joined == [h for segment in segments for h in frame_hashes(segment)]
+    assert len(list(read_frames(tmp_path / "out.mp4", fps=25.0))) == 50
+    assert list(tmp_path.glob("*.part")) == []
+
+
+@pytest.mark.parametrize("fps", [10.0, 23.976, 29.97, 30.0, 60.0])
+def test_any_frame_rate_keeps_its_clock(tmp_path: Path, fps: float) -> None:
+    video = VideoFormat(width=96, height=64, fps=fps)
+    parts = [write_segment(tmp_path / f"s{i}.mp4", 15, video=video) for i in range(3)]
+    info = assemble(parts, tmp_path / "out.mp4", video=video).info
+    assert info.video is not None
+    assert info.video.fps == video.rate
+    assert info.video.duration_s == pytest.approx(float(45 / video.rate), abs=1e-6)
+    assert float(video.rate) == pytest.approx(fps, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "mode", "codec"),
+    [
+        ("a.wav", (), "aac", "aac"),
+        ("a.flac", (), "aac", "aac"),
+        ("a.ogg", ("-c:a", "libvorbis"), "aac", "aac"),
+        ("a.m4a", (), "copy", "aac"),
+        ("lossless.m4a", ("-c:a", "alac"), "copy", "alac"),
+        ("a.mp3", (), "copy", "mp3"),
+        ("a.opus", (), "copy", "opus"),
+        ("a.ac3", (), "copy", "ac3"),
+    ],
+)
+def test_sound_is_copied_where_mp4_takes_it_and_ends_with_the_picture(
+    segments: list[Path], wav: Path, ffmpeg_run: Ffmpeg, name: str, options: tuple[str], mode: str, codec: str
+) -> None:
+    source = wav.with_name(f"sound {name}")
+    ffmpeg_run("-i", wav, *options, source)
+    joined = assemble(segments, wav.with_name("out.mp4"), video=SMALL, sound=Sound(source))
+    assert joined.info.audio is not None
+    assert joined.info.video is not None
+    assert (joined.sound, joined.info.audio.codec) == (mode, codec)
+    assert joined.info.audio.duration_s == pytest.approx(joined.info.video.duration_s, abs=1 / 25)
+    assert joined.info.audio.sample_rate == 48_000
+
+
+def test_copied_sound_is_the_recordings_own_packets(
+    segments: list[Path], wav: Path, ffmpeg_run: Ffmpeg
+) -> None:
+    source = wav.with_name("sound.mp3")
+    ffmpeg_run("-i", wav, source)
+    assemble(segments, wav.with_name("out.mp4"), video=SMALL, sound=Sound(source))
+    before, after = packets(source), packets(wav.with_name("out.mp4"))
+    assert after == before[: len(after)]
+    assert len(before) - len(after) <= 3  # what reaches beyond the picture's end
+
+
+def packets(file: Path) -> list[bytes]:
+    with av.open(str(file)) as container:
+        return [bytes(packet) for packet in container.demux(audio=0) if packet.size]
+
+
+def test_cut_sound_is_encoded(segments: list[Path], wav: Path, ffmpeg_run: Ffmpeg) -> None:
+    source = wav.with_name("sound.mp3")
+    ffmpeg_run("-i", wav, source)
+    for sound in (Sound(source, start_s=0.1), Sound(source, duration_s=1.0)):
+        assert assemble(segments, wav.with_name("out.mp4"), video=SMALL, sound=sound).sound == "aac"
+
+
+def test_sound_that_begins_late_in_its_file_is_encoded_at_its_place(
+    segments: list[Path], wav: Path, ffmpeg_run: Ffmpeg
+) -> None:
+    source = wav.with_name("late.mp4")  # a video whose sound begins half a second after its picture
+    picture = ("-f", "lavfi", "-i", "testsrc=d=3:s=64x64")
+    ffmpeg_run(*picture, "-itsoffset", "0.5", "-i", wav, "-c:v", "libx264", "-c:a", "aac", source)
+    joined = assemble(segments, wav.with_name("out.mp4"), video=SMALL, sound=Sound(source))
+    assert joined.sound == "aac"
+    assert joined.info.audio is not None
+    assert joined.info.audio.start_s == pytest.approx(0, abs=0.005)
+
+
+def test_sound_with_a_gap_is_encoded_as_it_was_analysed(
+    segments: list[Path], wav: Path, ffmpeg_run: Ffmpeg
+) -> None:
+    source = wav.with_name("gap.mka")
+    ffmpeg_run("-i", wav, "-c:a", "aac", "-bsf:a", "setts=ts=TS+if(gt(N\\,40)\\,14400\\,0)", source)
+    assert assemble(segments, wav.with_name("out.mp4"), video=SMALL, sound=Sound(source)).sound == "aac"
+
+
+def test_cut_sound_is_exactly_as_long_as_the_picture(segments: list[Path], wav: Path) -> None:
+    sound = Sound(wav, start_s=1.5, duration_s=0.3)
+    info = assemble(segments, wav.with_name("out.mp4"), video=SMALL, sound=sound).info
+    assert info.audio is not None
+    assert info.audio.duration_s == pytest.approx(2.0, abs=0.002)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "m4a", "mp3", "opus"])
+def test_sound_is_where_it_was(segments: list[Path], tmp_path: Path, ffmpeg_run: Ffmpeg, suffix: str) -> None:
+    clicks = np.zeros(96_000, np.float32)
+    clicks[24_000:24_048] = clicks[72_000:72_048] = 0.9
+    wavfile.write(tmp_path / "clicks.wav", 48_000, clicks)
+    source = tmp_path / f"sound.{suffix}"
+    ffmpeg_run("-i", tmp_path / "clicks.wav", source)
+    assemble(segments, tmp_path / "out.mp4", video=SMALL, sound=Sound(source))
+    analysed, heard = load(source), load(tmp_path / "out.mp4")
+    for part in (slice(0, 16_000), slice(16_000, 31_000)):
+        # Ten milliseconds: what a lossy codec smears, a quarter of a frame.
+        assert np.argmax(np.abs(heard[part])) == pytest.approx(np.argmax(np.abs(analysed[part])), abs=160)
+
+
+def test_cut_sound_starts_where_asked(segments: list[Path], tmp_path: Path) -> None:
+    clicks = np.zeros(32_000, np.float32)
+    clicks[[8000, 24_000]] = 0.9
+    wavfile.write(tmp_path / "clicks.wav", 16_000, clicks)
+    assemble(segments, tmp_path / "out.mp4", video=SMALL, sound=Sound(tmp_path / "clicks.wav", start_s=0.25))
+    heard = load(tmp_path / "out.mp4")
+    assert np.argmax(np.abs(heard[:12_000])) == pytest.approx(4000, abs=16)
+    assert 12_000 + np.argmax(np.abs(heard[12_000:])) == pytest.approx(20_000, abs=16)
+
+
+def test_sound_that_mp4_cannot_hold_is_not_copied_on_request(segments: list[Path], wav: Path) -> None:
+    with pytest.raises(SettingsError, match="pcm_f32le"):
+        assemble(segments, wav.with_name("o.mp4"), video=SMALL, sound=Sound(wav, codec="copy"))
+    assert not wav.with_name("o.mp4").exists()
+
+
+def test_vanished_sound_is_an_error(segments: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(SpeechError, match="does not exist"):
+        assemble(segments, tmp_path / "o.mp4", video=SMALL, sound=Sound(tmp_path / "gone.wav"))
+
+
+def test_damaged_segment_is_an_error(segments: list[Path], tmp_path: Path) -> None:
+    segments[1].write_bytes(segments[1].read_bytes()[:500])
+    with pytest.raises((EncoderError, InputError)):
+        assemble(segments, tmp_path / "o.mp4", video=SMALL)
+    assert not (tmp_path / "o.mp4").exists()
+
+
+def test_output_names_in_any_script(segments: list[Path], tmp_path: Path) -> None:
+    target = tmp_path / "-i ünï 'q' %03d 🎬.mp4"
+    assemble(segments, target, video=SMALL)
+    assert target.exists()
