@@ -13,10 +13,9 @@ never             motion modules that do not run, what follows the reference UNe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,10 +23,13 @@ import torch
 from torch import Tensor
 
 from hallo_cli.domain import Clip, Float, MotionFrames, Portrait, RegionMasks, Speech, StepDone
-from hallo_cli.errors import DeviceMemoryError, PortraitError
+from hallo_cli.errors import PortraitError
 from hallo_cli.inference import latents as conventions
 from hallo_cli.inference import speed
-from hallo_cli.inference.decode import decode_frames, give_back_detail
+from hallo_cli.inference.ahead import ahead
+from hallo_cli.inference.finishing import DenoisedClip, Finisher, motion_pictures
+from hallo_cli.inference.job_context import JobContext, PortraitContext
+from hallo_cli.inference.memory import reporting_memory
 from hallo_cli.inference.sampling import (
     Guidance,
     IndependentNoise,
@@ -40,37 +42,21 @@ from hallo_cli.inference.sampling import (
 )
 from hallo_cli.inference.schedule import Solver, make_solver
 from hallo_cli.models import compat
-from hallo_cli.models.attention import KeyValue, TokenAttention
+from hallo_cli.models.attention import TokenAttention
 from hallo_cli.models.context import ClipContext, UNetTree
 from hallo_cli.models.weights import Networks
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
+from hallo_cli.trace import span
 
 N_HALVES = 2  # of a guidance pair: unconditional, conditional
 
 
 @dataclass(frozen=True)
-class PortraitContext:
-    """The portrait as the reference UNet sees it; a row an identity: none and the face's, or one in all."""
+class ClipStart:
+    """Where in a job to begin."""
 
-    latents: Tensor  # [1, channels, height, width], whole
-    features: UNetTree[Tensor]  # [identities, positions, channels]
-    keys: UNetTree[KeyValue]  # the same rows, as the denoising UNet reads them
-
-
-@dataclass(frozen=True)
-class JobContext:
-    """Everything about a job that stays the same from clip to clip."""
-
-    settings: RenderSettings
-    pictures: Tensor  # [1, 3, height, width] the portrait in -1..1
-    portrait: PortraitContext
-    portrait_once: PortraitContext | None  # where the portrait's own was normalised twice (compat)
-    copy: Tensor | None  # [1, 3, height, width] the portrait after the autoencoder
-    reference_identity: UNetTree[TokenAttention] | None  # rows: identities
-    identity: UNetTree[TokenAttention] | None  # rows: halves
-    masks: tuple[Tensor, ...]
-    region_weights: Tensor  # [3]
-    face_features: Tensor
+    index: int  # of the first clip
+    motion: MotionFrames | None  # what it continues from; None: the portrait
 
 
 class Animator:
@@ -81,6 +67,7 @@ class Animator:
         self.execution = speed.choose_execution(runtime)
         self.unet = speed.prepare_networks(networks, self.execution)
         self.dtype = networks.denoising_unet.conv_in.weight.dtype
+        self.finisher = Finisher(networks, self.execution)
 
     @torch.inference_mode()
     def prepare(self, portrait: Portrait, settings: RenderSettings) -> JobContext:
@@ -105,7 +92,7 @@ class Animator:
                 pictures=pictures,
                 portrait=context,
                 portrait_once=once,
-                copy=self._decode(context.latents, 1) if self.config.detail_back else None,
+                copy=self.finisher.decode(context.latents, 1) if self.config.detail_back else None,
                 reference_identity=reference_identity,
                 identity=None if tokens is None else self.networks.denoising_unet.project_identity(tokens),
                 masks=self._masks(portrait.masks),
@@ -115,7 +102,6 @@ class Animator:
                 face_features=self._face_features(portrait),
             )
 
-    @torch.inference_mode()
     def clips(
         self,
         context: JobContext,
@@ -124,20 +110,43 @@ class Animator:
         first_clip: int = 0,
         motion: MotionFrames | None = None,
         is_cancelled: Callable[[], bool] = lambda: False,
-    ) -> Iterator[StepDone | Clip]:
+    ) -> Generator[StepDone | Clip]:
         """Render the speech clip by clip, continuing from `motion` (None: from the portrait).
 
         Yields a StepDone after each denoising step and a Clip when its frames are there; ends early, between
         steps, once `is_cancelled()`. Only the last clip may be shorter than the config's `clip_frames`.
+        Where the execution `overlaps`, a clip is finished here while another thread denoises the next.
         Raises DeviceMemoryError.
         """
-        noise = self._noise(context.settings)
-        with reporting_memory():
+        start = ClipStart(first_clip, motion)
+        items = self._denoised(context, speech, start, is_cancelled)
+        if self.execution.overlaps:
+            items = ahead(items, is_heavy=lambda item: isinstance(item, DenoisedClip))
+        with closing(items), speed.use_threads(self.execution.finishing_threads):
+            for item in items:
+                if isinstance(item, StepDone):
+                    yield item
+                    continue
+                with reporting_memory():
+                    clip = item.finish()
+                yield clip
+
+    @torch.inference_mode()
+    def _denoised(
+        self,
+        context: JobContext,
+        speech: Speech,
+        start: ClipStart,
+        is_cancelled: Callable[[], bool],
+    ) -> Generator[StepDone | DenoisedClip]:
+        noise, motion = self._noise(context.settings), start.motion
+        with reporting_memory(), speed.use_threads(self.execution.denoising_threads):
             for offset in range(0, speech.n_frames, self.config.clip_frames):
-                index = first_clip + offset // self.config.clip_frames
+                index = start.index + offset // self.config.clip_frames
                 n_frames = min(self.config.clip_frames, speech.n_frames - offset)
-                windows = audio_windows(speech, offset, n_frames, self.config.audio_window)
-                pair = self.clip_context(context, windows, motion)
+                with span("conditions"):
+                    windows = audio_windows(speech, offset, n_frames, self.config.audio_window)
+                    pair = self.clip_context(context, windows, motion)
                 latents = noise(index, self.latents_shape(context, n_frames)).to(self.execution.device)
                 solver, predictor = self.sampler(context.settings, pair)
                 for step, after in enumerate(denoise(predictor, solver, latents), 1):
@@ -145,7 +154,7 @@ class Animator:
                     yield StepDone(index, step, len(solver.timesteps))
                     if is_cancelled():
                         return
-                clip = self.finish(context, self.pictures(context, latents), index, motion)
+                clip = self.finisher.begin(context, latents, index, motion)
                 motion = clip.motion
                 yield clip
 
@@ -162,27 +171,6 @@ class Animator:
         """The shape of what is generated for a clip of so many frames."""
         _, channels, height, width = conventions.generated_rows(self.config, context.portrait.latents).shape
         return n_frames, channels, height, width
-
-    def pictures(self, context: JobContext, generated: Tensor) -> Tensor:
-        """The frames [frames, 3, height, width] in -1..1 of generated latents."""
-        latents = conventions.from_generated(self.config, generated, context.portrait.latents)
-        frames = self._decode(latents, self.execution.decode_chunk)
-        if context.copy is not None:
-            frames = give_back_detail(frames, context.pictures, context.copy)
-        return frames
-
-    def finish(self, context: JobContext, frames: Tensor, index: int, motion: MotionFrames | None) -> Clip:
-        """The clip of these frames; `motion` is what it started from."""
-        n_motion = self.config.motion_frames
-        before = (
-            context.pictures.expand(n_motion, -1, -1, -1) if motion is None else self._motion_pictures(motion)
-        )
-        last = torch.cat([before, frames])[len(frames) :]  # a clip may be shorter than its motion frames
-        return Clip(
-            index,
-            _as_images(compat.as_bytes(self.config, frames / 2 + 0.5)),
-            MotionFrames(_as_images(last)),
-        )
 
     def clip_context(self, context: JobContext, windows: Float, motion: MotionFrames | None) -> ClipContext:
         """The guidance pair's conditions; windows [frames, audio_window, blocks, channels]."""
@@ -206,7 +194,7 @@ class Animator:
         identities = self._identities()[:, 1:].to(self.execution.device)
         if motion is None or not self.config.motion_frames:
             return context.portrait, context.portrait.features.map(lambda feature: feature[identities])
-        pictures, portrait = self._motion_pictures(motion), context.portrait
+        pictures, portrait = motion_pictures(motion, self.execution.device), context.portrait
         if context.portrait_once is not None:
             if compat.normalises_twice(self.config, torch.cat([context.pictures, pictures])):
                 pictures = 2 * pictures - 1
@@ -275,13 +263,6 @@ class Animator:
         with speed.present(self.networks.vae, self.execution) as vae:
             return vae.encode_mean(pictures.to(next(vae.parameters()).dtype)).float()
 
-    def _decode(self, latents: Tensor, chunk: int) -> Tensor:
-        with speed.present(self.networks.vae, self.execution) as vae:
-            return decode_frames(vae, latents, chunk=chunk)
-
-    def _motion_pictures(self, motion: MotionFrames) -> Tensor:
-        return torch.from_numpy(motion.pixels).to(self.execution.device).permute(0, 3, 1, 2)
-
     def _input(self, values: Float) -> Tensor:
         return torch.from_numpy(values).to(self.execution.device, self.dtype)
 
@@ -302,27 +283,6 @@ def audio_windows(speech: Speech, offset: int, n_frames: int, width: int) -> Flo
     return windows
 
 
-@contextmanager
-def reporting_memory() -> Iterator[None]:
-    """Raise DeviceMemoryError where torch runs out of memory."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise DeviceMemoryError(
-            "the device ran out of memory. Use a smaller size, decode fewer frames at a time "
-            "(--decode-chunk 1) or close other programs that use it."
-        ) from error
-    except RuntimeError as error:
-        if "not enough memory" not in str(error) and "can't allocate memory" not in str(error):
-            raise
-        raise DeviceMemoryError("the computer ran out of memory. Use a smaller size.") from error
-
-
 def _pictures(pixels: npt.NDArray[np.uint8]) -> Tensor:
     """[height, width, 3] -> [1, 3, height, width] in -1..1."""
     return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 127.5 - 1
-
-
-def _as_images(pictures: Tensor) -> Any:
-    """[rows, 3, height, width] -> a numpy array [rows, height, width, 3]."""
-    return pictures.permute(0, 2, 3, 1).contiguous().cpu().numpy()

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from hallo_cli.inference.schedule import Solver
 from hallo_cli.models.context import ClipContext
+from hallo_cli.trace import span
 
 Shape = tuple[int, int, int, int]  # frames, channels, height, width
 
@@ -65,8 +66,9 @@ def denoise(predictor: Predictor, solver: Solver, noise: Tensor) -> Iterator[Ten
     timesteps = torch.tensor(solver.timesteps, device=noise.device)
     for index in range(n_steps):
         is_guided = predictor.guidance.is_on(index, n_steps)
-        prediction = predictor(latents, timesteps[index : index + 1], is_guided=is_guided)
-        latents = solver.step(index, prediction, latents)
+        with span("denoising step"):
+            prediction = predictor(latents, timesteps[index : index + 1], is_guided=is_guided)
+            latents = solver.step(index, prediction, latents)
         yield latents
 
 

@@ -23,7 +23,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hallo_cli.domain import Bytes, Speech
 from hallo_cli.errors import SettingsError
-from hallo_cli.inference.animator import JobContext, audio_windows
+from hallo_cli.inference.animator import audio_windows
+from hallo_cli.inference.job_context import JobContext
 from hallo_cli.inference.sampling import IndependentNoise, Predictor, denoise
 from hallo_cli.inference.schedule import Solver
 from hallo_cli.jobs.bench_rig import Rig
@@ -31,7 +32,7 @@ from hallo_cli.media.video import SegmentWriter, VideoFormat
 from hallo_cli.settings.schema import RenderSettings
 
 ONCE = ("portrait", "speech", "reference")  # stages of a job; the others happen in every clip
-EVERY_CLIP = ("conditions", "denoising", "decoding", "transfer", "encoding")
+EVERY_CLIP = ("conditions", "denoising", "motion frames", "decoding", "encoding")
 
 T = TypeVar("T")
 
@@ -126,8 +127,8 @@ def render_clip(rig: Rig, settings: RenderSettings, folder: Path) -> Clock:
     context = clock.time("reference", lambda: animator.prepare(portrait, settings))
     solver, predictor, noise = clock.time("conditions", lambda: _start(rig, context, speech))
     latents = clock.time("denoising", lambda: _denoised(clock, denoise(predictor, solver, noise)))
-    frames = clock.time("decoding", lambda: animator.pictures(context, latents))
-    clip = clock.time("transfer", lambda: animator.finish(context, frames, 0, None))
+    denoised = clock.time("motion frames", lambda: animator.finisher.begin(context, latents, 0, None))
+    clip = clock.time("decoding", denoised.finish)
     height, width = clip.frames.shape[1:3]
     video = VideoFormat(width, height, settings.fps, settings.codec, settings.crf)
     with SegmentWriter(folder / "clip.mp4", video) as writer:

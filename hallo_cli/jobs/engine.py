@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -82,7 +82,7 @@ class Engine(Protocol):
 
     def clips(
         self, portrait: Portrait, settings: RenderSettings, speech: Speech, motion: MotionFrames | None
-    ) -> Iterator[StepDone | Clip]:
+    ) -> Generator[StepDone | Clip]:
         """Render the speech's whole clips in order, from `motion` on. Raises DeviceMemoryError."""
         ...
 

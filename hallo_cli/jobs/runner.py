@@ -9,8 +9,8 @@ import dataclasses
 import gc
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from hallo_cli.media.audio import Recording
 from hallo_cli.media.joining import Sound, assemble
 from hallo_cli.media.probe import probe
 from hallo_cli.media.video import SegmentWriter, VideoFormat, exact_rate
+from hallo_cli.trace import span
 
 BYTES_PER_SAMPLE = 4  # of the decoded recording
 MIN_CLIPS_FOR_SPEED = 4  # fewer say little about a longer job
@@ -206,32 +207,36 @@ class _Run:
                     writer.write(self.compositor.compose(frames))
                     frame += len(frames)
                 self._report_clip(frame)
-            for clip in self._clips(segment, frame, motion):
-                writer.write(self.compositor.compose(clip.frames))
-                spool.append(clip)
-                frame += len(clip.frames)
-                self.n_rendered += len(clip.frames)
-                motion = clip.motion
-                self._report_clip(frame)
-                self._obey_stop()
+            with closing(self._clips(segment, frame, motion)) as clips:
+                for clip in clips:
+                    with span("encoding"):
+                        writer.write(self.compositor.compose(clip.frames))
+                    with span("keeping"):
+                        spool.append(clip)
+                    frame += len(clip.frames)
+                    self.n_rendered += len(clip.frames)
+                    motion = clip.motion
+                    self._report_clip(frame)
+                    self._obey_stop()
             assert motion is not None
             self.workspace.write_state(segment, motion)
             writer.commit()
         spool.remove()
 
-    def _clips(self, segment: Segment, start: int, motion: MotionFrames | None) -> Iterator[Clip]:
+    def _clips(self, segment: Segment, start: int, motion: MotionFrames | None) -> Generator[Clip]:
         """The segment's clips from frame `start` on, the job's last one cropped."""
         if start >= segment.stop:
             return
         clip_frames = self.plan.clip_frames
         stop = start + -(-(segment.stop - start) // clip_frames) * clip_frames
         speech = self._heard(segment, start, stop)
-        for step in self.engine.clips(self.portrait, self.job.settings, speech, motion):
-            if isinstance(step, Clip):
-                n_wanted = min(len(step.frames), segment.stop - step.index * clip_frames)
-                yield dataclasses.replace(step, frames=step.frames[:n_wanted])
-            else:
-                self.report(events.StepRendered(step.clip, step.step, step.n_steps))
+        with closing(self.engine.clips(self.portrait, self.job.settings, speech, motion)) as steps:
+            for step in steps:
+                if isinstance(step, Clip):
+                    n_wanted = min(len(step.frames), segment.stop - step.index * clip_frames)
+                    yield dataclasses.replace(step, frames=step.frames[:n_wanted])
+                else:
+                    self.report(events.StepRendered(step.clip, step.step, step.n_steps))
 
     def _heard(self, segment: Segment, start: int, stop: int) -> Speech:
         """Features of frames [start, stop), cut from an analysis of the whole segment."""

@@ -7,7 +7,7 @@ import gc
 import importlib.metadata
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +27,8 @@ from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 
 if TYPE_CHECKING:
     from hallo_cli.analysis.speech import SpeechEncoder
-    from hallo_cli.inference.animator import Animator, JobContext
+    from hallo_cli.inference.animator import Animator
+    from hallo_cli.inference.job_context import JobContext
 
 RECORDED_PACKAGES = ("torch", "diffusers", "transformers", "onnxruntime", "numpy", "av")
 
@@ -169,7 +170,7 @@ class Studio:
 
     def clips(
         self, portrait: Portrait, settings: RenderSettings, speech: Speech, motion: MotionFrames | None
-    ) -> Iterator[StepDone | Clip]:
+    ) -> Generator[StepDone | Clip]:
         """See Engine."""
         self.load(settings)
         assert self._animator is not None

@@ -2,6 +2,8 @@
 
 import dataclasses
 import itertools
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -11,9 +13,11 @@ from small_networks import official_like
 
 from hallo_cli.domain import Clip, CropBox, Portrait, RegionMasks, Speech, StepDone
 from hallo_cli.errors import DeviceMemoryError, PortraitError
-from hallo_cli.inference.animator import Animator, audio_windows, reporting_memory
+from hallo_cli.inference.animator import Animator, audio_windows
+from hallo_cli.inference.memory import reporting_memory
 from hallo_cli.models.config import NetworkConfig
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
+from hallo_cli.trace import recording, shared_s, span
 
 SIZE = 64
 SETTINGS = RenderSettings(steps=2, guidance=3.5, solver="ddim", seed=7)
@@ -161,7 +165,7 @@ def test_rows_outside_the_window_stay_the_portraits():
     generated = torch.full((1, 4, 4, 8), 5.0)
     whole = torch.cat([job.portrait.latents[:, :, :4], job.portrait.latents[:, :, 4:] + 5.0 * 0.5], 2)
     expected = animator.networks.vae.decode(whole).clamp(-1, 1)
-    torch.testing.assert_close(animator.pictures(job, generated), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(animator.finisher.pictures(job, generated), expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("noise", ["independent", "published"])
@@ -218,3 +222,54 @@ def test_fast_choices_give_the_plain_frames(config):
     *_, plain = animator.clips(job, make_speech(config, 4))
     # Rounding may tip a value over the edge between two grey levels.
     assert np.abs(fast - plain.frames).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "config", [tiny_config(), tiny_config(detail_back=True, clip_frames=1), tiny_config(motion_frames=0)]
+)
+def test_overlapped_render_gives_the_same_bytes(config):
+    n_frames = 3 * config.clip_frames + (config.clip_frames > 1)
+    rendered = {}
+    for overlap in (False, True):
+        animator = Animator(
+            random_networks(config), dataclasses.replace(RUNTIME, decode_behind=overlap, threads=2)
+        )
+        assert animator.execution.overlaps is overlap
+        job = animator.prepare(make_portrait(config), SETTINGS)
+        rendered[overlap] = list(animator.clips(job, make_speech(config, n_frames)))
+    assert [type(event) for event in rendered[True]] == [type(event) for event in rendered[False]]
+    for clip, expected in zip(rendered[True], rendered[False], strict=True):
+        if isinstance(clip, Clip):
+            assert np.array_equal(clip.frames, expected.frames)
+            assert np.array_equal(clip.motion.pixels, expected.motion.pixels)
+
+
+def test_frames_are_decoded_while_the_next_clip_is_denoised():
+    config = tiny_config(detail_back=True)
+    animator = Animator(random_networks(config), dataclasses.replace(RUNTIME, threads=2))
+    job = animator.prepare(make_portrait(config), SETTINGS)
+    deadline = time.monotonic() + 10
+    with recording() as spans:
+        events = animator.clips(job, make_speech(config, 8))
+        first = next(event for event in events if isinstance(event, Clip))
+        with span("encoding"):  # as long as it takes the other thread to go on with the second clip
+            while sum(s.name == "denoising step" for s in spans) < 3 and time.monotonic() < deadline:
+                time.sleep(0.001)
+        assert [event.index for event in events if isinstance(event, Clip)] == [first.index + 1]
+    assert {s.thread for s in spans if s.name == "denoising step"} == {"ahead"}
+    assert {s.thread for s in spans if s.name == "decoding"} == {"MainThread"}
+    assert shared_s(spans, {"denoising step"}, {"encoding"}) > 0
+
+
+def test_failure_while_denoising_is_raised_and_ends_the_thread(monkeypatch):
+    config = tiny_config()
+    animator = Animator(random_networks(config), dataclasses.replace(RUNTIME, threads=2))
+    job = animator.prepare(make_portrait(config), SETTINGS)
+
+    def fail(*arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(animator, "unet", fail)
+    with pytest.raises(DeviceMemoryError):
+        list(animator.clips(job, make_speech(config, 8)))
+    assert not [thread for thread in threading.enumerate() if thread.name == "ahead"]

@@ -10,11 +10,16 @@ def test_rungs_come_in_order_and_end() -> None:
     while rung := next_rung(runtime):
         names.append(rung.name)
         runtime = rung.runtime
-    assert names == ["frames decoded one at a time", "guidance in two passes", "networks kept in host memory"]
+    assert names == [
+        "frames decoded one at a time",
+        "clips decoded before the next begins",
+        "guidance in two passes",
+        "networks kept in host memory",
+    ]
 
 
 def test_rungs_that_are_in_use_are_skipped() -> None:
-    rung = next_rung(RuntimeSettings(decode_chunk=1, split_guidance=True))
+    rung = next_rung(RuntimeSettings(decode_chunk=1, decode_behind=False, split_guidance=True))
     assert rung is not None
     assert rung.runtime.offload
 

@@ -90,9 +90,9 @@ def render(golden: Golden, *, round_features: bool) -> dict[str, Tensor]:
             for step, after in enumerate(denoise(predictor, solver, golden.noise(index))):
                 latents = found[f"clip{index}.step{step}.latents"] = after
                 found[f"clip{index}.step{step}.prediction"] = recorder.predictions[-1]
-            frames = animator.pictures(job, latents)
+            frames = animator.finisher.pictures(job, latents)
             found[f"clip{index}.video"] = frames / 2 + 0.5
-            motion = animator.finish(job, frames, index, motion).motion
+            motion = animator.finisher.begin(job, latents, index, motion).motion
     return found
 
 
