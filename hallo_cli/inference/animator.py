@@ -13,7 +13,7 @@ never             motion modules that do not run, what follows the reference UNe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -31,7 +31,6 @@ from hallo_cli.inference.finishing import DenoisedClip, Finisher, motion_picture
 from hallo_cli.inference.job_context import JobContext, PortraitContext
 from hallo_cli.inference.memory import reporting_memory
 from hallo_cli.inference.sampling import (
-    Guidance,
     IndependentNoise,
     Noise,
     Predictor,
@@ -40,7 +39,8 @@ from hallo_cli.inference.sampling import (
     SharedNoise,
     denoise,
 )
-from hallo_cli.inference.schedule import Solver, make_solver
+from hallo_cli.inference.schedule import Solver, make_solver, noised
+from hallo_cli.inference.step_plan import DeepReuse, first_step, guidance_of
 from hallo_cli.models import compat
 from hallo_cli.models.attention import TokenAttention
 from hallo_cli.models.context import ClipContext, UNetTree
@@ -149,9 +149,10 @@ class Animator:
                     pair = self.clip_context(context, windows, motion)
                 latents = noise(index, self.latents_shape(context, n_frames)).to(self.execution.device)
                 solver, predictor = self.sampler(context.settings, pair)
-                for step, after in enumerate(denoise(predictor, solver, latents), 1):
+                latents, first = self.begin(context, motion, latents, solver.timesteps)
+                for step, after in enumerate(denoise(predictor, solver, latents, first=first), 1):
                     latents = after
-                    yield StepDone(index, step, len(solver.timesteps))
+                    yield StepDone(index, step, len(solver.timesteps) - first)
                     if is_cancelled():
                         return
                 clip = self.finisher.begin(context, latents, index, motion)
@@ -160,12 +161,31 @@ class Animator:
 
     def sampler(self, settings: RenderSettings, pair: ClipContext) -> tuple[Solver, Predictor]:
         """What takes one clip from noise to latents."""
-        assert settings.guidance is not None
         assert settings.solver is not None
         assert settings.steps is not None
-        guidance = Guidance(settings.guidance, settings.guidance_start, settings.guidance_stop)
-        solver = make_solver(self.config, settings.solver, settings.steps)
-        return solver, Predictor(self.unet, pair, guidance, self.dtype, self.execution.splits_guidance)
+        predictor = Predictor(
+            self.unet,
+            pair,
+            guidance_of(settings),
+            self.dtype,
+            self.execution.splits_guidance,
+            DeepReuse(settings.deep_every, min(settings.shallow_layers, self.config.layers_per_block)),
+            self.networks.denoising_unet,
+        )
+        return make_solver(self.config, settings.solver, settings.steps), predictor
+
+    def begin(
+        self, context: JobContext, motion: MotionFrames | None, noise: Tensor, timesteps: Sequence[int]
+    ) -> tuple[Tensor, int]:
+        """What a clip begins with and in which step: noise, or the frame before it under noise."""
+        first = first_step(context.settings)
+        if first == 0:
+            return noise, 0
+        before = context.portrait.latents
+        if motion is not None and self.config.motion_frames:
+            before = self._encode(motion_pictures(motion, self.execution.device)[-1:])
+        generated = conventions.to_generated(self.config, before, context.portrait.latents)
+        return noised(self.config, generated, noise, timesteps[first]), first
 
     def latents_shape(self, context: JobContext, n_frames: int) -> Shape:
         """The shape of what is generated for a clip of so many frames."""

@@ -5,7 +5,7 @@ The loop knows neither pixels nor audio; it synchronises with the device nowhere
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -14,23 +14,21 @@ import torch
 from torch import Tensor
 
 from hallo_cli.inference.schedule import Solver
+from hallo_cli.inference.step_plan import DeepReuse, Guidance, Step, plan_steps
+from hallo_cli.models.blocks import DeepFeatures
 from hallo_cli.models.context import ClipContext
+from hallo_cli.models.denoising_unet import DenoisingUNet
 from hallo_cli.trace import span
 
 Shape = tuple[int, int, int, int]  # frames, channels, height, width
 
 
-@dataclass(frozen=True)
-class Guidance:
-    """Classifier-free guidance (arXiv 2207.12598), and in which share of the steps (arXiv 2404.07724)."""
+@dataclass
+class Memory:
+    """What later steps of a clip take over from earlier ones."""
 
-    scale: float = 3.5
-    start: float = 0.0
-    stop: float = 1.0
-
-    def is_on(self, index: int, n_steps: int) -> bool:
-        """Whether step `index` needs the unconditional prediction."""
-        return self.scale != 1 and self.start * n_steps <= index < self.stop * n_steps
+    difference: Tensor | None = None  # of the conditional prediction to the unconditional one
+    deep: tuple[DeepFeatures | None, DeepFeatures | None] = (None, None)  # of the guidance pair's halves
 
 
 @dataclass(frozen=True)
@@ -42,34 +40,74 @@ class Predictor:
     guidance: Guidance
     dtype: torch.dtype
     is_split: bool = False  # one half of the pair after the other: the same numbers from half the memory
+    deep: DeepReuse = field(default_factory=DeepReuse)
+    network: DenoisingUNet | None = None  # what keeps and takes over deep features; needed for `deep` alone
     halves: tuple[ClipContext, ClipContext] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "halves", self.pair.halves())
 
-    def __call__(self, latents: Tensor, timestep: Tensor, *, is_guided: bool) -> Tensor:
+    def __call__(self, latents: Tensor, timestep: Tensor, step: Step, memory: Memory) -> Tensor:
         """Latents [frames, channels, height, width] and timestep [1] -> v in the latents' dtype."""
         x = latents.to(self.dtype)
-        if not is_guided:
-            return self.unet(x, timestep, self.halves[1]).to(latents.dtype)
-        if self.is_split:
-            predictions = [self.unet(x, timestep, half) for half in self.halves]
-        else:
-            predictions = list(self.unet(torch.cat([x, x]), timestep, self.pair).chunk(2))
+        if not step.is_pair:
+            conditional, deep = self._pass(x, timestep, self.halves[1], step, memory.deep[1])
+            memory.deep = (memory.deep[0] if step.reuses_deep else None, deep)
+            conditional = conditional.to(latents.dtype)
+            if not step.is_guided:
+                return conditional
+            assert memory.difference is not None
+            return conditional + (self.guidance.scale - 1) * memory.difference
+        predictions = self._both(x, timestep, step, memory)
         unconditional, conditional = (prediction.to(latents.dtype) for prediction in predictions)
-        return unconditional + self.guidance.scale * (conditional - unconditional)
+        difference = conditional - unconditional
+        if self.guidance.every > 1:
+            memory.difference = difference
+        return unconditional + self.guidance.scale * difference
+
+    def _both(self, x: Tensor, timestep: Tensor, step: Step, memory: Memory) -> Iterable[Tensor]:
+        """The halves' predictions."""
+        if self.is_split:
+            passes = [
+                self._pass(x, timestep, half, step, kept)
+                for half, kept in zip(self.halves, memory.deep, strict=True)
+            ]
+            memory.deep = (passes[0][1], passes[1][1])
+            return [prediction for prediction, _ in passes]
+        kept = _joined(memory.deep) if step.reuses_deep else None
+        pair, deep = self._pass(torch.cat([x, x]), timestep, self.pair, step, kept)
+        if deep is not None:
+            memory.deep = deep.halves()
+        return pair.chunk(2)
+
+    def _pass(
+        self, x: Tensor, timestep: Tensor, context: ClipContext, step: Step, kept: DeepFeatures | None
+    ) -> tuple[Tensor, DeepFeatures | None]:
+        if self.deep.every == 1:
+            return self.unet(x, timestep, context), None
+        assert self.network is not None
+        if not step.reuses_deep:
+            return self.network.forward_keeping(x, timestep, context, self.deep.n_layers)
+        assert kept is not None
+        return self.network.forward_shallow(x, timestep, context, kept), kept
 
 
-def denoise(predictor: Predictor, solver: Solver, noise: Tensor) -> Iterator[Tensor]:
-    """The latents after every step; the last are the result. Stop iterating to cancel."""
-    latents, n_steps = noise, len(solver.timesteps)
-    timesteps = torch.tensor(solver.timesteps, device=noise.device)
-    for index in range(n_steps):
-        is_guided = predictor.guidance.is_on(index, n_steps)
+def denoise(predictor: Predictor, solver: Solver, latents: Tensor, *, first: int = 0) -> Iterator[Tensor]:
+    """The latents after every step from `first` on; the last are the result. Stop iterating to cancel."""
+    n_steps, memory = len(solver.timesteps), Memory()
+    timesteps = torch.tensor(solver.timesteps, device=latents.device)
+    for index, step in enumerate(plan_steps(predictor.guidance, predictor.deep, n_steps, first=first), first):
         with span("denoising step"):
-            prediction = predictor(latents, timesteps[index : index + 1], is_guided=is_guided)
+            prediction = predictor(latents, timesteps[index : index + 1], step, memory)
             latents = solver.step(index, prediction, latents)
         yield latents
+
+
+def _joined(halves: tuple[DeepFeatures | None, DeepFeatures | None]) -> DeepFeatures:
+    unconditional, conditional = halves
+    assert unconditional is not None
+    assert conditional is not None
+    return conditional._replace(maps=torch.cat([unconditional.maps, conditional.maps]))
 
 
 class Noise(Protocol):

@@ -7,6 +7,7 @@ in turns within one run, since machines are noisy.
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import statistics
 import tempfile
@@ -25,8 +26,9 @@ from hallo_cli.domain import Bytes, Speech
 from hallo_cli.errors import SettingsError
 from hallo_cli.inference.animator import audio_windows
 from hallo_cli.inference.job_context import JobContext
-from hallo_cli.inference.sampling import IndependentNoise, Predictor, denoise
+from hallo_cli.inference.sampling import IndependentNoise, Memory, Predictor, denoise
 from hallo_cli.inference.schedule import Solver
+from hallo_cli.inference.step_plan import Step, first_step, plan_steps
 from hallo_cli.jobs.bench_rig import Rig
 from hallo_cli.media.video import SegmentWriter, VideoFormat
 from hallo_cli.settings.schema import RenderSettings
@@ -126,7 +128,9 @@ def render_clip(rig: Rig, settings: RenderSettings, folder: Path) -> Clock:
     speech = clock.time("speech", lambda: rig.speech(settings, folder))
     context = clock.time("reference", lambda: animator.prepare(portrait, settings))
     solver, predictor, noise = clock.time("conditions", lambda: _start(rig, context, speech))
-    latents = clock.time("denoising", lambda: _denoised(clock, denoise(predictor, solver, noise)))
+    start, first = animator.begin(context, None, noise, solver.timesteps)
+    steps = denoise(predictor, solver, start, first=first)
+    latents = clock.time("denoising", lambda: _denoised(clock, steps))
     denoised = clock.time("motion frames", lambda: animator.finisher.begin(context, latents, 0, None))
     clip = clock.time("decoding", denoised.finish)
     height, width = clip.frames.shape[1:3]
@@ -140,16 +144,14 @@ def count_tflop(rig: Rig, settings: RenderSettings, folder: Path) -> float:
     """Floating-point operations of a clip's denoising steps, in 1e12; a multiply-add is two."""
     context = rig.animator.prepare(rig.portrait(settings), settings)
     solver, predictor, noise = _start(rig, context, rig.speech(settings, folder))
-    eager = Predictor(
-        rig.animator.networks.denoising_unet, predictor.pair, predictor.guidance, predictor.dtype
-    )
+    eager = dataclasses.replace(predictor, unet=rig.animator.networks.denoising_unet)
     timestep = torch.tensor(solver.timesteps[:1], device=noise.device)
-    n_steps = len(solver.timesteps)
-    kinds = Counter(predictor.guidance.is_on(index, n_steps) for index in range(n_steps))
-    total = 0
-    for is_guided, count in kinds.items():
+    steps = plan_steps(eager.guidance, eager.deep, len(solver.timesteps), first=first_step(context.settings))
+    memory, total = Memory(), 0
+    eager(noise, timestep, Step(is_guided=True), memory)  # leaves what any step may take over
+    for step, count in Counter(steps).items():
         with FlopCounterMode(display=False) as counter:
-            eager(noise, timestep, is_guided=is_guided)
+            eager(noise, timestep, step, dataclasses.replace(memory))
         total += count * counter.get_total_flops()
     return total / 1e12
 

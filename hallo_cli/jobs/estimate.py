@@ -21,6 +21,7 @@ MAX_SPEEDS = 200
 # Seconds for one pass of the denoising UNet over one frame of 256 x 256, where nothing was measured yet, by
 # size of the networks (embedded, official) and device. Guesses, good to a factor of a few.
 GUESSES = {("small", "cpu"): 0.02, ("small", "cuda"): 0.0005, ("large", "cpu"): 0.6, ("large", "cuda"): 0.002}
+SHALLOW_COST = 0.4  # of a pass that runs the finest block's outer layers only, against a whole one
 VIDEO_BITS_PER_PIXEL = 0.12  # of H.264 at crf 18, faces hardly moving
 SPOOL_BYTES_PER_PIXEL = 3
 
@@ -62,11 +63,16 @@ class Estimate:
 
 
 def count_passes(settings: RenderSettings) -> float:
-    """Passes of the denoising UNet a frame: one a step, two where guidance acts. The settings are settled."""
+    """Whole passes of the denoising UNet that a frame costs, about. The settings are settled.
+
+    One a step, two where guidance is computed; a pass without the deep layers counts as SHALLOW_COST.
+    """
     assert settings.steps is not None
     assert settings.guidance is not None
     share = max(0.0, settings.guidance_stop - settings.guidance_start) if settings.guidance != 1 else 0.0
-    return settings.steps * (1 + share)
+    depth = 1 / settings.deep_every
+    cost = depth + (1 - depth) * SHALLOW_COST
+    return settings.steps * settings.strength * (1 + share / settings.guidance_every) * cost
 
 
 def estimate(load: Load, *, file: Path | None = None) -> Estimate:

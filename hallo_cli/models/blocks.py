@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -87,6 +87,22 @@ def plan_up(config: NetworkConfig) -> list[BlockPlan]:
 
 def _plan(config: NetworkConfig, layers: list[LayerPlan], level: int) -> BlockPlan:
     return BlockPlan(tuple(layers), level, config.attention_levels[level], compat.runs_motion(config, level))
+
+
+class DeepFeatures(NamedTuple):
+    """What the deep layers made in one step, for use in the next ones (DeepCache, arXiv 2312.00858).
+
+    Everything is deep but the first `n_layers` layers of the finest block on the way down and the last
+    `n_layers + 1` of the finest on the way up, which read those layers' skips and conv_in's.
+    """
+
+    maps: Tensor  # [rows, channels, height, width] that the first of those layers up gets
+    n_layers: int
+
+    def halves(self) -> tuple[DeepFeatures, DeepFeatures]:
+        """Of a guidance pair: the unconditional and the conditional rows."""
+        first, second = self.maps.chunk(2)
+        return DeepFeatures(first, self.n_layers), DeepFeatures(second, self.n_layers)
 
 
 class Upsample(nn.Module):
@@ -198,6 +214,35 @@ class UNet(nn.Module):
             if hasattr(block, "upsamplers"):
                 x = block.upsamplers[0](x, skips[-1].shape[2:])
         return x, UNetTree(tuple(down), (extra,), tuple(up))
+
+    def walk_ends(
+        self, x: Tensor, temb: Tensor, conditions: UNetTree[Any], shared: Any, deep: DeepFeatures
+    ) -> Tensor:
+        """`walk` where everything but the finest block's outer layers is taken from an earlier step."""
+        first, last, skips = self.down_blocks[0], self.up_blocks[-1], [x]
+        for index in range(deep.n_layers):
+            x, _ = self._run(first, index, x, temb, conditions.down[0][index], shared)
+            skips.append(x)
+        x = deep.maps
+        for index in range(len(last.resnets) - len(skips), len(last.resnets)):
+            x = torch.cat([x, skips.pop()], 1)
+            x, _ = self._run(last, index, x, temb, conditions.up[-1][index], shared)
+        return x
+
+    def walk_keeping(
+        self, x: Tensor, temb: Tensor, conditions: UNetTree[Any], shared: Any, n_layers: int
+    ) -> tuple[Tensor, DeepFeatures]:
+        """`walk`, and what `walk_ends` needs for later steps."""
+        last, skip_width, kept = self.up_blocks[-1], x.shape[1], []
+        first_index = len(last.resnets) - n_layers - 1
+
+        def run(block: Block, index: int, x: Tensor, *arguments: Any) -> tuple[Tensor, Any]:
+            if block is last and index == first_index:
+                kept.append(x[:, :-skip_width])
+            return self._run(block, index, x, *arguments)
+
+        x, _ = self.walk(x, temb, conditions, shared, run)
+        return x, DeepFeatures(kept[0], n_layers)
 
     def by_level(self, values: Sequence[T | None]) -> UNetTree[T]:
         """One value a level, as a tree: each layer gets its level's."""

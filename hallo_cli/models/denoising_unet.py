@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from hallo_cli.models.attention import KeyValue, TokenAttention
 from hallo_cli.models.audio import AudioTransformer
-from hallo_cli.models.blocks import Block, BlockPlan, UNet
+from hallo_cli.models.blocks import Block, BlockPlan, DeepFeatures, UNet
 from hallo_cli.models.config import NetworkConfig
 from hallo_cli.models.context import AudioContext, ClipContext, LayerContext, UNetTree, zip_trees
 from hallo_cli.models.motion import MotionModule
@@ -98,10 +98,31 @@ class DenoisingUNet(UNet):
 
     def forward(self, latents: Tensor, timesteps: Tensor, context: ClipContext) -> Tensor:
         """Latents [rows, channels, height, width] and timesteps [1 or rows] -> v of the latents' shape."""
+        x, _ = self.walk(self._enter(latents, context), self.embed_time(timesteps), context.layers, context)
+        return self._leave(x)
+
+    def forward_keeping(
+        self, latents: Tensor, timesteps: Tensor, context: ClipContext, n_layers: int
+    ) -> tuple[Tensor, DeepFeatures]:
+        """`forward`, and the deep layers' features for `forward_shallow`."""
+        x = self._enter(latents, context)
+        x, deep = self.walk_keeping(x, self.embed_time(timesteps), context.layers, context, n_layers)
+        return self._leave(x), deep
+
+    def forward_shallow(
+        self, latents: Tensor, timesteps: Tensor, context: ClipContext, deep: DeepFeatures
+    ) -> Tensor:
+        """An approximation of `forward` near the step whose deep features are given."""
+        x = self._enter(latents, context)
+        return self._leave(self.walk_ends(x, self.embed_time(timesteps), context.layers, context, deep))
+
+    def _enter(self, latents: Tensor, context: ClipContext) -> Tensor:
         x = self.conv_in(latents)
-        if context.face_features is not None:
-            n_plain = x.shape[0] - context.n_conditional
-            located = x[n_plain:] + context.face_features
-            x = torch.cat([x[:n_plain], located]) if n_plain else located
-        x, _ = self.walk(x, self.embed_time(timesteps), context.layers, context)
+        if context.face_features is None:
+            return x
+        n_plain = x.shape[0] - context.n_conditional
+        located = x[n_plain:] + context.face_features
+        return torch.cat([x[:n_plain], located]) if n_plain else located
+
+    def _leave(self, x: Tensor) -> Tensor:
         return self.conv_out(F.silu(self.conv_norm_out(x)))

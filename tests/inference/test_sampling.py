@@ -2,19 +2,26 @@
 
 import pytest
 import torch
-from small_networks import make_case, official_like
+from small_networks import Case, make_case, official_like
 
 from hallo_cli.inference.sampling import (
-    Guidance,
     IndependentNoise,
+    Memory,
     Predictor,
     PublishedNoise,
     SharedNoise,
     denoise,
 )
 from hallo_cli.inference.schedule import make_solver
+from hallo_cli.inference.step_plan import DeepReuse, Guidance, Step, first_step, plan_steps
+from hallo_cli.settings.schema import RenderSettings
 
 SHAPE = (3, 4, 2, 2)
+
+
+@pytest.fixture(scope="module")
+def case() -> Case:
+    return make_case(official_like())
 
 
 def test_noise_of_a_clip_follows_from_seed_and_clip():
@@ -43,24 +50,87 @@ def test_guidance_acts_in_its_share_of_the_steps():
     assert [guidance.is_on(index, 8) for index in range(8)] == [False] * 2 + [True] * 4 + [False] * 2
 
 
-def test_guidance_of_one_is_the_conditional_prediction_alone():
-    case = make_case(official_like())
+def test_guidance_of_one_is_the_conditional_prediction_alone(case):
     step = torch.tensor([500])
     predictors = {
         s: Predictor(case.networks.denoising_unet, case.context, Guidance(s), torch.float32) for s in (1, 3)
     }
-    alone = predictors[1](case.latents, step, is_guided=False)
+    alone = predictors[1](case.latents, step, Step(is_guided=False), Memory())
     pair = case.networks.denoising_unet(torch.cat([case.latents] * 2), step, case.context)
     torch.testing.assert_close(alone, pair[4:], rtol=1e-4, atol=1e-5)
-    guided = predictors[3](case.latents, step, is_guided=True)
+    guided = predictors[3](case.latents, step, Step(is_guided=True), Memory())
     torch.testing.assert_close(guided, pair[:4] + 3 * (pair[4:] - pair[:4]), rtol=1e-4, atol=1e-5)
 
 
-def test_splitting_the_pair_changes_nothing():
-    case = make_case(official_like())
+def test_splitting_the_pair_changes_nothing(case):
     config, results = case.networks.config, []
     for is_split in (False, True):
         unet = case.networks.denoising_unet
         predictor = Predictor(unet, case.context, Guidance(3.5), torch.float32, is_split)
         results.append(list(denoise(predictor, make_solver(config, "ddim", 2), case.latents))[-1])
     torch.testing.assert_close(results[1], results[0], rtol=1e-4, atol=1e-5)
+
+
+def test_every_step_is_computed_anew_by_default():
+    steps = plan_steps(Guidance(3.5), DeepReuse(), 4)
+    assert steps == (Step(is_guided=True),) * 4
+
+
+def test_guidance_is_taken_over_between_every_nth_guided_steps():
+    steps = plan_steps(Guidance(3.5, start=0.2, every=2), DeepReuse(), 5)
+    assert [step.is_guided for step in steps] == [False, True, True, True, True]
+    assert [step.is_pair for step in steps] == [False, True, False, True, False]
+
+
+def test_deep_features_are_taken_over_between_every_nth_step():
+    steps = plan_steps(Guidance(3.5), DeepReuse(3), 7)
+    assert [step.reuses_deep for step in steps] == [False, True, True] * 2 + [False]
+
+
+def test_pair_needs_deep_features_of_both_halves():
+    steps = plan_steps(Guidance(3.5, start=0.5), DeepReuse(4), 4)
+    assert [step.reuses_deep for step in steps] == [False, True, False, True]
+
+
+def test_steps_that_strength_leaves_out_are_not_planned():
+    settings = RenderSettings(steps=10, strength=0.3)
+    assert first_step(settings) == 7
+    assert first_step(RenderSettings(steps=10)) == 0
+    assert len(plan_steps(Guidance(3.5, stop=0.8), DeepReuse(), 10, first=7)) == 3
+
+
+@pytest.mark.parametrize("n_layers", [0, 1, 2])
+def test_deep_features_of_the_same_step_give_the_same_prediction(case, n_layers):
+    unet, pair, step = case.networks.denoising_unet, torch.cat([case.latents] * 2), torch.tensor([500])
+    exact = unet(pair, step, case.context)
+    kept, deep = unet.forward_keeping(pair, step, case.context, n_layers)
+    assert torch.equal(kept, exact)
+    assert torch.equal(unet.forward_shallow(pair, step, case.context, deep), exact)
+    assert not torch.equal(unet.forward_shallow(pair, torch.tensor([100]), case.context, deep), exact)
+
+
+def sampled(case, *, is_split=False, guidance=Guidance(3.5), deep=DeepReuse()):
+    unet = case.networks.denoising_unet
+    predictor = Predictor(unet, case.context, guidance, torch.float32, is_split, deep, unet)
+    return list(denoise(predictor, make_solver(case.networks.config, "ddim", 4), case.latents))[-1]
+
+
+@pytest.mark.parametrize(
+    ("guidance", "deep"),
+    [
+        (Guidance(3.5, every=2), DeepReuse()),
+        (Guidance(3.5), DeepReuse(2)),
+        (Guidance(3.5, stop=0.6), DeepReuse(2)),
+        (Guidance(3.5, start=0.3, every=2), DeepReuse(3, 1)),
+    ],
+)
+def test_reuse_is_near_the_exact_result_and_the_same_in_two_passes(case, guidance, deep):
+    exact = sampled(case, guidance=Guidance(3.5, guidance.start, guidance.stop))
+    reused = sampled(case, guidance=guidance, deep=deep)
+    assert 0 < (reused - exact).abs().mean() < 0.5 * (exact - case.latents).abs().mean()
+    split = sampled(case, is_split=True, guidance=guidance, deep=deep)
+    torch.testing.assert_close(split, reused, rtol=1e-4, atol=1e-5)
+
+
+def test_reuse_in_runs_of_one_is_exact(case):
+    assert torch.equal(sampled(case, guidance=Guidance(3.5, every=1), deep=DeepReuse(1, 2)), sampled(case))
