@@ -14,22 +14,20 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from hallo_cli.domain import Clip, MotionFrames, Portrait, Speech
+from hallo_cli.domain import Clip, MotionFrames, Speech
 from hallo_cli.errors import DeviceMemoryError, EncoderError, InputError, Interrupted
 from hallo_cli.jobs import events, outcome
-from hallo_cli.jobs.engine import Compositor, Engine, SpeechTrack
-from hallo_cli.jobs.files import reporting_write_errors
+from hallo_cli.jobs.engine import Engine
 from hallo_cli.jobs.ladder import is_out_of_memory
 from hallo_cli.jobs.outcome import JobResult
-from hallo_cli.jobs.plan import Job, JobPlan, Segment, count_frames, plan_segments
+from hallo_cli.jobs.plan import Job, Segment
+from hallo_cli.jobs.prepare import Prepared, prepare, whole_clips
 from hallo_cli.jobs.workspace import open_workspace, remove_abandoned, remove_workspace
-from hallo_cli.media.audio import Recording
 from hallo_cli.media.joining import Sound, assemble
 from hallo_cli.media.probe import probe
-from hallo_cli.media.video import SegmentWriter, VideoFormat, exact_rate
+from hallo_cli.media.video import SegmentWriter, VideoFormat
 from hallo_cli.trace import span
 
-BYTES_PER_SAMPLE = 4  # of the decoded recording
 MIN_CLIPS_FOR_SPEED = 4  # fewer say little about a longer job
 
 logger = logging.getLogger(__name__)
@@ -63,13 +61,26 @@ def run_job(
     options: RunOptions = RunOptions(),
     on_event: events.Listener = events.ignore,
     stop: StopRequest | None = None,
+    prepared: Prepared | None = None,
 ) -> JobResult:
     """Render a job, or go on with it where an earlier run was stopped.
 
-    Raises InputError, SettingsError, WeightsError, DeviceMemoryError, JobError or Interrupted; finished work
-    is kept except where the settings or inputs are at fault.
+    `prepared`: what `prepare_ahead` made of the same job. Raises InputError, SettingsError, WeightsError,
+    DeviceMemoryError, JobError or Interrupted; finished work is kept except where the settings or inputs are
+    at fault.
     """
-    return _Run(job, engine, options, on_event, stop or StopRequest()).execute()
+    return _Run(job, engine, options, on_event, stop or StopRequest()).execute(prepared)
+
+
+def prepare_ahead(job: Job, engine: Engine) -> Prepared:
+    """Analyse a job that is rendered later, with the default options, while another one renders.
+
+    Raises InputError, SettingsError or JobError.
+    """
+    job = dataclasses.replace(job, settings=engine.settle(job.settings))
+    inputs = outcome.inspect_inputs(job, engine.weights_id)
+    with open_workspace(_root(job, RunOptions(), inputs.fingerprint)) as workspace:
+        return prepare(job, engine, workspace, inputs.fingerprint)
 
 
 class _Run:
@@ -86,7 +97,7 @@ class _Run:
         self.timings: dict[str, float] = {}
         self.job = dataclasses.replace(job, settings=engine.settle(job.settings))
 
-    def execute(self) -> JobResult:
+    def execute(self, prepared: Prepared | None) -> JobResult:
         job = self.job
         with self._stage("analyse"):
             inputs = outcome.inspect_inputs(job, self.engine.weights_id)
@@ -97,12 +108,10 @@ class _Run:
                 return done
             if not self.options.overwrite:
                 outcome.require_free_name(job)
-        root = self._root(inputs.fingerprint)
-        with self._stage("analyse"):
-            self._analyse_portrait()
+        root = _root(job, self.options, inputs.fingerprint)
         with open_workspace(root, resume=self.options.resume) as self.workspace:
             with self._stage("analyse"):
-                self._analyse_recording(inputs.fingerprint)
+                self._prepare(prepared, inputs.fingerprint)
             self._render()
             with self._stage("join"):
                 result = self._join(inputs)
@@ -112,45 +121,11 @@ class _Run:
         self._report_finished(result)
         return result
 
-    def _root(self, fingerprint: str) -> Path:
-        folder = self.options.work_dir or self.job.output.parent
-        return folder / outcome.work_name(self.job, fingerprint)
-
-    def _analyse_portrait(self) -> None:
-        job, settings = self.job, self.job.settings
-        self.portrait: Portrait = self.engine.portrait(job.portrait, settings)
-        self.compositor: Compositor = self.engine.compositor(job.portrait, self.portrait, settings)
-
-    def _analyse_recording(self, fingerprint: str) -> None:
-        settings = self.job.settings
-        try:
-            recording = self._recording()
-        except InputError:
-            remove_workspace(self.workspace.root)  # nothing has been rendered that could be kept
-            raise
-        n_frames = count_frames(recording.duration_s, float(exact_rate(settings.fps)))
-        self.track: SpeechTrack = self.engine.track(recording, n_frames, settings)
-        known = self.workspace.plan()
-        self.plan: JobPlan = known or self._new_plan(fingerprint, n_frames)
-
-    def _recording(self) -> Recording:
-        """The decoded sound, of an earlier run where it is there."""
-        file = self.workspace.audio
-        if file.exists():
-            return Recording(file, file.stat().st_size // BYTES_PER_SAMPLE)
-        with reporting_write_errors(file):
-            return self.engine.decode(self.job.audio, file, self.job.settings)
-
-    def _new_plan(self, fingerprint: str, n_frames: int) -> JobPlan:
-        settings, clip_frames = self.job.settings, self.engine.clip_frames
-        segment_frames = round(settings.segment_s * settings.fps)
-        pauses = self.track.pauses() if n_frames > segment_frames else ()
-        segments = plan_segments(
-            n_frames, clip_frames=clip_frames, segment_frames=segment_frames, pauses=pauses
-        )
-        plan = JobPlan(fingerprint, n_frames, settings.fps, clip_frames, segments)
-        self.workspace.write_plan(plan)
-        return plan
+    def _prepare(self, ahead: Prepared | None, fingerprint: str) -> None:
+        if ahead is None or ahead.plan.fingerprint != fingerprint or not ahead.is_of(self.workspace):
+            ahead = prepare(self.job, self.engine, self.workspace, fingerprint)
+        self.prepared = ahead
+        self.portrait, self.compositor, self.plan = ahead.portrait, ahead.compositor, ahead.plan
 
     def _render(self) -> None:
         missing = self.workspace.missing(self.plan)
@@ -228,8 +203,7 @@ class _Run:
         if start >= segment.stop:
             return
         clip_frames = self.plan.clip_frames
-        stop = start + -(-(segment.stop - start) // clip_frames) * clip_frames
-        speech = self._heard(segment, start, stop)
+        speech = self._heard(segment, start)
         with closing(self.engine.clips(self.portrait, self.job.settings, speech, motion)) as steps:
             for step in steps:
                 if isinstance(step, Clip):
@@ -238,12 +212,14 @@ class _Run:
                 else:
                     self.report(events.StepRendered(step.clip, step.step, step.n_steps))
 
-    def _heard(self, segment: Segment, start: int, stop: int) -> Speech:
-        """Features of frames [start, stop), cut from an analysis of the whole segment."""
-        whole = self.track.speech(segment.start, stop)
+    def _heard(self, segment: Segment, start: int) -> Speech:
+        """Features from frame `start` to the end of the last clip, cut from those of the whole segment."""
+        whole = self.prepared.heard(*whole_clips(segment, self.plan.clip_frames))
         offset = start - whole.first_frame
-        features = whole.features[offset : offset + stop - start + 2 * whole.context]
-        return dataclasses.replace(whole, features=features, first_frame=start, n_frames=stop - start)
+        features = whole.features[offset:]
+        return dataclasses.replace(
+            whole, features=features, first_frame=start, n_frames=whole.n_frames - offset
+        )
 
     def _format(self) -> VideoFormat:
         width, height = self.compositor.size
@@ -300,6 +276,10 @@ class _Run:
             yield
         finally:
             self.timings[name] = self.timings.get(name, 0.0) + time.monotonic() - start
+
+
+def _root(job: Job, options: RunOptions, fingerprint: str) -> Path:
+    return (options.work_dir or job.output.parent) / outcome.work_name(job, fingerprint)
 
 
 def _count_frames(video: Path) -> int | None:

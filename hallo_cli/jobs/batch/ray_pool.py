@@ -4,8 +4,10 @@ Portraits, recordings and outputs must lie on storage that every machine sees un
 """
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,16 +41,23 @@ class _Actor:
         self._make_renderer = make_renderer
         self._device = device
         self._renderer: Renderer | None = None
+        self._loading = threading.Lock()
+        self._before = ThreadPoolExecutor(1, "prepare")
+        self._prepared: dict[int, Future[object]] = {}  # by the number of rows to come
         self._stop = StopRequest()
         self._news: list[Message] = []
 
     def load(self) -> Message:
         """Load the weights, or say why not."""
         try:
-            self._renderer = self._renderer or self._make_renderer(self._device)
+            self._loaded()
         except HalloError as error:
             return Broken(type(error).__name__, str(error), error.exit_status)
         return Up()
+
+    def expect(self, task: Task) -> None:
+        """Prepare a row that comes soon, beside `run`."""
+        self._prepared[task.number] = self._before.submit(self._prepare, task)
 
     def run(self, task: Task) -> Message:
         """Render and measure one row."""
@@ -64,19 +73,28 @@ class _Actor:
         self._stop.ask()
 
     def _run(self, task: Task) -> Rendered:
-        if self._renderer is None:  # restarted on another machine
-            self._renderer = self._make_renderer(self._device)
-        self._news.append(Began(task.number, "prepare"))
-        prepared = self._renderer.prepare(task)
+        expected = self._prepared.pop(task.number, None)
+        prepared = expected.result() if expected else self._prepare(task)
         self._news.append(Began(task.number, "render"))
-        rendered = self._renderer.render(
+        rendered = self._loaded().render(
             task,
             prepared,
             report=lambda done, of: self._news.append(Advanced(task.number, done, of)),
             stop=self._stop,
         )
         self._news.append(Began(task.number, "measure"))
-        return self._renderer.measure(task, rendered)
+        return self._loaded().measure(task, rendered)
+
+    def _prepare(self, task: Task) -> object:
+        self._news.append(Began(task.number, "prepare"))
+        return self._loaded().prepare(task)
+
+    def _loaded(self) -> Renderer:
+        """The renderer, made once; an actor that was restarted on another machine makes it here."""
+        with self._loading:
+            if self._renderer is None:
+                self._renderer = self._make_renderer(self._device)
+            return self._renderer
 
 
 class RayPool:
@@ -93,13 +111,14 @@ class RayPool:
         self._make_renderer = make_renderer
         self._devices = dict(zip(self.slots, devices, strict=True))
         self._actors: dict[str, Any] = {}
-        self._calls: dict[Any, tuple[str, Task | None]] = {}  # what each future will answer
+        self._calls: dict[Any, tuple[str, Task | None]] = {}  # what each future will answer, in order
         self._news: dict[Any, str] = {}
         for slot in self.slots:
             self._start(slot)
 
     def send(self, slot: str, task: Task) -> None:
         """Give the slot's actor a row; Ray keeps those that wait in line."""
+        self._actors[slot].expect.options(concurrency_group="aside").remote(task)
         self._calls[self._actors[slot].run.remote(task)] = (slot, task)
 
     def wait(self, timeout_s: float) -> list[tuple[str, Message]]:
@@ -169,24 +188,31 @@ class RayPool:
         return messages
 
     def _answers(self, future: Any) -> list[tuple[str, Message]]:
-        slot, _ = self._calls.pop(future)
-        if slot not in self._actors:
+        slot, _ = self._calls.get(future, ("", None))
+        if slot not in self._actors:  # buried since, or broken
+            self._calls.pop(future, None)
             return []
         try:
             message: Message = self._ray.get(future)
         except self._ray.exceptions.RayError as error:
             return self._bury(slot, str(error).splitlines()[0])
+        del self._calls[future]
         if isinstance(message, Broken):
             self._ray.kill(self._actors.pop(slot))
         return [(slot, message)]
 
     def _bury(self, slot: str, reason: str) -> list[tuple[str, Message]]:
-        """Replace an actor; its other calls fail too and are forgotten, as their rows go back."""
+        """Replace an actor; its other calls fail too and are forgotten, as their rows go back.
+
+        It may have died before it could say what it had begun: that is the first row it was given.
+        """
+        tasks = [task for name, task in self._calls.values() if name == slot and task is not None]
+        begun: list[tuple[str, Message]] = [(slot, Began(task.number, "prepare")) for task in tasks[:1]]
         self._calls = {future: call for future, call in self._calls.items() if call[0] != slot}
         self._news = {future: name for future, name in self._news.items() if name != slot}
         self._ray.kill(self._actors[slot])
         self._start(slot)
-        return [(slot, Died(reason))]
+        return [*begun, (slot, Died(reason))]
 
 
 def _import_ray() -> Any:

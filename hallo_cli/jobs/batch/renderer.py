@@ -18,9 +18,8 @@ from hallo_cli.jobs.engine import Engine
 from hallo_cli.jobs.files import reporting_write_errors
 from hallo_cli.jobs.outcome import JobResult
 from hallo_cli.jobs.plan import Job
-from hallo_cli.jobs.runner import RunOptions, StopRequest, run_job
-from hallo_cli.jobs.workspace import open_workspace
-from hallo_cli.media import audio
+from hallo_cli.jobs.prepare import Prepared
+from hallo_cli.jobs.runner import RunOptions, StopRequest, prepare_ahead, run_job
 from hallo_cli.settings.quality import QualityLimits
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings, build
 
@@ -49,6 +48,14 @@ class RendererSpec:
         return renderer
 
 
+@dataclass(frozen=True)
+class Ready:
+    """A row that waits to be rendered."""
+
+    job: Job
+    inputs: Prepared | None = None  # None: there is nothing to analyse
+
+
 class JobRenderer:
     """Runs jobs on one device; engines stay loaded from row to row."""
 
@@ -64,36 +71,39 @@ class JobRenderer:
                 self._engines[bundle] = self._spec.make_engine(bundle, self._spec.runtime)
             return self._engines[bundle]
 
-    def prepare(self, task: Task) -> Job:
-        """The row as a job, its portrait analysed and kept by the engine."""
+    def prepare(self, task: Task) -> Ready:
+        """The row as a job, and its inputs analysed where there is something to render."""
         job = self._job(task)
         with reporting_write_errors(task.output.parent):
             task.output.parent.mkdir(parents=True, exist_ok=True)
-        if not task.output.exists() and not task.parts:
-            self.engine(job.settings.bundle).portrait(job.portrait, job.settings)
-            self._decode_ahead(job)
-        return job
+        if task.parts or task.output.exists():
+            return Ready(job)
+        return Ready(job, prepare_ahead(job, self.engine(job.settings.bundle)))
 
     def render(
         self, task: Task, prepared: object, *, report: Callable[[int, int], None], stop: StopRequest
     ) -> Rendered:
         """Render the row, or recognise that an earlier run was killed after it was done."""
-        assert isinstance(prepared, Job)
-        engine = self.engine(prepared.settings.bundle)
+        assert isinstance(prepared, Ready)
+        job = prepared.job
+        engine = self.engine(job.settings.bundle)
 
         def on_event(event: events.Event) -> None:
             if isinstance(event, events.ClipRendered):
                 report(event.frames_done, event.n_frames)
 
-        result = self._finished(prepared, engine) if task.may_replace else None
-        options = RunOptions(overwrite=bool(task.may_replace))
+        result = self._finished(job, engine) if task.may_replace else None
         if task.parts:
-            result = join(prepared, task, engine)
-        result = result or run_job(prepared, engine, options=options, on_event=on_event, stop=stop)
+            result = join(job, task, engine)
+        if result is None:
+            options = RunOptions(overwrite=bool(task.may_replace))
+            result = run_job(
+                job, engine, options=options, on_event=on_event, stop=stop, prepared=prepared.inputs
+            )
         return Rendered(
             frames=result.n_frames,
             seconds=result.n_frames / result.fps,
-            seed=prepared.settings.seed,
+            seed=job.settings.seed,
             sha256=result.sha256,
             compute_s=result.seconds or seconds_of(result.sidecar),
         )
@@ -121,15 +131,6 @@ class JobRenderer:
         settings = self.engine(settings.bundle).settle(settings)
         seed = (settings.seed + task.seed_offset) % _N_SEEDS
         return Job(task.portrait, task.audio, task.output, dataclasses.replace(settings, seed=seed))
-
-    def _decode_ahead(self, job: Job) -> None:
-        """Put the decoded recording where the runner looks for it."""
-        inputs = outcome.inspect_inputs(job, self.engine(job.settings.bundle).weights_id)
-        with open_workspace(job.output.parent / outcome.work_name(job, inputs.fingerprint)) as workspace:
-            if not workspace.audio.exists():
-                start_s, duration_s = job.settings.start_s, job.settings.duration_s
-                with reporting_write_errors(workspace.audio):
-                    audio.decode(job.audio, workspace.audio, start_s=start_s, duration_s=duration_s)
 
     def _finished(self, job: Job, engine: Engine) -> JobResult | None:
         return outcome.find_finished(job, outcome.inspect_inputs(job, engine.weights_id))

@@ -1,0 +1,89 @@
+"""What is made of a job's inputs before its first frame: work for the processor, not for the accelerator.
+
+A batch prepares the next row while it renders one; a single job prepares itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hallo_cli.domain import Portrait, Speech
+from hallo_cli.errors import InputError
+from hallo_cli.jobs.engine import Compositor, Engine, SpeechTrack
+from hallo_cli.jobs.files import reporting_write_errors
+from hallo_cli.jobs.plan import Job, JobPlan, Segment, count_frames, plan_segments
+from hallo_cli.jobs.workspace import Workspace, remove_workspace
+from hallo_cli.media.audio import Recording
+from hallo_cli.media.video import exact_rate
+
+BYTES_PER_SAMPLE = 4  # of the decoded recording
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A job's portrait and recording, analysed, and its plan."""
+
+    portrait: Portrait
+    compositor: Compositor
+    track: SpeechTrack
+    plan: JobPlan
+    speech: Speech | None  # of the first segment that was missing, in whole clips
+
+    def heard(self, start: int, stop: int) -> Speech:
+        """Features of frames [start, stop): those made ahead where they are of just these frames."""
+        ahead = self.speech
+        if ahead is not None and (ahead.first_frame, ahead.n_frames) == (start, stop - start):
+            return ahead
+        return self.track.speech(start, stop)
+
+    def is_of(self, workspace: Workspace) -> bool:
+        """Whether the workspace still holds what this was made with."""
+        return workspace.audio.exists() and workspace.plan() == self.plan
+
+
+def prepare(job: Job, engine: Engine, workspace: Workspace, fingerprint: str) -> Prepared:
+    """Analyse a settled job's inputs and write its plan, or read that of an earlier run.
+
+    Raises InputError where an input cannot be used; then a workspace that holds nothing rendered is removed.
+    """
+    settings = job.settings
+    try:
+        portrait = engine.portrait(job.portrait, settings)
+        compositor = engine.compositor(job.portrait, portrait, settings)
+        recording = _recording(job, engine, workspace)
+    except InputError:
+        if workspace.plan() is None:
+            remove_workspace(workspace.root)
+        raise
+    n_frames = count_frames(recording.duration_s, float(exact_rate(settings.fps)))
+    track = engine.track(recording, n_frames, settings)
+    plan = workspace.plan()
+    if plan is None:
+        plan = _new_plan(job, engine, track, fingerprint=fingerprint, n_frames=n_frames)
+        workspace.write_plan(plan)
+    missing = workspace.missing(plan)
+    speech = track.speech(*whole_clips(missing[0], plan.clip_frames)) if missing else None
+    return Prepared(portrait, compositor, track, plan, speech)
+
+
+def whole_clips(segment: Segment, clip_frames: int) -> tuple[int, int]:
+    """The frames [start, stop) that a segment's clips cover: past its end where the job ends."""
+    n_clips = -(-(segment.stop - segment.start) // clip_frames)
+    return segment.start, segment.start + n_clips * clip_frames
+
+
+def _recording(job: Job, engine: Engine, workspace: Workspace) -> Recording:
+    """The decoded sound, of an earlier run where it is there."""
+    file = workspace.audio
+    if file.exists():
+        return Recording(file, file.stat().st_size // BYTES_PER_SAMPLE)
+    with reporting_write_errors(file):
+        return engine.decode(job.audio, file, job.settings)
+
+
+def _new_plan(job: Job, engine: Engine, track: SpeechTrack, *, fingerprint: str, n_frames: int) -> JobPlan:
+    settings, clip_frames = job.settings, engine.clip_frames
+    segment_frames = round(settings.segment_s * settings.fps)
+    pauses = track.pauses() if n_frames > segment_frames else ()
+    segments = plan_segments(n_frames, clip_frames=clip_frames, segment_frames=segment_frames, pauses=pauses)
+    return JobPlan(fingerprint, n_frames, settings.fps, clip_frames, segments)

@@ -1,0 +1,76 @@
+import dataclasses
+
+import pytest
+from job_doubles import LoudnessTrack, TrivialEngine
+
+from hallo_cli.domain import Speech
+from hallo_cli.errors import SpeechError
+from hallo_cli.jobs.plan import Job, Segment
+from hallo_cli.jobs.prepare import whole_clips
+from hallo_cli.jobs.runner import prepare_ahead, run_job
+from hallo_cli.media.audio import Recording
+from hallo_cli.media.probe import frame_hashes
+from hallo_cli.settings.schema import RenderSettings
+
+
+@dataclasses.dataclass
+class NotedTrack(LoudnessTrack):
+    """Notes which stretches are analysed."""
+
+    noted: list[tuple[int, int]] = dataclasses.field(default_factory=list)
+
+    def speech(self, start: int, stop: int) -> Speech:
+        self.noted.append((start, stop))
+        return super().speech(start, stop)
+
+
+class NotingEngine(TrivialEngine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.noted: list[tuple[int, int]] = []
+
+    def track(self, recording: Recording, n_frames: int, settings: RenderSettings) -> NotedTrack:
+        return NotedTrack(recording, n_frames, settings.fps, self.noted)
+
+
+def test_job_prepared_ahead_gives_the_same_frames_and_analyses_nothing_twice(
+    job: Job, undisturbed: list[str]
+) -> None:
+    engine = NotingEngine()
+    prepared = prepare_ahead(job, engine)
+    (first,) = engine.noted
+    run_job(job, engine, prepared=prepared)
+    assert list(frame_hashes(job.output)) == undisturbed
+    assert engine.noted.count(first) == 1
+    assert len(engine.noted) == len(prepared.plan.segments)
+
+
+def test_inputs_that_changed_after_they_were_prepared_are_analysed_anew(job: Job) -> None:
+    engine = TrivialEngine()
+    prepared = prepare_ahead(job, engine)
+    job.portrait.write_bytes(job.portrait.read_bytes()[::-1])
+    run_job(job, engine, prepared=prepared)
+    ahead = list(frame_hashes(job.output))
+    job.output.unlink()
+    run_job(job, TrivialEngine())
+    assert list(frame_hashes(job.output)) == ahead
+
+
+def test_workspace_that_vanished_after_preparing_is_made_anew(job: Job, undisturbed: list[str]) -> None:
+    prepared = prepare_ahead(job, TrivialEngine())
+    (workspace,) = job.output.parent.glob(".hallo-*")
+    (workspace / "plan.json").unlink()
+    run_job(job, TrivialEngine(), prepared=prepared)
+    assert list(frame_hashes(job.output)) == undisturbed
+
+
+def test_job_that_cannot_be_prepared_leaves_no_workspace(job: Job) -> None:
+    job.audio.write_text("no sound", encoding="utf-8")
+    with pytest.raises(SpeechError):
+        prepare_ahead(job, TrivialEngine())
+    assert not list(job.output.parent.glob(".hallo-*"))
+
+
+def test_clips_cover_a_segment_and_what_is_left_of_the_last_clip() -> None:
+    assert whole_clips(Segment(1, 8, 16), 4) == (8, 16)
+    assert whole_clips(Segment(1, 8, 13), 4) == (8, 16)
