@@ -12,6 +12,9 @@ LABELS = {
     "sync_lag": "lag of the mouth (frames)",
     "sync_at_zero": "mouth opening against speech, no lag",
     "sync_confidence": "sync confidence",
+    "sync_c": "Sync-C, SyncNet's confidence",
+    "sync_d": "Sync-D, SyncNet's distance",
+    "syncnet_offset": "lag of the mouth by SyncNet (frames)",
     "silence_motion": "mouth motion in silence / in speech",
     "opening_range": "mouth opening, 5th to 95th percentile (of the face's height)",
     "identity": "identity against the portrait (0..1)",
@@ -45,6 +48,9 @@ class VideoFigures:
     sync_lag: int | None = None
     sync_at_zero: float | None = None
     sync_confidence: float | None = None
+    sync_c: float | None = None
+    sync_d: float | None = None
+    syncnet_offset: int | None = None
     silence_motion: float | None = None
     opening_range: float | None = None
     identity: float | None = None

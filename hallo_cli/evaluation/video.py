@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from itertools import zip_longest
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hallo_cli.analysis.face import FaceAnalyser
 from hallo_cli.domain import Bytes, Float
 from hallo_cli.errors import InputError, SpeechError
-from hallo_cli.evaluation import distribution, geometry
+from hallo_cli.evaluation import distribution, geometry, lip_sync
 from hallo_cli.evaluation.figures import VideoFigures
 from hallo_cli.evaluation.measure import IdentityNetwork, VideoMeter
 from hallo_cli.evaluation.truth import TruthMeter
@@ -21,6 +23,11 @@ from hallo_cli.media.audio import load
 from hallo_cli.media.image import read_image
 from hallo_cli.media.probe import probe
 from hallo_cli.media.video import read_frames
+
+if TYPE_CHECKING:
+    import torch
+
+    from hallo_cli.evaluation.syncnet import SyncNet
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 RECORD_LIMIT = 1 << 20
@@ -57,6 +64,26 @@ def measure_video(
     return figures if comparison is None else comparison.added_to(figures)
 
 
+def with_lip_sync(
+    figures: VideoFigures, video: Path, network: SyncNet, *, audio: Path | None = None
+) -> VideoFigures:
+    """The figures with Sync-C and Sync-D, from a second pass over the video. Raises InputError."""
+    waveform = _waveform(audio, video)
+    track = probe(video, what="video").video
+    found = None
+    if waveform is not None and track is not None:
+        frames = read_frames(video, fps=lip_sync.FPS)
+        squares = lip_sync.face_squares(frames, FaceAnalyser(threads=2))
+        n_frames = round(track.n_frames * lip_sync.FPS / float(track.fps))
+        found = lip_sync.lip_sync(network, squares, waveform, n_frames=n_frames)
+    if found is None:
+        note = "no Sync-C and Sync-D: they need sound and at least six frames"
+        return dataclasses.replace(figures, notes=(*figures.notes, note))
+    return dataclasses.replace(
+        figures, sync_c=found.confidence, sync_d=found.distance, syncnet_offset=found.offset
+    )
+
+
 def joins_of(video: Path) -> tuple[int, ...]:
     """First frames of clips and segments as the record beside the video says; empty without one."""
     record = video.with_suffix(".json")
@@ -68,17 +95,18 @@ def joins_of(video: Path) -> tuple[int, ...]:
     return ()
 
 
-def measure_set(videos: list[Path], reference_dir: Path, networks: Mapping[str, Path]) -> dict[str, float]:
+def measure_set(
+    videos: list[Path], reference_dir: Path, networks: Mapping[str, torch.jit.ScriptModule]
+) -> dict[str, float]:
     """Fréchet distances ("fid", "fvd", "efid") of the videos to those in a folder of real ones.
 
-    `networks` maps the figure's name to a TorchScript file. Raises WeightsError, InputError.
+    `networks` maps the figure's name to what `distribution.load_network` gives. Raises InputError.
     """
     real = sorted(file for file in reference_dir.glob("*") if file.suffix.lower() in VIDEO_SUFFIXES)
     if not real:
         raise InputError(f"{reference_dir}: no videos ({', '.join(VIDEO_SUFFIXES)}) in this folder")
     distances = {}
-    for name, file in networks.items():
-        network = distribution.load_network(file)
+    for name, network in networks.items():
         fits = []
         for files in (videos, real):
             fit = distribution.GaussianFit()
