@@ -55,6 +55,11 @@ class EmbeddedEncoder:
         """Channels of a feature, controls included."""
         return self._net.config.features + CONTROLS
 
+    @property
+    def knows_silence(self) -> bool:
+        """Speech activity is one of the features."""
+        return True
+
     def hear(self, sound: Sound, *, n_frames: int, fps: float, seed: int = 0) -> EmbeddedHearing:
         """Measure a recording that is rendered as `n_frames` frames; `seed` decides when it blinks."""
         loudness = measure(sound)

@@ -86,16 +86,41 @@ class Loudness:
         """Return for every frame how surely someone speaks, 0..1; opens early and closes late."""
         if len(self.energies) == 0:
             return np.zeros(n_frames, np.float32)
-        rise = np.clip((self._in_db(self.energies) - self.threshold_db) / SOFTNESS_DB, 0, 1)
-        lead, tail = round(LEAD_S / BLOCK_S), round(TAIL_S / BLOCK_S)
-        around = np.lib.stride_tricks.sliding_window_view(np.pad(rise, (tail, lead)), tail + lead + 1)
-        held = np.append(around.max(axis=1), 0.0)
+        held = np.append(self.presence(), 0.0)
         blocks = ((np.arange(n_frames) + 0.5) / fps / BLOCK_S).astype(int)
         frames = np.pad(held[np.minimum(blocks, len(held) - 1)], 1, mode="edge")
         return np.asarray(np.convolve(frames, [0.25, 0.5, 0.25], "valid"), np.float32)
 
+    def presence(self) -> npt.NDArray[np.float64]:
+        """Return for every 20 ms how surely someone speaks, 0..1; opens early and closes late."""
+        rise = np.clip((self._in_db(self.energies) - self.threshold_db) / SOFTNESS_DB, 0, 1)
+        lead, tail = round(LEAD_S / BLOCK_S), round(TAIL_S / BLOCK_S)
+        around = np.lib.stride_tricks.sliding_window_view(np.pad(rise, (tail, lead)), tail + lead + 1)
+        return np.asarray(around.max(axis=1), np.float64)
+
     def _in_db(self, energies: npt.NDArray[np.float64] | np.float64) -> npt.NDArray[np.float64]:
         return np.asarray(10 * np.log10(np.maximum(energies, 1e-12) / self.level**2))
+
+
+class Hushed:
+    """A sound whose pauses are silent: noise where nobody speaks is faded out, so that it moves no mouth."""
+
+    def __init__(self, sound: Sound) -> None:
+        """Measure the sound; it is read, and hushed, when asked for."""
+        presence = measure(sound).presence()
+        self._sound = sound
+        self._gain = presence if len(presence) else np.ones(1)
+
+    @property
+    def n_samples(self) -> int:
+        """Length."""
+        return self._sound.n_samples
+
+    def read(self, start: int, stop: int) -> Float:
+        """Return samples [stop - start], zeros outside the sound."""
+        centres = np.arange(len(self._gain)) * BLOCK_SAMPLES + BLOCK_SAMPLES / 2
+        gain = np.interp(np.arange(start, stop), centres, self._gain).astype(np.float32)
+        return np.asarray(self._sound.read(start, stop) * gain, np.float32)
 
 
 def measure(sound: Sound) -> Loudness:

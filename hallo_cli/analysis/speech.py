@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from hallo_cli.analysis.loudness import Sound, Waveform, measure, pauses
+from hallo_cli.analysis.loudness import Hushed, Sound, Waveform, measure, pauses
 from hallo_cli.domain import Float, Speech
 from hallo_cli.errors import WeightsError
 from hallo_cli.models.bundle import Bundle
@@ -36,6 +36,11 @@ class SpeechEncoder(Protocol):
         """Channels of a feature."""
         ...
 
+    @property
+    def knows_silence(self) -> bool:
+        """Whether the features themselves say where nobody speaks, as the networks were trained with."""
+        ...
+
     def hear(self, sound: Sound, *, n_frames: int, fps: float, seed: int = 0) -> Hearing:
         """Measure a recording that is rendered as `n_frames` frames, silence behind its end."""
         ...
@@ -50,6 +55,7 @@ class TrackOptions:
     fps: float = 25.0
     overlap_s: float = 2.0  # heard on either side of a stretch
     seed: int = 0
+    guards_silence: bool = False  # hush pauses for encoders that don't know silence
 
 
 class RecordingTrack:
@@ -61,7 +67,8 @@ class RecordingTrack:
         self._sound = sound
         self._options = options
         self._n_frames = ceil(options.n_frames / clip) * clip
-        self._hearing = encoder.hear(sound, n_frames=self._n_frames, fps=options.fps, seed=options.seed)
+        heard = Hushed(sound) if options.guards_silence and not encoder.knows_silence else sound
+        self._hearing = encoder.hear(heard, n_frames=self._n_frames, fps=options.fps, seed=options.seed)
 
     def speech(self, start: int, stop: int) -> Speech:
         """Features of frames [start, stop), heard with the overlap on either side.

@@ -57,6 +57,11 @@ class Wav2Vec2Encoder:
         """Channels of a feature."""
         return int(self._model.config.hidden_size)
 
+    @property
+    def knows_silence(self) -> bool:
+        """These features say nothing of it: noise in pauses moves mouths."""
+        return False
+
     @torch.inference_mode()
     def hear(self, sound: Sound, *, n_frames: int, fps: float, seed: int = 0) -> Wav2Vec2Hearing:
         """Measure a recording that is rendered as `n_frames` frames, whole clips, silence behind its end."""

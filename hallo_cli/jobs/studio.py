@@ -153,6 +153,7 @@ class Studio:
             fps=float(exact_rate(settings.fps)),
             overlap_s=settings.overlap_s,
             seed=settings.seed,
+            guards_silence=settings.silence_guard,
         )
         return RecordingTrack(recording, self.encoder, options)
 

@@ -129,6 +129,11 @@ class RenderSettings:
     separate_vocals: bool = setting(
         False, "Separate the voice from music and noise first (needs the vocals extra)."
     )
+    silence_guard: bool = setting(
+        True,
+        "Silence noise between words before the networks hear it, so that the mouth rests in pauses; the "
+        "embedded model does so by itself.",
+    )
     segment_s: float = setting(
         30.0, "Length of the pieces a long job is committed in, in seconds.", minimum=0.5, maximum=600
     )

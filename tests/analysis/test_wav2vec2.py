@@ -9,7 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from hallo_cli.analysis.loudness import Waveform
+from hallo_cli.analysis.loudness import Hushed, Waveform
+from hallo_cli.analysis.speech import RecordingTrack, TrackOptions
 from hallo_cli.analysis.wav2vec2 import Wav2Vec2Encoder
 from hallo_cli.domain import Float
 from hallo_cli.errors import WeightsError
@@ -129,3 +130,39 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
     config.write_text(json.dumps(json.loads(CONFIG.read_text()) | {"do_stable_layer_norm": True}))
     with pytest.raises(WeightsError, match="wav2vec2-base"):
         Wav2Vec2Encoder.load(WEIGHTS, config)
+
+
+def noisy_pause(speech: Float, *, noise: float) -> Float:
+    """Two sentences with a second between them, in which there is noise."""
+    sound = speech.copy()
+    pause = slice(round(2.99 * 16_000), round(3.99 * 16_000))
+    sound[pause] = np.random.default_rng(0).standard_normal(16_000) * noise
+    return sound
+
+
+def features_in_pause(encoder: Wav2Vec2Encoder, sound: Float, *, guards_silence: bool) -> Float:
+    """Features of the pause's middle: 0.35 s after the first sentence to 0.35 s before the second."""
+    options = TrackOptions(240, clip_frames=16, guards_silence=guards_silence)
+    track = RecordingTrack(Waveform(sound), encoder, options)
+    return track.speech(round(3.34 * 25), round(3.64 * 25)).features
+
+
+def test_guarded_pause_is_heard_as_silence(encoder: Wav2Vec2Encoder, speech: Float) -> None:
+    silent = features_in_pause(encoder, noisy_pause(speech, noise=0), guards_silence=False)
+    noisy = noisy_pause(speech, noise=0.002)
+    unguarded, guarded = (features_in_pause(encoder, noisy, guards_silence=on) for on in (False, True))
+    error = [float(np.sqrt(((found - silent) ** 2).mean())) for found in (unguarded, guarded)]
+    assert error[1] < 0.25 * error[0]
+
+
+def test_guard_leaves_speech_alone(encoder: Wav2Vec2Encoder, speech: Float) -> None:
+    hushed, sound = Hushed(Waveform(speech)), Waveform(speech)
+    spoken = slice(round(0.6 * 16_000), round(2.6 * 16_000))
+    assert np.abs(hushed.read(0, len(speech)) - sound.read(0, len(speech)))[spoken].max() < 1e-3
+    assert np.array_equal(hushed.read(-5, 3)[:5], np.zeros(5))
+
+
+def test_without_the_guard_features_are_the_published(encoder: Wav2Vec2Encoder, speech: Float) -> None:
+    track = RecordingTrack(Waveform(speech), encoder, TrackOptions(240, clip_frames=16, overlap_s=60))
+    hearing = encoder.hear(Waveform(speech), n_frames=240, fps=25.0)
+    assert np.array_equal(track.speech(0, 240).features[2:-2], hearing.features(0, 240, margin=0))
