@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Self
 
 from hallo_cli import __version__
-from hallo_cli.errors import InputError
+from hallo_cli.errors import InputError, OutputError
 from hallo_cli.jobs.batch.failure import attempt
 from hallo_cli.jobs.engine import Engine
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings, build
@@ -63,6 +63,8 @@ class Checks:
     def __enter__(self) -> Self:
         try:
             self._db = self._open()
+        except sqlite3.OperationalError as error:
+            raise self._unwritable(error) from error
         except sqlite3.DatabaseError:
             _log.warning("%s is damaged and is made anew", self._path)
             self._path.unlink()
@@ -73,6 +75,8 @@ class Checks:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._db.close()
+        if isinstance(error, sqlite3.OperationalError):
+            raise self._unwritable(error) from error
 
     def find(self, key: str) -> Finding | None:
         """The finding under a key."""
@@ -105,6 +109,9 @@ class Checks:
     def commit(self) -> None:
         """Put the findings on disk."""
         self._db.commit()
+
+    def _unwritable(self, error: sqlite3.OperationalError) -> OutputError:
+        return OutputError(f"{self._path} cannot be written: {error}. Free some space, then run again.")
 
     def _open(self) -> sqlite3.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -149,7 +156,7 @@ def look_at_all(
         checks.commit()
         return
     suspects: list[Request] = []
-    requests = list_ahead = checks.wanted()
+    requests = checks.wanted()  # a new pool goes on where the broken one stopped
     while True:
         with _Pool(make_engine, runtime, processes) as pool:
             for request, finding in pool.run(requests):
@@ -160,7 +167,6 @@ def look_at_all(
                     yield finding
         if not pool.is_broken:
             break
-        requests = list_ahead
     checks.commit()
     yield from _look_alone(checks, suspects, make_engine, runtime)
     checks.commit()

@@ -16,7 +16,13 @@ from batch_doubles import (
     write_sound,
 )
 
-from hallo_cli.errors import HalloError, InputError, Interrupted, JobError, ManifestError, SettingsError
+from hallo_cli.errors import (
+    HalloError,
+    InputError,
+    JobError,
+    ManifestError,
+    SettingsError,
+)
 from hallo_cli.jobs.batch.batch import Budget, opened
 from hallo_cli.jobs.batch.events import BatchPlanned, RowEnded, RowRetried, RowStarted, WorkerLost
 from hallo_cli.jobs.batch.ledger import Record, last_run, read_records
@@ -249,33 +255,6 @@ def test_budget_refuses_to_start(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="--max-gpu-hours allows 1e-06"):
         run(batch)
     assert not results(manifest)
-
-
-def test_stopping_while_inputs_are_checked_renders_nothing(tmp_path: Path) -> None:
-    manifest = write_batch(tmp_path, ["a"])
-    with opened(batch_of(manifest)) as batch:
-        batch.stop(130)
-        with pytest.raises(Interrupted, match="before the first row"):
-            list(batch.check())
-    assert not results(manifest)
-
-
-def test_damaged_findings_are_made_anew(tmp_path: Path) -> None:
-    manifest = write_batch(tmp_path, ["a"])
-    folder = Paths(manifest.with_suffix("")).folder
-    folder.mkdir()
-    (folder / "checks.sqlite").write_bytes(b"no database" * 1000)
-    with opened(batch_of(manifest)) as batch:
-        assert list(batch.check())[-1] == 2
-
-
-def test_findings_are_looked_up_by_the_next_run(tmp_path: Path) -> None:
-    manifest = write_batch(tmp_path, ["a", "b"])
-    with opened(batch_of(manifest)) as batch:
-        assert list(batch.check())[-1] == 3
-    with opened(batch_of(manifest)) as batch:
-        assert list(batch.check())[-1] == 0
-        assert batch.summary().ready == 2
 
 
 def test_shards_share_the_rows_and_know_what_others_did(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -184,3 +186,37 @@ def test_folders_of_different_length_cannot_be_zipped(tmp_path: Path) -> None:
 def test_folder_without_pictures_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="holds no pictures"):
         list(pair_folders(tmp_path, tmp_path, "cross", LAYOUT))
+
+
+COUNT_MEMORY = """
+import io, json, resource, sys
+from pathlib import Path
+from hallo_cli.jobs.batch.manifest import read_rows
+from hallo_cli.jobs.batch.queue import Queue
+from hallo_cli.jobs.batch.rows import Layout
+
+class Manifest(io.RawIOBase):
+    left, number, memory = int(sys.argv[1]), 0, {}
+    def readable(self): return True
+    def readline(self, limit=-1):
+        self.number += 1
+        if self.number in (self.left // 4, self.left):
+            self.memory[self.number] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        row = {"portrait": "p.png", "audio": f"{self.number}.wav", "seed": self.number}
+        return (json.dumps(row) + chr(10)).encode() if self.number <= self.left else b""
+
+manifest = Manifest()
+with Queue() as queue:
+    queue.load(read_rows(manifest, Layout(Path("/in"), Path("/out"))))
+    print(sum(1 for _ in queue.rows("new")), *manifest.memory.values(),
+          resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+def test_large_manifest_needs_no_more_memory_than_a_quarter_of_it() -> None:
+    command = [sys.executable, "-c", COUNT_MEMORY, "200000"]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    n_rows, early_kib, _, all_kib = map(int, result.stdout.split())
+    assert n_rows == 200_000
+    assert all_kib - early_kib < 8192  # KiB; indexes are sorted in memory up to SQLite's cache

@@ -1,0 +1,50 @@
+"""What is looked at before a batch renders, and where the findings are kept."""
+
+from pathlib import Path
+
+import pytest
+from batch_doubles import batch_of, results, write_batch
+
+from hallo_cli.errors import Interrupted, OutputError
+from hallo_cli.jobs.batch.batch import opened
+from hallo_cli.jobs.batch.checks import Checks, Finding
+from hallo_cli.jobs.batch.paths import Paths
+
+
+def test_stopping_while_inputs_are_checked_renders_nothing(tmp_path: Path) -> None:
+    manifest = write_batch(tmp_path, ["a"])
+    with opened(batch_of(manifest)) as batch:
+        batch.stop(130)
+        with pytest.raises(Interrupted, match="before the first row"):
+            list(batch.check())
+    assert not results(manifest)
+
+
+def test_damaged_findings_are_made_anew(tmp_path: Path) -> None:
+    manifest = write_batch(tmp_path, ["a"])
+    folder = Paths(manifest.with_suffix("")).folder
+    folder.mkdir()
+    (folder / "checks.sqlite").write_bytes(b"no database" * 1000)
+    with opened(batch_of(manifest)) as batch:
+        assert list(batch.check())[-1] == 2
+
+
+def test_findings_are_looked_up_by_the_next_run(tmp_path: Path) -> None:
+    manifest = write_batch(tmp_path, ["a", "b"])
+    with opened(batch_of(manifest)) as batch:
+        assert list(batch.check())[-1] == 3
+    with opened(batch_of(manifest)) as batch:
+        assert list(batch.check())[-1] == 0
+        assert batch.summary().ready == 2
+
+
+def fill_a_small_disk(path: Path) -> None:
+    with Checks(path) as checks:
+        checks._db.execute("PRAGMA max_page_count=2")
+        for number in range(1000):
+            checks.keep(str(number), Finding(message="x" * 1000))
+
+
+def test_findings_that_cannot_be_written_are_an_error_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="cannot be written: database or disk is full"):
+        fill_a_small_disk(tmp_path / "checks.sqlite")
