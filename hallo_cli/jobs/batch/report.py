@@ -139,7 +139,9 @@ def _row(record: Record, figures: list[str], options: ReportOptions, *, has_medi
 
 def _number(value: float | None) -> tuple[str, str]:
     """What is shown, and what is sorted by."""
-    return ("", "") if value is None else (f"{value:.4g}", repr(value))
+    if value is None:
+        return "", ""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}", repr(value)
 
 
 def _words(name: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 from scipy.io import wavfile
 
 from hallo_cli.jobs.batch.ledger import Record
-from hallo_cli.jobs.batch.report import ReportOptions, write_page, write_table
+from hallo_cli.jobs.batch.report import ReportOptions, _number, write_page, write_table
 from hallo_cli.media.joining import Sound, assemble
 from hallo_cli.media.video import SegmentWriter, VideoFormat
 
@@ -56,6 +56,11 @@ def test_page_is_self_contained_and_escapes_what_users_wrote(folder: Path) -> No
     assert "video not readable" in page
 
 
+def test_numbers_are_short_but_never_powers_of_ten() -> None:
+    shown = [_number(value) for value in (None, 0.20384, 12.345, 12345.6)]
+    assert shown == [("", ""), ("0.204", "0.20384"), ("12.3", "12.345"), ("12,346", "12345.6")]
+
+
 def test_previews_are_small_and_bounded_in_number(folder: Path) -> None:
     assert (folder / "page.html").stat().st_size < 200_000
     write_page(folder / "few.html", records(), ReportOptions("few", folder, max_previews=1))
@@ -91,6 +96,9 @@ addEventListener("load", () => setTimeout(() => {
   find.dispatchEvent(new Event("input"));
   out.push("found " + names(), "title " + document.title);
   const video = document.querySelector("video");
+  const before = video.controls;
+  video.click();
+  out.push("controls " + before + " " + video.controls);
   video.addEventListener("loadedmetadata", () => {
     out.push("video " + video.videoWidth + " " + Math.round(video.duration));
     parent.postMessage(out.join("\\n"), "*");
@@ -126,4 +134,5 @@ def test_page_fits_sorts_filters_and_plays_in_a_browser(folder: Path, width: int
     assert "warn odd\n" in said
     assert "found &lt;scr\n" in said
     assert "title Week" in said
+    assert "controls false true\n" in said
     assert re.search(r"video 160 [23]", said)
