@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+import wave  # every worker imports this module, and scipy's reader takes longer than all the rest
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,6 @@ from pathlib import Path
 import numpy as np
 from job_doubles import SIZE, TrivialEngine
 from PIL import Image
-from scipy.io import wavfile
 
 from hallo_cli.domain import Clip, MotionFrames, Portrait, Speech, StepDone
 from hallo_cli.errors import DeviceMemoryError, EncoderError, HalloError, Interrupted, WeightsError
@@ -179,7 +179,11 @@ def write_picture(path: Path, seed: int) -> None:
 
 def write_sound(path: Path, seconds: float, seed: int = 0) -> None:
     samples = np.random.default_rng(seed).normal(0, 3000, round(16_000 * seconds)).astype(np.int16)
-    wavfile.write(path, 16_000, samples)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes(samples.astype("<i2").tobytes())
 
 
 def write_batch(folder: Path, names: list[str], seconds: float = 0.6) -> Path:
