@@ -1,22 +1,26 @@
-"""`hallo bench`: how fast this machine renders, stage by stage."""
+"""`hallo bench`: how fast this machine renders, and what faster settings lose."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hallo_cli.cli import bench_view
 from hallo_cli.cli.options import Given, takes_settings
+from hallo_cli.errors import OutputError, SettingsError
 from hallo_cli.settings.resolve import Resolved
 
 if TYPE_CHECKING:
-    from hallo_cli.jobs.bench import Figures
     from hallo_cli.jobs.bench_rig import Rig
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 class Kind(StrEnum):
@@ -27,8 +31,10 @@ class Kind(StrEnum):
     golden = "golden"
 
 
-@takes_settings
-def command(
+@dataclass(frozen=True)
+class Subject:
+    """What is timed, as options."""
+
     against: Annotated[
         list[str] | None,
         typer.Option(
@@ -36,141 +42,230 @@ def command(
             metavar="PRESET",
             show_default=False,
         ),
-    ] = None,
+    ] = None
     random_weights: Annotated[
         Kind | None,
         typer.Option(help="Time these networks with random weights instead of a bundle.", show_default=False),
-    ] = None,
-    repeats: Annotated[int, typer.Option(min=1, max=1000, help="Clips that are counted.")] = 3,
-    warmups: Annotated[int, typer.Option(min=0, max=100, help="Clips before, not counted.")] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
-    *,
-    given: Given,
-) -> None:
-    """Time the pipeline on the shipped example: every stage, a denoising step, a frame.
+    ] = None
+    clip_frames: Annotated[
+        int | None,
+        typer.Option(min=1, help="Frames denoised together (default: the weights' own).", show_default=False),
+    ] = None
+    repeats: Annotated[int, typer.Option(min=1, max=1000, help="Repetitions that are counted.")] = 3
+    warmups: Annotated[int, typer.Option(min=0, max=100, help="Repetitions before, not counted.")] = 1
+    clips: Annotated[int, typer.Option(min=1, max=100, help="Clips of a film.")] = 3
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False
+
+    @property
+    def kind(self) -> str | None:
+        """Of random weights."""
+        return self.random_weights.value if self.random_weights else None
+
+
+@dataclass(frozen=True)
+class Modes:
+    """What else than the stages can be measured, as options."""
+
+    trace: Annotated[
+        Path | None,
+        typer.Option(
+            help="Render a film and write what ran when, for chrome://tracing or ui.perfetto.dev.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = None
+    pareto: Annotated[
+        bool, typer.Option("--pareto", help="Measure what faster settings lose against 40 steps.")
+    ] = False
+    scaling: Annotated[
+        bool,
+        typer.Option("--scaling", help="Measure time and memory by clip length, size, rows and fallback."),
+    ] = False
+    layers: Annotated[
+        bool,
+        typer.Option("--layers", help="Time each layer of the full-size networks against nothing saved."),
+    ] = False
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            help="Measure all of this and the costliest operations, into one JSON file.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = None
+
+    def chosen(self) -> list[str]:
+        """The names of what is to be measured; "stages" where nothing else was asked for."""
+        if self.report:
+            return ["stages", "operations", "trace", "layers", "pareto", "scaling"]
+        names = ("trace", "pareto", "scaling", "layers")
+        return [name for name in names if getattr(self, name)] or ["stages"]
+
+
+@takes_settings
+def command(*, subject: Subject, modes: Modes, given: Given) -> None:
+    """Time the pipeline on the shipped example: every stage, a denoising step, a frame of a long job.
 
     Takes the settings of hallo render. What is measured with a bundle's own weights is kept on this machine
-    and used by hallo check.
+    and used by hallo check. A film is a few clips rendered as a job does, decoding behind denoising.
     """
-    resolved = given.resolve()
-    from hallo_cli.jobs.bench import bench, matmul_peak
-    from hallo_cli.jobs.bench_rig import bundle_rig, random_rig
-
-    rig = (
-        random_rig(random_weights.value, resolved.render, resolved.runtime)
-        if random_weights
-        else bundle_rig(resolved.render, resolved.runtime)
-    )
-    names = ["settings", *(against or [])]
-    variants = [resolved.render, *(_preset(name, resolved) for name in against or [])]
-    figures = bench(rig, variants, repeats=repeats, warmups=warmups)
-    peak = matmul_peak(rig.animator.execution.device, rig.animator.dtype)
-    if not rig.is_random:
-        for row in figures:
-            rig.studio.note_speed(row.settings, row.frame.median_s)
-    rows = [_row(name, row, figures[0], peak) for name, row in zip(names, figures, strict=True)]
-    machine = {**_machine(rig), "matmul_peak_tflops": peak}
-    if as_json:
-        typer.echo(json.dumps({"schema": SCHEMA, **machine, "runs": rows}))
-        return
-    for line in _table(machine, rows):
-        typer.echo(line)
+    _Bench(subject, modes, given.resolve()).run()
 
 
-def _preset(name: str, resolved: Resolved) -> Any:
-    """A preset's settings, on the weights and in the dtype of the run."""
-    other = Given({}, name, None).resolve().render
-    return dataclasses.replace(other, bundle=resolved.render.bundle, dtype=resolved.render.dtype)
+class _Bench:
+    """One run of the command; the networks are loaded when something first needs them."""
 
+    def __init__(self, subject: Subject, modes: Modes, resolved: Resolved) -> None:
+        self.subject, self.modes, self.resolved = subject, modes, resolved
+        self._rig: Rig | None = None
 
-def _machine(rig: Rig) -> dict[str, Any]:
-    import platform
+    @property
+    def rig(self) -> Rig:
+        from hallo_cli.jobs.bench_rig import open_rig
 
-    import torch
+        if self._rig is None:
+            resolved, subject = self.resolved, self.subject
+            self._rig = open_rig(subject.kind, resolved.render, resolved.runtime, subject.clip_frames)
+        return self._rig
 
-    execution = rig.animator.execution
-    is_cuda = execution.device.type == "cuda"
-    return {
-        "weights": rig.studio.bundle.manifest.name,
-        "device": torch.cuda.get_device_name(execution.device) if is_cuda else execution.device.type,
-        "processor": platform.processor() or platform.machine(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "dtype": str(rig.animator.dtype).removeprefix("torch."),
-        "is_compiled": execution.is_compiled,
-        "peak_host_bytes": _peak_host_bytes(),
-    }
+    def run(self) -> None:
+        found: dict[str, Any] = {}
+        for name in self.modes.chosen():
+            if name == "pareto" and self.subject.kind:
+                if self.modes.report:
+                    continue
+                raise SettingsError("--pareto needs trained weights: leave --random-weights out.")
+            lines = getattr(self, f"_{name}")(found)
+            for line in lines:
+                if not self.subject.as_json:
+                    typer.echo(line)
+        result = {"schema": SCHEMA, **self._machine(), **found}
+        if self.modes.report:
+            _write(self.modes.report, result)
+        if self.subject.as_json:
+            typer.echo(json.dumps(result))
 
+    def _stages(self, found: dict[str, Any]) -> Iterator[str]:
+        from hallo_cli.jobs.bench import bench, matmul_peak
 
-def _peak_host_bytes() -> int | None:
-    """Of this process so far; None where the system does not tell."""
-    import sys
-
-    try:
-        import resource
-    except ImportError:
-        return None
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def _row(name: str, figures: Figures, first: Figures, peak: float) -> dict[str, Any]:
-    settings = figures.settings
-    pairs = sorted(mine / theirs for mine, theirs in zip(figures.frame_s, first.frame_s, strict=True))
-    return {
-        "name": name,
-        "size": settings.size,
-        "steps": settings.steps,
-        "solver": settings.solver,
-        "guidance": settings.guidance,
-        "guidance_stop": settings.guidance_stop,
-        "clip_frames": figures.n_frames,
-        "stages": {stage: dataclasses.asdict(spread) for stage, spread in figures.stages.items()},
-        "step": dataclasses.asdict(figures.step),
-        "frame": dataclasses.asdict(figures.frame),
-        "frames_per_s": 1 / figures.frame.median_s,
-        "seconds_per_second": settings.fps * figures.frame.median_s,
-        "clip_tflop": figures.clip_tflop,
-        "tflops": figures.tflops,
-        "share_of_peak": figures.tflops / peak,
-        "peak_device_bytes": figures.peak_device_bytes,
-        "time_against_first": {"median": pairs[len(pairs) // 2], "lowest": pairs[0], "highest": pairs[-1]},
-    }
-
-
-def _table(machine: dict[str, Any], rows: list[dict[str, Any]]) -> list[str]:
-    lines = [
-        f"{machine['weights']} on {machine['device']} ({machine['threads']} threads), {machine['dtype']}, "
-        f"torch {machine['torch']}, {'compiled' if machine['is_compiled'] else 'not compiled'}",
-        f"matrix products reach {machine['matmul_peak_tflops']:.2f} TFLOP/s",
-    ]
-    for row in rows:
-        lines += ["", _headline(row), f"{'stage':<12}{'median':>11}{'lowest':>11}{'highest':>11}"]
-        spreads = {**row["stages"], "one step": row["step"], "one frame": row["frame"]}
-        lines += [f"{name:<12}{_columns(spread)}" for name, spread in spreads.items()]
-        lines.append(
-            f"{row['frames_per_s']:.2f} frames/s, {row['seconds_per_second']:.2f} s a second of video; "
-            f"denoising at {row['tflops']:.2f} TFLOP/s, {row['share_of_peak']:.0%} of matrix products' speed"
+        subject, rig = self.subject, self.rig
+        names = ["settings", *(subject.against or [])]
+        variants = [self.resolved.render, *(self._preset(name) for name in subject.against or [])]
+        figures = bench(
+            rig, variants, repeats=subject.repeats, warmups=subject.warmups, n_clips=subject.clips
         )
-        if row is not rows[0]:
-            ratio = row["time_against_first"]
-            lines.append(
-                f"takes {ratio['median']:.2f} times as long as the first "
-                f"({ratio['lowest']:.2f} to {ratio['highest']:.2f}, pair by pair)"
-            )
-        if row["peak_device_bytes"]:
-            lines.append(f"device memory peaks at {row['peak_device_bytes'] / 1e9:.2f} GB")
-    if machine["peak_host_bytes"]:
-        lines += ["", f"host memory peaked at {machine['peak_host_bytes'] / 1e9:.2f} GB"]
-    return lines
+        if not rig.is_random and subject.clip_frames is None:
+            for row in figures:
+                rig.studio.note_speed(row.settings, row.frame.median_s)
+        peak = found["matmul_peak_tflops"] = matmul_peak(rig.animator.execution.device, rig.animator.dtype)
+        rows = [bench_view.row(name, row, figures[0], peak) for name, row in zip(names, figures, strict=True)]
+        found["runs"] = rows
+        yield from bench_view.stages({**self._machine(), "matmul_peak_tflops": peak}, rows)
+
+    def _operations(self, found: dict[str, Any]) -> Iterator[str]:
+        from hallo_cli.jobs.bench import costliest_operations
+
+        rows = costliest_operations(self.rig, self._settled())
+        found["operations"] = dict(rows)
+        yield from ("", "where a step's time goes", *(f"{share:>7.1%}  {name}" for name, share in rows))
+
+    def _trace(self, found: dict[str, Any]) -> Iterator[str]:
+        from hallo_cli.jobs.bench_film import Overlap, film
+        from hallo_cli.trace import recording, to_chrome
+
+        film(self.rig, self._settled(), 1)  # warms up
+        with recording() as spans:
+            made = film(self.rig, self._settled(), self.subject.clips)
+        overlap = Overlap.of(spans)
+        if self.modes.trace:
+            _write(self.modes.trace, to_chrome(spans))
+        found["film"] = {
+            "n_frames": made.n_frames,
+            "seconds": made.seconds,
+            "overlaps": self.rig.animator.execution.overlaps,
+            **dataclasses.asdict(overlap),
+        }
+        yield from bench_view.film(made.n_frames, made.seconds, overlap)
+
+    def _pareto(self, found: dict[str, Any]) -> Iterator[str]:
+        from hallo_cli.jobs.bench_pareto import candidates, measure_losses, with_front
+
+        settled = self._settled()
+        variants = candidates(settled) | {name: self._preset(name) for name in self.subject.against or []}
+        losses = []
+        for loss in measure_losses(self.rig, settled, variants, n_clips=self.subject.clips):
+            losses.append(loss)
+            typer.echo(f"{loss.name}: {1 / loss.frame_s:.2f} frames/s", err=True)
+        losses = with_front(losses)
+        found["pareto"] = [bench_view.loss_row(loss) for loss in losses]
+        yield from bench_view.pareto(found["pareto"])
+
+    def _scaling(self, found: dict[str, Any]) -> Iterator[str]:
+        from hallo_cli.jobs.bench_scaling import Point, measure_scaling, plan_points
+
+        config = self.rig.animator.config
+        runtime, subject = self.resolved.runtime, self.subject
+        base = Point("", "", self._settled(), runtime, subject.kind, subject.clip_frames, 1, subject.clips)
+        points = plan_points(
+            base,
+            clip_frames=config.clip_frames,
+            longest=config.max_temporal - config.motion_frames,
+            multiple=config.latent_factor * 2 ** (config.levels - 1),
+        )
+        self._rig = None  # its memory is for the points
+        rows = found["scaling"] = []
+        yield from bench_view.scaling_head()
+        for figures in measure_scaling(points):
+            rows.append(bench_view.point_row(figures))
+            yield bench_view.scaling_line(rows[-1])
+
+    def _layers(self, found: dict[str, Any]) -> Iterator[str]:
+        from hallo_cli.inference.speed import DTYPES, choose_execution
+        from hallo_cli.jobs.bench_layers import LayerCase, bench_layers, totals
+        from hallo_cli.jobs.bench_rig import RANDOM_KINDS
+
+        config, _ = RANDOM_KINDS[self.subject.kind or Kind.official.value]()
+        execution = choose_execution(self.resolved.runtime)
+        settings = self.resolved.render
+        dtype = DTYPES["float32" if settings.dtype == "auto" else settings.dtype]
+        n_frames = self.subject.clip_frames or config.clip_frames
+        case = LayerCase(config, settings.size or config.image_size, n_frames, dtype)
+        found["layers_case"] = {"size": case.size, "clip_frames": n_frames, "dtype": str(dtype)}
+        layers = []
+        yield from bench_view.layers_head(case)
+        for layer in bench_layers(case, execution, repeats=self.subject.repeats):
+            layers.append(layer)
+            yield bench_view.layer_line(layer)
+        layers.append(totals(layers))
+        yield bench_view.layer_line(layers[-1])
+        found["layers"] = [dataclasses.asdict(layer) for layer in layers]
+
+    def _settled(self) -> Any:
+        return self.rig.studio.settle(self.resolved.render)
+
+    def _preset(self, name: str) -> Any:
+        """A preset's settings, on the weights and in the dtype of the run."""
+        own = self.resolved.render
+        other = Given({}, name, None).resolve().render
+        return dataclasses.replace(other, bundle=own.bundle, dtype=own.dtype, size=own.size)
+
+    def _machine(self) -> dict[str, Any]:
+        from hallo_cli.inference.speed import resolve_device
+        from hallo_cli.jobs.bench_scaling import peak_host_bytes
+
+        device = resolve_device(self.resolved.runtime.device)
+        loaded = {}
+        if self._rig is not None:
+            loaded = {
+                "weights": self._rig.studio.bundle.manifest.name,
+                "dtype": str(self._rig.animator.dtype).removeprefix("torch."),
+                "is_compiled": self._rig.animator.execution.is_compiled,
+            }
+        return {**bench_view.machine(device), **loaded, "peak_host_bytes": peak_host_bytes()}
 
 
-def _headline(row: dict[str, Any]) -> str:
-    return (
-        f"{row['name']}: {row['size']} px, {row['steps']} {row['solver']} steps, "
-        f"guidance {row['guidance']:g}, clips of {row['clip_frames']} frames"
-    )
-
-
-def _columns(spread: dict[str, float]) -> str:
-    return "".join(f"{spread[key] * 1e3:>8.1f} ms" for key in ("median_s", "lowest_s", "highest_s"))
+def _write(file: Path, content: object) -> None:
+    try:
+        file.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{file} cannot be written: {error.strerror or error}.") from error

@@ -93,7 +93,7 @@ class VideoMeter:
         n_frames = len(series.opening)
         opening = np.array(series.opening, np.float32)
         envelope = None if waveform is None else speech_envelope(waveform, n_frames, fps)
-        moves = n_frames > 0 and bool(np.nanstd(opening) > LEAST_MOTION)
+        moves = bool(np.isfinite(opening).any() and np.nanstd(opening) > LEAST_MOTION)
         sync = correlate(opening, envelope) if envelope is not None and moves else None
         identity = _known(series.identity)
         return VideoFigures(

@@ -43,13 +43,14 @@ def predict(unet: DenoisingUNet, latents: Tensor, timestep: Tensor, conditions: 
     located = conditions.face_features.expand(conditions.n_frames, -1, -1, -1)
     x = x + torch.cat([torch.zeros_like(located), located])
     temb = unet.embed_time(timestep.expand(2).repeat_interleave(conditions.n_frames))
-    x, _ = unet.walk(x, temb, conditions.features, conditions, run=_layer)
+    x, _ = unet.walk(x, temb, conditions.features, conditions, run=run_layer)
     return unet.conv_out(F.silu(unet.conv_norm_out(x)))
 
 
-def _layer(
+def run_layer(
     block: Any, index: int, x: Tensor, temb: Tensor, features: Tensor | None, conditions: PlainConditions
 ) -> tuple[Tensor, None]:
+    """One layer of a denoising block; features [2, 1 + motion frames, positions, channels]."""
     x = block.resnets[index](x, temb)
     if hasattr(block, "attentions"):
         assert features is not None

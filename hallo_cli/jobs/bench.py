@@ -1,8 +1,9 @@
 """Times the real pipeline stage by stage, on the shipped example, clip after clip.
 
-One repetition is what a one-clip job does: portrait, speech, reference features, conditions, denoising steps,
-decoding, encoding. Repetitions before the counted ones warm up kernels and caches. Several settings are timed
-in turns within one run, since machines are noisy.
+One repetition is what a one-clip job does, stage after stage (portrait, speech, reference features,
+conditions, denoising steps, decoding, encoding), and then a few clips as a job renders them, overlapping.
+Repetitions before the counted ones warm up kernels and caches. Several settings are timed in turns within one
+run, since machines are noisy.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from hallo_cli.domain import Bytes, Speech
@@ -29,6 +31,7 @@ from hallo_cli.inference.job_context import JobContext
 from hallo_cli.inference.sampling import IndependentNoise, Memory, Predictor, denoise
 from hallo_cli.inference.schedule import Solver
 from hallo_cli.inference.step_plan import Step, first_step, plan_steps
+from hallo_cli.jobs.bench_film import film
 from hallo_cli.jobs.bench_rig import Rig
 from hallo_cli.media.video import SegmentWriter, VideoFormat
 from hallo_cli.settings.schema import RenderSettings
@@ -62,7 +65,7 @@ class Figures:
     stages: dict[str, Spread]
     step: Spread  # one denoising step
     clip_tflop: float  # of all denoising steps of a clip; counted by torch
-    frame: Spread  # one frame of a long job: the stages of every clip
+    frame: Spread  # one frame of a long job, its stages overlapping where the device gains by it
     frame_s: tuple[float, ...]  # the same, one a repetition
     peak_device_bytes: int | None  # None on devices that do not tell
 
@@ -79,6 +82,7 @@ class Clock:
     device: torch.device
     seconds: dict[str, float] = field(default_factory=dict)
     steps: list[float] = field(default_factory=list)
+    frame_s: float = 0.0  # of a film
 
     def time(self, stage: str, work: Callable[[], T]) -> T:
         """Do some work and note how long it took."""
@@ -97,9 +101,12 @@ class Clock:
 
 
 def bench(
-    rig: Rig, variants: Sequence[RenderSettings], *, repeats: int = 3, warmups: int = 1
+    rig: Rig, variants: Sequence[RenderSettings], *, repeats: int = 3, warmups: int = 1, n_clips: int = 3
 ) -> list[Figures]:
-    """Time each variant of settings in turns. Raises SettingsError where they need different networks."""
+    """Time each variant of settings in turns, with films of `n_clips`.
+
+    Raises SettingsError where the variants need different networks.
+    """
     settled = [rig.studio.settle(settings) for settings in variants]
     if len({settings.dtype for settings in settled}) > 1:
         raise SettingsError("settings of different dtypes cannot be timed in one run: give --dtype.")
@@ -112,6 +119,7 @@ def bench(
                 work.mkdir()
                 _forget_peak(rig.animator.execution.device)
                 clock = render_clip(rig, settings, work)
+                clock.frame_s = film(rig, settings, n_clips).frame_s
                 shutil.rmtree(work)
                 if repetition >= warmups:
                     clocks[index].append(clock)
@@ -169,6 +177,25 @@ def matmul_peak(device: torch.device, dtype: torch.dtype, *, repeats: int = 5) -
     return best
 
 
+def costliest_operations(rig: Rig, settings: RenderSettings, *, count: int = 12) -> list[tuple[str, float]]:
+    """Where a denoising step's time goes: torch's operations and their share of it, the costliest first."""
+    device = rig.animator.execution.device
+    kinds = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device.type == "cuda")
+    with torch.inference_mode(), tempfile.TemporaryDirectory() as folder:
+        context = rig.animator.prepare(rig.portrait(settings), settings)
+        solver, predictor, noise = _start(rig, context, rig.speech(settings, Path(folder)))
+        timestep = torch.tensor(solver.timesteps[:1], device=device)
+        for _ in range(2):  # the first warms up
+            with profile(activities=kinds) as profiler:
+                predictor(noise, timestep, Step(is_guided=predictor.guidance.scale != 1), Memory())
+    key = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
+    times = {event.key: float(getattr(event, key)) for event in profiler.key_averages()}
+    total = sum(times.values()) or 1.0
+    return [
+        (name, times[name] / total) for name in sorted(times, key=times.__getitem__, reverse=True)[:count]
+    ]
+
+
 def _start(rig: Rig, context: JobContext, speech: Speech) -> tuple[Solver, Predictor, Tensor]:
     """The conditions of the first clip, and its noise."""
     animator = rig.animator
@@ -197,11 +224,10 @@ def _denoised(clock: Clock, steps: Iterator[Tensor]) -> Tensor:
 def _figures(
     settings: RenderSettings, clocks: list[Clock], tflop: float, peak: int | None, rig: Rig
 ) -> Figures:
-    n_frames = rig.animator.config.clip_frames
-    frame_s = tuple(sum(clock.seconds[stage] for stage in EVERY_CLIP) / n_frames for clock in clocks)
+    frame_s = tuple(clock.frame_s for clock in clocks)
     return Figures(
         settings=settings,
-        n_frames=n_frames,
+        n_frames=rig.animator.config.clip_frames,
         stages={
             stage: Spread.of([clock.seconds[stage] for clock in clocks]) for stage in (*ONCE, *EVERY_CLIP)
         },

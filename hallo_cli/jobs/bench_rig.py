@@ -15,6 +15,7 @@ from torch import nn
 
 from hallo_cli.analysis.portrait import PortraitAnalyser, PortraitOptions, Requirements
 from hallo_cli.domain import Portrait, Speech
+from hallo_cli.errors import SettingsError
 from hallo_cli.inference.animator import Animator
 from hallo_cli.inference.speed import DTYPES, resolve_device
 from hallo_cli.jobs.studio import Studio
@@ -52,28 +53,44 @@ class Rig:
             portrait = dataclasses.replace(portrait, identity=embedding)
         return portrait
 
-    def speech(self, settings: RenderSettings, folder: Path) -> Speech:
-        """Features of one clip of the example recording; random ones where the weights are random."""
+    def speech(self, settings: RenderSettings, folder: Path, *, n_clips: int = 1) -> Speech:
+        """Features of the first clips of the example recording; random ones where the weights are random."""
         config = self.animator.config
+        n_frames = n_clips * config.clip_frames
         if not self.is_random:
             recording = decode(RECORDING, folder / "sound")
-            return self.studio.track(recording, config.clip_frames, settings).speech(0, config.clip_frames)
-        shape = (config.clip_frames + 2 * CONTEXT, config.audio_blocks, config.audio_dim)
+            return self.studio.track(recording, n_frames, settings).speech(0, n_frames)
+        shape = (n_frames + 2 * CONTEXT, config.audio_blocks, config.audio_dim)
         features = np.random.default_rng(settings.seed).standard_normal(shape, np.float32)
-        return Speech(features, 0, config.clip_frames, settings.fps, CONTEXT)
+        return Speech(features, 0, n_frames, settings.fps, CONTEXT)
 
 
-def bundle_rig(settings: RenderSettings, runtime: RuntimeSettings) -> Rig:
+def open_rig(
+    kind: str | None, settings: RenderSettings, runtime: RuntimeSettings, clip_frames: int | None = None
+) -> Rig:
+    """The settings' bundle, or random weights of a kind; with clips of another length where one is given."""
+    if kind is None:
+        return bundle_rig(settings, runtime, clip_frames)
+    return random_rig(kind, settings, runtime, clip_frames)
+
+
+def bundle_rig(settings: RenderSettings, runtime: RuntimeSettings, clip_frames: int | None = None) -> Rig:
     """The settings' bundle. Raises WeightsError."""
-    studio = Studio.open(settings.bundle, runtime)
+    bundle = find_bundle(settings.bundle)
+    config = _with_clips_of(bundle.manifest.networks, clip_frames)
+    manifest = dataclasses.replace(bundle.manifest, networks=config)
+    studio = Studio(dataclasses.replace(bundle, manifest=manifest), runtime)
     dtype = DTYPES[studio.settle(settings).dtype]
     networks = load_networks(studio.bundle, device=resolve_device(runtime.device), dtype=dtype)
     return _rig(studio, networks, is_random=False)
 
 
-def random_rig(kind: str, settings: RenderSettings, runtime: RuntimeSettings) -> Rig:
+def random_rig(
+    kind: str, settings: RenderSettings, runtime: RuntimeSettings, clip_frames: int | None = None
+) -> Rig:
     """Random weights in networks of one of the kinds in RANDOM_KINDS."""
     config, sampling = RANDOM_KINDS[kind]()
+    config = _with_clips_of(config, clip_frames)
     manifest = BundleManifest(f"random {kind}", "", "", config, files={}, sampling=sampling)
     studio = Studio(Bundle(Path(), manifest), runtime)
     dtype = DTYPES[studio.settle(settings).dtype]
@@ -86,10 +103,23 @@ def random_networks(config: NetworkConfig, *, device: torch.device, dtype: torch
     torch.manual_seed(0)
     networks = build_networks(config)
     for module in (*networks.by_prefix().values(), networks.vae):
-        module.to(dtype).to_empty(device=device)
-        for part in module.modules():
-            _fill_randomly(part)
+        fill_randomly(module.to(dtype).to_empty(device=device))
     return networks
+
+
+def _with_clips_of(config: NetworkConfig, n_frames: int | None) -> NetworkConfig:
+    if n_frames is None:
+        return config
+    longest = config.max_temporal - config.motion_frames
+    if not 1 <= n_frames <= longest:
+        raise SettingsError(f"--clip-frames {n_frames}: these networks take 1 to {longest}.")
+    return dataclasses.replace(config, clip_frames=n_frames)
+
+
+def fill_randomly(module: nn.Module) -> None:
+    """Small normal weights, norms of scale one, no bias: activations stay finite."""
+    for part in module.modules():
+        _fill_randomly(part)
 
 
 def _fill_randomly(module: nn.Module) -> None:

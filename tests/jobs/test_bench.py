@@ -6,12 +6,19 @@ from pathlib import Path
 
 import pytest
 from bundles import make_bundle
+from small_networks import official_like
 from typer.testing import CliRunner
 
 from hallo_cli.cli.app import app, register
 from hallo_cli.errors import SettingsError
+from hallo_cli.evaluation.figures import VideoFigures
+from hallo_cli.inference.speed import choose_execution
+from hallo_cli.jobs import bench_pareto
 from hallo_cli.jobs.bench import EVERY_CLIP, ONCE, bench
-from hallo_cli.jobs.bench_rig import RANDOM_KINDS, Rig, bundle_rig, random_rig
+from hallo_cli.jobs.bench_layers import LayerCase, bench_layers, totals
+from hallo_cli.jobs.bench_pareto import Loss, candidates, measure_losses, with_front
+from hallo_cli.jobs.bench_rig import RANDOM_KINDS, Rig, bundle_rig, open_rig, random_rig
+from hallo_cli.jobs.bench_scaling import Point, measure_scaling, plan_points
 from hallo_cli.jobs.estimate import read_speeds
 from hallo_cli.models.config import NetworkConfig
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
@@ -37,7 +44,7 @@ def rig(bundle: Path) -> tuple[Rig, RenderSettings]:
 def test_every_stage_is_timed_and_twice_the_steps_are_twice_the_work(bundle: Path) -> None:
     made, settings = rig(bundle)
     variants = [dataclasses.replace(settings, steps=steps) for steps in (1, 2)]
-    one, two = bench(made, variants, repeats=2, warmups=0)
+    one, two = bench(made, variants, repeats=2, warmups=0, n_clips=1)
     assert set(one.stages) == {*ONCE, *EVERY_CLIP}
     assert min(spread.lowest_s for spread in one.stages.values()) > 0
     assert len(one.frame_s) == 2
@@ -49,7 +56,7 @@ def test_every_stage_is_timed_and_twice_the_steps_are_twice_the_work(bundle: Pat
 def test_guidance_doubles_the_work(bundle: Path) -> None:
     made, settings = rig(bundle)
     variants = [dataclasses.replace(settings, steps=1, guidance=guidance) for guidance in (1.0, 3.0)]
-    alone, pair = bench(made, variants, repeats=1, warmups=0)
+    alone, pair = bench(made, variants, repeats=1, warmups=0, n_clips=1)
     assert 1.5 * alone.clip_tflop < pair.clip_tflop <= 2 * alone.clip_tflop
 
 
@@ -60,7 +67,19 @@ def test_settings_of_different_dtypes_are_refused(bundle: Path) -> None:
 
 
 def test_command_keeps_the_speed_for_later_estimates(bundle: Path) -> None:
-    arguments = ["bench", "--bundle", str(bundle), "--dtype", "float32", "--repeats", "1", "--warmups", "0"]
+    arguments = [
+        "bench",
+        "--bundle",
+        str(bundle),
+        "--dtype",
+        "float32",
+        "--repeats",
+        "1",
+        "--warmups",
+        "0",
+        "--clips",
+        "1",
+    ]
     result = CliRunner().invoke(app, [*arguments, "--json"], catch_exceptions=False)
     printed = json.loads(result.stdout)
     (row,) = printed["runs"]
@@ -75,7 +94,7 @@ def test_reduced_networks_are_timed_with_random_weights() -> None:
     made = random_rig("golden", settings, RuntimeSettings(device="cpu", threads=1))
     settled = made.studio.settle(settings)
     assert settled.size == 128
-    (figures,) = bench(made, [settings], repeats=1, warmups=0)
+    (figures,) = bench(made, [settings], repeats=1, warmups=0, n_clips=1)
     assert figures.n_frames == 6
     weights = made.animator.networks.denoising_unet.parameters()
     assert all(bool(weight.isfinite().all()) for weight in weights)
@@ -85,3 +104,97 @@ def test_full_size_networks_are_a_kind_of_their_own() -> None:
     config, sampling = RANDOM_KINDS["official"]()
     assert config == NetworkConfig.official()
     assert (sampling.steps, sampling.guidance) == (40, 3.5)
+
+
+def test_film_is_traced_with_decoding_behind_denoising(bundle: Path, tmp_path: Path) -> None:
+    file = tmp_path / "trace.json"
+    arguments = ["bench", "--bundle", str(bundle), "--dtype", "float32", "--threads", "2", "--clips", "2"]
+    result = CliRunner().invoke(app, [*arguments, "--trace", str(file), "--json"], catch_exceptions=False)
+    film = json.loads(result.stdout)["film"]
+    assert film["n_frames"] == 8
+    assert film["overlaps"]
+    assert film["shared_s"] <= film["behind_s"]
+    events = json.loads(file.read_text())["traceEvents"]
+    threads = {event["args"]["name"]: event["tid"] for event in events if event["ph"] == "M"}
+    by_name = {event["name"]: event["tid"] for event in events if event["ph"] == "X"}
+    assert by_name["denoising step"] == threads["ahead"]
+    assert by_name["decoding"] == by_name["encoding"] == threads["MainThread"]
+
+
+def test_layers_equal_the_layers_with_nothing_saved() -> None:
+    config = official_like()
+    execution = choose_execution(RuntimeSettings(device="cpu", threads=1))
+    layers = list(bench_layers(LayerCase(config, 64, 2), execution, repeats=1))
+    assert len(layers) == 8 + 1 + 12  # two a block on the way down, three on the way up
+    assert max(layer.difference for layer in layers) < 1e-4  # what fp32 kernels differ by
+    assert min(layer.scale for layer in layers) > 0.1
+    everything = totals(layers)
+    assert everything.ratio == pytest.approx(everything.plain_s / everything.fast_s)
+
+
+def test_losses_are_measured_against_many_steps(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_pareto, "REFERENCE_STEPS", 3)
+    made, settings = rig(bundle)
+    settled = made.studio.settle(settings)
+    variants = {
+        "same": dataclasses.replace(settled, solver="ddim", steps=3),
+        "fewer": dataclasses.replace(settled, solver="ddim", steps=1),
+    }
+    reference, same, fewer = measure_losses(made, settled, variants, n_clips=1)
+    assert reference.figures.psnr == same.figures.psnr == 100
+    assert fewer.figures.psnr is not None
+    assert fewer.figures.psnr < 100
+
+
+def test_front_holds_what_nothing_beats() -> None:
+    def loss(name: str, frame_s: float, psnr: float) -> Loss:
+        return Loss(name, RenderSettings(), frame_s, VideoFigures(1, 1.0, psnr=psnr))
+
+    losses = [loss("slow", 4, 100), loss("quick", 1, 30), loss("beaten", 2, 29), loss("middle", 2, 40)]
+    assert [one.name for one in with_front(losses) if one.is_on_front] == ["slow", "quick", "middle"]
+
+
+def test_guidance_is_only_approximated_where_it_is_on() -> None:
+    names = [set(candidates(RenderSettings(guidance=g, steps=2))) for g in (1.0, 3.5)]
+    assert names[1] - names[0] >= {"ddim 20 steps, guidance_every 2"}
+    assert not any("guidance" in name for name in names[0])
+
+
+def test_points_cover_length_size_rows_and_every_fallback() -> None:
+    settings = RenderSettings(size=64)
+    base = Point("", "", settings, RuntimeSettings(threads=2))
+    points = plan_points(base, clip_frames=4, longest=16, multiple=32)
+    assert [p.clip_frames for p in points if p.curve == "clip length"] == [4, 8, 12, 16]
+    assert {p.settings.size for p in points if p.curve == "size"} == {32, 64, 96, 128}
+    assert [(p.n_rows, p.runtime.threads) for p in points if p.curve == "rows"] == [(1, 2), (2, 1), (4, 1)]
+    assert [p.runtime for p in points if p.curve == "fallback"][-1].offload
+
+
+@pytest.mark.slow
+def test_point_is_measured_in_processes_of_its_own(bundle: Path) -> None:
+    settings = RenderSettings(bundle=str(bundle), dtype="float32", steps=1, guidance=1.0, size=64)
+    point = Point("rows", "2", settings, RuntimeSettings(threads=1), n_rows=2, n_clips=1)
+    (figures,) = measure_scaling([point])
+    assert figures.frame_s > 0
+    assert figures.host_bytes is None or figures.host_bytes > 1e8
+
+
+@pytest.mark.slow
+def test_report_holds_every_measurement(tmp_path: Path) -> None:
+    file = tmp_path / "report.json"
+    arguments = ["bench", "--random-weights", "golden", "--steps", "1", "--clips", "1", "--repeats", "1"]
+    result = CliRunner().invoke(app, [*arguments, "--report", str(file)], catch_exceptions=False)
+    assert result.exit_code == 0
+    report = json.loads(file.read_text())
+    assert {"runs", "operations", "film", "layers", "scaling"} <= set(report)
+    assert {row["curve"] for row in report["scaling"]} == {"clip length", "size", "rows", "fallback"}
+
+
+def test_losses_of_random_weights_are_refused() -> None:
+    with pytest.raises(SettingsError, match="random-weights"):
+        CliRunner().invoke(app, ["bench", "--random-weights", "golden", "--pareto"], catch_exceptions=False)
+
+
+def test_clips_longer_than_the_networks_take_are_refused() -> None:
+    with pytest.raises(SettingsError, match="1 to 30"):
+        open_rig("golden", RenderSettings(), RuntimeSettings(device="cpu"), clip_frames=31)
