@@ -85,12 +85,15 @@ def plan_segments(
     n_clips = -(-n_frames // clip_frames)
     nominal = max(1, round(segment_frames / clip_frames))
     leeway = int(nominal * LEEWAY)
+    quiet = {
+        clip for start, stop in pauses for clip in range(-(-start // clip_frames), -(-stop // clip_frames))
+    }
     cuts = [0]
     while n_clips - cuts[-1] > nominal:
         target = cuts[-1] + nominal
         nearby = range(target - leeway, min(target + leeway, n_clips - 1) + 1)
-        quiet = [clip for clip in nearby if _is_in_pause(clip * clip_frames, pauses)]
-        cuts.append(min(quiet, key=lambda clip: (abs(clip - target), clip), default=target))
+        in_pause = [clip for clip in nearby if clip in quiet]
+        cuts.append(min(in_pause, key=lambda clip: (abs(clip - target), clip), default=target))
     edges = [clip * clip_frames for clip in cuts] + [n_frames]
     return tuple(Segment(i, edges[i], edges[i + 1]) for i in range(len(cuts)))
 
@@ -110,7 +113,3 @@ def from_json(text: str) -> JobPlan:
         return JobPlan(segments=segments, **values)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise JobError(f"plan.json cannot be used ({error}); add --no-resume to start again.") from error
-
-
-def _is_in_pause(frame: int, pauses: Sequence[tuple[int, int]]) -> bool:
-    return any(start <= frame < stop for start, stop in pauses)
