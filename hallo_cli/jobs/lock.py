@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,18 +13,24 @@ from pathlib import Path
 from hallo_cli.errors import JobError
 from hallo_cli.jobs.files import reporting_write_errors
 
+_RETRY_S = 0.2
+
 
 @contextmanager
-def locked(path: Path, *, what: str) -> Iterator[None]:
+def locked(path: Path, *, what: str, patience_s: float = 0.0) -> Iterator[None]:
     """Hold the lock file; one left behind by a killed run does not matter.
 
-    `what` names the held thing in the message, as in "this job". Raises JobError, OutputError.
+    `what` names the held thing in the message, as in "this job"; `patience_s` is how long to wait for a
+    holder that is about to go. Raises JobError, OutputError.
     """
     with reporting_write_errors(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
     try:
-        if not _try_lock(file):
+        deadline = time.monotonic() + patience_s
+        while not (has_lock := _try_lock(file)) and time.monotonic() < deadline:
+            time.sleep(_RETRY_S)
+        if not has_lock:
             holder = os.read(file, 200).decode("utf-8", "replace").strip() or "another process"
             raise JobError(f"{path.parent}: {what} is being run by {holder}. Wait for it or stop it.")
         with reporting_write_errors(path):

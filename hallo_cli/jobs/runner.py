@@ -28,6 +28,7 @@ from hallo_cli.media.probe import probe
 from hallo_cli.media.video import SegmentWriter, VideoFormat
 from hallo_cli.trace import span
 
+PATIENCE_S = 20.0  # with a dying worker of a batch
 MIN_CLIPS_FOR_SPEED = 4  # fewer say little about a longer job
 
 logger = logging.getLogger(__name__)
@@ -75,11 +76,12 @@ def run_job(
 def prepare_ahead(job: Job, engine: Engine) -> Prepared:
     """Analyse a job that is rendered later, with the default options, while another one renders.
 
-    Raises InputError, SettingsError or JobError.
+    Waits a little for a worker that had the job and is dying. Raises InputError, SettingsError or JobError.
     """
     job = dataclasses.replace(job, settings=engine.settle(job.settings))
     inputs = outcome.inspect_inputs(job, engine.weights_id)
-    with open_workspace(_root(job, RunOptions(), inputs.fingerprint)) as workspace:
+    root = _root(job, RunOptions(), inputs.fingerprint)
+    with open_workspace(root, patience_s=PATIENCE_S) as workspace:
         return prepare(job, engine, workspace, inputs.fingerprint)
 
 

@@ -96,13 +96,14 @@ class Workspace:
 
 
 @contextlib.contextmanager
-def open_workspace(root: Path, *, resume: bool = True) -> Iterator[Workspace]:
+def open_workspace(root: Path, *, resume: bool = True, patience_s: float = 0.0) -> Iterator[Workspace]:
     """The folder `root`, made if need be, while no other process holds it.
 
-    With `resume` false, what earlier runs left is thrown away. Raises JobError where another run is at work
-    there, OutputError where the folder cannot be written.
+    `patience_s` is how long to wait for a process that holds it. With `resume` false, what earlier runs left
+    is thrown away. Raises JobError where another run is at work there, OutputError where the folder cannot be
+    written.
     """
-    with locked(root / "lock", what="this job"):
+    with locked(root / "lock", what="this job", patience_s=patience_s):
         workspace = Workspace(root)
         workspace.sweep()
         if not resume:

@@ -1,10 +1,12 @@
 import dataclasses
+import threading
 
 import pytest
 from job_doubles import LoudnessTrack, TrivialEngine
 
 from hallo_cli.domain import Speech
 from hallo_cli.errors import SpeechError
+from hallo_cli.jobs.lock import locked
 from hallo_cli.jobs.plan import Job, Segment
 from hallo_cli.jobs.prepare import whole_clips
 from hallo_cli.jobs.runner import prepare_ahead, run_job
@@ -69,6 +71,23 @@ def test_job_that_cannot_be_prepared_leaves_no_workspace(job: Job) -> None:
     with pytest.raises(SpeechError):
         prepare_ahead(job, TrivialEngine())
     assert not list(job.output.parent.glob(".hallo-*"))
+
+
+def test_preparing_waits_for_a_worker_that_is_dying(job: Job) -> None:
+    prepare_ahead(job, TrivialEngine())
+    (workspace,) = job.output.parent.glob(".hallo-*")
+    holding, dying = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with locked(workspace / "lock", what="this job"):
+            holding.set()
+            dying.wait(10)
+
+    threading.Thread(target=hold).start()
+    holding.wait(10)
+    threading.Timer(0.5, dying.set).start()
+    prepare_ahead(job, TrivialEngine())
+    assert dying.is_set()
 
 
 def test_clips_cover_a_segment_and_what_is_left_of_the_last_clip() -> None:

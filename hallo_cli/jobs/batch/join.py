@@ -43,7 +43,7 @@ def join(job: Job, task: Task, engine: Engine) -> JobResult:
         finished = job.output.with_name(f"{root.name}.mp4")
         try:
             video = assemble([workspace.segment_path(whole)], finished, video=form, sound=sound)
-            plan = _plan(task, parts, engine, fps=settings.fps)
+            plan = _plan(task, parts, fps=settings.fps)
             took = {"total": _seconds_of(videos) + time.monotonic() - began}
             result = outcome.publish(job, inputs, video, plan, engine.describe(), took)
         finally:
@@ -76,10 +76,14 @@ def _format(job: Job, video: Path) -> VideoFormat:
     return VideoFormat(track.width, track.height, settings.fps, settings.codec, settings.crf)
 
 
-def _plan(task: Task, parts: Sequence[Part], engine: Engine, *, fps: float) -> JobPlan:
-    """What the record says: where the joins are, for whoever measures them."""
+def _plan(task: Task, parts: Sequence[Part], *, fps: float) -> JobPlan:
+    """What the record says: where the joins are, for whoever measures them.
+
+    Parts begin wherever their overlap asks, so that clips lie elsewhere than in a row that is rendered in one
+    go: the whole counts as one clip.
+    """
     segments = tuple(Segment(index, part.start, part.stop) for index, part in enumerate(parts))
-    return JobPlan(task.fingerprint, task.frames, fps, engine.clip_frames, segments)
+    return JobPlan(task.fingerprint, task.frames, fps, task.frames, segments)
 
 
 def _seconds_of(videos: Sequence[Path]) -> float:

@@ -30,6 +30,7 @@ from hallo_cli.jobs.batch.task import (
 from hallo_cli.jobs.runner import StopRequest
 
 _MAX_TASK_RETRIES = 3  # after an actor's node is lost; rows resume from their last clip
+_PREPARED = 3  # rows whose analysis an actor keeps: one more than it is given at a time
 _POLL_S = 0.2
 _log = logging.getLogger(__name__)
 
@@ -41,9 +42,9 @@ class _Actor:
         self._make_renderer = make_renderer
         self._device = device
         self._renderer: Renderer | None = None
-        self._loading = threading.Lock()
+        self._loading, self._preparing = threading.Lock(), threading.Lock()
         self._before = ThreadPoolExecutor(1, "prepare")
-        self._prepared: dict[int, Future[object]] = {}  # by the number of rows to come
+        self._prepared: dict[Task, Future[object]] = {}  # the row in hand and those to come
         self._stop = StopRequest()
         self._news: list[Message] = []
 
@@ -57,7 +58,7 @@ class _Actor:
 
     def expect(self, task: Task) -> None:
         """Prepare a row that comes soon, beside `run`."""
-        self._prepared[task.number] = self._before.submit(self._prepare, task)
+        self._begin(task)
 
     def run(self, task: Task) -> Message:
         """Render and measure one row."""
@@ -73,8 +74,7 @@ class _Actor:
         self._stop.ask()
 
     def _run(self, task: Task) -> Rendered:
-        expected = self._prepared.pop(task.number, None)
-        prepared = expected.result() if expected else self._prepare(task)
+        prepared = self._begin(task).result()
         self._news.append(Began(task.number, "render"))
         rendered = self._loaded().render(
             task,
@@ -84,6 +84,15 @@ class _Actor:
         )
         self._news.append(Began(task.number, "measure"))
         return self._loaded().measure(task, rendered)
+
+    def _begin(self, task: Task) -> Future[object]:
+        """The row's preparation; `expect` and `run` may come in either order, it is begun once."""
+        with self._preparing:
+            future = self._prepared.pop(task, None) or self._before.submit(self._prepare, task)
+            self._prepared[task] = future  # the last one is forgotten last
+            while len(self._prepared) > _PREPARED:
+                del self._prepared[next(iter(self._prepared))]
+            return future
 
     def _prepare(self, task: Task) -> object:
         self._news.append(Began(task.number, "prepare"))
@@ -118,7 +127,7 @@ class RayPool:
 
     def send(self, slot: str, task: Task) -> None:
         """Give the slot's actor a row; Ray keeps those that wait in line."""
-        self._actors[slot].expect.options(concurrency_group="aside").remote(task)
+        self._aside(slot, "expect").remote(task)
         self._calls[self._actors[slot].run.remote(task)] = (slot, task)
 
     def wait(self, timeout_s: float) -> list[tuple[str, Message]]:
@@ -135,8 +144,8 @@ class RayPool:
 
     def stop(self) -> None:
         """Ask all actors to finish the clip in hand."""
-        for actor in self._actors.values():
-            actor.stop.options(concurrency_group="aside").remote()
+        for slot in self._actors:
+            self._aside(slot, "stop").remote()
 
     def log(self, slot: str) -> Path | None:
         """Ray keeps the logs, on the machines they were written on."""
@@ -170,11 +179,15 @@ class RayPool:
         self._actors[slot] = remote(_Actor).remote(self._make_renderer, "cuda" if gpus else device)
         self._calls[self._actors[slot].load.remote()] = (slot, None)
 
+    def _aside(self, slot: str, method: str) -> Any:
+        """A method that runs beside `run` and is not worth repeating after a restart."""
+        return getattr(self._actors[slot], method).options(concurrency_group="aside", max_task_retries=0)
+
     def _collect_news(self) -> list[tuple[str, Message]]:
         """Fetch progress without waiting; an actor that does not answer has none."""
-        for slot, actor in self._actors.items():
+        for slot in self._actors:
             if slot not in self._news.values():
-                self._news[actor.news.options(concurrency_group="aside").remote()] = slot
+                self._news[self._aside(slot, "news").remote()] = slot
         if not self._news:
             return []
         ready, _ = self._ray.wait(list(self._news), num_returns=len(self._news), timeout=0)

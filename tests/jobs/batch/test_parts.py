@@ -1,6 +1,5 @@
 """Long rows rendered in parts side by side."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ from batch_doubles import batch_of, results, run, write_batch
 
 from hallo_cli.domain import Bytes
 from hallo_cli.errors import EncoderError
+from hallo_cli.evaluation.video import joins_of
 from hallo_cli.jobs.batch.events import RowStarted
 from hallo_cli.jobs.batch.ledger import read_records
 from hallo_cli.jobs.batch.parts import Part, blended, cut
@@ -55,8 +55,7 @@ def test_row_is_rendered_in_parts_by_several_workers(tmp_path: Path) -> None:
     track = probe(tmp_path / record.output, what="video").video
     assert track is not None
     assert track.n_frames == 50
-    joins = json.loads((tmp_path / "batch.videos" / "a.json").read_text())["output"]["segment_starts"]
-    assert joins == [0, 17, 33]
+    assert joins_of(tmp_path / "batch.videos" / "a.mp4") == (0, 17, 33)
     started = {event.id for event in events if isinstance(event, RowStarted)}
     assert {f"a part {n}" for n in (1, 2, 3)} <= started
     assert results(manifest)["bug"].status == "error"
