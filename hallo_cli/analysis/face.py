@@ -143,6 +143,11 @@ class FaceAnalyser:
         self._landmarks = _session(directory / "face_landmarks.onnx", threads)
         self._blendshapes = _session(directory / "face_blendshapes.onnx", threads)
 
+    @property
+    def providers(self) -> list[str]:
+        """What of onnxruntime the networks really run on."""
+        return list(self._landmarks.get_providers())
+
     def detect(self, rgb: Bytes, *, thorough: bool = False) -> list[Face]:
         """Return the faces of a [height, width, 3] uint8 RGB picture, largest first; empty where none is.
 

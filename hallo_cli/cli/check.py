@@ -72,6 +72,8 @@ def report(job: Job, resolved: Resolved, studio: Studio, *, as_json: bool) -> No
 
 
 def _lines(found: Preflight) -> list[str]:
+    from hallo_cli.jobs.preflight import MIN_SHARPNESS
+
     portrait, speech, forecast = found.portrait, found.speech, found.forecast
     left, top, right, bottom = portrait.face_box
     needed = forecast.output_bytes + forecast.work_bytes
@@ -80,12 +82,12 @@ def _lines(found: Preflight) -> list[str]:
             f"{portrait.width} x {portrait.height}, {_faces(portrait.n_faces)}",
             f"at {left:.0f},{top:.0f} to {right:.0f},{bottom:.0f} ({portrait.face_size:.0f} pixels)",
             f"turned {portrait.yaw_degrees:.0f} degrees",
-            f"sharpness {portrait.sharpness:.0f}",
+            f"sharpness {portrait.sharpness:.0f} (blurred below {MIN_SHARPNESS:.0f})",
         ),
         "recording": (
             f"{speech.duration_s:.2f} s of {speech.codec}",
             f"{speech.sample_rate} Hz",
-            f"{speech.n_channels} channels",
+            {1: "mono", 2: "stereo"}.get(speech.n_channels, f"{speech.n_channels} channels"),
             f"speech {speech.speech_share:.0%} of the time at {speech.loudness_db:.0f} dB",
             f"peak {speech.peak_db:.0f} dB",
             f"clipped {speech.clipped_share:.2%}",

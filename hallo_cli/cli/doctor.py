@@ -10,6 +10,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,7 @@ from hallo_cli.errors import HalloError
 SCHEMA = 1
 MIN_FREE_BYTES = 2 * 10**9
 MARKS = {"good": "good", "note": "note", "bad": " BAD"}
+EXTRAS = {"vocals": ("audio_separator", "--separate-vocals"), "ray": ("ray", "batches with --engine ray")}
 PACKAGES = ("torch", "diffusers", "transformers", "onnxruntime", "insightface", "numpy", "pillow", "av")
 
 
@@ -104,6 +106,7 @@ def _ffmpeg() -> Iterator[Finding]:
     detail = ", ".join(name for name in wanted if name in there) or "none of those that hallo uses"
     is_usable = RenderSettings().codec in there
     remedy = "Set HALLO_FFMPEG to an ffmpeg built with libx264." if not is_usable else ""
+    detail += "; nvenc works on NVIDIA GPUs only" if "nvenc" in detail else ""
     yield Finding("encoders", "good" if is_usable else "bad", detail, remedy)
     if missing:
         yield Finding("encoders", "note", f"not in this ffmpeg: {', '.join(missing)}")
@@ -115,9 +118,10 @@ def _face_networks() -> Iterator[Finding]:
 
     from hallo_cli.analysis.face import FaceAnalyser
 
-    n_faces = len(FaceAnalyser(threads=1).detect(np.full((64, 64, 3), 127, np.uint8)))
-    providers = ", ".join(onnxruntime.get_available_providers())
-    detail = f"load and run on CPUExecutionProvider (onnxruntime {onnxruntime.__version__}, has {providers})"
+    analyser = FaceAnalyser(threads=1)
+    n_faces = len(analyser.detect(np.full((64, 64, 3), 127, np.uint8)))
+    used, there = (", ".join(names) for names in (analyser.providers, onnxruntime.get_available_providers()))
+    detail = f"the face networks run on {used} (onnxruntime {onnxruntime.__version__} has {there})"
     yield Finding("faces", "good" if n_faces == 0 else "note", detail)
 
 
@@ -136,8 +140,18 @@ def _bundles() -> Iterator[Finding]:
         usable = True
         manifest = bundle.manifest
         yield Finding("weights", "good", f"{name} {manifest.version} in {path}; licence: {manifest.licence}")
+    if usable and all(name != "official" for name, _ in list_bundles()):
+        detail = "official: not there; the embedded preview renders small pictures without it"
+        yield Finding("weights", "note", detail, "Fetch it, 5.9 GB, best with a GPU: hallo models pull")
     if not usable:
         yield Finding("weights", "bad", "no usable bundle", "Fetch the official weights: hallo models pull")
+
+
+def _extras() -> Iterator[Finding]:
+    for name, (module, use) in EXTRAS.items():
+        if find_spec(module) is None:
+            detail = f"{name}: not installed; needed for {use}"
+            yield Finding("extras", "note", detail, f"pip install 'hallo-cli[{name}]'")
 
 
 def _disk() -> Iterator[Finding]:
@@ -157,4 +171,4 @@ def _disk() -> Iterator[Finding]:
         yield Finding("disk", state, f"{name}: {folder}, {free / 1e9:.1f} GB free", remedy)
 
 
-LOOKS = (_python, _device, _ffmpeg, _face_networks, _bundles, _disk)
+LOOKS = (_python, _device, _ffmpeg, _face_networks, _bundles, _extras, _disk)
