@@ -104,7 +104,7 @@ class SegmentWriter:
         assert self._process is not None
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(np.ascontiguousarray(frames).data)
+            self._process.stdin.write(np.ascontiguousarray(_made_even(frames)).data)
         except BrokenPipeError:
             self._finish()
         self.n_frames += len(frames)
@@ -168,11 +168,9 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _encoding(video: VideoFormat, target: Path) -> Any:
-    raw = ffmpeg.input(
-        "pipe:0", format="rawvideo", pix_fmt="rgb24", s=f"{video.width}x{video.height}", r=str(video.rate)
-    )
-    even = raw.filter("pad", "ceil(iw/2)*2", "ceil(ih/2)*2") if video.width % 2 or video.height % 2 else raw
-    converted = even.filter(
+    size = f"{video.width + video.width % 2}x{video.height + video.height % 2}"
+    raw = ffmpeg.input("pipe:0", format="rawvideo", pix_fmt="rgb24", s=size, r=str(video.rate))
+    converted = raw.filter(
         "scale", out_color_matrix="bt709", out_range="tv", flags="accurate_rnd+full_chroma_int+bitexact"
     ).filter("format", "yuv420p")
     return ffmpeg.output(
@@ -187,6 +185,14 @@ def _encoding(video: VideoFormat, target: Path) -> Any:
         **_codec_options(video),
         **DETERMINISTIC,
     )
+
+
+def _made_even(frames: Bytes) -> Bytes:
+    """Repeat the last row or column where there is an odd number: colour has half the resolution."""
+    height, width = frames.shape[1:3]
+    if height % 2 == width % 2 == 0:
+        return frames
+    return np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
 
 
 def _codec_options(video: VideoFormat) -> dict[str, Any]:

@@ -68,11 +68,12 @@ def test_wrong_frame_size_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [(95, 63), (2, 2), (1, 1)])
-def test_odd_sizes_are_padded(tmp_path: Path, size: tuple[int, int]) -> None:
+def test_odd_sizes_are_padded_with_their_last_row_and_column(tmp_path: Path, size: tuple[int, int]) -> None:
     video = VideoFormat(width=size[0], height=size[1], fps=25.0)
     with SegmentWriter(tmp_path / "a.mp4", video) as writer:
         writer.write(np.full((2, size[1], size[0], 3), 128, np.uint8))
         track = probe(writer.commit()).video
+    assert next(read_frames(tmp_path / "a.mp4")).min() > 120
     assert track is not None
     assert (track.width, track.height) == (size[0] + size[0] % 2, size[1] + size[1] % 2)
 
