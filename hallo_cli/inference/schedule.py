@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler
+from diffusers import DDIMScheduler
 from torch import Tensor
 
 from hallo_cli.errors import SettingsError
@@ -102,11 +102,15 @@ def _ddim(config: NetworkConfig, steps: int) -> DdimSolver:
 
 
 def _dpm(config: NetworkConfig, steps: int) -> DiffusersSolver:
+    from diffusers import DPMSolverMultistepScheduler  # loads scipy.stats, which DDIM does without
+
     scheduler = DPMSolverMultistepScheduler(algorithm_type="dpmsolver++", solver_order=2, **_schedule(config))
     return DiffusersSolver(scheduler, steps)
 
 
 def _unipc(config: NetworkConfig, steps: int) -> DiffusersSolver:
+    from diffusers import UniPCMultistepScheduler
+
     return DiffusersSolver(UniPCMultistepScheduler(solver_order=2, **_schedule(config)), steps)
 
 

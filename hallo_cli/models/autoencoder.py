@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL, AutoencoderTiny
 from torch import Tensor, nn
 
 from hallo_cli.errors import WeightsError
 from hallo_cli.models.config import NetworkConfig
+from hallo_cli.models.tiny_autoencoder import TinyDecoder, TinyEncoder, TinyShape
 
 MIN_LOG_VARIANCE, MAX_LOG_VARIANCE = -30.0, 20.0  # diffusers' DiagonalGaussianDistribution
 
@@ -48,6 +48,8 @@ class VariationalAutoencoder(Autoencoder):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.scale = config.latent_scale
+        from diffusers import AutoencoderKL  # seconds, which only models of this kind should pay
+
         inner = _built(AutoencoderKL, config)
         self.encoder, self.decoder = inner.encoder, inner.decoder
         self.quant_conv, self.post_quant_conv = inner.quant_conv, inner.post_quant_conv
@@ -64,7 +66,7 @@ class VariationalAutoencoder(Autoencoder):
 
 
 class TinyAutoencoder(Autoencoder):
-    """diffusers' AutoencoderTiny, optionally between pixel unshuffling and shuffling.
+    """diffusers' AutoencoderTiny (`tiny_autoencoder`), optionally between pixel unshuffling and shuffling.
 
     `vae_patch` folds that many pixels each way into channels first: one convolution does the work of several
     at full resolution, which is what a CPU needs. Latents are normalised by each channel's own mean and
@@ -77,11 +79,10 @@ class TinyAutoencoder(Autoencoder):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.patch = config.vae_patch
-        inner = _built(AutoencoderTiny, config)
-        self.encoder, self.decoder = inner.encoder, inner.decoder
-        shape = (1, config.latent_channels, 1, 1)
-        self.register_buffer("latent_mean", torch.zeros(shape))
-        self.register_buffer("latent_std", torch.full(shape, 1 / config.latent_scale))
+        self.encoder, self.decoder = _built(_tiny_networks, config)
+        ones = torch.ones(1, config.latent_channels, 1, 1)
+        self.register_buffer("latent_mean", torch.zeros_like(ones))
+        self.register_buffer("latent_std", ones / config.latent_scale)
 
     def encode(self, pictures: Tensor) -> Encoding:
         """The latents; this encoder is deterministic."""
@@ -99,8 +100,15 @@ def build_autoencoder(config: NetworkConfig) -> Autoencoder:
     return VariationalAutoencoder(config) if config.vae_kind == "kl" else TinyAutoencoder(config)
 
 
+def _tiny_networks(**values: Any) -> tuple[TinyEncoder, TinyDecoder]:
+    shape = TinyShape(**values)
+    return TinyEncoder(shape), TinyDecoder(shape)
+
+
 def _built(kind: Any, config: NetworkConfig) -> Any:
     try:
         return kind(**config.vae)
     except (TypeError, ValueError, IndexError, KeyError) as error:
-        raise WeightsError(f"network config: vae is no configuration of {kind.__name__}: {error}") from error
+        raise WeightsError(
+            f"network config: vae is no configuration of the {config.vae_kind} autoencoder: {error}"
+        ) from error
