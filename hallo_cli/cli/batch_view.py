@@ -58,6 +58,8 @@ class Tally:
         match event:
             case events.BatchPlanned():
                 self._begin(event)
+            case events.WorkerLost(is_replaced=False):
+                self.workers.pop(event.worker, None)
             case events.WorkerReady() | events.WorkerLost():
                 self.workers[event.worker] = None
             case events.RowStarted():
@@ -193,7 +195,8 @@ def describe(event: Event) -> str:
         case events.BatchPlanned():
             return describe_plan(event)
         case events.WorkerLost():
-            return f"worker {event.worker}: {event.reason}; another one takes its place"
+            after = "another one takes its place" if event.is_replaced else "it is not replaced"
+            return f"worker {event.worker}: {event.reason}; {after}"
         case events.RowRetried():
             return f"row {event.row} ({event.id}) is tried again: {event.reason}"
         case events.RowEnded():

@@ -187,6 +187,13 @@ def test_tally_counts_rows_frames_and_time_left() -> None:
     assert tally.workers == {"cpu": None}
 
 
+def test_worker_that_is_not_replaced_leaves_the_view() -> None:
+    tally = Tally()
+    for event in (events.WorkerReady("a"), events.WorkerReady("b"), events.WorkerLost("a", "no", False)):
+        tally.add(event)
+    assert tally.workers == {"b": None}
+
+
 def test_live_view_shows_every_worker() -> None:
     from rich.console import Console
 
@@ -203,5 +210,9 @@ def test_live_view_shows_every_worker() -> None:
 def test_lines_for_people_name_row_and_reason() -> None:
     retried = events.RowRetried("a", 2, "worker cpu died")
     assert describe(retried) == "row 2 (a) is tried again: worker cpu died"
+    killed = events.WorkerLost("cpu", "it was ended by SIGKILL", is_replaced=True)
+    assert describe(killed) == "worker cpu: it was ended by SIGKILL; another one takes its place"
+    broken = events.WorkerLost("cpu", "no such device", is_replaced=False)
+    assert describe(broken) == "worker cpu: no such device; it is not replaced"
     warned = Record("a", 2, "warn", "a.mp4", seconds=2.0, compute_s=4.0, worker="cpu", objections=("jump",))
     assert describe(events.RowEnded(warned)) == "row 2 (a): warn, 2.0 s of video in 4.0 s on cpu: jump"

@@ -31,10 +31,11 @@ class WorkerReady:
 
 @dataclass(frozen=True)
 class WorkerLost:
-    """A worker died; another one takes its place."""
+    """A worker died, or cannot work at all."""
 
     worker: str
     reason: str
+    is_replaced: bool  # another one takes its place
 
 
 @dataclass(frozen=True)

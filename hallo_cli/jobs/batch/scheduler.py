@@ -206,7 +206,7 @@ class Scheduler:
 
     def _bury(self, slot: str, death: Died) -> Iterator[Event]:
         """Blame the rows a dead worker was busy with; those that only waited go back as they were."""
-        yield WorkerLost(slot, death.reason)
+        yield WorkerLost(slot, death.reason, is_replaced=True)
         busy = [held for held in self._held[slot].values() if held.stage != "wait"]
         self._release(slot, keep=busy)
         for held in busy:
@@ -263,7 +263,7 @@ class Scheduler:
 
     def _lose(self, slot: str, broken: Broken) -> Iterator[Event]:
         """Go on without a worker that cannot work; raise what it said where it was the last."""
-        yield WorkerLost(slot, broken.message)
+        yield WorkerLost(slot, broken.message, is_replaced=False)
         self._release(slot)
         del self._held[slot]
         if not self._held:
