@@ -24,6 +24,7 @@ SAMPLE_RATE = 16_000
 BLOCK = 30 * SAMPLE_RATE  # samples held at a time
 MAX_DURATION_S = 12 * 3600.0
 MAX_LEVEL = 1e6  # float files may hold anything; whole-recording statistics need finite squares
+MAX_PADDING = SAMPLE_RATE // 5  # samples behind a declared end that may be an encoder's padding
 WHOLE_SHARE = 0.9  # a file that decodes to less than this of its declared length is cut off
 ESTIMATED_LENGTH = frozenset({"mp3", "aac", "ac3", "eac3", "mpeg", "mpegts", "amr", "loas"})
 
@@ -163,14 +164,28 @@ class _SoundTrack:
 
     def samples(self) -> Iterator[Float]:
         """Yield the sound; raise SpeechError where too much of it is damaged or missing."""
-        for frame in self._frames():
-            for piece in self._resampled(frame):
-                self._n_samples += len(piece)
-                yield piece
-        for piece in self._flushed():
+        n_real = self._n_before_padding()
+        beyond: Float = np.zeros(0, np.float32)
+        for piece in self._pieces():
+            n_inside = len(piece) if n_real is None else max(0, n_real - self._n_samples)
             self._n_samples += len(piece)
-            yield piece
+            yield piece[:n_inside]
+            beyond = np.concatenate([beyond, piece[n_inside:]])
+            if len(beyond) > MAX_PADDING:  # that much is no padding: the header is wrong
+                yield beyond
+                beyond, n_real = beyond[:0], None
         self._require_whole()
+
+    def _n_before_padding(self) -> int | None:
+        """Return how many samples an MP4 declares; its encoder fills up the last packet behind them."""
+        declared = self._declared_s()
+        is_mp4 = "mp4" in self._container.format.name.split(",")
+        return round(declared * SAMPLE_RATE) if declared and is_mp4 else None
+
+    def _pieces(self) -> Iterator[Float]:
+        for frame in self._frames():
+            yield from self._resampled(frame)
+        yield from self._flushed()
 
     def _frames(self) -> Iterator[av.AudioFrame]:
         for packet in self._container.demux(self._stream):

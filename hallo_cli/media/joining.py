@@ -26,6 +26,7 @@ from hallo_cli.media.video import VideoFormat, publish
 
 AAC = {"acodec": "aac", "audio_bitrate": "192k"}
 COPYABLE = frozenset({"aac", "ac3", "eac3", "alac", "mp3", "opus"})  # sound that players expect in MP4
+FINITE = "if(isnan(val(ch))+isinf(val(ch)),0,clip(val(ch),-1,1))"
 COMPARED_S = 10.0  # of a copied sound, compared with what was analysed
 MAX_SHIFT_S = 0.005
 
@@ -140,6 +141,8 @@ def _cut_out(recording: Any, sound: Sound, length_s: Fraction) -> Any:
     """Cut the rendered stretch out of the sound and give it exactly the picture's length."""
     # Timestamps are made anew first, because analysis takes the sound as continuous too.
     continuous = recording.filter("asetpts", "N/SR/TB")
+    if (track := probe(sound.file).audio) and track.codec.startswith("pcm_f"):  # may hold what is no number
+        continuous = continuous.filter("aeval", FINITE, channel_layout="same")
     stretch = continuous.filter("atrim", start=sound.start_s).filter("asetpts", "PTS-STARTPTS")
     if sound.duration_s is not None:
         stretch = stretch.filter("atrim", end=sound.duration_s)

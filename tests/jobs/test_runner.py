@@ -2,6 +2,7 @@ import dataclasses
 import json
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from hallo_cli.jobs.lock import locked
 from hallo_cli.jobs.outcome import read_record
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.runner import JobResult, RunOptions, StopRequest, run_job
+from hallo_cli.media.ffmpeg import find_ffmpeg
 from hallo_cli.media.probe import frame_hashes, probe
 
 N_FRAMES = 50
@@ -276,9 +278,14 @@ def test_record_describes_the_job(job: Job) -> None:
     assert json.loads(result.sidecar.read_text())["output"]["sha256"] == result.sha256
 
 
-def test_record_says_how_the_sound_was_put_in(job: Job) -> None:
-    result = run_job(job, TrivialEngine())
-    assert json.loads(result.sidecar.read_text())["output"]["sound"] == {"mode": "aac", "codec": "aac"}
+@pytest.mark.parametrize(
+    ("suffix", "mode", "codec"), [("wav", "aac", "aac"), ("mp3", "copy", "mp3"), ("m4a", "copy", "aac")]
+)
+def test_record_says_how_the_sound_was_put_in(job: Job, suffix: str, mode: str, codec: str) -> None:
+    audio = job.audio.with_name(f"sound.{suffix}")
+    subprocess.run([find_ffmpeg(), "-loglevel", "error", "-i", job.audio, audio], check=True)
+    result = run_job(dataclasses.replace(job, audio=audio), TrivialEngine())
+    assert json.loads(result.sidecar.read_text())["output"]["sound"] == {"mode": mode, "codec": codec}
 
 
 def test_events_are_one_json_line_each(job: Job) -> None:

@@ -3,10 +3,12 @@
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 from bundles import make_bundle
+from scipy.io import wavfile
 
-from hallo_cli.errors import Interrupted, SettingsError
+from hallo_cli.errors import Interrupted, SettingsError, SpeechError
 from hallo_cli.jobs import events
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.runner import StopRequest, run_job
@@ -42,6 +44,40 @@ def test_stopped_and_resumed_render_equals_uninterrupted_one(job: Job, studio: S
     whole = dataclasses.replace(job, output=job.output.with_name("whole.mp4"))
     run_job(whole, studio)
     assert list(frame_hashes(job.output)) == list(frame_hashes(whole.output))
+
+
+QUIET = np.zeros(6400, np.float32)
+LOUD = np.sin(np.arange(6400) / 20).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("samples", "n_frames"),
+    [
+        (QUIET, 10),
+        (QUIET[:640], 1),
+        (QUIET[:1], 1),
+        (np.sign(LOUD), 10),
+        (np.where(np.arange(6400) % 100 == 0, np.nan, LOUD).astype(np.float32), 10),
+        (np.concatenate([QUIET, LOUD, QUIET]), 30),
+    ],
+    ids=["silence", "40 ms", "one sample", "clipped", "NaN samples", "silent ends"],
+)
+def test_odd_recordings_are_rendered_whole(
+    job: Job, studio: Studio, samples: np.ndarray, n_frames: int
+) -> None:
+    wavfile.write(job.audio, 16_000, samples)
+    run_job(shortened(job, duration_s=None), studio)
+    info = probe(job.output)
+    assert info.video is not None
+    assert info.audio is not None
+    assert info.video.n_frames == n_frames
+    assert info.audio.duration_s == pytest.approx(n_frames / 25, abs=0.04)
+
+
+def test_recording_without_samples_is_refused(job: Job, studio: Studio) -> None:
+    wavfile.write(job.audio, 16_000, np.zeros(0, np.int16))
+    with pytest.raises(SpeechError, match="holds no sound"):
+        run_job(shortened(job, duration_s=None), studio)
 
 
 def test_full_framing_gives_the_whole_picture(job: Job, studio: Studio) -> None:

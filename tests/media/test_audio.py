@@ -59,6 +59,12 @@ def test_every_format_gives_the_same_sound(
     assert np.corrcoef(*envelopes)[0, 1] > 0.98
 
 
+@pytest.mark.parametrize("rate", ["16000", "48000"])
+def test_encoders_padding_is_no_part_of_the_recording(wav: Path, ffmpeg_run: Ffmpeg, rate: str) -> None:
+    ffmpeg_run("-i", wav, "-ar", rate, wav.with_name("a.m4a"))
+    assert len(load(wav.with_name("a.m4a"))) == pytest.approx(2 * SAMPLE_RATE, abs=2)
+
+
 def test_sound_of_a_video_is_used(wav: Path, ffmpeg_run: Ffmpeg) -> None:
     video = wav.with_name("v.mp4")
     ffmpeg_run("-f", "lavfi", "-i", "testsrc=d=2:s=64x64", "-i", wav, "-c:v", "libx264", "-shortest", video)
