@@ -21,7 +21,8 @@ MAX_SPEEDS = 200
 # Seconds for one pass of the denoising UNet over one frame of 256 x 256, where nothing was measured yet, by
 # size of the networks (embedded, official) and device. Guesses, good to a factor of a few.
 GUESSES = {("small", "cpu"): 0.02, ("small", "cuda"): 0.0005, ("large", "cpu"): 0.6, ("large", "cuda"): 0.002}
-SHALLOW_COST = 0.4  # of a pass that runs the finest block's outer layers only, against a whole one
+# A pass without the deep layers against a whole one, by `shallow_layers`: counted for the official networks.
+SHALLOW_COST = (0.1, 0.28, 0.47)
 VIDEO_BITS_PER_PIXEL = 0.12  # of H.264 at crf 18, faces hardly moving
 SPOOL_BYTES_PER_PIXEL = 3
 
@@ -65,13 +66,13 @@ class Estimate:
 def count_passes(settings: RenderSettings) -> float:
     """Whole passes of the denoising UNet that a frame costs, about. The settings are settled.
 
-    One a step, two where guidance is computed; a pass without the deep layers counts as SHALLOW_COST.
+    One a step, two where guidance is computed; one without the deep layers counts as SHALLOW_COST.
     """
     assert settings.steps is not None
     assert settings.guidance is not None
     share = max(0.0, settings.guidance_stop - settings.guidance_start) if settings.guidance != 1 else 0.0
     depth = 1 / settings.deep_every
-    cost = depth + (1 - depth) * SHALLOW_COST
+    cost = depth + (1 - depth) * SHALLOW_COST[min(settings.shallow_layers, len(SHALLOW_COST) - 1)]
     return settings.steps * settings.strength * (1 + share / settings.guidance_every) * cost
 
 
