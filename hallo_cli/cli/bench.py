@@ -104,7 +104,7 @@ class Modes:
 
 @takes_settings
 def command(*, subject: Subject, modes: Modes, given: Given) -> None:
-    """Time the pipeline on the shipped example: every stage, a denoising step, a frame of a long job.
+    """Time the pipeline on the shipped example: every stage, a step, a frame of a long job.
 
     Takes the settings of hallo render. What is measured with a bundle's own weights is kept on this machine
     and used by hallo check. A film is a few clips rendered as a job does, decoding behind denoising.

@@ -66,6 +66,15 @@ def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
     return wrapper
 
 
+def starting_with(words: Callable[[], list[str]]) -> Callable[[str], list[str]]:
+    """What a shell completes a value with: those of the words that begin as typed."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [word for word in words() if word.startswith(incomplete)]
+
+    return complete
+
+
 class _Group:
     """The options that make up one value."""
 
@@ -96,7 +105,7 @@ def _source_parameters() -> list[inspect.Parameter]:
         help=f"A named set of settings (`hallo presets list`); also {variable_of('preset')}.",
         metavar="NAME",
         show_default=False,
-        autocompletion=_starting_with(list_presets),
+        autocompletion=starting_with(list_presets),
     )
     config = typer.Option(
         "--config", help="A TOML file of settings of your own.", metavar="FILE", show_default=False
@@ -124,7 +133,7 @@ def _option(kind: type, key: str) -> Any:
         metavar=None if is_switch else _metavar(field),
         show_default=False,
         rich_help_panel=PANELS[kind],
-        autocompletion=_starting_with(lambda: list(limits.choices)) if limits.choices else None,
+        autocompletion=starting_with(lambda: list(limits.choices)) if limits.choices else None,
     )
 
 
@@ -147,13 +156,6 @@ def _optional(name: str, kind: type, option: Any) -> inspect.Parameter:
 
 def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-
-
-def _starting_with(words: Callable[[], list[str]]) -> Callable[[str], list[str]]:
-    def complete(incomplete: str) -> list[str]:
-        return [word for word in words() if word.startswith(incomplete)]
-
-    return complete
 
 
 def explain(key: str) -> str:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from hallo_cli.cli.options import Given, explain, takes_settings
+from hallo_cli.cli.options import Given, explain, starting_with, takes_settings
+from hallo_cli.settings.presets import list_presets, read_preset
 
 SCHEMA = 1
 app = typer.Typer(help="List and show the named sets of settings.", no_args_is_help=True)
@@ -18,8 +19,6 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on sta
 @app.command("list")
 def list_command(as_json: JsonOption = False) -> None:
     """List the presets with what they are for."""
-    from hallo_cli.settings.presets import list_presets, read_preset
-
     presets = [read_preset(name) for name in list_presets()]
     if as_json:
         rows = [{"name": preset.name, "about": preset.about} for preset in presets]
@@ -33,7 +32,12 @@ def list_command(as_json: JsonOption = False) -> None:
 @takes_settings
 def show_command(
     name: Annotated[
-        str | None, typer.Argument(help="The preset; without one, the defaults.", show_default=False)
+        str | None,
+        typer.Argument(
+            help="The preset; without one, the defaults.",
+            show_default=False,
+            autocompletion=starting_with(list_presets),
+        ),
     ] = None,
     explained: Annotated[bool, typer.Option("--explain", help="Say what each setting does.")] = False,
     as_json: JsonOption = False,

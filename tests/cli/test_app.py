@@ -2,12 +2,15 @@ import inspect
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib import import_module
+from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
-from hallo_cli.cli.app import COMMANDS, GROUPS
+from hallo_cli.cli.app import COMMANDS, GROUPS, register
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -63,25 +66,52 @@ def test_unknown_command_ends_with_status_2() -> None:
     assert "rendr" in result.stderr
 
 
-def test_commands_and_values_are_completed() -> None:
-    words = {"COMP_WORDS": "hallo render --framing ", "COMP_CWORD": "3", "_HALLO_COMPLETE": "complete_bash"}
-    result = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "import sys; sys.argv = ['hallo']; from hallo_cli.cli.app import main; main()",
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, **words},
-    )
-    assert "head-and-shoulders" in result.stdout
+def completions(line: str) -> list[str]:
+    """What bash offers for the word after this line."""
+    words = {
+        "COMP_WORDS": f"{line} ",
+        "COMP_CWORD": str(len(line.split())),
+        "_HALLO_COMPLETE": "complete_bash",
+    }
+    code = "import sys; sys.argv = ['hallo']; from hallo_cli.cli.app import main; main()"
+    command = [sys.executable, "-c", code]
+    shown = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, **words}
+    ).stdout
+    return shown.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("hallo", {"render", "batch", "doctor"}),
+        ("hallo models", {"pull", "verify"}),
+        ("hallo render --framing", {"head-and-shoulders", "full"}),
+        ("hallo presets show", {"official", "still"}),
+    ],
+)
+def test_commands_and_values_are_completed(line: str, expected: set[str]) -> None:
+    assert expected <= set(completions(line))
+
+
+def commands(group: Any) -> Iterator[Any]:
+    """Every command below a group."""
+    for command in group.commands.values():
+        if hasattr(command, "commands"):
+            yield from commands(command)
+        else:
+            yield command
+
+
+def test_every_command_and_option_is_explained() -> None:
+    found = list(commands(typer.main.get_command(register())))
+    silent = [f"{c.name} {p.opts}" for c in found for p in c.params if not p.help]
+    assert len(found) > 20
+    assert [c.name for c in found if not c.help] == []
+    assert silent == []
 
 
 def test_typer_sees_the_whole_application() -> None:
-    from hallo_cli.cli.app import register
-
     assert (
         "--lip-weight" in CliRunner().invoke(register(), ["render", "--help"], env={"COLUMNS": "200"}).stdout
     )
