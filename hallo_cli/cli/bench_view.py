@@ -24,8 +24,6 @@ CHANGED_KEYS = (
     "guidance_stop",
     "guidance_every",
     "deep_every",
-    "shallow_layers",
-    "strength",
 )
 
 

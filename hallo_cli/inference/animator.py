@@ -13,7 +13,7 @@ never             motion modules that do not run, what follows the reference UNe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -39,8 +39,8 @@ from hallo_cli.inference.sampling import (
     SharedNoise,
     denoise,
 )
-from hallo_cli.inference.schedule import Solver, make_solver, noised
-from hallo_cli.inference.step_plan import DeepReuse, first_step, guidance_of
+from hallo_cli.inference.schedule import Solver, make_solver
+from hallo_cli.inference.step_plan import DeepReuse, guidance_of
 from hallo_cli.models import compat
 from hallo_cli.models.attention import TokenAttention
 from hallo_cli.models.context import ClipContext, UNetTree
@@ -149,10 +149,9 @@ class Animator:
                     pair = self.clip_context(context, windows, motion)
                 latents = noise(index, self.latents_shape(context, n_frames)).to(self.execution.device)
                 solver, predictor = self.sampler(context.settings, pair)
-                latents, first = self.begin(context, motion, latents, solver.timesteps)
-                for step, after in enumerate(denoise(predictor, solver, latents, first=first), 1):
+                for step, after in enumerate(denoise(predictor, solver, latents), 1):
                     latents = after
-                    yield StepDone(index, step, len(solver.timesteps) - first)
+                    yield StepDone(index, step, len(solver.timesteps))
                     if is_cancelled():
                         return
                 clip = self.finisher.begin(context, latents, index, motion)
@@ -169,23 +168,10 @@ class Animator:
             guidance_of(settings),
             self.dtype,
             self.execution.splits_guidance,
-            DeepReuse(settings.deep_every, min(settings.shallow_layers, self.config.layers_per_block)),
+            DeepReuse(settings.deep_every),
             self.networks.denoising_unet,
         )
         return make_solver(self.config, settings.solver, settings.steps), predictor
-
-    def begin(
-        self, context: JobContext, motion: MotionFrames | None, noise: Tensor, timesteps: Sequence[int]
-    ) -> tuple[Tensor, int]:
-        """What a clip begins with and in which step: noise, or the frame before it under noise."""
-        first = first_step(context.settings)
-        if first == 0:
-            return noise, 0
-        before = context.portrait.latents
-        if motion is not None and self.config.motion_frames:
-            before = self._encode(motion_pictures(motion, self.execution.device)[-1:])
-        generated = conventions.to_generated(self.config, before, context.portrait.latents)
-        return noised(self.config, generated, noise, timesteps[first]), first
 
     def latents_shape(self, context: JobContext, n_frames: int) -> Shape:
         """The shape of what is generated for a clip of so many frames."""

@@ -92,11 +92,11 @@ class Predictor:
         return self.network.forward_shallow(x, timestep, context, kept), kept
 
 
-def denoise(predictor: Predictor, solver: Solver, latents: Tensor, *, first: int = 0) -> Iterator[Tensor]:
-    """The latents after every step from `first` on; the last are the result. Stop iterating to cancel."""
-    n_steps, memory = len(solver.timesteps), Memory()
-    timesteps = torch.tensor(solver.timesteps, device=latents.device)
-    for index, step in enumerate(plan_steps(predictor.guidance, predictor.deep, n_steps, first=first), first):
+def denoise(predictor: Predictor, solver: Solver, noise: Tensor) -> Iterator[Tensor]:
+    """The latents after every step; the last are the result. Stop iterating to cancel."""
+    latents, memory = noise, Memory()
+    timesteps = torch.tensor(solver.timesteps, device=noise.device)
+    for index, step in enumerate(plan_steps(predictor.guidance, predictor.deep, len(solver.timesteps))):
         with span("denoising step"):
             prediction = predictor(latents, timesteps[index : index + 1], step, memory)
             latents = solver.step(index, prediction, latents)

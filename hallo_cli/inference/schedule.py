@@ -50,12 +50,6 @@ def alphas_cumprod(config: NetworkConfig, *, training: bool) -> Tensor:
     return alphas
 
 
-def noised(config: NetworkConfig, latents: Tensor, noise: Tensor, timestep: int) -> Tensor:
-    """Latents as they are at a timestep of the diffusion."""
-    alpha = float(alphas_cumprod(config, training=False)[timestep])
-    return alpha**0.5 * latents + (1 - alpha) ** 0.5 * noise
-
-
 @dataclass(frozen=True)
 class DdimSolver:
     """DDIM without added noise (arXiv 2010.02502, equation 12)."""

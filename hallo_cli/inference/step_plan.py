@@ -35,7 +35,7 @@ class DeepReuse:
     """In each run of `every` steps only the first runs the deep layers (`models.blocks.DeepFeatures`)."""
 
     every: int = 1
-    n_layers: int = 0  # of the finest block on the way down that run in every step
+    n_layers: int = 1  # of the finest block on the way down that run in every step
 
 
 @dataclass(frozen=True)
@@ -60,21 +60,15 @@ def guidance_of(settings: RenderSettings) -> Guidance:
     )
 
 
-def first_step(settings: RenderSettings) -> int:
-    """The step that a clip begins with: 0, or later where `strength` leaves out the noisiest ones."""
-    assert settings.steps is not None
-    return settings.steps - max(1, round(settings.strength * settings.steps))
+def plan_steps(guidance: Guidance, deep: DeepReuse, n_steps: int) -> tuple[Step, ...]:
+    """All steps in order."""
+    return tuple(_steps(guidance, deep, n_steps))
 
 
-def plan_steps(guidance: Guidance, deep: DeepReuse, n_steps: int, *, first: int = 0) -> tuple[Step, ...]:
-    """The steps from `first` on, in order."""
-    return tuple(_steps(guidance, deep, n_steps, first))
-
-
-def _steps(guidance: Guidance, deep: DeepReuse, n_steps: int, first: int) -> Iterator[Step]:
+def _steps(guidance: Guidance, deep: DeepReuse, n_steps: int) -> Iterator[Step]:
     n_guided = since_deep = 0
     keeps_pair = False
-    for index in range(first, n_steps):
+    for index in range(n_steps):
         is_guided = guidance.is_on(index, n_steps)
         step = Step(is_guided, reuses_guidance=is_guided and n_guided % guidance.every != 0)
         n_guided += is_guided

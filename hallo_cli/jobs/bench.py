@@ -30,7 +30,7 @@ from hallo_cli.inference.animator import audio_windows
 from hallo_cli.inference.job_context import JobContext
 from hallo_cli.inference.sampling import IndependentNoise, Memory, Predictor, denoise
 from hallo_cli.inference.schedule import Solver
-from hallo_cli.inference.step_plan import Step, first_step, plan_steps
+from hallo_cli.inference.step_plan import Step, plan_steps
 from hallo_cli.jobs.bench_film import film
 from hallo_cli.jobs.bench_rig import Rig
 from hallo_cli.media.video import SegmentWriter, VideoFormat
@@ -136,9 +136,7 @@ def render_clip(rig: Rig, settings: RenderSettings, folder: Path) -> Clock:
     speech = clock.time("speech", lambda: rig.speech(settings, folder))
     context = clock.time("reference", lambda: animator.prepare(portrait, settings))
     solver, predictor, noise = clock.time("conditions", lambda: _start(rig, context, speech))
-    start, first = animator.begin(context, None, noise, solver.timesteps)
-    steps = denoise(predictor, solver, start, first=first)
-    latents = clock.time("denoising", lambda: _denoised(clock, steps))
+    latents = clock.time("denoising", lambda: _denoised(clock, denoise(predictor, solver, noise)))
     denoised = clock.time("motion frames", lambda: animator.finisher.begin(context, latents, 0, None))
     clip = clock.time("decoding", denoised.finish)
     height, width = clip.frames.shape[1:3]
@@ -154,7 +152,7 @@ def count_tflop(rig: Rig, settings: RenderSettings, folder: Path) -> float:
     solver, predictor, noise = _start(rig, context, rig.speech(settings, folder))
     eager = dataclasses.replace(predictor, unet=rig.animator.networks.denoising_unet)
     timestep = torch.tensor(solver.timesteps[:1], device=noise.device)
-    steps = plan_steps(eager.guidance, eager.deep, len(solver.timesteps), first=first_step(context.settings))
+    steps = plan_steps(eager.guidance, eager.deep, len(solver.timesteps))
     memory, total = Memory(), 0
     eager(noise, timestep, Step(is_guided=True), memory)  # leaves what any step may take over
     for step, count in Counter(steps).items():

@@ -32,14 +32,7 @@ SAMPLERS: tuple[dict[str, Any], ...] = tuple(
     }.items()
     for steps in counts
 )
-REUSES: tuple[dict[str, Any], ...] = (
-    {"deep_every": 2, "shallow_layers": 1},
-    {"deep_every": 3, "shallow_layers": 1},
-    {"deep_every": 5, "shallow_layers": 1},
-    {"deep_every": 2, "shallow_layers": 0},
-    {"deep_every": 3, "shallow_layers": 0},
-    {"strength": 0.5},
-)
+DEEP: tuple[dict[str, Any], ...] = tuple({"deep_every": every} for every in (2, 3, 5))
 GUIDED: tuple[dict[str, Any], ...] = (
     {"guidance_stop": 0.6},
     {"guidance_stop": 0.4},
@@ -47,7 +40,11 @@ GUIDED: tuple[dict[str, Any], ...] = (
     {"guidance_every": 2},
     {"guidance_every": 4},
 )
-REUSED_STEPS = (20, 10)  # DDIM steps that the approximations are tried with
+APPROXIMATED: tuple[dict[str, Any], ...] = (  # samplers that the approximations are tried with
+    {"solver": "ddim", "steps": 20},
+    {"solver": "unipc", "steps": 10},
+    {"solver": "unipc", "steps": 8},
+)
 
 
 @dataclass(frozen=True)
@@ -64,9 +61,9 @@ class Loss:
 def candidates(settings: RenderSettings) -> dict[str, RenderSettings]:
     """What is tried, by name, around settled settings; guidance's approximations only where it is on."""
     tried = list(SAMPLERS)
-    for steps in REUSED_STEPS:
-        for change in (*REUSES, *(GUIDED if settings.guidance != 1 else ())):
-            tried.append({"solver": "ddim", "steps": steps, **change})
+    for sampler in APPROXIMATED:
+        for change in (*DEEP, *(GUIDED if settings.guidance != 1 else ())):
+            tried.append({**sampler, **change})
     return {_name(change): dataclasses.replace(settings, **change) for change in tried}
 
 

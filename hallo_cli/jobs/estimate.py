@@ -21,8 +21,9 @@ MAX_SPEEDS = 200
 # Seconds for one pass of the denoising UNet over one frame of 256 x 256, where nothing was measured yet, by
 # size of the networks (embedded, official) and device. Guesses, good to a factor of a few.
 GUESSES = {("small", "cpu"): 0.02, ("small", "cuda"): 0.0005, ("large", "cpu"): 0.6, ("large", "cuda"): 0.002}
-# A pass without the deep layers against a whole one, by `shallow_layers`: counted for the official networks.
-SHALLOW_COST = (0.1, 0.28, 0.47)
+SHALLOW_COST = (
+    0.28  # of a pass without the deep layers against a whole one, counted for the official networks
+)
 VIDEO_BITS_PER_PIXEL = 0.12  # of H.264 at crf 18, faces hardly moving
 SPOOL_BYTES_PER_PIXEL = 3
 
@@ -72,8 +73,8 @@ def count_passes(settings: RenderSettings) -> float:
     assert settings.guidance is not None
     share = max(0.0, settings.guidance_stop - settings.guidance_start) if settings.guidance != 1 else 0.0
     depth = 1 / settings.deep_every
-    cost = depth + (1 - depth) * SHALLOW_COST[min(settings.shallow_layers, len(SHALLOW_COST) - 1)]
-    return settings.steps * settings.strength * (1 + share / settings.guidance_every) * cost
+    cost = depth + (1 - depth) * SHALLOW_COST
+    return settings.steps * (1 + share / settings.guidance_every) * cost
 
 
 def estimate(load: Load, *, file: Path | None = None) -> Estimate:

@@ -78,18 +78,6 @@ class RenderSettings:
         minimum=1,
         maximum=1000,
     )
-    shallow_layers: int = setting(
-        1,
-        "With deep_every: layers of the finest block on the way down that run in every step.",
-        minimum=0,
-        maximum=8,
-    )
-    strength: float = setting(
-        1.0,
-        "Share of the steps that are taken; below 1 a clip begins with the frame before it under noise.",
-        minimum=0.01,
-        maximum=1,
-    )
     pose_weight: float = setting(
         1.0, "How much speech moves the head and the rest of the picture.", minimum=0, maximum=5
     )

@@ -11,7 +11,7 @@ import torch
 from bundles import random_networks, tiny_config
 from small_networks import official_like
 
-from hallo_cli.domain import Clip, CropBox, MotionFrames, Portrait, RegionMasks, Speech, StepDone
+from hallo_cli.domain import Clip, CropBox, Portrait, RegionMasks, Speech, StepDone
 from hallo_cli.errors import DeviceMemoryError, PortraitError
 from hallo_cli.inference.animator import Animator, audio_windows
 from hallo_cli.inference.memory import reporting_memory
@@ -275,28 +275,12 @@ def test_failure_while_denoising_is_raised_and_ends_the_thread(monkeypatch):
     assert not [thread for thread in threading.enumerate() if thread.name == "ahead"]
 
 
-def test_low_strength_takes_fewer_steps_from_the_frame_before():
-    config = tiny_config()
-    animator = Animator(random_networks(config), RUNTIME)
-    settings = dataclasses.replace(SETTINGS, steps=4, strength=0.5)
-    job = animator.prepare(make_portrait(config), settings)
-    events = [e for e in animator.clips(job, make_speech(config, 4)) if isinstance(e, StepDone)]
-    assert events == [StepDone(0, 1, 2), StepDone(0, 2, 2)]
-    noise = torch.zeros(4, 4, 6, 8)
-    start, first = animator.begin(job, None, noise, (999, 749, 499, 249))
-    assert first == 2
-    assert torch.equal(start, noise)  # the portrait's own difference to itself is none
-    motion = MotionFrames(np.ones((2, SIZE, SIZE, 3), np.float32))
-    moved, _ = animator.begin(job, motion, noise, (999, 749, 499, 249))
-    assert moved.std() > 0
-
-
 def test_settings_of_reuse_reach_the_sampler():
     config = official_like()
-    settings = dataclasses.replace(SETTINGS, guidance_every=3, deep_every=2, shallow_layers=8)
+    settings = dataclasses.replace(SETTINGS, guidance_every=3, deep_every=2)
     animator = Animator(random_networks(config), RUNTIME)
     job = animator.prepare(make_portrait(config), settings)
     windows = audio_windows(make_speech(config, 4), 0, 4, 5)
     _, predictor = animator.sampler(settings, animator.clip_context(job, windows, None))
     assert predictor.guidance.every == 3
-    assert (predictor.deep.every, predictor.deep.n_layers) == (2, config.layers_per_block)
+    assert predictor.deep.every == 2

@@ -49,5 +49,4 @@ def test_guidance_costs_a_second_pass_where_it_acts() -> None:
     assert count_passes(settings) == pytest.approx(16)
     assert count_passes(dataclasses.replace(settings, guidance=1.0)) == 10
     assert count_passes(dataclasses.replace(settings, guidance_every=2)) == pytest.approx(13)
-    assert count_passes(dataclasses.replace(settings, strength=0.5)) == pytest.approx(8)
     assert 8 < count_passes(dataclasses.replace(settings, deep_every=2)) < 16
