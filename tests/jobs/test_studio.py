@@ -1,6 +1,7 @@
 """The real engine, with a tiny bundle of random weights."""
 
 import dataclasses
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,8 @@ FACE = Path(__file__).parent.parent.parent / "hallo_cli/assets/examples/portrait
 
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Studio:
-    return Studio(make_bundle(tmp_path_factory.mktemp("studio") / "bundle"), RuntimeSettings(threads=1))
+    bundle = make_bundle(tmp_path_factory.mktemp("studio") / "bundle")
+    return Studio(bundle, RuntimeSettings(device="cpu", threads=2))  # two: clips are decoded behind denoising
 
 
 def shortened(job: Job, **settings: object) -> Job:
@@ -78,6 +80,32 @@ def test_recording_without_samples_is_refused(job: Job, studio: Studio) -> None:
     wavfile.write(job.audio, 16_000, np.zeros(0, np.int16))
     with pytest.raises(SpeechError, match="holds no sound"):
         run_job(shortened(job, duration_s=None), studio)
+
+
+def test_clips_that_overlap_give_the_same_video(job: Job, studio: Studio) -> None:
+    one_by_one = Studio(studio.bundle, dataclasses.replace(studio.runtime, decode_behind=False))
+    job = shortened(job)
+    other = dataclasses.replace(job, output=job.output.with_name("other.mp4"))
+    run_job(job, studio)
+    run_job(other, one_by_one)
+    assert [s._animator.execution.overlaps for s in (studio, one_by_one)] == [True, False]  # type: ignore[union-attr]
+    assert list(frame_hashes(job.output)) == list(frame_hashes(other.output))
+
+
+def test_failure_of_the_listener_leaves_work_that_can_be_gone_on_with(job: Job, studio: Studio) -> None:
+    job = shortened(job)
+
+    def fail(event: events.Event) -> None:
+        if isinstance(event, events.ClipRendered) and event.frames_done == 4:
+            raise KeyError("listener")
+
+    with pytest.raises(KeyError):
+        run_job(job, studio, on_event=fail)
+    assert not [thread for thread in threading.enumerate() if thread.name == "ahead"]
+    run_job(job, studio)
+    whole = dataclasses.replace(job, output=job.output.with_name("whole.mp4"))
+    run_job(whole, studio)
+    assert list(frame_hashes(job.output)) == list(frame_hashes(whole.output))
 
 
 def test_full_framing_gives_the_whole_picture(job: Job, studio: Studio) -> None:
