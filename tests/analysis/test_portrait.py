@@ -182,6 +182,29 @@ def test_turned_photograph_gives_the_upright_portrait(
     assert portrait.landmarks[152, 1] > portrait.landmarks[10, 1]
 
 
+def save_as(picture: Image.Image, kind: str, folder: Path) -> Path:
+    """The picture in another mode, in a format that holds it."""
+    if kind == "16 bit":
+        grey = np.asarray(picture.convert("L"), np.uint16) * 257
+        Image.fromarray(grey).save(folder / "a.png")
+    elif kind == "animated":
+        picture.save(folder / "a.png", save_all=True, append_images=[Image.new("RGB", picture.size)])
+    else:
+        suffix = "jpg" if kind == "CMYK" else "png"
+        picture.convert(kind).save(folder / f"a.{suffix}")
+        return folder / f"a.{suffix}"
+    return folder / "a.png"
+
+
+@pytest.mark.parametrize("kind", ["L", "P", "RGBA", "CMYK", "16 bit", "animated"])
+def test_face_is_found_in_every_kind_of_picture(
+    portrait_analyser: PortraitAnalyser, astronaut: Bytes, tmp_path: Path, kind: str
+) -> None:
+    portrait = portrait_analyser.analyse(save_as(Image.fromarray(astronaut), kind, tmp_path), OPTIONS)
+    assert portrait.crop.left == pytest.approx(155, abs=4)
+    assert portrait.crop.side == pytest.approx(140, abs=5)
+
+
 def test_whole_framing_squeezes_the_picture_as_published(
     portrait_analyser: PortraitAnalyser, astronaut: Bytes, tmp_path: Path
 ) -> None:
