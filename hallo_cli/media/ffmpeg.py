@@ -62,7 +62,12 @@ def command_of(output: Any) -> list[str]:
 def run(output: Any, *, cwd: Path | None = None) -> None:
     """Run a stream built with ffmpeg-python. Raises EncoderError with ffmpeg's last words."""
     result = subprocess.run(
-        command_of(output), cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, check=False
+        command_of(output),
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+        start_new_session=True,  # Ctrl-C is for us
     )
     if result.returncode != 0:
         raise EncoderError(f"ffmpeg failed (status {result.returncode}): {last_words(result.stderr)}")

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from scipy.io import wavfile
 
+from hallo_cli.media.ffmpeg import find_ffmpeg
 from hallo_cli.media.probe import frame_hashes
 
 TESTS = Path(__file__).parent.parent
@@ -36,14 +37,16 @@ def start(folder: Path, output: str, **environment: str) -> subprocess.Popen[str
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, **environment},
+        start_new_session=True,  # a group of its own, as a terminal's command is
     )
 
 
-def wait_for_clip(process: subprocess.Popen[str], clip: int) -> None:
+def wait_for(process: subprocess.Popen[str], **values: object) -> None:
+    """Read events up to the first that has these values."""
     assert process.stdout is not None
     for line in process.stdout:
         event = json.loads(line)
-        if event["event"] == "clip_rendered" and event["clip"] == clip:
+        if values.items() <= event.items():
             return
 
 
@@ -56,7 +59,7 @@ def interrupt(process: subprocess.Popen[str], number: signal.Signals) -> str:
 
 def test_second_interrupt_stops_at_once_and_loses_no_finished_clip(folder: Path) -> None:
     process = start(folder, "out.mp4", STUB_STUCK_FROM="4")
-    wait_for_clip(process, 3)
+    wait_for(process, event="clip_rendered", clip=3)
     assert "once more stops at once" in interrupt(process, signal.SIGINT)
     began = time.monotonic()
     said = interrupt(process, signal.SIGINT)
@@ -77,7 +80,7 @@ def test_second_interrupt_stops_at_once_and_loses_no_finished_clip(folder: Path)
 
 def test_sigterm_finishes_the_clip_and_ends_with_143(folder: Path) -> None:
     process = start(folder, "out.mp4", STUB_CLIP_S="0.3")
-    wait_for_clip(process, 1)
+    wait_for(process, event="clip_rendered", clip=1)
     assert "once more stops at once" in interrupt(process, signal.SIGTERM)
     events, said = process.communicate(timeout=50)
     assert process.returncode == 143
@@ -85,3 +88,16 @@ def test_sigterm_finishes_the_clip_and_ends_with_143(folder: Path) -> None:
     kinds = [json.loads(line)["event"] for line in events.splitlines()]
     assert kinds[-1] == "failed"
     assert kinds.count("clip_rendered") <= 1
+
+
+def test_interrupt_from_the_terminal_does_not_break_the_join(folder: Path) -> None:
+    slow = folder / "slow-ffmpeg"  # Ctrl-C reaches everything that the terminal's command has started
+    slow.write_text(f'#!/bin/sh\ncase "$*" in *concat*) sleep 1;; esac\nexec "{find_ffmpeg()}" "$@"\n')
+    slow.chmod(0o755)
+    process = start(folder, "out.mp4", HALLO_FFMPEG=str(slow))
+    wait_for(process, event="stage_started", stage="join")
+    time.sleep(0.5)
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=50)
+    assert process.returncode == 0
+    assert len(list(frame_hashes(folder / "out.mp4"))) == 25
