@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +132,15 @@ class TrivialEngine:
         before = portrait.pixels / np.float32(127.5) - 1 if motion is None else motion.pixels[-1]
         frames = np.sin(before + noise * (1 + heard.sum())).astype(np.float32)
         return Clip(index, np.uint8(127.5 * (frames + 1)), MotionFrames(frames[-2:]))
+
+
+def run_here(job: Job, planned: Event) -> None:
+    """Run a job, saying when it is planned: the target of a process that may be killed."""
+    run_job(job, TrivialEngine(), on_event=lambda event: planned.set() if is_plan(event) else None)
+
+
+def is_plan(event: events.Event) -> bool:
+    return isinstance(event, events.Planned)
 
 
 def main() -> int:

@@ -1,6 +1,7 @@
 """Real processes, really killed."""
 
 import json
+import multiprocessing
 import random
 import resource
 import signal
@@ -9,10 +10,15 @@ import sys
 import time
 from pathlib import Path
 
+from job_doubles import run_here
+
 from hallo_cli.jobs.plan import Job
 from hallo_cli.media.probe import frame_hashes
 
 TESTS = Path(__file__).parent.parent
+# Forks of a process that has imported everything: they start at once, and die as any other.
+FORKED = multiprocessing.get_context("forkserver")
+FORKED.set_forkserver_preload(["job_doubles"])
 
 
 def start(job: Job, *options: str, limit_bytes: int = 0) -> subprocess.Popen[str]:
@@ -49,12 +55,15 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
 
 
 def kill_after(job: Job, seconds: float) -> bool:
-    """Run the job and kill it outright; whether it had finished before."""
-    process = start(job)
+    """Run the job in a forked process and kill it outright; whether it had finished before."""
+    planned = FORKED.Event()
+    process = FORKED.Process(target=run_here, args=(job, planned))
+    process.start()
+    assert planned.wait(60)
     time.sleep(seconds)
     process.kill()
-    process.communicate()
-    return process.returncode == 0
+    process.join()
+    return process.exitcode == 0
 
 
 def test_job_killed_at_twenty_moments_equals_undisturbed_one(job: Job, undisturbed: list[str]) -> None:
