@@ -22,7 +22,6 @@ CHANGED_KEYS = (
     "guidance",
     "guidance_start",
     "guidance_stop",
-    "guidance_every",
     "deep_every",
 )
 

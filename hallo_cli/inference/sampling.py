@@ -27,7 +27,6 @@ Shape = tuple[int, int, int, int]  # frames, channels, height, width
 class Memory:
     """What later steps of a clip take over from earlier ones."""
 
-    difference: Tensor | None = None  # of the conditional prediction to the unconditional one
     deep: tuple[DeepFeatures | None, DeepFeatures | None] = (None, None)  # of the guidance pair's halves
 
 
@@ -50,20 +49,13 @@ class Predictor:
     def __call__(self, latents: Tensor, timestep: Tensor, step: Step, memory: Memory) -> Tensor:
         """Latents [frames, channels, height, width] and timestep [1] -> v in the latents' dtype."""
         x = latents.to(self.dtype)
-        if not step.is_pair:
+        if not step.is_guided:
             conditional, deep = self._pass(x, timestep, self.halves[1], step, memory.deep[1])
             memory.deep = (memory.deep[0] if step.reuses_deep else None, deep)
-            conditional = conditional.to(latents.dtype)
-            if not step.is_guided:
-                return conditional
-            assert memory.difference is not None
-            return conditional + (self.guidance.scale - 1) * memory.difference
+            return conditional.to(latents.dtype)
         predictions = self._both(x, timestep, step, memory)
         unconditional, conditional = (prediction.to(latents.dtype) for prediction in predictions)
-        difference = conditional - unconditional
-        if self.guidance.every > 1:
-            memory.difference = difference
-        return unconditional + self.guidance.scale * difference
+        return unconditional + self.guidance.scale * (conditional - unconditional)
 
     def _both(self, x: Tensor, timestep: Tensor, step: Step, memory: Memory) -> Iterable[Tensor]:
         """The halves' predictions."""

@@ -1,7 +1,7 @@
 """What each denoising step computes anew and what it takes over from an earlier one, known before the first.
 
-With everything at its default every step computes all that it needs; the rest are approximations, whose loss
-is to be measured (`hallo bench --pareto`).
+By default every step computes all that it needs; the rest is an approximation, whose loss is to be measured
+(`hallo bench --pareto`).
 """
 
 from __future__ import annotations
@@ -14,19 +14,14 @@ from hallo_cli.settings.schema import RenderSettings
 
 @dataclass(frozen=True)
 class Guidance:
-    """Classifier-free guidance (arXiv 2207.12598), and in which share of the steps (arXiv 2404.07724).
-
-    In each run of `every` guided steps the first predicts unconditionally; the others take over how far its
-    two predictions were apart.
-    """
+    """Classifier-free guidance (arXiv 2207.12598), and in which share of the steps (arXiv 2404.07724)."""
 
     scale: float = 3.5
     start: float = 0.0
     stop: float = 1.0
-    every: int = 1
 
     def is_on(self, index: int, n_steps: int) -> bool:
-        """Whether step `index` is guided."""
+        """Whether step `index` needs the unconditional prediction."""
         return self.scale != 1 and self.start * n_steps <= index < self.stop * n_steps
 
 
@@ -42,22 +37,14 @@ class DeepReuse:
 class Step:
     """One step's work."""
 
-    is_guided: bool
-    reuses_guidance: bool = False
+    is_guided: bool  # predicts both halves of the guidance pair
     reuses_deep: bool = False
-
-    @property
-    def is_pair(self) -> bool:
-        """Whether both halves of the guidance pair are predicted."""
-        return self.is_guided and not self.reuses_guidance
 
 
 def guidance_of(settings: RenderSettings) -> Guidance:
     """The guidance of settled settings."""
     assert settings.guidance is not None
-    return Guidance(
-        settings.guidance, settings.guidance_start, settings.guidance_stop, settings.guidance_every
-    )
+    return Guidance(settings.guidance, settings.guidance_start, settings.guidance_stop)
 
 
 def plan_steps(guidance: Guidance, deep: DeepReuse, n_steps: int) -> tuple[Step, ...]:
@@ -66,15 +53,11 @@ def plan_steps(guidance: Guidance, deep: DeepReuse, n_steps: int) -> tuple[Step,
 
 
 def _steps(guidance: Guidance, deep: DeepReuse, n_steps: int) -> Iterator[Step]:
-    n_guided = since_deep = 0
-    keeps_pair = False
+    since_deep, keeps_pair = 0, False
     for index in range(n_steps):
         is_guided = guidance.is_on(index, n_steps)
-        step = Step(is_guided, reuses_guidance=is_guided and n_guided % guidance.every != 0)
-        n_guided += is_guided
-        if since_deep % deep.every != 0 and (keeps_pair or not step.is_pair):
-            step = Step(step.is_guided, step.reuses_guidance, reuses_deep=True)
-        else:
-            since_deep, keeps_pair = 0, step.is_pair
+        reuses_deep = since_deep % deep.every != 0 and (keeps_pair or not is_guided)
+        if not reuses_deep:
+            since_deep, keeps_pair = 0, is_guided
         since_deep += 1
-        yield step
+        yield Step(is_guided, reuses_deep)

@@ -35,10 +35,7 @@ SAMPLERS: tuple[dict[str, Any], ...] = tuple(
 DEEP: tuple[dict[str, Any], ...] = tuple({"deep_every": every} for every in (2, 3, 5))
 GUIDED: tuple[dict[str, Any], ...] = (
     {"guidance_stop": 0.6},
-    {"guidance_stop": 0.4},
     {"guidance_start": 0.2, "guidance_stop": 0.8},
-    {"guidance_every": 2},
-    {"guidance_every": 4},
 )
 APPROXIMATED: tuple[dict[str, Any], ...] = (  # samplers that the approximations are tried with
     {"solver": "ddim", "steps": 20},

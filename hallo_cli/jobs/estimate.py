@@ -74,7 +74,7 @@ def count_passes(settings: RenderSettings) -> float:
     share = max(0.0, settings.guidance_stop - settings.guidance_start) if settings.guidance != 1 else 0.0
     depth = 1 / settings.deep_every
     cost = depth + (1 - depth) * SHALLOW_COST
-    return settings.steps * (1 + share / settings.guidance_every) * cost
+    return settings.steps * (1 + share) * cost
 
 
 def estimate(load: Load, *, file: Path | None = None) -> Estimate:

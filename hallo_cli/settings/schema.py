@@ -66,12 +66,6 @@ class RenderSettings:
         0.0, "Share of the steps after which guidance begins.", minimum=0, maximum=1
     )
     guidance_stop: float = setting(1.0, "Share of the steps after which guidance ends.", minimum=0, maximum=1)
-    guidance_every: int = setting(
-        1,
-        "Predict without conditions in every n-th guided step only and take its difference over: faster.",
-        minimum=1,
-        maximum=1000,
-    )
     deep_every: int = setting(
         1,
         "Run the network's deep layers in every n-th step only and take their features over: faster.",

@@ -277,10 +277,9 @@ def test_failure_while_denoising_is_raised_and_ends_the_thread(monkeypatch):
 
 def test_settings_of_reuse_reach_the_sampler():
     config = official_like()
-    settings = dataclasses.replace(SETTINGS, guidance_every=3, deep_every=2)
+    settings = dataclasses.replace(SETTINGS, deep_every=2)
     animator = Animator(random_networks(config), RUNTIME)
     job = animator.prepare(make_portrait(config), settings)
     windows = audio_windows(make_speech(config, 4), 0, 4, 5)
     _, predictor = animator.sampler(settings, animator.clip_context(job, windows, None))
-    assert predictor.guidance.every == 3
     assert predictor.deep.every == 2

@@ -75,12 +75,6 @@ def test_every_step_is_computed_anew_by_default():
     assert steps == (Step(is_guided=True),) * 4
 
 
-def test_guidance_is_taken_over_between_every_nth_guided_steps():
-    steps = plan_steps(Guidance(3.5, start=0.2, every=2), DeepReuse(), 5)
-    assert [step.is_guided for step in steps] == [False, True, True, True, True]
-    assert [step.is_pair for step in steps] == [False, True, False, True, False]
-
-
 def test_deep_features_are_taken_over_between_every_nth_step():
     steps = plan_steps(Guidance(3.5), DeepReuse(3), 7)
     assert [step.reuses_deep for step in steps] == [False, True, True] * 2 + [False]
@@ -110,10 +104,9 @@ def sampled(case, *, is_split=False, guidance=Guidance(3.5), deep=DeepReuse()):
 @pytest.mark.parametrize(
     ("guidance", "deep"),
     [
-        (Guidance(3.5, every=2), DeepReuse()),
         (Guidance(3.5), DeepReuse(2)),
         (Guidance(3.5, stop=0.6), DeepReuse(2)),
-        (Guidance(3.5, start=0.3, every=2), DeepReuse(3, 0)),
+        (Guidance(3.5, start=0.3), DeepReuse(3, 0)),
     ],
 )
 def test_reuse_is_near_the_exact_result_and_the_same_in_two_passes(case, guidance, deep):
@@ -125,4 +118,4 @@ def test_reuse_is_near_the_exact_result_and_the_same_in_two_passes(case, guidanc
 
 
 def test_reuse_in_runs_of_one_is_exact(case):
-    assert torch.equal(sampled(case, guidance=Guidance(3.5, every=1), deep=DeepReuse(1, 0)), sampled(case))
+    assert torch.equal(sampled(case, deep=DeepReuse(1, 0)), sampled(case))

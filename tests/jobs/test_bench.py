@@ -156,7 +156,7 @@ def test_front_holds_what_nothing_beats() -> None:
 
 def test_guidance_is_only_approximated_where_it_is_on() -> None:
     names = [set(candidates(RenderSettings(guidance=g, steps=2))) for g in (1.0, 3.5)]
-    assert names[1] - names[0] >= {"unipc 10 steps, guidance_every 2"}
+    assert names[1] - names[0] >= {"unipc 10 steps, guidance_stop 0.6"}
     assert not any("guidance" in name for name in names[0])
 
 
