@@ -84,8 +84,6 @@ class Loudness:
 
     def activity(self, n_frames: int, fps: float) -> Float:
         """Return for every frame how surely someone speaks, 0..1; opens early and closes late."""
-        if len(self.energies) == 0:
-            return np.zeros(n_frames, np.float32)
         held = np.append(self.presence(), 0.0)
         blocks = ((np.arange(n_frames) + 0.5) / fps / BLOCK_S).astype(int)
         frames = np.pad(held[np.minimum(blocks, len(held) - 1)], 1, mode="edge")
@@ -93,6 +91,8 @@ class Loudness:
 
     def presence(self) -> npt.NDArray[np.float64]:
         """Return for every 20 ms how surely someone speaks, 0..1; opens early and closes late."""
+        if len(self.energies) == 0:
+            return np.zeros(0)
         rise = np.clip((self._in_db(self.energies) - self.threshold_db) / SOFTNESS_DB, 0, 1)
         lead, tail = round(LEAD_S / BLOCK_S), round(TAIL_S / BLOCK_S)
         around = np.lib.stride_tricks.sliding_window_view(np.pad(rise, (tail, lead)), tail + lead + 1)
@@ -118,8 +118,10 @@ class Hushed:
 
     def read(self, start: int, stop: int) -> Float:
         """Return samples [stop - start], zeros outside the sound."""
-        centres = np.arange(len(self._gain)) * BLOCK_SAMPLES + BLOCK_SAMPLES / 2
-        gain = np.interp(np.arange(start, stop), centres, self._gain).astype(np.float32)
+        first = min(max(0, start // BLOCK_SAMPLES - 1), len(self._gain) - 1)
+        near = self._gain[first : max(first + 1, stop // BLOCK_SAMPLES + 2)]
+        centres = (first + np.arange(len(near)) + 0.5) * BLOCK_SAMPLES
+        gain = np.interp(np.arange(start, stop), centres, near).astype(np.float32)
         return np.asarray(self._sound.read(start, stop) * gain, np.float32)
 
 

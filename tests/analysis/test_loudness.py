@@ -1,10 +1,12 @@
 """Speech and pauses are told apart at any loudness and in noise, piece by piece as at once."""
 
+import itertools
+
 import numpy as np
 import pytest
 
 from hallo_cli.analysis import loudness
-from hallo_cli.analysis.loudness import Waveform, measure, pauses
+from hallo_cli.analysis.loudness import Hushed, Waveform, measure, pauses
 from hallo_cli.analysis.speech_network import recording_level
 from hallo_cli.domain import Float
 
@@ -81,3 +83,17 @@ def test_pure_silence_is_one_pause() -> None:
 def test_continuous_sound_has_no_pause() -> None:
     sound = Waveform(noise(48_000, 0.1))
     assert pauses(sound, measure(sound)) == []
+
+
+def test_hushed_sound_is_the_same_piece_by_piece(speech: Float) -> None:
+    hushed = Hushed(Waveform(speech + noise(len(speech), 0.002)))
+    whole = hushed.read(-100, len(speech) + 100)
+    cuts = [-100, 7, 319, 320, 50_000, 50_001, len(speech) - 3, len(speech) + 100]
+    pieces = [hushed.read(start, stop) for start, stop in itertools.pairwise(cuts)]
+    assert np.array_equal(np.concatenate(pieces), whole)
+    assert np.abs(whole[100 + round(3.3 * 16_000) : 100 + round(3.7 * 16_000)]).max() == 0
+
+
+@pytest.mark.parametrize("n_samples", [0, 1, 319, 321])
+def test_shortest_sounds_can_be_hushed(n_samples: int) -> None:
+    assert Hushed(Waveform(np.ones(n_samples, np.float32))).read(0, 400).shape == (400,)
