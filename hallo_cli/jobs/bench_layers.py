@@ -82,7 +82,7 @@ def _block(
     speed.arrange(fast, execution)
     for index, layer in enumerate(plan.layers):
         inputs = _Inputs(plan, index, case, device)
-        ways = (inputs.plain_way(plain), inputs.fast_way(fast))
+        ways = (inputs.plain_way(plain), inputs.fast_way(fast, execution))
         expected, got = (way() for way in ways)  # warms up, too
         times = [[_seconds(way, device) for way in ways] for _ in range(repeats)]
         yield LayerFigures(
@@ -137,8 +137,10 @@ class _Inputs:
         temb = self.temb.expand(self.x.shape[0], -1)
         return lambda: baseline.run_layer(block, self.index, self.x, temb, self.features, conditions)[0]
 
-    def fast_way(self, block: DenoisingBlock) -> Callable[[], Tensor]:
-        """The layer as it is rendered with, its conditions projected beforehand."""
+    def fast_way(self, block: DenoisingBlock, execution: speed.Execution) -> Callable[[], Tensor]:
+        """The layer as it is rendered with: conditions projected, maps in the network's layout."""
+        layout = torch.channels_last if execution.is_channels_last else torch.contiguous_format
+        x = self.x.contiguous(memory_format=layout)
         reference = identity = audio = motion = None
         if hasattr(block, "attentions"):
             spatial, hearing = block.attentions[self.index], block.audio_modules[self.index]
@@ -150,7 +152,7 @@ class _Inputs:
         condition = LayerContext(reference, identity, audio, motion)
         rows = self.reference_rows[self.n_frames :]
         shared = ClipContext(NOTHING, self.masks, self.n_frames, self.n_frames, rows)
-        return lambda: block.layer(self.index, self.x, self.temb, condition, shared)[0]
+        return lambda: block.layer(self.index, x, self.temb, condition, shared)[0]
 
 
 def _seconds(way: Callable[[], Tensor], device: torch.device) -> float:
