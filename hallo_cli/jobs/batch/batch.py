@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,7 +51,6 @@ class Budget:
     """What a batch may cost; 0: anything."""
 
     max_gpu_hours: float = 0.0
-    n_workers: int = 1
 
     def require(self, plan: BatchPlanned) -> None:
         """Raise SettingsError where the plan does not fit."""
@@ -180,8 +179,3 @@ def opened(batch: Batch) -> Iterator[OpenBatch]:
 def default_check_processes() -> int:
     """As many as there are cores, within reason: each loads the face networks."""
     return max(1, min(8, os.cpu_count() or 1))
-
-
-def expand_devices(devices: Sequence[str], jobs: int) -> list[str]:
-    """One entry a worker."""
-    return [device for device in devices for _ in range(jobs)]

@@ -61,4 +61,3 @@ _PAIRINGS: dict[str, Callable[[list[Path], list[Path]], _Pairs]] = {
     "zip": _zip,
     "stem": _stem,
 }
-PAIRINGS = tuple(_PAIRINGS)

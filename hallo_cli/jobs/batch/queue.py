@@ -34,7 +34,6 @@ _ACCEPT = (
     "UPDATE rows SET state=?,settings=?,fingerprint=?,frames=?,seconds=?,cost=?,may_replace=?,parts=?,"
     "parts_dir=? WHERE number=?"
 )
-_PART = "number,id,portrait,audio,output,preset,parent"
 _TAKE = """
 SELECT number,id,portrait,audio,output,settings,preset,fingerprint,frames,seconds,cost,
   attempts,is_alone,seed_offset,may_replace,parent,parts,parts_dir
