@@ -122,7 +122,7 @@ class Animator:
         items = self._denoised(context, speech, start, is_cancelled)
         if self.execution.overlaps:
             items = ahead(items, is_heavy=lambda item: isinstance(item, DenoisedClip))
-        with closing(items), speed.use_threads(self.execution.finishing_threads):
+        with closing(items):
             for item in items:
                 if isinstance(item, StepDone):
                     yield item
@@ -140,7 +140,7 @@ class Animator:
         is_cancelled: Callable[[], bool],
     ) -> Generator[StepDone | DenoisedClip]:
         noise, motion = self._noise(context.settings), start.motion
-        with reporting_memory(), speed.use_threads(self.execution.denoising_threads):
+        with reporting_memory():
             for offset in range(0, speech.n_frames, self.config.clip_frames):
                 index = start.index + offset // self.config.clip_frames
                 n_frames = min(self.config.clip_frames, speech.n_frames - offset)

@@ -37,8 +37,6 @@ class Execution:
     splits_guidance: bool = False
     offloads: bool = False  # reference UNet and autoencoder wait in host memory until they are used
     overlaps: bool = False  # a clip is decoded while the next is denoised
-    denoising_threads: int = 0  # of the CPU, for the thread that denoises; 0: as torch is set
-    finishing_threads: int = 0  # of the CPU, for the thread that decodes
 
 
 def resolve_device(name: str) -> torch.device:
@@ -87,9 +85,9 @@ def choose_execution(runtime: RuntimeSettings) -> Execution:
     is_cpu = device.type == "cpu"
     if is_cpu and runtime.threads:
         torch.set_num_threads(runtime.threads)
-    denoising, finishing = share_threads(torch.get_num_threads()) if is_cpu else (0, 0)
     offloads = runtime.offload and not is_cpu
-    can_overlap = device.type == "cuda" or (is_cpu and torch.get_num_threads() > 1)
+    # On two CPU cores it took 1.13 times as long: there all cores work on a clip in any case.
+    overlaps = runtime.decode_behind == "on" or (runtime.decode_behind == "auto" and device.type == "cuda")
     return Execution(
         device=device,
         kernel=adaptive_kernel if is_cpu else fused_kernel,
@@ -97,32 +95,8 @@ def choose_execution(runtime: RuntimeSettings) -> Execution:
         is_compiled=runtime.compile == "on",
         splits_guidance=runtime.split_guidance,
         offloads=offloads,
-        overlaps=runtime.decode_behind and not offloads and can_overlap,
-        denoising_threads=denoising,
-        finishing_threads=finishing,
+        overlaps=overlaps and not offloads and device.type != "mps",
     )
-
-
-def share_threads(count: int) -> tuple[int, int]:
-    """How many of the CPU's threads denoise and how many decode behind it.
-
-    They depend on nothing else, because frames differ in rounding by the number of threads: a job gives the
-    same bytes whether its clips overlap or not.
-    """
-    return max(1, count - 1), 1
-
-
-@contextmanager
-def use_threads(count: int) -> Iterator[None]:
-    """The CPU threads of torch's work that this Python thread asks for; 0: as they are."""
-    before = torch.get_num_threads()
-    if count:
-        torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        if count:
-            torch.set_num_threads(before)
 
 
 def plain_execution(device: torch.device) -> Execution:

@@ -21,8 +21,8 @@ def next_rung(runtime: RuntimeSettings) -> Rung | None:
     """The next fallback after these settings, or None where all are in use."""
     if runtime.decode_chunk != 1:
         return Rung("frames decoded one at a time", dataclasses.replace(runtime, decode_chunk=1))
-    if runtime.decode_behind:
-        return Rung("clips decoded before the next begins", dataclasses.replace(runtime, decode_behind=False))
+    if runtime.decode_behind != "off":
+        return Rung("clips decoded before the next begins", dataclasses.replace(runtime, decode_behind="off"))
     if not runtime.split_guidance:
         return Rung("guidance in two passes", dataclasses.replace(runtime, split_guidance=True))
     if not runtime.offload:

@@ -154,8 +154,10 @@ class RuntimeSettings:
     decode_chunk: int = setting(
         0, "Frames decoded at a time; 0 chooses by the device.", minimum=0, maximum=1024
     )
-    decode_behind: bool = setting(
-        True, "Decode and encode a clip while the next is denoised, where the device gains by it."
+    decode_behind: str = setting(
+        "auto",
+        "Decode and encode a clip while the next is denoised; auto: on GPUs, where it pays.",
+        choices=("auto", "on", "off"),
     )
     split_guidance: bool = setting(
         False, "Predict the halves of guidance one after the other: slower, needs less memory."

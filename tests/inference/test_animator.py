@@ -230,15 +230,15 @@ def test_fast_choices_give_the_plain_frames(config):
 def test_overlapped_render_gives_the_same_bytes(config):
     n_frames = 3 * config.clip_frames + (config.clip_frames > 1)
     rendered = {}
-    for overlap in (False, True):
+    for overlap in ("off", "on"):
         animator = Animator(
             random_networks(config), dataclasses.replace(RUNTIME, decode_behind=overlap, threads=2)
         )
-        assert animator.execution.overlaps is overlap
+        assert animator.execution.overlaps is (overlap == "on")
         job = animator.prepare(make_portrait(config), SETTINGS)
         rendered[overlap] = list(animator.clips(job, make_speech(config, n_frames)))
-    assert [type(event) for event in rendered[True]] == [type(event) for event in rendered[False]]
-    for clip, expected in zip(rendered[True], rendered[False], strict=True):
+    assert [type(event) for event in rendered["on"]] == [type(event) for event in rendered["off"]]
+    for clip, expected in zip(rendered["on"], rendered["off"], strict=True):
         if isinstance(clip, Clip):
             assert np.array_equal(clip.frames, expected.frames)
             assert np.array_equal(clip.motion.pixels, expected.motion.pixels)
@@ -246,7 +246,7 @@ def test_overlapped_render_gives_the_same_bytes(config):
 
 def test_frames_are_decoded_while_the_next_clip_is_denoised():
     config = tiny_config(detail_back=True)
-    animator = Animator(random_networks(config), dataclasses.replace(RUNTIME, threads=2))
+    animator = Animator(random_networks(config), dataclasses.replace(RUNTIME, decode_behind="on"))
     job = animator.prepare(make_portrait(config), SETTINGS)
     deadline = time.monotonic() + 10
     with recording() as spans:
@@ -263,7 +263,7 @@ def test_frames_are_decoded_while_the_next_clip_is_denoised():
 
 def test_failure_while_denoising_is_raised_and_ends_the_thread(monkeypatch):
     config = tiny_config()
-    animator = Animator(random_networks(config), dataclasses.replace(RUNTIME, threads=2))
+    animator = Animator(random_networks(config), dataclasses.replace(RUNTIME, decode_behind="on"))
     job = animator.prepare(make_portrait(config), SETTINGS)
 
     def fail(*arguments):

@@ -108,7 +108,17 @@ def test_full_size_networks_are_a_kind_of_their_own() -> None:
 
 def test_film_is_traced_with_decoding_behind_denoising(bundle: Path, tmp_path: Path) -> None:
     file = tmp_path / "trace.json"
-    arguments = ["bench", "--bundle", str(bundle), "--dtype", "float32", "--threads", "2", "--clips", "2"]
+    arguments = [
+        "bench",
+        "--bundle",
+        str(bundle),
+        "--dtype",
+        "float32",
+        "--decode-behind",
+        "on",
+        "--clips",
+        "2",
+    ]
     result = CliRunner().invoke(app, [*arguments, "--trace", str(file), "--json"], catch_exceptions=False)
     film = json.loads(result.stdout)["film"]
     assert film["n_frames"] == 8

@@ -19,7 +19,7 @@ def test_rungs_come_in_order_and_end() -> None:
 
 
 def test_rungs_that_are_in_use_are_skipped() -> None:
-    rung = next_rung(RuntimeSettings(decode_chunk=1, decode_behind=False, split_guidance=True))
+    rung = next_rung(RuntimeSettings(decode_chunk=1, decode_behind="off", split_guidance=True))
     assert rung is not None
     assert rung.runtime.offload
 

@@ -23,7 +23,7 @@ FACE = Path(__file__).parent.parent.parent / "hallo_cli/assets/examples/portrait
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Studio:
     bundle = make_bundle(tmp_path_factory.mktemp("studio") / "bundle")
-    return Studio(bundle, RuntimeSettings(device="cpu", threads=2))  # two: clips are decoded behind denoising
+    return Studio(bundle, RuntimeSettings(device="cpu", threads=1, decode_behind="on"))
 
 
 def shortened(job: Job, **settings: object) -> Job:
@@ -83,7 +83,7 @@ def test_recording_without_samples_is_refused(job: Job, studio: Studio) -> None:
 
 
 def test_clips_that_overlap_give_the_same_video(job: Job, studio: Studio) -> None:
-    one_by_one = Studio(studio.bundle, dataclasses.replace(studio.runtime, decode_behind=False))
+    one_by_one = Studio(studio.bundle, dataclasses.replace(studio.runtime, decode_behind="off"))
     job = shortened(job)
     other = dataclasses.replace(job, output=job.output.with_name("other.mp4"))
     run_job(job, studio)
