@@ -132,7 +132,7 @@ def memory_kib() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() // 1024
 
 
-@pytest.mark.parametrize("n_rows", [1500, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n_rows", [600, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_scheduler_costs_little_time_and_no_memory_a_row(tmp_path: Path, n_rows: int) -> None:
     paths = Paths(tmp_path / "batch")
     picture, sound = Path("/p.png"), Path("/s.wav")
