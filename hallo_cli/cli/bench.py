@@ -201,6 +201,7 @@ class _Bench:
         yield from bench_view.pareto(found["pareto"])
 
     def _scaling(self, found: dict[str, Any]) -> Iterator[str]:
+        from hallo_cli.inference.latents import fits
         from hallo_cli.jobs.bench_scaling import Point, measure_scaling, plan_points
 
         config = self.rig.animator.config
@@ -210,7 +211,7 @@ class _Bench:
             base,
             clip_frames=config.clip_frames,
             longest=config.max_temporal - config.motion_frames,
-            multiple=config.latent_factor * 2 ** (config.levels - 1),
+            fits=lambda size: fits(config, size),
         )
         self._rig = None  # its memory is for the points
         rows = found["scaling"] = []

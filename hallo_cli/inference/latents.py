@@ -32,6 +32,21 @@ def scaled_rows(config: NetworkConfig, height: int) -> tuple[int, int]:
     return round(start * height / total), round(stop * height / total)
 
 
+def fits(config: NetworkConfig, size: int) -> bool:
+    """Whether pictures of that height in pixels have the same generated rows at every level of the UNets."""
+    if size % (config.latent_factor * 2 ** (config.levels - 1)):
+        return False
+    height = size // config.latent_factor
+    start, stop = scaled_rows(config, height)
+    n_rows = stop - start
+    for _ in range(config.levels - 1):
+        height, n_rows = (height + 1) // 2, (n_rows + 1) // 2
+        start, stop = scaled_rows(config, height)
+        if stop - start != n_rows:
+            return False
+    return True
+
+
 def to_generated(config: NetworkConfig, latents: Tensor, portrait: Tensor) -> Tensor:
     """Latents [..., channels, height, width] as the denoising UNet models them; the portrait's broadcast."""
     if config.latents == "residual":

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import multiprocessing
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -49,10 +49,10 @@ class PointFigures:
     device_bytes: int | None  # peak of one process; None on devices that do not tell
 
 
-def plan_points(base: Point, *, clip_frames: int, longest: int, multiple: int) -> list[Point]:
+def plan_points(base: Point, *, clip_frames: int, longest: int, fits: Callable[[int], bool]) -> list[Point]:
     """The points around a base.
 
-    clip_frames is the networks' own, longest the most they take, multiple what sizes must be a multiple of.
+    clip_frames is the networks' own, longest the most they take; `fits` says of a size whether they take it.
     """
     change = dataclasses.replace
     points = [
@@ -62,7 +62,9 @@ def plan_points(base: Point, *, clip_frames: int, longest: int, multiple: int) -
     ]
     size = base.settings.size or 0
     for share in SIZES:
-        side = max(multiple, round(share * size / multiple) * multiple)
+        side = round(share * size)
+        if not fits(side):
+            continue
         settings = change(base.settings, size=side)
         points.append(change(base, curve="size", label=f"{side} px", settings=settings))
     threads = base.runtime.threads or torch.get_num_threads()

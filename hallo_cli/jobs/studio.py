@@ -215,11 +215,14 @@ class Studio:
             torch.cuda.empty_cache()
 
     def _require_fitting(self, settings: RenderSettings) -> None:
+        from hallo_cli.inference.latents import fits
+
         networks = self.networks
-        multiple = networks.latent_factor * 2 ** (networks.levels - 1)
         size = settings.size or networks.image_size
-        if size % multiple:
-            nearest = max(multiple, round(size / multiple) * multiple)
+        if not fits(networks, size):
+            sizes = [side for side in range(64, 2048 + 1, 8) if fits(networks, side)]
+            nearest = min(sizes, key=lambda side: abs(side - size))
+            known = ", ".join(map(str, sizes[:4]))
             raise SettingsError(
-                f"--size {size} does not fit these weights: give a multiple of {multiple}, such as {nearest}."
+                f"--size {size} does not fit these weights ({known} and so on do): give {nearest}."
             )

@@ -4,7 +4,8 @@ import dataclasses
 
 import torch
 
-from hallo_cli.inference.latents import from_generated, generated_rows, locator_input, to_generated
+from hallo_cli.inference.latents import fits, from_generated, generated_rows, locator_input, to_generated
+from hallo_cli.models.bundle import find_bundle
 from hallo_cli.models.config import NetworkConfig
 
 OFFICIAL = NetworkConfig.official()
@@ -46,3 +47,12 @@ def test_locator_sees_the_tinted_portrait() -> None:
     assert seen.shape == (1, 3, 384, 512)
     assert (seen[:, :, :72] == -1).all()
     assert (seen[:, :, 72:] == 0).all()
+
+
+def test_sizes_whose_rows_disagree_between_levels_do_not_fit():
+    config = find_bundle("embedded").manifest.networks
+    assert [size for size in range(64, 520, 32) if fits(config, size)] == [
+        *(64, 128, 160, 256, 288, 320, 384, 416, 512)
+    ]
+    assert fits(NetworkConfig.official(), 512)
+    assert not fits(NetworkConfig.official(), 500)

@@ -173,7 +173,7 @@ def test_guidance_is_only_approximated_where_it_is_on() -> None:
 def test_points_cover_length_size_rows_and_every_fallback() -> None:
     settings = RenderSettings(size=64)
     base = Point("", "", settings, RuntimeSettings(threads=2))
-    points = plan_points(base, clip_frames=4, longest=16, multiple=32)
+    points = plan_points(base, clip_frames=4, longest=16, fits=lambda size: size % 32 == 0)
     assert [p.clip_frames for p in points if p.curve == "clip length"] == [4, 8, 12, 16]
     assert {p.settings.size for p in points if p.curve == "size"} == {32, 64, 96, 128}
     assert [(p.n_rows, p.runtime.threads) for p in points if p.curve == "rows"] == [(1, 2), (2, 1), (4, 1)]

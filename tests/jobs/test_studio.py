@@ -129,7 +129,7 @@ def test_settled_settings_leave_nothing_to_choose(studio: Studio) -> None:
 
 
 def test_size_that_does_not_fit_is_refused_with_one_that_does(studio: Studio) -> None:
-    with pytest.raises(SettingsError, match="multiple of 32, such as 64"):
+    with pytest.raises(SettingsError, match="give 64"):
         studio.settle(RenderSettings(size=72))
 
 
