@@ -182,7 +182,8 @@ def test_points_cover_length_size_rows_and_every_fallback() -> None:
 
 @pytest.mark.slow
 def test_point_is_measured_in_processes_of_its_own(bundle: Path) -> None:
-    settings = RenderSettings(bundle=str(bundle), dtype="float32", steps=1, guidance=1.0, size=64)
+    values = {"steps": 1, "guidance": 1.0, "solver": "ddim", "size": 64}
+    settings = RenderSettings(bundle=str(bundle), dtype="float32", **values)  # type: ignore[arg-type]
     point = Point("rows", "2", settings, RuntimeSettings(threads=1), n_rows=2, n_clips=1)
     (figures,) = measure_scaling([point])
     assert figures.frame_s > 0
