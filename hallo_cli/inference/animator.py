@@ -28,6 +28,7 @@ from hallo_cli.inference import latents as conventions
 from hallo_cli.inference import speed
 from hallo_cli.inference.ahead import ahead
 from hallo_cli.inference.finishing import DenoisedClip, Finisher, motion_pictures
+from hallo_cli.inference.inks import single_ink
 from hallo_cli.inference.job_context import JobContext, PortraitContext
 from hallo_cli.inference.memory import reporting_memory
 from hallo_cli.inference.sampling import (
@@ -93,6 +94,7 @@ class Animator:
                 portrait=context,
                 portrait_once=once,
                 copy=self.finisher.decode(context.latents, 1) if self.config.detail_back else None,
+                ink=single_ink(pictures) if self.config.detail_back else None,
                 reference_identity=reference_identity,
                 identity=None if tokens is None else self.networks.denoising_unet.project_identity(tokens),
                 masks=self._masks(portrait.masks),

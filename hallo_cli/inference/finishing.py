@@ -18,6 +18,7 @@ from hallo_cli.domain import Clip, MotionFrames
 from hallo_cli.inference import latents as conventions
 from hallo_cli.inference import speed
 from hallo_cli.inference.decode import decode_frames, give_back_detail
+from hallo_cli.inference.inks import with_ink
 from hallo_cli.inference.job_context import JobContext
 from hallo_cli.models import compat
 from hallo_cli.models.weights import Networks
@@ -41,7 +42,7 @@ class Finisher:
         frames = self.decode(latents, self.execution.decode_chunk)
         if context.copy is not None:
             frames = give_back_detail(frames, context.pictures, context.copy)
-        return frames
+        return frames if context.ink is None else with_ink(frames, context.ink)
 
     def images(self, frames: Tensor) -> Any:
         """Frames in -1..1 as uint8 [frames, height, width, 3] on the host."""

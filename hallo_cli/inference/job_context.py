@@ -29,6 +29,7 @@ class JobContext:
     portrait: PortraitContext
     portrait_once: PortraitContext | None  # where the portrait's own was normalised twice (compat)
     copy: Tensor | None  # [1, 3, height, width] the portrait after the autoencoder
+    ink: Tensor | None  # the colours of a portrait of a single ink, see inks.py
     reference_identity: UNetTree[TokenAttention] | None  # rows: identities
     identity: UNetTree[TokenAttention] | None  # rows: halves
     masks: tuple[Tensor, ...]
