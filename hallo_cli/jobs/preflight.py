@@ -19,7 +19,7 @@ from hallo_cli.jobs.studio import Studio
 from hallo_cli.media.audio import decode
 from hallo_cli.media.image import read_image
 from hallo_cli.media.probe import probe
-from hallo_cli.media.video import exact_rate
+from hallo_cli.media.video import exact_rate, require_encoder
 from hallo_cli.settings.schema import RenderSettings
 
 CLIPPED_LEVEL = 0.999
@@ -81,8 +81,9 @@ class Preflight:
 
 
 def look_at(job: Job, studio: Studio) -> Preflight:
-    """Check a job's inputs. Raises PortraitError, SpeechError, SettingsError or WeightsError."""
+    """Check a job's inputs. Raises InputError, SettingsError, WeightsError or EncoderError."""
     settings = studio.settle(job.settings)
+    require_encoder(settings.codec)
     portrait = look_at_portrait(job.portrait, settings, studio)
     speech = look_at_speech(job.audio, settings)
     forecast = _forecast(job, settings, studio, speech.duration_s)

@@ -25,7 +25,7 @@ from hallo_cli.jobs.prepare import Prepared, prepare, whole_clips
 from hallo_cli.jobs.workspace import open_workspace, remove_abandoned, remove_workspace
 from hallo_cli.media.joining import Sound, assemble
 from hallo_cli.media.probe import probe
-from hallo_cli.media.video import SegmentWriter, VideoFormat
+from hallo_cli.media.video import SegmentWriter, VideoFormat, require_encoder
 from hallo_cli.trace import span
 
 PATIENCE_S = 20.0  # with a dying worker of a batch
@@ -110,6 +110,7 @@ class _Run:
                 return done
             if not self.options.overwrite:
                 outcome.require_free_name(job)
+            require_encoder(job.settings.codec)
         root = _root(job, self.options, inputs.fingerprint)
         with open_workspace(root, resume=self.options.resume) as self.workspace:
             with self._stage("analyse"):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import os
 import struct
 import warnings
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +22,9 @@ MAX_SIDE = 32_000
 # Formats that run other programs (EPS) or describe drawings (WMF) are left out.
 FORMATS = (
     *("JPEG", "PNG", "WEBP", "AVIF", "BMP", "DIB", "GIF", "TIFF", "PPM", "TGA", "ICO", "ICNS"),
-    *("JPEG2000", "PCX", "SGI", "PSD", "DDS", "QOI"),
+    *("JPEG2000", "PCX", "SGI", "PSD", "DDS", "QOI", "HEIF"),
 )
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
 BACKGROUND = (255, 255, 255)  # what shows through transparent pixels
 # What Pillow's decoders are known to raise on damaged files.
 DECODING_ERRORS = (
@@ -43,6 +46,10 @@ def read_image(file: Path) -> Bytes:
                 _require_bounded(picture.size, file)
                 return _upright_rgb(picture)
     except UnidentifiedImageError:
+        if _is_heif(checked):
+            raise PortraitError(
+                f'The portrait {shown(file)} is HEIC: install "hallo-cli[heic]", or save it as a JPEG.'
+            ) from None
         raise PortraitError(
             f"The portrait {shown(file)} is no picture that can be read. Give a JPEG, PNG or WebP file."
         ) from None
@@ -65,9 +72,21 @@ def write_png(file: Path, pixels: Bytes) -> None:
         part.unlink(missing_ok=True)
 
 
+@cache
 def _known_formats() -> list[str]:
     Image.init()
-    return [name for name in FORMATS if name in Image.OPEN]  # AVIF needs a library that some builds lack
+    if importlib.util.find_spec("pillow_heif"):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+    return [name for name in FORMATS if name in Image.OPEN]  # AVIF and HEIF need libraries that may lack
+
+
+def _is_heif(file: Path) -> bool:
+    """Whether a file says that it is what phones store pictures in (ISO 23008-12: its brands)."""
+    with file.open("rb") as opened:
+        start = opened.read(12)
+    return start[4:8] == b"ftyp" and start[8:12] in HEIF_BRANDS
 
 
 def _require_bounded(size: tuple[int, int], file: Path) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -125,6 +126,22 @@ class SegmentWriter:
         said = self._stderr.read()
         if status != 0 or not self._part.exists():
             raise EncoderError(_encoder_failure(self._video, status, last_words(said)))
+
+
+@cache
+def require_encoder(codec: str) -> None:
+    """Encode one small frame. Raises EncoderError where this ffmpeg, or this machine, cannot.
+
+    A build of ffmpeg may list encoders that need a GPU or a driver which is not there.
+    """
+    video = VideoFormat(256, 256, 25.0, codec)
+    frame = np.zeros((1, video.height, video.width, 3), np.uint8)
+    try:
+        with tempfile.TemporaryDirectory() as folder, SegmentWriter(Path(folder, "a.mp4"), video) as writer:
+            writer.write(frame)
+            writer.commit()
+    except EncoderError as error:
+        raise EncoderError(f"a trial frame cannot be encoded here. {error}") from error
 
 
 def read_frames(file: Path, *, fps: float | None = None) -> Iterator[Bytes]:

@@ -1,5 +1,6 @@
 """Any picture comes out upright, opaque and in 8-bit RGB; what is none is refused with a reason."""
 
+import importlib.util
 import os
 import struct
 import zlib
@@ -117,6 +118,26 @@ def test_huge_pictures_are_refused_unread(tmp_path: Path, size: tuple[int, int])
     (tmp_path / "a.png").write_bytes(png_of_size(*size))
     with pytest.raises(PortraitError, match=r"pixels|damaged|no picture"):
         read_image(tmp_path / "a.png")
+
+
+HEIC_START = b"\0\0\0\x1cftypheic\0\0\0\0mif1heic"
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pillow_heif") is not None, reason="HEIC can be read here")
+def test_heic_pictures_are_refused_with_the_way_to_read_them(tmp_path: Path) -> None:
+    (tmp_path / "a.heic").write_bytes(HEIC_START + bytes(100))
+    with pytest.raises(PortraitError, match=r"hallo-cli\[heic\].*JPEG"):
+        read_image(tmp_path / "a.heic")
+
+
+def test_heic_pictures_are_read_where_the_library_is(tmp_path: Path) -> None:
+    heif = pytest.importorskip("pillow_heif")
+    pixels = np.full((64, 80, 3), (200, 120, 60), np.uint8)
+    heif.from_pillow(Image.fromarray(pixels)).save(tmp_path / "a.heic", quality=95)
+    assert np.abs(read_image(tmp_path / "a.heic").astype(int) - pixels).max() <= 6
+    (tmp_path / "b.heic").write_bytes((tmp_path / "a.heic").read_bytes()[:200])
+    with pytest.raises(PortraitError):
+        read_image(tmp_path / "b.heic")
 
 
 def test_files_that_are_none_are_refused(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from hallo_cli.errors import EncoderError, InputError
 from hallo_cli.media.probe import probe
-from hallo_cli.media.video import SegmentWriter, VideoFormat, read_frames
+from hallo_cli.media.video import SegmentWriter, VideoFormat, read_frames, require_encoder
 from tests.media.conftest import SMALL, moving_picture, write_segment
 
 Ffmpeg = Callable[..., None]
@@ -60,6 +60,15 @@ def test_encoder_that_dies_midway_is_an_error(tmp_path: Path) -> None:
     ):
         writer.write(frames)  # far more than a pipe holds
     assert list(tmp_path.iterdir()) == []
+
+
+def test_encoder_that_cannot_start_is_found_out_by_a_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    require_encoder("libx264")
+    monkeypatch.setenv("HALLO_FFMPEG", "false")  # a program that fails, whatever it is asked
+    require_encoder.cache_clear()
+    with pytest.raises(EncoderError, match=r"trial frame.*libx264 stopped.*--codec"):
+        require_encoder("libx264")
+    require_encoder.cache_clear()
 
 
 def test_wrong_frame_size_is_refused(tmp_path: Path) -> None:
