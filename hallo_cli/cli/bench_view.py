@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from hallo_cli.jobs.bench_pareto import Loss
     from hallo_cli.jobs.bench_scaling import PointFigures
 
-LOSS_KEYS = ("psnr", "ssim", "landmark_distance", "truth_opening", "sync_at_zero", "upper_face_ssim")
+LOSS_KEYS = (
+    *("psnr", "ssim", "gmsd", "landmark_distance", "truth_opening"),
+    *("sync_at_zero", "identity", "upper_face_ssim"),
+)
 CHANGED_KEYS = (
     "solver",
     "steps",
@@ -113,14 +116,16 @@ def loss_row(loss: Loss) -> dict[str, Any]:
 
 def pareto(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Speed and loss; a star: nothing is both faster and nearer."""
-    yield from ("", f"{'':<2}{'settings':<44}{'frames/s':>9}{'PSNR':>7}{'SSIM':>7}{'lips':>7}{'opening':>9}")
+    losses = f"{'PSNR':>7}{'SSIM':>7}{'GMSD':>8}{'lips':>7}{'opening':>9}{'sync':>7}"
+    yield from ("", f"{'':<2}{'settings':<44}{'frames/s':>9}{losses}")
     for one in sorted(rows, key=lambda r: r["frames_per_s"]):
         star = "* " if one["is_on_front"] else "  "
-        numbers = f"{one['frames_per_s']:>9.2f}{one['psnr']:>7.1f}{one['ssim']:>7.3f}"
+        numbers = f"{one['frames_per_s']:>9.2f}{one['psnr']:>7.1f}{one['ssim']:>7.3f}{one['gmsd']:>8.4f}"
         lips = _number(one["landmark_distance"], 7) + _number(one["truth_opening"], 9)
-        yield f"{star}{one['name']:<44}{numbers}{lips}"
-    yield "against the reference: PSNR in dB, SSIM, lip landmarks' distance (% of the face), mouth opening's"
-    yield "correlation; *: nothing is both faster and nearer by PSNR"
+        yield f"{star}{one['name']:<44}{numbers}{lips}{_number(one['sync_at_zero'], 7)}"
+    yield "against the reference: PSNR in dB, SSIM, GMSD (perceptual, 0: equal), lip landmarks' distance"
+    yield "(% of the face), mouth opening's correlation; sync: mouth opening against the speech itself;"
+    yield "*: nothing is both faster and nearer by PSNR"
 
 
 def point_row(figures: PointFigures) -> dict[str, Any]:

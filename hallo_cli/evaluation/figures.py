@@ -32,6 +32,7 @@ LABELS = {
     "frozen_frames": "frozen frames while speaking",
     "psnr": "PSNR to the true video (dB)",
     "ssim": "SSIM to the true video",
+    "gmsd": "GMSD to the true video, a perceptual distance (0: equal)",
     "landmark_distance": "lip landmark distance to the true video (% of the face's height)",
     "truth_opening": "mouth opening against the true one, best lag",
     "truth_lag": "lag against the true video (frames)",
@@ -68,6 +69,7 @@ class VideoFigures:
     frozen_frames: int = 0
     psnr: float | None = None
     ssim: float | None = None
+    gmsd: float | None = None
     landmark_distance: float | None = None
     truth_opening: float | None = None
     truth_lag: int | None = None

@@ -13,7 +13,7 @@ from hallo_cli.domain import Bytes, Float
 from hallo_cli.evaluation import geometry
 from hallo_cli.evaluation.figures import VideoFigures
 from hallo_cli.evaluation.measure import VideoMeter, seam_jump, silence_motion
-from hallo_cli.evaluation.truth import TruthMeter
+from hallo_cli.evaluation.truth import TruthMeter, gradient_deviation
 
 N_FRAMES = 48
 
@@ -111,10 +111,22 @@ def test_truth_ranks_perfect_before_late(talking: Talking, perfect: VideoFigures
             meter.add(*pair, *true_pair)
         results.append(meter.added_to(perfect))
     assert results[0].psnr == 100.0
+    assert results[0].gmsd == 0.0
     assert results[0].landmark_distance == 0.0
     assert results[1].psnr < 40
+    assert results[1].gmsd > 0.01
     assert results[1].landmark_distance > 1
     assert results[1].truth_lag == -5
+
+
+def test_blur_looks_worse_the_more_there_is_and_a_little_light_hardly(talking: Talking) -> None:
+    true = talking.portrait
+    brighter = np.clip(true.astype(int) + 4, 0, 255).astype(np.uint8)
+    spoilt = [brighter, *(cv2.GaussianBlur(true, (0, 0), sigma) for sigma in (1.0, 2.0, 4.0))]
+    distances = [gradient_deviation(true, np.asarray(picture, np.uint8)) for picture in spoilt]
+    assert distances == sorted(distances)
+    assert distances[0] < 0.005
+    assert distances[-1] > 0.1
 
 
 def test_mouth_that_moves_in_silence_is_seen() -> None:
