@@ -75,6 +75,7 @@ class DataSettings:
     takes: int = 8  # a batch and process
     frames: int = 1  # of each take: any frames in stage 1, one clip in stage 2
     margin: int = 30  # least distance of the reference from the target where it is one of the frames
+    end_margin: int = 0  # last frames of a take that no clip of stage 2 reaches; published: 3
     balance_visemes: bool = False  # draw frames evenly over open, wide, round and closed mouths
     sample_latents: bool = True  # draw from the autoencoder's distribution where shards hold its spread
     prefetch: int = 4  # batches prepared ahead

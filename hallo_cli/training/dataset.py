@@ -63,7 +63,7 @@ class BatchSource:
         seed: int,
     ) -> None:
         self.data, self.network, self.stage, self.seed = data, network, stage, seed
-        needed = data.frames + (network.motion_frames if stage == "stage2" else 0)
+        needed = data.frames + (network.motion_frames + data.end_margin if stage == "stage2" else 0)
         self.takes = [take for take in takes if take.n_frames >= needed]
         if not self.takes:
             raise InputError(
@@ -110,11 +110,10 @@ class BatchSource:
     def _sample(self, take: EncodedTake, rng: np.random.Generator) -> _Sample:
         n_motion = self.network.motion_frames if self.stage == "stage2" else 0
         is_own = self._has_own_reference or bool(take.of_take("own_reference"))
-        reference_row = int(
-            rng.integers(n_motion, take.n_frames - self.data.frames + 1 if n_motion else take.n_frames)
-        )
+        n_starts = take.n_frames - self.data.frames - self.data.end_margin + 1
+        reference_row = int(rng.integers(n_motion, n_starts if n_motion else take.n_frames))
         if n_motion:
-            start = int(rng.integers(n_motion, take.n_frames - self.data.frames + 1))
+            start = int(rng.integers(n_motion, n_starts))
             rows = torch.arange(start, start + self.data.frames)
         else:
             rows = torch.as_tensor(self._single_frames(take, rng, None if is_own else reference_row))
