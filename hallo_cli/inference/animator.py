@@ -66,7 +66,7 @@ class Animator:
     def __init__(self, networks: Networks, runtime: RuntimeSettings) -> None:
         self.networks, self.config = networks, networks.config
         self.execution = speed.choose_execution(runtime)
-        self.unet = speed.prepare_networks(networks, self.execution)
+        speed.prepare_networks(networks, self.execution)
         self.dtype = networks.denoising_unet.conv_in.weight.dtype
         self.finisher = Finisher(networks, self.execution)
 
@@ -165,13 +165,12 @@ class Animator:
         assert settings.solver is not None
         assert settings.steps is not None
         predictor = Predictor(
-            self.unet,
+            self.networks.denoising_unet,
             pair,
             guidance_of(settings),
             self.dtype,
             self.execution.splits_guidance,
             DeepReuse(settings.deep_every),
-            self.networks.denoising_unet,
         )
         return make_solver(self.config, settings.solver, settings.steps), predictor
 

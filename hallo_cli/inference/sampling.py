@@ -5,7 +5,7 @@ The loop knows neither pixels nor audio; it synchronises with the device nowhere
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -34,13 +34,12 @@ class Memory:
 class Predictor:
     """Predicts v for the latents of one clip under a guidance pair of conditions."""
 
-    unet: Callable[[Tensor, Tensor, ClipContext], Tensor]  # a DenoisingUNet, or its compiled form
+    unet: DenoisingUNet
     pair: ClipContext
     guidance: Guidance
     dtype: torch.dtype
     is_split: bool = False  # one half of the pair after the other: the same numbers from half the memory
     deep: DeepReuse = field(default_factory=DeepReuse)
-    network: DenoisingUNet | None = None  # what keeps and takes over deep features; needed for `deep` alone
     halves: tuple[ClipContext, ClipContext] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -77,11 +76,10 @@ class Predictor:
     ) -> tuple[Tensor, DeepFeatures | None]:
         if self.deep.every == 1:
             return self.unet(x, timestep, context), None
-        assert self.network is not None
         if not step.reuses_deep:
-            return self.network.forward_keeping(x, timestep, context, self.deep.n_layers)
+            return self.unet.forward_keeping(x, timestep, context, self.deep.n_layers)
         assert kept is not None
-        return self.network.forward_shallow(x, timestep, context, kept), kept
+        return self.unet.forward_shallow(x, timestep, context, kept), kept
 
 
 def denoise(predictor: Predictor, solver: Solver, noise: Tensor) -> Iterator[Tensor]:

@@ -6,22 +6,28 @@ with the plain one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
+from diffusers.models.resnet import ResnetBlock2D
 from torch import nn
 
 from hallo_cli.errors import SettingsError
 from hallo_cli.models.attention import AttentionKernel, adaptive_kernel, fused_kernel, use_attention_kernel
+from hallo_cli.models.audio import AudioTransformer
+from hallo_cli.models.denoising_unet import DenoisingUNet
+from hallo_cli.models.motion import MotionModule
+from hallo_cli.models.spatial import SpatialTransformer
 from hallo_cli.models.weights import Networks
 from hallo_cli.settings.schema import RuntimeSettings
 
 Network = TypeVar("Network", bound=nn.Module)
 
+REGIONS = (ResnetBlock2D, SpatialTransformer, AudioTransformer, MotionModule)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -104,17 +110,31 @@ def plain_execution(device: torch.device) -> Execution:
     return Execution(device, fused_kernel, decode_chunk=1, is_channels_last=False)
 
 
-def prepare_networks(networks: Networks, execution: Execution) -> Callable[..., Any]:
-    """Arrange the networks' weights for this execution, in place; returns the denoising UNet to call."""
+def prepare_networks(networks: Networks, execution: Execution) -> None:
+    """Arrange the networks' weights for this execution, in place."""
     for module in (*networks.by_prefix().values(), networks.vae):
         arrange(module, execution)
     if execution.offloads:
         networks.reference_unet.to("cpu")
         networks.vae.to("cpu")
     if execution.is_compiled:
-        compiled: Callable[..., Any] = torch.compile(networks.denoising_unet, dynamic=False)
-        return compiled
-    return networks.denoising_unet
+        compile_regions(networks.denoising_unet)
+
+
+def compile_regions(unet: DenoisingUNet, backend: str = "inductor") -> int:
+    """Compile the parts that recur in every layer, each by itself and in place; returns their number.
+
+    Layers of equal shape share one compilation, so this takes a fraction of the time that the whole network
+    takes. What was compiled is kept on disk by torch (TORCHINDUCTOR_CACHE_DIR) for the next process.
+    """
+    import torch._dynamo  # takes a second to load
+
+    regions = [module for module in unet.modules() if isinstance(module, REGIONS)]
+    config = torch._dynamo.config  # by default it gives up after eight shapes of one kind of part
+    config.cache_size_limit = max(config.cache_size_limit, len(regions))
+    for region in regions:
+        region.compile(backend=backend, dynamic=False)
+    return len(regions)
 
 
 def arrange(module: nn.Module, execution: Execution) -> None:

@@ -150,15 +150,15 @@ def count_tflop(rig: Rig, settings: RenderSettings, folder: Path) -> float:
     """Floating-point operations of a clip's denoising steps, in 1e12; a multiply-add is two."""
     context = rig.animator.prepare(rig.portrait(settings), settings)
     solver, predictor, noise = _start(rig, context, rig.speech(settings, folder))
-    eager = dataclasses.replace(predictor, unet=rig.animator.networks.denoising_unet)
     timestep = torch.tensor(solver.timesteps[:1], device=noise.device)
-    steps = plan_steps(eager.guidance, eager.deep, len(solver.timesteps))
+    steps = plan_steps(predictor.guidance, predictor.deep, len(solver.timesteps))
     memory, total = Memory(), 0
-    eager(noise, timestep, Step(is_guided=True), memory)  # leaves what any step may take over
-    for step, count in Counter(steps).items():
-        with FlopCounterMode(display=False) as counter:
-            eager(noise, timestep, step, dataclasses.replace(memory))
-        total += count * counter.get_total_flops()
+    with torch.compiler.set_stance("force_eager"):  # compiled kernels are not counted
+        predictor(noise, timestep, Step(is_guided=True), memory)  # leaves what any step may take over
+        for step, count in Counter(steps).items():
+            with FlopCounterMode(display=False) as counter:
+                predictor(noise, timestep, step, dataclasses.replace(memory))
+            total += count * counter.get_total_flops()
     return total / 1e12
 
 

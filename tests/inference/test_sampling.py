@@ -97,7 +97,7 @@ def test_deep_features_of_the_same_step_give_the_same_prediction(case, n_layers)
 
 def sampled(case, *, is_split=False, guidance=Guidance(3.5), deep=DeepReuse()):
     unet = case.networks.denoising_unet
-    predictor = Predictor(unet, case.context, guidance, torch.float32, is_split, deep, unet)
+    predictor = Predictor(unet, case.context, guidance, torch.float32, is_split, deep)
     return list(denoise(predictor, make_solver(case.networks.config, "ddim", 4), case.latents))[-1]
 
 
