@@ -139,11 +139,13 @@ class _Bench:
             for line in lines:
                 if not self.subject.as_json:
                     typer.echo(line)
-        result = {"schema": SCHEMA, **self._machine(), **found}
-        if self.modes.report:
-            _write(self.modes.report, result)
+            if self.modes.report:  # after each part: what is measured is kept, whatever stops the rest
+                _write(self.modes.report, self._result(found))
         if self.subject.as_json:
-            typer.echo(json.dumps(result))
+            typer.echo(json.dumps(self._result(found)))
+
+    def _result(self, found: dict[str, Any]) -> dict[str, Any]:
+        return {"schema": SCHEMA, **self._machine(), **found}
 
     def _stages(self, found: dict[str, Any]) -> Iterator[str]:
         from hallo_cli.jobs.bench import bench, matmul_peak

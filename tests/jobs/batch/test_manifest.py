@@ -215,9 +215,9 @@ with Queue() as queue:
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_manifest() -> None:
-    command = [sys.executable, "-c", COUNT_MEMORY, "400000"]
+    command = [sys.executable, "-c", COUNT_MEMORY, "1000000"]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     n_rows, early_kib, _, all_kib = map(int, result.stdout.split())
-    assert n_rows == 400_000
-    # SQLite's cache and the sorting of an index take 16 MiB each; 300,000 rows in memory would take 100 MiB.
+    assert n_rows == 1_000_000
+    # SQLite's cache and the sorting of an index take 16 MiB each; 750,000 rows in memory would take 250 MiB.
     assert all_kib - early_kib < 40 * 1024
