@@ -10,8 +10,8 @@ from pathlib import Path
 
 from hallo_cli.errors import Interrupted, SettingsError
 from hallo_cli.jobs.batch import quarantine
-from hallo_cli.jobs.batch.checks import Checks
 from hallo_cli.jobs.batch.events import BatchPlanned, Event, RowEnded
+from hallo_cli.jobs.batch.findings import Checks
 from hallo_cli.jobs.batch.ledger import Ledger, Record, Run, read_records, stored_path
 from hallo_cli.jobs.batch.manifest import read_manifest, read_rows
 from hallo_cli.jobs.batch.pairs import pair_folders

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hallo_cli.errors import HalloError, InputError
-from hallo_cli.jobs.batch.checks import Checks, Finding, MakeEngine, look_at_all, request_for
+from hallo_cli.jobs.batch.checks import MakeEngine, look_at_all
 from hallo_cli.jobs.batch.events import BatchPlanned
+from hallo_cli.jobs.batch.findings import Checks, Finding, request_for
 from hallo_cli.jobs.batch.ledger import DONE
 from hallo_cli.jobs.batch.parts import split
 from hallo_cli.jobs.batch.queue import Past, Queue, Totals
@@ -21,7 +22,7 @@ from hallo_cli.jobs.plan import count_frames, fingerprint
 from hallo_cli.media.video import exact_rate
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings, fields_of, to_values
 
-SAMPLE_RATE = 16_000  # of recordings, as checks.Finding counts them
+SAMPLE_RATE = 16_000  # of recordings, as findings.Finding counts them
 Predict = Callable[[Engine, RenderSettings, int], float]  # settled settings, frames -> seconds of compute
 
 

@@ -1,5 +1,6 @@
 """What is looked at before a batch renders, and where the findings are kept."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,8 @@ from batch_doubles import batch_of, results, write_batch
 
 from hallo_cli.errors import Interrupted, OutputError
 from hallo_cli.jobs.batch.batch import opened
-from hallo_cli.jobs.batch.checks import Checks, Finding
+from hallo_cli.jobs.batch.checks import Looker
+from hallo_cli.jobs.batch.findings import Checks, Finding, Request
 from hallo_cli.jobs.batch.paths import Paths
 
 
@@ -38,11 +40,28 @@ def test_findings_are_looked_up_by_the_next_run(tmp_path: Path) -> None:
         assert batch.summary().ready == 2
 
 
+def test_content_that_was_found_good_is_not_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = write_batch(tmp_path, ["a", "b"])
+    with opened(batch_of(manifest)) as batch:
+        list(batch.check())
+    for file in (*tmp_path.glob("*.png"), *tmp_path.glob("*.wav")):
+        shutil.copy(file, file.with_suffix(".copy"))
+        file.with_suffix(".copy").replace(file)  # another file by its number and times
+    seen: list[Path] = []
+    monkeypatch.setattr(Looker, "_examine", lambda self, request, digest: seen.append(request.path))
+    with opened(batch_of(manifest)) as batch:
+        assert list(batch.check())[-1] == 3
+        assert batch.summary().ready == 2
+    assert seen == []
+
+
 def fill_a_small_disk(path: Path) -> None:
     with Checks(path) as checks:
         checks._db.execute("PRAGMA max_page_count=2")
         for number in range(1000):
-            checks.keep(str(number), Finding(message="x" * 1000))
+            checks.keep(Request(str(number), "audio", path, "{}"), Finding(message="x" * 1000))
 
 
 def test_findings_that_cannot_be_written_are_an_error_in_one_line(tmp_path: Path) -> None:

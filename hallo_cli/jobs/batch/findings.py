@@ -1,0 +1,162 @@
+"""What is known of a batch's pictures and recordings, kept in a small database beside the ledger.
+
+A finding is looked up under the file as it lies there (place, size, time of change) and the settings that
+matter: that costs no reading. A file that is new by that measure, but whose content was found good before, is
+not looked at again either.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from hallo_cli import __version__
+from hallo_cli.errors import InputError, OutputError
+
+_PORTRAIT_KEYS = ("bundle", "framing", "face_index", "face_expand_ratio", "size")
+_AUDIO_KEYS = ("start", "duration")
+_LASTING = ("", "InputError", "PortraitError", "SpeechError")  # what the file itself is the reason of
+FORMAT = 1
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One file to look at."""
+
+    key: str
+    kind: str  # portrait or audio
+    path: Path
+    settings: str  # JSON of the settings
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found out about one file."""
+
+    digest: str = ""  # SHA-256 of its bytes; empty where it could not be used
+    n_samples: int = 0  # of a recording, at 16 kHz
+    error: str = ""  # kind of the error; empty: it can be used
+    message: str = ""
+
+
+class Checks:
+    """The findings so far."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> Self:
+        try:
+            self._db = self._open()
+        except sqlite3.OperationalError as error:
+            raise self._unwritable(error) from error
+        except sqlite3.DatabaseError:
+            _log.warning("%s is damaged and is made anew", self.path)
+            self.path.unlink()
+            self._db = self._open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._db.close()
+        if isinstance(error, sqlite3.OperationalError):
+            raise self._unwritable(error) from error
+
+    def find(self, key: str) -> Finding | None:
+        """The finding under a key."""
+        query = "SELECT digest, n_samples, error, message FROM findings WHERE key=?"
+        row = self._db.execute(query, (key,)).fetchone()
+        return Finding(*row) if row else None
+
+    def keep(self, request: Request, finding: Finding) -> None:
+        """Keep a finding; it is on disk after `commit`."""
+        content = content_key(request, finding.digest) if finding.digest else ""
+        values = (request.key, content, finding.digest, finding.n_samples, finding.error, finding.message)
+        self._db.execute("INSERT OR REPLACE INTO findings VALUES(?,?,?,?,?,?)", values)
+
+    def want(self, request: Request) -> None:
+        """Note a file to look at, once."""
+        values = (request.key, request.kind, str(request.path), request.settings)
+        self._db.execute("INSERT OR IGNORE INTO wanted VALUES(?,?,?,?)", values)
+
+    def wanted(self) -> Iterator[Request]:
+        """The files to look at that are not found yet."""
+        query = (
+            "SELECT w.key, kind, path, settings FROM wanted w LEFT JOIN findings f ON w.key=f.key "
+            "WHERE f.key IS NULL AND w.key>? ORDER BY w.key LIMIT 100"
+        )
+        last = ""
+        while block := self._db.execute(query, (last,)).fetchall():
+            for key, kind, path, settings in block:
+                yield Request(key, kind, Path(path), settings)
+            last = block[-1][0]
+
+    def commit(self) -> None:
+        """Put the findings on disk."""
+        self._db.commit()
+
+    def _unwritable(self, error: sqlite3.OperationalError) -> OutputError:
+        return OutputError(f"{self.path} cannot be written: {error}. Free some space, then run again.")
+
+    def _open(self) -> sqlite3.Connection:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        db = sqlite3.connect(self.path)
+        if db.execute("PRAGMA user_version").fetchone() != (FORMAT,):
+            db.execute("DROP TABLE IF EXISTS findings")
+            db.execute(
+                "CREATE TABLE findings(key TEXT PRIMARY KEY, content TEXT, digest TEXT, n_samples INTEGER, "
+                "error TEXT, message TEXT)"
+            )
+            db.execute("CREATE INDEX by_content ON findings(content)")
+            db.execute(f"PRAGMA user_version={FORMAT}")
+        db.execute("CREATE TEMP TABLE wanted(key TEXT PRIMARY KEY, kind TEXT, path TEXT, settings TEXT)")
+        db.execute(f"DELETE FROM findings WHERE error NOT IN {_LASTING}")  # noqa: S608
+        return db
+
+
+def request_for(kind: str, path: Path, settings: dict[str, object]) -> Request:
+    """What to look at, under a key that changes with the file and with what matters of the settings.
+
+    Raises InputError where there is no such file.
+    """
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "its name is impossible"
+        what = "recording" if kind == "audio" else "portrait"
+        raise InputError(f"{what} {path} cannot be read: {reason}.") from error
+    stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+    key = _digest_of(kind, [str(path), stamp], settings)
+    return Request(key, kind, path, json.dumps(settings))
+
+
+def content_key(request: Request, digest: str) -> str:
+    """What a finding depends on, whatever the file is called and wherever it lies."""
+    return _digest_of(request.kind, digest, json.loads(request.settings))
+
+
+def find_content(database: Path, request: Request, digest: str) -> Finding | None:
+    """A good finding of an earlier run about the same content; read by processes beside the writing one."""
+    query = "SELECT digest, n_samples FROM findings WHERE content=? AND error='' LIMIT 1"
+    try:
+        with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as db:
+            row = db.execute(query, (content_key(request, digest),)).fetchone()
+    except sqlite3.Error:
+        return None  # then it is looked at
+    return Finding(*row) if row else None
+
+
+def _digest_of(kind: str, file: object, settings: Mapping[str, object]) -> str:
+    wanted = {name: settings[name] for name in (_AUDIO_KEYS if kind == "audio" else _PORTRAIT_KEYS)}
+    parts = json.dumps([__version__, kind, file, wanted], sort_keys=True)
+    return hashlib.sha256(parts.encode()).hexdigest()
