@@ -108,7 +108,9 @@ class ObjectiveSettings:
     compat: Compat = "sane"  # official: scalar loss before weighting, drops per batch
     train: tuple[Part, ...] = ()  # parts that learn; empty: those of the stage
     audio: bool | None = None  # audio attention runs; None: in stage 2 only
-    timesteps: Literal["uniform", "few_step"] = "uniform"  # few_step: 999 in 60 %, 400-600 in 40 %
+    timesteps: Literal["uniform", "few_step"] = "uniform"  # few_step: the last one, or one from the middle
+    last_share: float = 0.6  # few_step: how many of the samples start from pure noise, as the first step does
+    middle_timesteps: tuple[int, int] = (400, 600)  # few_step: the others, as the later steps; end excluded
     weighting: Literal["min_snr", "x0", "none"] = "min_snr"
     snr_clamp: float = 5.0
     noise_offset: float = 0.05  # of the noise, per sample and channel
@@ -153,6 +155,11 @@ class TrainingConfig:
         for key in (*least_one, "run.keep_checkpoints", "run.log_every", "run.render_steps", "data.prefetch"):
             part, name = key.split(".")
             _require(getattr(getattr(self, part), name) >= 1, f"{key} must be at least 1")
+        first, stop = self.objective.middle_timesteps
+        _require(
+            0 <= first < stop <= 1000, "objective.middle_timesteps must be [first, stop] within 0 to 1000"
+        )
+        _require(0 <= self.objective.last_share <= 1, "objective.last_share must be 0 to 1")
         _require(self.optimizer.decay_from < 1, "optimizer.decay_from must be below 1")
         _require(self.run.ema_decay < 1, "run.ema_decay must be below 1")
 

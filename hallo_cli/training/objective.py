@@ -15,8 +15,6 @@ from torch import Tensor
 from hallo_cli.training.config import DropSettings, ObjectiveSettings, Stage
 
 N_TIMESTEPS = 1000
-FEW_STEP_LAST_SHARE = 0.6  # of the samples start from pure noise
-FEW_STEP_MIDDLE = (400, 600)  # the others from here
 MAX_SNR_DIVISOR = 1e-8
 
 
@@ -68,15 +66,13 @@ def alphas_cumprod(schedule: Literal["linear", "scaled_linear"]) -> Tensor:
     return (root**2).float()
 
 
-def draw_timesteps(
-    kind: Literal["uniform", "few_step"], shape: tuple[int, ...], generator: torch.Generator
-) -> Tensor:
-    """Whole timesteps. few_step serves models that are sampled in one or two steps."""
+def draw_timesteps(settings: ObjectiveSettings, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Whole timesteps. few_step serves models that are sampled in a few steps."""
     device = generator.device
-    if kind == "uniform":
+    if settings.timesteps == "uniform":
         return torch.randint(0, N_TIMESTEPS, shape, generator=generator, device=device)
-    middle = torch.randint(*FEW_STEP_MIDDLE, shape, generator=generator, device=device)
-    is_last = torch.rand(shape, generator=generator, device=device) < FEW_STEP_LAST_SHARE
+    middle = torch.randint(*settings.middle_timesteps, shape, generator=generator, device=device)
+    is_last = torch.rand(shape, generator=generator, device=device) < settings.last_share
     return torch.where(is_last, N_TIMESTEPS - 1, middle)
 
 
@@ -97,7 +93,7 @@ def add_noise(
     """Draw timesteps (one a frame in stage 1, one a clip in stage 2) and noise."""
     takes, frames = clean.shape[:2]
     noise = draw_noise(clean, settings, generator)
-    drawn = draw_timesteps(settings.timesteps, (takes, frames if stage == "stage1" else 1), generator)
+    drawn = draw_timesteps(settings, (takes, frames if stage == "stage1" else 1), generator)
     timesteps = drawn.expand(takes, frames)
     return NoisyLatents(clean, noise, timesteps, schedule[timesteps][..., None, None, None])
 

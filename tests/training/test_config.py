@@ -56,6 +56,7 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
         (MINIMAL + "[optimizer]\nlr = 'fast'\n", "optimizer.lr = 'fast' does not fit"),
         (MINIMAL + "[objective]\ntimesteps = 'some'\n", "'uniform', 'few_step'"),
         (MINIMAL + "[objective]\nregions = [1, 2]\n", "objective.regions"),
+        (MINIMAL + "[objective]\nmiddle_timesteps = [600, 400]\n", "objective.middle_timesteps"),
         (MINIMAL + "[objective.drops]\naudio = 2\n", "objective.drops.audio"),
         (MINIMAL + "[optimizer]\nlr = -1\n", "lr = -1.0"),
         (MINIMAL + "data = 3\n", "not valid TOML|unknown|data"),

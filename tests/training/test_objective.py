@@ -101,11 +101,12 @@ def test_noise_offset_shifts_whole_channels() -> None:
 
 
 def test_few_step_timesteps_are_the_last_or_the_middle() -> None:
-    drawn = objective.draw_timesteps("few_step", (10_000,), generator())
+    settings = ObjectiveSettings(timesteps="few_step", last_share=0.3, middle_timesteps=(200, 800))
+    drawn = objective.draw_timesteps(settings, (10_000,), generator())
     is_last = drawn == 999
-    assert 0.58 < is_last.float().mean() < 0.62
-    assert drawn[~is_last].min() >= 400
-    assert drawn[~is_last].max() < 600
+    assert 0.28 < is_last.float().mean() < 0.32
+    assert 200 <= drawn[~is_last].min() < 210
+    assert 790 < drawn[~is_last].max() < 800
 
 
 def test_official_drops_take_the_whole_batch() -> None:
