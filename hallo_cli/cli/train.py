@@ -147,6 +147,13 @@ def export(
         Path | None, typer.Option(help="Embedded speech encoder's weights instead of the base's.")
     ] = None,
     licence: Annotated[str, typer.Option(help="The weights' licence.")] = "unknown",
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, max=1000, help="Steps that rendering takes by default, instead of the base's."),
+    ] = None,
+    guidance: Annotated[
+        float | None, typer.Option(min=0.0, max=100.0, help="Guidance by default, instead of the base's.")
+    ] = None,
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float16",
     official: Annotated[
         bool,
@@ -163,7 +170,9 @@ def export(
     if official:
         written = export_official(run, output, dead=dead_weights, dtype=_dtype(dtype))
     else:
-        options = BundleOptions(name, licence=licence, base=base, vae=vae, speech=speech)
+        options = BundleOptions(
+            name, licence=licence, base=base, vae=vae, speech=speech, steps=steps, guidance=guidance
+        )
         written = export_bundle(run, output, options, dtype=_dtype(dtype)).path
     typer.echo(str(written))
 

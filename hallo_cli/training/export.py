@@ -37,7 +37,8 @@ class BundleOptions:
     vae: Path | None = None
     speech: Path | None = None  # weights of the embedded speech encoder, where there is no base
     geometry: Geometry = dataclasses.field(default_factory=Geometry)
-    sampling: Sampling = dataclasses.field(default_factory=Sampling)
+    steps: int | None = None  # that rendering takes by default; None: the base's, else the published
+    guidance: float | None = None  # likewise
 
 
 def export_bundle(run: Path, output: Path, options: BundleOptions, *, dtype: torch.dtype) -> Bundle:
@@ -69,8 +70,14 @@ def _manifest(options: BundleOptions, networks: Networks, base: Bundle | None) -
         files={} if base is None else base.manifest.files,
         speech=speech,
         geometry=options.geometry if base is None else base.manifest.geometry,
-        sampling=options.sampling if base is None else base.manifest.sampling,
+        sampling=_sampling(options, base),
     )
+
+
+def _sampling(options: BundleOptions, base: Bundle | None) -> Sampling:
+    start = Sampling() if base is None else base.manifest.sampling
+    given = {name: getattr(options, name) for name in ("steps", "guidance")}
+    return dataclasses.replace(start, **{name: value for name, value in given.items() if value is not None})
 
 
 def export_official(run: Path, output: Path, *, dead: Path | None = None, dtype: torch.dtype) -> Path:

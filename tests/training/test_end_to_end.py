@@ -80,9 +80,10 @@ def test_from_a_video_to_a_rendered_clip(tmp_path: Path) -> None:
     bundle = export_bundle(
         tmp_path / "stage2",
         tmp_path / "bundle",
-        BundleOptions("toy", base=str(base.path)),
+        BundleOptions("toy", base=str(base.path), steps=1),
         dtype=torch.float32,
     )
+    assert bundle.manifest.sampling == replace(base.manifest.sampling, steps=1)
     job = Job(
         portrait=ASSETS / "portrait_astronaut.png",
         audio=next(ASSETS.glob("*.wav")),
