@@ -77,6 +77,7 @@ class DataSettings:
     margin: int = 30  # least distance of the reference from the target where it is one of the frames
     end_margin: int = 0  # last frames of a take that no clip of stage 2 reaches; published: 3
     balance_visemes: bool = False  # draw frames evenly over open, wide, round and closed mouths
+    blink_repeats: int = 1  # how often an epoch shows a take in which the eyes shut
     sample_latents: bool = True  # draw from the autoencoder's distribution where shards hold its spread
     prefetch: int = 4  # batches prepared ahead
 
@@ -151,8 +152,17 @@ class TrainingConfig:
             _check_numbers(table)
         for name in ("image", "identity", "audio", "motion"):
             _require(getattr(self.objective.drops, name) <= 1, f"objective.drops.{name} must be 0 to 1")
-        least_one = ("run.steps", "run.accumulation", "run.checkpoint_every", "data.takes", "data.frames")
-        for key in (*least_one, "run.keep_checkpoints", "run.log_every", "run.render_steps", "data.prefetch"):
+        least_one = (
+            *(
+                "run.steps",
+                "run.accumulation",
+                "run.checkpoint_every",
+                "run.keep_checkpoints",
+                "run.log_every",
+            ),
+            *("run.render_steps", "data.takes", "data.frames", "data.blink_repeats", "data.prefetch"),
+        )
+        for key in least_one:
             part, name = key.split(".")
             _require(getattr(getattr(self, part), name) >= 1, f"{key} must be at least 1")
         first, stop = self.objective.middle_timesteps

@@ -23,6 +23,7 @@ from hallo_cli.training.config import DataSettings, Stage
 from hallo_cli.training.encoded import EncodedFolder, EncodedTake
 
 BALANCED_VISEMES = 4  # open, wide, round, close: the first columns of truth.visemes; a fifth class is rest
+SHUT = 0.7  # of truth.blink, 0 open to 1 shut
 T = TypeVar("T")
 
 
@@ -74,12 +75,17 @@ class BatchSource:
         for name, is_needed in (
             ("identity", network.identity_tokens > 0),
             ("truth.visemes", data.balance_visemes),
+            ("truth.blink", data.blink_repeats > 1),
             ("reference_pixels", network.locator_input == "portrait"),
         ):
             if is_needed and name not in first:
                 raise InputError(
                     f"the encoded shards hold no {name}, which this run needs: encode them with it"
                 )
+
+        if data.blink_repeats > 1:
+            blinking = [take for take in self.takes if _has_blink(take)]
+            self.takes += blinking * (data.blink_repeats - 1)
 
     def batch(self, number: int) -> Batch:
         """The batch of that number, counted over all processes and accumulation rounds."""
@@ -191,6 +197,10 @@ def prefetched(make: Callable[[int], T], numbers: Iterator[int], depth: int) -> 
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def _has_blink(take: EncodedTake) -> bool:
+    return bool((take.frames("truth.blink", torch.arange(take.n_frames)) > SHUT).any())
 
 
 def _optional(takes: Sequence[EncodedTake], name: str) -> Tensor:

@@ -80,6 +80,16 @@ def test_every_take_is_seen_once_an_epoch(takes: list[EncodedTake]) -> None:
     assert len({tuple(reference.flatten().tolist()) for reference in seen}) == len(takes)
 
 
+def test_blinking_takes_are_shown_more_often(takes: list[EncodedTake]) -> None:
+    shut = torch.zeros(len(takes) * N_FRAMES)
+    shut[takes[2].start + 5] = 1
+    blinking = [replace(take, shard={**take.shard, "truth.blink": shut}) for take in takes]
+    source = source_of(blinking, "stage1", blink_repeats=4)
+    seen = torch.cat([source.batch(number).reference for number in range(3)])
+    shown = [int((seen == take.of_take("reference").float()).flatten(1).all(1).sum()) for take in takes]
+    assert shown == [1, 1, 4, 1, 1, 1]
+
+
 @pytest.mark.parametrize("held_out", [1, 2, 5])
 def test_held_out_takes_are_not_trained_on(tmp_path: Path, held_out: int) -> None:
     folder = EncodedFolder(write_takes(tmp_path / "encoded"))
