@@ -269,7 +269,7 @@ def test_failure_while_denoising_is_raised_and_ends_the_thread(monkeypatch):
     def fail(*arguments):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(animator, "unet", fail)
+    monkeypatch.setattr(animator.networks.denoising_unet, "forward", fail)
     with pytest.raises(DeviceMemoryError):
         list(animator.clips(job, make_speech(config, 8)))
     assert not [thread for thread in threading.enumerate() if thread.name == "ahead"]
