@@ -6,7 +6,6 @@ Tolerances: another implementation in float32 differs by rounding alone, which t
 """
 
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,24 +17,11 @@ from torch import Tensor
 from hallo_cli.domain import CropBox, Portrait, RegionMasks, Speech
 from hallo_cli.inference.animator import Animator, audio_windows
 from hallo_cli.inference.sampling import denoise
-from hallo_cli.models.context import ClipContext
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 
 COMMITTED = Path(__file__).parents[1] / "data" / "golden" / "pipeline"
 TAPPED = ("conv_in", "down_blocks.0", "mid_block", "up_blocks.1", "up_blocks.3")
 ONLY_CPU = RuntimeSettings(device="cpu", compile="off")
-
-
-@dataclass
-class Recorder:
-    """Stands for the denoising UNet and remembers what went in and came out."""
-
-    unet: torch.nn.Module
-    predictions: list[Tensor] = field(default_factory=list)
-
-    def __call__(self, latents: Tensor, timestep: Tensor, context: ClipContext) -> Tensor:
-        self.predictions.append(self.unet(latents, timestep, context))
-        return self.predictions[-1]
 
 
 def portrait_of(golden: Golden) -> Portrait:
@@ -73,7 +59,8 @@ def render(golden: Golden, *, round_features: bool) -> dict[str, Tensor]:
     """Both clips, everything that is in the golden file under its name there."""
     networks = golden.networks(round_features=round_features)
     animator = Animator(networks, ONLY_CPU)
-    animator.unet = recorder = Recorder(networks.denoising_unet)
+    predictions: list[Tensor] = []
+    networks.denoising_unet.register_forward_hook(lambda *call: predictions.append(call[-1]))
     portrait, speech, settings = portrait_of(golden), speech_of(golden), settings_of(golden)
     found = tap(networks, golden)
     with torch.inference_mode():
@@ -89,7 +76,7 @@ def render(golden: Golden, *, round_features: bool) -> dict[str, Tensor]:
             solver, predictor = animator.sampler(settings, animator.clip_context(job, windows, motion))
             for step, after in enumerate(denoise(predictor, solver, golden.noise(index))):
                 latents = found[f"clip{index}.step{step}.latents"] = after
-                found[f"clip{index}.step{step}.prediction"] = recorder.predictions[-1]
+                found[f"clip{index}.step{step}.prediction"] = predictions[-1]
             frames = animator.finisher.pictures(job, latents)
             found[f"clip{index}.video"] = frames / 2 + 0.5
             motion = animator.finisher.begin(job, latents, index, motion).motion
