@@ -85,6 +85,7 @@ class Animator:
                     reference_identity = network.project_identity(tokens)
             pictures = _pictures(portrait.pixels).to(self.execution.device)
             context = self._portrait(pictures, reference_identity)
+            located, eyes = self._located(portrait)
             once = None
             if compat.normalises_twice(self.config, pictures):
                 once, context = context, self._portrait(2 * pictures - 1, reference_identity)
@@ -101,7 +102,9 @@ class Animator:
                 region_weights=self._input(
                     np.array([settings.pose_weight, settings.face_weight, settings.lip_weight], np.float32)
                 ),
-                face_features=self._face_features(portrait),
+                face_features=self.networks.face_locator(located),
+                located=located,
+                eyes=eyes,
             )
 
     def clips(
@@ -192,7 +195,8 @@ class Animator:
         )
         halves = compat.reference_rows(self.config, N_HALVES, n_frames)[n_frames:]
         reference_rows = self._identities()[halves, 0].to(self.execution.device)
-        return ClipContext(layers, context.masks, n_frames, n_frames, reference_rows, context.face_features)
+        face_features = self._face_features(context, windows)
+        return ClipContext(layers, context.masks, n_frames, n_frames, reference_rows, face_features)
 
     def _motion_features(
         self, context: JobContext, motion: MotionFrames | None
@@ -252,10 +256,25 @@ class Animator:
         tokens: Tensor = projection(torch.cat([torch.zeros_like(embedding), embedding]))
         return tokens
 
-    def _face_features(self, portrait: Portrait) -> Tensor:
-        pixels, region = torch.from_numpy(portrait.pixels)[None], torch.from_numpy(portrait.face_region)[None]
-        pictures = conventions.locator_input(self.config, pixels, region.float())
-        features: Tensor = self.networks.face_locator(pictures.to(self.execution.device, self.dtype))
+    def _located(self, portrait: Portrait) -> tuple[Tensor, Tensor]:
+        """What the face locator looks at, and where the eyes are in it."""
+        pixels = torch.from_numpy(portrait.pixels)[None]
+        region = torch.from_numpy(portrait.face_region)[None].float()
+        pictures = conventions.locator_input(self.config, pixels, region)
+        eyes = conventions.eye_rows(self.config, region)
+        return self._moved(pictures), self._moved(eyes)
+
+    def _face_features(self, context: JobContext, windows: Float) -> Tensor:
+        """[1 or frames, channels, height, width]: the frames differ where the lids close."""
+        lids = conventions.lids(self.config, torch.from_numpy(windows))
+        if lids is None or not lids.any():
+            return context.face_features
+        closing = torch.nonzero(lids > 0)[:, 0].to(self.execution.device)
+        shut = self._moved(lids)[closing]
+        features = context.face_features.repeat(len(windows), 1, 1, 1)
+        features[closing] = self.networks.face_locator(
+            conventions.shut_lids(context.located, context.eyes, shut)
+        )
         return features
 
     def _masks(self, masks: RegionMasks) -> tuple[Tensor, ...]:
@@ -271,7 +290,10 @@ class Animator:
             return vae.encode_mean(pictures.to(next(vae.parameters()).dtype)).float()
 
     def _input(self, values: Float) -> Tensor:
-        return torch.from_numpy(values).to(self.execution.device, self.dtype)
+        return self._moved(torch.from_numpy(values))
+
+    def _moved(self, values: Tensor) -> Tensor:
+        return values.to(self.execution.device, self.dtype)
 
     def _noise(self, settings: RenderSettings) -> Noise:
         if self.config.noise == "per_job":

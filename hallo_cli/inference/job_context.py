@@ -34,4 +34,6 @@ class JobContext:
     identity: UNetTree[TokenAttention] | None  # rows: halves
     masks: tuple[Tensor, ...]
     region_weights: Tensor  # [3]
-    face_features: Tensor
+    face_features: Tensor  # [1, channels, height, width] what the face locator makes of open eyes
+    located: Tensor  # [1, 3, height, width] the picture it looks at
+    eyes: Tensor  # [1, 1, height, width] where the lids are in it

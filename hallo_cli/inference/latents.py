@@ -12,6 +12,8 @@ from torch import Tensor
 from hallo_cli.models.config import NetworkConfig
 
 TINT = 0.5  # how far the face region is drawn towards white where the locator sees the portrait
+EYES = (0.26, 0.47)  # between these parts of the face region's height lie the eyes
+SHADE = 0.75  # how far the eyes are drawn towards black where the lids are shut
 
 
 def generated_rows(config: NetworkConfig, maps: Tensor) -> Tensor:
@@ -79,3 +81,25 @@ def locator_input(config: NetworkConfig, pixels: Tensor | None, regions: Tensor)
     assert pixels is not None
     picture = generated_rows(config, pixels.permute(0, 3, 1, 2)).to(regions.dtype) / 127.5 - 1
     return torch.lerp(picture, torch.ones_like(picture), TINT * region)
+
+
+def lids(config: NetworkConfig, windows: Tensor) -> Tensor | None:
+    """How far the lids are shut in each frame [frames], 0..1; None: these networks are not told.
+
+    windows [frames, audio_window, blocks, channels] are the frames' audio features, the middle one its own.
+    """
+    if config.lid_channel is None:
+        return None
+    return windows[:, config.audio_window // 2, 0, config.lid_channel].float().clamp(0, 1)
+
+
+def eye_rows(config: NetworkConfig, regions: Tensor) -> Tensor:
+    """Where the eyes may lie in the locator's pictures: [rows, 1, height, width] of regions as there."""
+    below_top = regions.cumsum(-2) / regions.sum(-2, keepdim=True).clamp(min=1)
+    is_eyes = (regions > 0) & (below_top > EYES[0]) & (below_top <= EYES[1])
+    return generated_rows(config, is_eyes.to(regions.dtype))[:, None]
+
+
+def shut_lids(pictures: Tensor, eyes: Tensor, shut: Tensor) -> Tensor:
+    """The locator's pictures with the eyes darkened by how far the lids are shut [rows]; 0 changes nothing."""
+    return torch.lerp(pictures, -torch.ones_like(pictures), SHADE * shut[:, None, None, None] * eyes)

@@ -75,6 +75,7 @@ class NetworkConfig:
     residual_scale: float = 1.0
     latent_rows: tuple[int, int] | None = None  # rows that are generated; the portrait's own elsewhere
     locator_input: Literal["mask", "portrait"] = "mask"  # portrait: the picture with the region tinted
+    lid_channel: int | None = None  # audio feature: how far the lids are shut, drawn where the locator looks
     # sampling
     compat: Compat = "official"  # which behaviour the weights were trained with (models/compat.py)
     round_features: bool = True  # reference features pass through float16 (officially always)
@@ -213,6 +214,12 @@ def _check(config: NetworkConfig) -> None:
     if config.latent_rows is not None:
         start, stop = config.latent_rows
         require(0 <= start < stop, f"latent_rows {config.latent_rows} must be a half-open range")
+    if config.lid_channel is not None:
+        require(config.locator_input == "portrait", "lid_channel needs locator_input portrait")
+        require(
+            0 <= config.lid_channel < config.audio_dim,
+            f"lid_channel {config.lid_channel} is none of {config.audio_dim} audio features",
+        )
     stages = config._vae_stages
     require(len(config.vae.get(stages, ())) > 0, f"vae has no {stages}; it needs one width a resolution")
     require(

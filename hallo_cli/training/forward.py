@@ -27,7 +27,8 @@ class Conditions:
     """What the networks get besides noisy latents and timesteps. rows = takes * frames, take-major."""
 
     pictures: Tensor  # [takes, 1 + motion frames, channels, height, width] latents: portrait, motion frames
-    located: Tensor  # [takes or rows, 3, height, width] the face locator's pictures
+    located: Tensor  # [takes and more, 3, height, width] the face locator's pictures
+    located_rows: Tensor  # [rows] which of them a row looks at
     masks: tuple[Tensor, ...]  # a level: [takes or rows, positions, 3]
     n_frames: int
     drops: Drops
@@ -71,7 +72,7 @@ class TrainedNetworks(nn.Module):
             n_frames=conditions.n_frames,
             n_conditional=rows,
             reference_rows=reference_rows,
-            face_features=_repeated(self.face_locator(conditions.located), rows),
+            face_features=self.face_locator(conditions.located)[conditions.located_rows],
             runs_motion=conditions.pictures.shape[1] > 1,
         )
         return unet(noisy, timesteps, context)
@@ -156,18 +157,35 @@ def make_conditions(batch: Batch, drops: Drops, config: NetworkConfig, *, has_au
     identity = batch.identity
     if identity is not None:
         identity = identity.masked_fill(drops.identity.to(identity.device)[:, None], 0)
-    height, width = (n * config.latent_factor for n in batch.latents.shape[-2:])
-    located = conventions.locator_input(config, batch.pixels, box_regions(batch.boxes[:, 0], height, width))
+    located, located_rows = _located(batch, config)
     masks = [conventions.generated_rows(config, mask) for mask in batch.masks]
     return Conditions(
         pictures=conventions.generated_rows(config, pictures),
         located=located,
+        located_rows=located_rows,
         masks=tuple(mask.flatten(2).transpose(1, 2) for mask in masks),
         n_frames=n_frames,
         drops=drops,
         identity=identity,
         audio=batch.audio.flatten(0, 1) if has_audio else None,
     )
+
+
+def _located(batch: Batch, config: NetworkConfig) -> tuple[Tensor, Tensor]:
+    """The locator's pictures: one a take, and one for every row whose lids are not wide open."""
+    takes, n_frames = batch.latents.shape[:2]
+    height, width = (n * config.latent_factor for n in batch.latents.shape[-2:])
+    regions = box_regions(batch.boxes[:, 0], height, width)
+    located = conventions.locator_input(config, batch.pixels, regions)
+    rows = torch.arange(takes, device=located.device).repeat_interleave(n_frames)
+    lids = conventions.lids(config, batch.audio.flatten(0, 1))
+    if lids is None:
+        return located, rows
+    closing = torch.nonzero(lids > 0)[:, 0]
+    takes_of = rows[closing]
+    eyes = conventions.eye_rows(config, regions)[takes_of]
+    rows[closing] = takes + torch.arange(len(closing), device=rows.device)
+    return torch.cat([located, conventions.shut_lids(located[takes_of], eyes, lids[closing])]), rows
 
 
 def box_regions(boxes: Tensor, height: int, width: int) -> Tensor:

@@ -132,6 +132,20 @@ def test_portrait_alone_starts_the_first_clip():
         torch.testing.assert_close(a.motion, b.motion, rtol=1e-4, atol=1e-5)
 
 
+def test_face_locator_sees_the_lids_of_the_frames_that_blink():
+    config = tiny_config(lid_channel=3)
+    animator = Animator(random_networks(config), RUNTIME)
+    job = animator.prepare(make_portrait(config), SETTINGS)
+    windows = audio_windows(make_speech(config, 4), 0, 4, config.audio_window)
+    windows[..., 3] = 0
+    assert animator.clip_context(job, windows, None).face_features is job.face_features
+    windows[1, 2, 0, 3], windows[2, 2, 0, 3] = 0.5, 1
+    features = animator.clip_context(job, windows, None).face_features
+    differs = (features - job.face_features).abs().amax((1, 2, 3))
+    assert differs[0] == differs[3] == 0
+    assert 0 < differs[1] < differs[2]
+
+
 def test_progress_counts_every_step_before_its_clip():
     config = tiny_config()
     animator = Animator(random_networks(config), RUNTIME)

@@ -87,6 +87,7 @@ def conditions(*, image: bool, audio: bool) -> Conditions:
     return Conditions(
         pictures=read("ref", 6, 4, 16, 16).unflatten(0, (2, 3)),
         located=(read("mask", 2, 3, 4, 128, 128) > 0).float().transpose(1, 2).flatten(0, 1),
+        located_rows=torch.arange(8),
         masks=masks,
         n_frames=4,
         drops=Drops(0 if image else 2, nothing, nothing if audio else ~nothing, nothing),

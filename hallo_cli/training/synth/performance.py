@@ -152,7 +152,7 @@ def _reference_face(mood: dict[str, float], rng: np.random.Generator) -> Face:
 def _blinks(n_frames: int, rng: np.random.Generator) -> Float:
     """How far the lids are shut [n]: each blink shuts in 2 frames and opens in about 5."""
     curve = np.zeros(n_frames, np.float32)
-    n_blinks = int(rng.random() < 0.25) if n_frames < 2 * FPS else max(1, int(rng.poisson(n_frames / 90)))
+    n_blinks = int(rng.random() < 0.45) if n_frames < 2 * FPS else max(1, int(rng.poisson(n_frames / 90)))
     time = np.arange(n_frames)
     for _ in range(n_blinks):
         since = time - rng.uniform(-2, n_frames + 1)
