@@ -124,8 +124,8 @@ def prepare_networks(networks: Networks, execution: Execution) -> None:
 def compile_regions(unet: DenoisingUNet, backend: str = "inductor") -> int:
     """Compile the parts that recur in every layer, each by itself and in place; returns their number.
 
-    Layers of equal shape share one compilation, so this takes a fraction of the time that the whole network
-    takes. What was compiled is kept on disk by torch (TORCHINDUCTOR_CACHE_DIR) for the next process.
+    Layers of equal shape share one compilation. What was compiled is kept on disk by torch
+    (TORCHINDUCTOR_CACHE_DIR) for the next process.
     """
     import torch._dynamo  # takes a second to load
 

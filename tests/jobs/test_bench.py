@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bundles import make_bundle
@@ -41,6 +42,12 @@ def rig(bundle: Path) -> tuple[Rig, RenderSettings]:
     return bundle_rig(settings, RuntimeSettings(device="cpu", threads=1)), settings
 
 
+def bench_json(bundle: Path, options: str) -> Any:
+    """What `hallo bench --json` prints for a bundle in float32."""
+    arguments = ["bench", "--bundle", str(bundle), "--dtype", "float32", "--json", *options.split()]
+    return json.loads(CliRunner().invoke(app, arguments, catch_exceptions=False).stdout)
+
+
 def test_every_stage_is_timed_and_twice_the_steps_are_twice_the_work(bundle: Path) -> None:
     made, settings = rig(bundle)
     variants = [dataclasses.replace(settings, steps=steps) for steps in (1, 2)]
@@ -67,21 +74,7 @@ def test_settings_of_different_dtypes_are_refused(bundle: Path) -> None:
 
 
 def test_command_keeps_the_speed_for_later_estimates(bundle: Path) -> None:
-    arguments = [
-        "bench",
-        "--bundle",
-        str(bundle),
-        "--dtype",
-        "float32",
-        "--repeats",
-        "1",
-        "--warmups",
-        "0",
-        "--clips",
-        "1",
-    ]
-    result = CliRunner().invoke(app, [*arguments, "--json"], catch_exceptions=False)
-    printed = json.loads(result.stdout)
+    printed = bench_json(bundle, "--repeats 1 --warmups 0 --clips 1")
     (row,) = printed["runs"]
     (speed,) = read_speeds()
     assert speed.seconds_per_frame == row["frame"]["median_s"]
@@ -108,19 +101,7 @@ def test_full_size_networks_are_a_kind_of_their_own() -> None:
 
 def test_film_is_traced_with_decoding_behind_denoising(bundle: Path, tmp_path: Path) -> None:
     file = tmp_path / "trace.json"
-    arguments = [
-        "bench",
-        "--bundle",
-        str(bundle),
-        "--dtype",
-        "float32",
-        "--decode-behind",
-        "on",
-        "--clips",
-        "2",
-    ]
-    result = CliRunner().invoke(app, [*arguments, "--trace", str(file), "--json"], catch_exceptions=False)
-    film = json.loads(result.stdout)["film"]
+    film = bench_json(bundle, f"--decode-behind on --clips 2 --trace {file}")["film"]
     assert film["n_frames"] == 8
     assert film["overlaps"]
     assert film["shared_s"] <= film["behind_s"]
