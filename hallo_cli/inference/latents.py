@@ -101,5 +101,5 @@ def eye_rows(config: NetworkConfig, regions: Tensor) -> Tensor:
 
 
 def shut_lids(pictures: Tensor, eyes: Tensor, shut: Tensor) -> Tensor:
-    """The locator's pictures with the eyes darkened by how far the lids are shut [rows]; 0 changes nothing."""
+    """The pictures with the eyes darkened by how far the lids are shut [rows], 0..1; 0 changes nothing."""
     return torch.lerp(pictures, -torch.ones_like(pictures), SHADE * shut[:, None, None, None] * eyes)
