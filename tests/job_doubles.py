@@ -40,6 +40,7 @@ SIZE = 32
 
 class PlainCompositor:
     size = (SIZE, SIZE)
+    shown = None
 
     def compose(self, frames: Bytes) -> Bytes:
         return frames

@@ -66,12 +66,20 @@ class Canvas:
     """
 
     def __init__(
-        self, picture: Bytes, portrait: Portrait, crop: CropBox, *, ends_softly: bool = True
+        self,
+        picture: Bytes,
+        portrait: Portrait,
+        crop: CropBox,
+        *,
+        shown: CropBox | None = None,
+        ends_softly: bool = True,
     ) -> None:
         """Put frames into `picture` [height, width, 3], in which the portrait's square lies at `crop`.
 
-        ends_softly: fade the square's edges out, which must not show in a larger picture.
+        shown: the square of the source picture that `picture` is, if it is one. ends_softly: fade the
+        portrait's square out at its edges, which must not show in a larger picture.
         """
+        self.shown = shown
         blend = _faded(portrait.blend) if ends_softly else portrait.blend
         self._picture = picture
         self._portrait = portrait.pixels.astype(np.float32)
@@ -108,10 +116,14 @@ class Canvas:
         return change - np.tensordot(self._ring, np.clip(change, -24, 24), 2)
 
 
-def square_canvas(portrait: Portrait) -> Canvas:
-    """The rendered square alone; outside the blend it stays the portrait."""
+def square_canvas(portrait: Portrait, *, is_squeezed: bool = False) -> Canvas:
+    """The rendered square alone; outside the blend it stays the portrait.
+
+    is_squeezed: it is the whole picture pressed into a square, not a square of the picture.
+    """
     size = portrait.pixels.shape[0]
-    return Canvas(portrait.pixels, portrait, CropBox(0, 0, size), ends_softly=False)
+    shown = None if is_squeezed else portrait.crop
+    return Canvas(portrait.pixels, portrait, CropBox(0, 0, size), shown=shown, ends_softly=False)
 
 
 def full_canvas(picture: Bytes, portrait: Portrait) -> Canvas:
@@ -134,7 +146,7 @@ def shoulders_canvas(picture: Bytes, portrait: Portrait) -> Canvas:
     side += side % 2
     ratio = side / wide.side
     moved = CropBox((crop.left - wide.left) * ratio, (crop.top - wide.top) * ratio, crop.side * ratio)
-    return Canvas(cut(picture, wide, side), portrait, moved)
+    return Canvas(cut(picture, wide, side), portrait, moved, shown=wide)
 
 
 def _square(landmarks: Float, scale: float, shift: float) -> CropBox:

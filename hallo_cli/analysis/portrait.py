@@ -163,7 +163,7 @@ class PortraitAnalyser:
 def canvas(file: Path, portrait: Portrait, framing: str) -> Canvas:
     """What the framing shows around the rendered square. Raises PortraitError where the file has vanished."""
     if framing in ("crop", "whole"):
-        return square_canvas(portrait)
+        return square_canvas(portrait, is_squeezed=framing == "whole")
     picture = read_image(file)
     return full_canvas(picture, portrait) if framing == "full" else shoulders_canvas(picture, portrait)
 

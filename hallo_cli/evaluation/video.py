@@ -8,12 +8,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hallo_cli.analysis.face import FaceAnalyser
-from hallo_cli.domain import Bytes, Float
+from hallo_cli.analysis.framing import cut
+from hallo_cli.digest import file_digest
+from hallo_cli.domain import Bytes, CropBox, Float
 from hallo_cli.errors import InputError, SpeechError
 from hallo_cli.evaluation import distribution, geometry, lip_sync
 from hallo_cli.evaluation.figures import VideoFigures
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 RECORD_LIMIT = 1 << 20
+MAX_SQUARE = 4  # the longest side of a square that is cut out / the longer side of the picture
 
 
 def measure_video(
@@ -43,9 +46,10 @@ def measure_video(
 ) -> VideoFigures:
     """Measure one video at constant memory.
 
-    `audio` defaults to the video's own sound; `portrait` to the first frame (another size is laid
-    over the first frame by its landmarks); `truth` is the true video of the same speech. Joins of clips and
-    segments are taken from VIDEO.json beside it. Raises InputError where a file cannot be used.
+    `audio` defaults to the video's own sound; `portrait` to the first frame; `truth` is the true video of the
+    same speech. VIDEO.json beside it says where clips and segments join and which square of the portrait is
+    shown; without it the portrait is laid over the first frame by the landmarks, which fits less exactly.
+    Raises InputError where a file cannot be used.
     """
     track = probe(video, what="video").video
     if track is None:
@@ -55,7 +59,7 @@ def measure_video(
     first = next(frames, None)
     if first is None:
         raise InputError(f"{video}: no frame can be decoded; render it again")
-    reference = None if portrait is None else _reference(read_image(portrait), first, analyser)
+    reference = None if portrait is None else _reference(video, portrait, first, analyser)
     meter = VideoMeter(analyser, reference=reference, identity=identity)
     comparison = TruthMeter() if truth is not None else None
     true_frames = read_frames(truth, fps=float(track.fps)) if truth is not None else iter(())
@@ -86,13 +90,21 @@ def with_lip_sync(
 
 def joins_of(video: Path) -> tuple[int, ...]:
     """First frames of clips and segments as the record beside the video says; empty without one."""
-    record = video.with_suffix(".json")
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        if record.stat().st_size <= RECORD_LIMIT:
-            made = json.loads(record.read_text(encoding="utf-8"))["output"]
-            clips = range(0, int(made["n_frames"]), int(made["clip_frames"]))
-            return tuple(sorted({int(start) for start in made["segment_starts"]} | set(clips) - {0}))
+    with suppress(ValueError, KeyError, TypeError):
+        made = _record(video)["output"]
+        clips = range(0, int(made["n_frames"]), int(made["clip_frames"]))
+        return tuple(sorted({int(start) for start in made["segment_starts"]} | set(clips) - {0}))
     return ()
+
+
+def square_of(video: Path, portrait: Path) -> CropBox | None:
+    """The square of this portrait that the video shows as the record beside it says; None: it says none."""
+    with suppress(ValueError, KeyError, TypeError):
+        record = _record(video)
+        if record["portrait"]["sha256"] == file_digest(portrait):
+            left, top, side = (float(edge) for edge in record["output"]["square"])
+            return CropBox(left, top, side)
+    return None
 
 
 def measure_set(
@@ -136,14 +148,34 @@ def _with_first(first: Bytes, rest: Iterator[Bytes]) -> Iterator[Bytes]:
     yield from rest
 
 
-def _reference(portrait: Bytes, first: Bytes, analyser: FaceAnalyser) -> Bytes:
+def _record(video: Path) -> Any:
+    """What lies beside a video as its record: {} where nothing readable does."""
+    file = video.with_suffix(".json")
+    try:
+        return json.loads(file.read_bytes()) if file.stat().st_size <= RECORD_LIMIT else {}
+    except (OSError, ValueError):
+        return {}
+
+
+def _reference(video: Path, file: Path, first: Bytes, analyser: FaceAnalyser) -> Bytes:
     """The portrait in the geometry of the first frame."""
+    portrait, square = read_image(file), square_of(video, file)
+    if square is not None and first.shape[0] == first.shape[1] and _lies_in(square, portrait):
+        return cut(portrait, square, first.shape[0])
     if portrait.shape == first.shape:
         return portrait
     own, target = analyser.detect(portrait), analyser.detect(first)
     if not own or not target:
         raise InputError("the portrait cannot be laid over the video: no face was found in one of them")
     return geometry.lay_over(portrait, own[0].landmarks, first, target[0].landmarks)
+
+
+def _lies_in(square: CropBox, picture: Bytes) -> bool:
+    """Whether a record's square can be one that was rendered: it shows a part of the picture."""
+    height, width = picture.shape[:2]
+    across, down = square.left + square.side, square.top + square.side
+    shows = square.left < width and square.top < height and across > 0 and down > 0
+    return shows and 1 <= square.side <= MAX_SQUARE * max(height, width)
 
 
 def _waveform(audio: Path | None, video: Path) -> Float | None:

@@ -9,7 +9,7 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from hallo_cli.domain import Bytes, Clip, MotionFrames, Portrait, Speech, StepDone
+from hallo_cli.domain import Bytes, Clip, CropBox, MotionFrames, Portrait, Speech, StepDone
 from hallo_cli.media.audio import Recording
 from hallo_cli.settings.schema import RenderSettings
 
@@ -32,6 +32,11 @@ class Compositor(Protocol):
     @property
     def size(self) -> tuple[int, int]:
         """(width, height) of the video's frames."""
+        ...
+
+    @property
+    def shown(self) -> CropBox | None:
+        """The square of the portrait's file that the frames show; None where they show it otherwise."""
         ...
 
     def compose(self, frames: Bytes) -> Bytes:

@@ -18,6 +18,7 @@ from typing import Any
 
 from hallo_cli import __version__
 from hallo_cli.digest import file_digest
+from hallo_cli.domain import CropBox
 from hallo_cli.errors import InputError, OutputError, PortraitError, SettingsError, SpeechError
 from hallo_cli.jobs.files import flush, reporting_write_errors, write_whole
 from hallo_cli.jobs.plan import Job, JobPlan, fingerprint
@@ -142,8 +143,13 @@ def publish(
     plan: JobPlan,
     made_with: Mapping[str, str],
     timings_s: Mapping[str, float],
+    *,
+    square: CropBox | None,
 ) -> JobResult:
-    """Write the record and give the finished video its name. Raises OutputError."""
+    """Write the record and give the finished video its name. Raises OutputError.
+
+    square: which of the portrait's file the video shows, if it shows one.
+    """
     digest = file_digest(video.file)
     sidecar = sidecar_path(job.output)
     output = {
@@ -153,6 +159,7 @@ def publish(
         "fps": plan.fps,
         "clip_frames": plan.clip_frames,
         "segment_starts": [segment.start for segment in plan.segments],
+        "square": None if square is None else [square.left, square.top, square.side],
         "sound": {"mode": video.sound, "codec": video.info.audio.codec if video.info.audio else None},
     }
     values = {

@@ -238,7 +238,8 @@ class _Run:
         try:
             video = assemble(segments, part, video=self._format(), sound=sound)
             self.timings["total"] = time.monotonic() - self.began
-            return outcome.publish(job, inputs, video, self.plan, self.engine.describe(), self.timings)
+            made_with, square = self.engine.describe(), self.compositor.shown
+            return outcome.publish(job, inputs, video, self.plan, made_with, self.timings, square=square)
         finally:
             part.unlink(missing_ok=True)
 

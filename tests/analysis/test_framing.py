@@ -127,6 +127,16 @@ def test_head_and_shoulders_is_a_wider_even_square(astronaut: Bytes, portrait: P
     assert width >= 256
 
 
+def test_canvas_knows_which_square_of_the_picture_it_shows(astronaut: Bytes, portrait: Portrait) -> None:
+    assert square_canvas(portrait).shown == portrait.crop
+    wide = shoulders_canvas(astronaut, portrait)
+    assert wide.shown is not None
+    unchanged = wide.compose(portrait.pixels[None])[0]
+    assert np.array_equal(unchanged, cut(astronaut, wide.shown, wide.size[0]))
+    assert full_canvas(astronaut, portrait).shown is None
+    assert square_canvas(portrait, is_squeezed=True).shown is None
+
+
 def test_huge_pictures_are_shown_at_most_4096_wide(analyser: FaceAnalyser, astronaut: Bytes) -> None:
     huge = np.zeros((600, 6000, 3), np.uint8)
     huge[:512, 3000:3512] = astronaut

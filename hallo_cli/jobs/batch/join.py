@@ -45,7 +45,9 @@ def join(job: Job, task: Task, engine: Engine) -> JobResult:
             video = assemble([workspace.segment_path(whole)], finished, video=form, sound=sound)
             plan = _plan(task, parts, fps=settings.fps)
             took = {"total": _seconds_of(videos) + time.monotonic() - began}
-            result = outcome.publish(job, inputs, video, plan, engine.describe(), took)
+            portrait = engine.portrait(job.portrait, settings)
+            square = engine.compositor(job.portrait, portrait, settings).shown
+            result = outcome.publish(job, inputs, video, plan, engine.describe(), took, square=square)
         finally:
             finished.unlink(missing_ok=True)
         remove_workspace(root)

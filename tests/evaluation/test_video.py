@@ -1,0 +1,73 @@
+"""Videos are compared with just what they show of the portrait."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hallo_cli.analysis.face import FaceAnalyser
+from hallo_cli.analysis.framing import cut, face_square
+from hallo_cli.digest import file_digest
+from hallo_cli.domain import CropBox
+from hallo_cli.evaluation.figures import VideoFigures
+from hallo_cli.evaluation.video import measure_video, square_of
+from hallo_cli.media.image import read_image
+from hallo_cli.media.video import SegmentWriter, VideoFormat
+from hallo_cli.models.manifest import Geometry
+
+PORTRAIT = Path(__file__).parents[2] / "hallo_cli/assets/examples/portrait_astronaut.png"
+
+
+@pytest.fixture(scope="module")
+def square() -> CropBox:
+    (face, *_) = FaceAnalyser().detect(read_image(PORTRAIT))
+    return face_square(face.landmarks, Geometry(crop_scale=1.32, crop_shift=0.015))
+
+
+@pytest.fixture(scope="module")
+def video(square: CropBox, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The portrait's own square, standing still, as good as lossless."""
+    file = tmp_path_factory.mktemp("shown") / "still.mp4"
+    frames = np.repeat(cut(read_image(PORTRAIT), square, 256)[None], 6, axis=0)
+    with SegmentWriter(file, VideoFormat(256, 256, 25.0, "libx264", 1)) as writer:
+        writer.write(frames)
+        writer.commit()
+    return file
+
+
+def measured(video: Path, square: object, portrait_sha256: str | None = None) -> VideoFigures:
+    """With a record beside the video that names this square."""
+    record = {
+        "portrait": {"sha256": portrait_sha256 or file_digest(PORTRAIT)},
+        "output": {"square": square, "n_frames": 6, "clip_frames": 12, "segment_starts": [0]},
+    }
+    video.with_suffix(".json").write_text(json.dumps(record))
+    return measure_video(video, portrait=PORTRAIT)
+
+
+def test_recorded_square_is_compared_pixel_by_pixel(video: Path, square: CropBox) -> None:
+    exact = measured(video, [square.left, square.top, square.side])
+    laid_over = measured(video, None)
+    assert exact.background_ssim is not None
+    assert laid_over.background_ssim is not None
+    assert exact.background_ssim > 0.985  # colours lose half their resolution
+    assert laid_over.background_ssim < exact.background_ssim
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [[0, 0, 1e12], [0, 0, -5], [9e9, 0, 256], [float("nan")] * 3, [1, 2], "abc", {"left": 1}],
+)
+def test_strange_record_is_as_good_as_none(video: Path, wrong: object) -> None:
+    assert measured(video, wrong) == measured(video, None)
+
+
+def test_another_portraits_square_is_not_used(video: Path, square: CropBox) -> None:
+    box = [square.left, square.top, square.side]
+    assert measured(video, box, "0" * 64) == measured(video, None)
+
+
+def test_record_that_cannot_be_read_names_no_square(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("[1, 2")
+    assert square_of(tmp_path / "a.mp4", PORTRAIT) is None
