@@ -7,6 +7,7 @@ run through onnxruntime. Takes arrays, never files.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import atan2, ceil, degrees
 from pathlib import Path
 
@@ -36,6 +37,7 @@ RIGHT_EYE_CORNER, LEFT_EYE_CORNER = 33, 263
 RIGHT_CHEEK, LEFT_CHEEK = 234, 454
 FOREHEAD, CHIN = 10, 152
 UPPER_INNER_LIP, LOWER_INNER_LIP = 13, 14
+EYES = ((159, 145, 33, 133), (386, 374, 263, 362))  # upper lid, lower lid, outer corner, inner corner
 
 BLENDSHAPE_LANDMARKS = (
     *(
@@ -97,7 +99,6 @@ class Face:
     score: float  # 0..1, how sure the landmark network is that it sees a face
     landmarks: Float  # [478, 2] x, y
     depth: Float  # [478] towards the picture, in the same unit as x and y
-    blendshapes: Float  # [52] 0..1, in the order of BLENDSHAPES
 
     @property
     def size(self) -> float:
@@ -130,18 +131,30 @@ class Face:
         gap = np.linalg.norm(self.landmarks[LOWER_INNER_LIP] - self.landmarks[UPPER_INNER_LIP])
         return float(gap / np.linalg.norm(self.landmarks[CHIN] - self.landmarks[FOREHEAD]))
 
-    def blendshape(self, name: str) -> float:
-        """Return the score of one named blendshape."""
-        return float(self.blendshapes[BLENDSHAPES.index(name)])
+    @property
+    def eye_opening(self) -> float:
+        """Gap between the lids over the eye's width, mean of both eyes."""
+        points = self.landmarks[np.array(EYES)]
+        gap, width = (np.linalg.norm(points[:, i] - points[:, i + 1], axis=1) for i in (0, 2))
+        return float((gap / np.maximum(width, 1e-6)).mean())
 
 
 class FaceAnalyser:
-    """Holds the three face networks; about 20 ms a face on two CPU cores."""
+    """Holds the face networks; about 20 ms a face on two CPU cores."""
 
     def __init__(self, *, threads: int = 1, directory: Path = ASSETS) -> None:
         self._detector = FaceDetector(_session(directory / "face_detector.onnx", threads))
         self._landmarks = _session(directory / "face_landmarks.onnx", threads)
-        self._blendshapes = _session(directory / "face_blendshapes.onnx", threads)
+        self._directory, self._threads = directory, threads
+
+    @cached_property
+    def _blendshapes(self) -> onnxruntime.InferenceSession:
+        return _session(self._directory / "face_blendshapes.onnx", self._threads)
+
+    def blendshapes(self, face: Face) -> dict[str, float]:
+        """The 52 expression scores of a face that was found, 0..1, by name."""
+        (scores,) = self._blendshapes.run(None, {"x": face.landmarks[None, list(BLENDSHAPE_LANDMARKS)]})
+        return dict(zip(BLENDSHAPES, scores.ravel().tolist(), strict=True))
 
     @property
     def providers(self) -> list[str]:
@@ -181,8 +194,7 @@ class FaceAnalyser:
         landmarks = (points[:, :2] @ to_picture[:, :2].T + to_picture[:, 2]).astype(np.float32)
         if box is None:
             box = np.concatenate([landmarks.min(axis=0), landmarks.max(axis=0)])
-        (blendshapes,) = self._blendshapes.run(None, {"x": landmarks[None, list(BLENDSHAPE_LANDMARKS)]})
-        return Face(box.astype(np.float32), score, landmarks, points[:, 2] * scale, blendshapes)
+        return Face(box.astype(np.float32), score, landmarks, points[:, 2] * scale)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ LABELS = {
     "syncnet_offset": "lag of the mouth by SyncNet (frames)",
     "silence_motion": "mouth motion in silence / in speech",
     "opening_range": "mouth opening, 5th to 95th percentile (of the face's height)",
+    "blinks": "blinks",
     "identity": "identity against the portrait (0..1)",
     "identity_kind": "identity measured by",
     "upper_face_ssim": "upper face against the portrait, SSIM",
@@ -54,6 +55,7 @@ class VideoFigures:
     syncnet_offset: int | None = None
     silence_motion: float | None = None
     opening_range: float | None = None
+    blinks: int | None = None
     identity: float | None = None
     identity_kind: str | None = None
     upper_face_ssim: float | None = None

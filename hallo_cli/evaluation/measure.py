@@ -18,6 +18,8 @@ from hallo_cli.evaluation.sync import SILENCE_DB, correlate, silent_frames, spee
 SSIM_EVERY = 5  # frames between two of the costlier pictures' comparisons
 LEAST_MOTION = 0.002  # of the face's height; the landmarks of a still picture tremble by a fifth of it
 BLACK_LEVEL = 6.0
+SHUT_EYES = 0.6  # of the eyes' usual opening; looking down takes longer than a blink
+MAX_BLINK_S = 0.5
 FROZEN_FRAMES = 13  # half a second without any change, while somebody speaks
 
 
@@ -33,6 +35,7 @@ class _Series:
     """One number a frame (NaN: not measured)."""
 
     opening: list[float] = field(default_factory=list)
+    eyes: list[float] = field(default_factory=list)
     change: list[float] = field(default_factory=list)  # to the frame before, whole picture, grey levels
     mouth_change: list[float] = field(default_factory=list)
     still_change: list[float] = field(default_factory=list)  # outside the face
@@ -68,18 +71,30 @@ class VideoMeter:
         self._upper: geometry.Mask | None = None
         self._background: geometry.Mask | None = None
         self._before: Bytes | None = None
-        self.face: Face | None = None  # in the frame added last
+        self.face: Face | None = None  # in the frame looked at last
+        self._size: tuple[int, ...] | None = None  # of that frame
 
     def add(self, frame: Bytes) -> None:
         """Measure one frame, [height, width, 3] RGB."""
+        self.measure(frame, self.find(frame))
+
+    def find(self, frame: Bytes) -> Face | None:
+        """The face in the next frame, followed from the one before: the first half of `add`."""
+        is_next = self.face is not None and self._size == frame.shape
+        tracked = self._analyser.track(frame, self.face) if self.face is not None and is_next else None
+        self.face, self._size = tracked or next(iter(self._analyser.detect(frame)), None), frame.shape
+        return self.face
+
+    def measure(self, frame: Bytes, face: Face | None) -> None:
+        """The second half of `add`: it does not wait for the faces of later frames."""
         if self._reference is None:
             self._reference = frame
         if self._landmarks is None:
             self._prepare(self._reference)
-        self.face = self._find(frame)
-        found = None if self.face is None else self.face.landmarks
+        found = None if face is None else face.landmarks
         series = self._series
-        series.opening.append(np.nan if self.face is None else self.face.mouth_opening)
+        series.opening.append(np.nan if face is None else face.mouth_opening)
+        series.eyes.append(np.nan if face is None else face.eye_opening)
         series.brightness.append(float(frame.mean()))
         self._measure_changes(frame, found)
         self._measure_face(frame, found)
@@ -105,6 +120,7 @@ class VideoMeter:
             sync_confidence=sync.confidence if sync else None,
             silence_motion=None if envelope is None else silence_motion(opening, envelope),
             opening_range=_range(opening),
+            blinks=count_blinks(np.array(series.eyes, np.float32), fps),
             identity=_mean(identity),
             identity_kind="face embedding" if self._identity else "aligned upper face",
             upper_face_ssim=_mean(_known(series.upper_ssim)),
@@ -125,11 +141,6 @@ class VideoMeter:
     def opening(self) -> Float:
         """Mouth opening of every frame so far, as a share of the face's height."""
         return np.array(self._series.opening, np.float32)
-
-    def _find(self, frame: Bytes) -> Face | None:
-        same_size = self._before is not None and self._before.shape == frame.shape
-        tracked = self._analyser.track(frame, self.face) if self.face is not None and same_size else None
-        return tracked or next(iter(self._analyser.detect(frame)), None)
 
     def _prepare(self, reference: Bytes) -> None:
         faces = self._analyser.detect(reference)
@@ -213,6 +224,16 @@ def silence_motion(opening: Float, envelope: Float) -> float | None:
     if len(in_silence) < 12 or len(in_speech) < 12 or in_speech.mean() < 1e-6:
         return None
     return float(in_silence.mean() / in_speech.mean())
+
+
+def count_blinks(eyes: Float, fps: float) -> int | None:
+    """How often the eyes' opening [frames] falls below 0.6 of its median for half a second at most."""
+    known = _known(eyes)
+    if not len(known):
+        return None
+    is_shut = np.concatenate([[False], eyes < SHUT_EYES * np.median(known), [False]])
+    first, behind = np.flatnonzero(np.diff(is_shut.astype(np.int8))).reshape(-1, 2).T
+    return int(np.sum(behind - first <= MAX_BLINK_S * fps))
 
 
 def seam_jump(change: Float, joins: tuple[int, ...]) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from itertools import zip_longest
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hallo_cli.analysis.face import FaceAnalyser
+from hallo_cli.analysis.face import Face, FaceAnalyser
 from hallo_cli.analysis.framing import cut
 from hallo_cli.digest import file_digest
 from hallo_cli.domain import Bytes, CropBox, Float
@@ -54,7 +55,7 @@ def measure_video(
     track = probe(video, what="video").video
     if track is None:
         raise InputError(f"{video}: no picture in this file; give a video")
-    analyser = FaceAnalyser(threads=2)
+    analyser = FaceAnalyser()
     frames = read_frames(video)
     first = next(frames, None)
     if first is None:
@@ -133,14 +134,26 @@ def measure_set(
 def _feed(
     meter: VideoMeter, frames: Iterator[Bytes], comparison: TruthMeter | None, true_frames: Iterator[Bytes]
 ) -> None:
-    true_analyser = FaceAnalyser(threads=2)
-    for frame, true_frame in zip_longest(frames, true_frames):
-        if frame is None:
-            return
-        meter.add(frame)
+    """All frames into the meters: while one is measured the next is decoded and its face found."""
+    true_analyser = FaceAnalyser()
+
+    def measure(frame: Bytes, face: Face | None, true_frame: Bytes | None) -> None:
+        meter.measure(frame, face)
         if comparison is not None and true_frame is not None:
             true_face = next(iter(true_analyser.detect(true_frame)), None)
-            comparison.add(frame, meter.face, true_frame, true_face)
+            comparison.add(frame, face, true_frame, true_face)
+
+    with ThreadPoolExecutor(1, thread_name_prefix="measure") as pool:
+        waiting: Future[None] | None = None
+        for frame, true_frame in zip_longest(frames, true_frames):
+            if frame is None:
+                break
+            face = meter.find(frame)
+            if waiting is not None:
+                waiting.result()
+            waiting = pool.submit(measure, frame, face, true_frame)
+        if waiting is not None:
+            waiting.result()
 
 
 def _with_first(first: Bytes, rest: Iterator[Bytes]) -> Iterator[Bytes]:

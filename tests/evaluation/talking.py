@@ -8,6 +8,7 @@ import numpy as np
 import hallo_cli
 from hallo_cli.analysis.face import CHIN, FaceAnalyser
 from hallo_cli.domain import Bytes, Float
+from hallo_cli.evaluation.geometry import EYES
 from hallo_cli.media.image import read_image
 
 PORTRAIT = Path(hallo_cli.__file__).parent / "assets" / "examples" / "portrait_astronaut.png"
@@ -36,6 +37,20 @@ def open_mouth(picture: Bytes, landmarks: Float, opening: float) -> Bytes:
     gap = (rows >= lip[1]) & (rows < lip[1] + drop) & (drop > 0.5)
     result[gap] = (40, 15, 15)
     return np.asarray(result, np.uint8)
+
+
+def shut_eyes(picture: Bytes, landmarks: Float) -> Bytes:
+    """The lids drawn over the eyes, with a line of lashes at the bottom."""
+    result = picture.copy()
+    for eye in EYES:
+        points = landmarks[list(eye)]
+        centre = points.mean(0)
+        hull = cv2.convexHull(((points - centre) * (1.1, 1.7) + centre).round().astype(np.int32))
+        above = picture[int(points[:, 1].min()) - 6, int(centre[0])]
+        cv2.fillPoly(result, [hull], above.tolist())
+        lower = landmarks[list(eye)][9:].round().astype(np.int32)
+        cv2.polylines(result, [lower], False, (60, 35, 30), 2)
+    return cv2.GaussianBlur(result, (0, 0), 0.7)
 
 
 def speech_like(openings: Float, *, seed: int = 0) -> Float:

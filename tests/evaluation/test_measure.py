@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import pytest
-from evaluation.talking import FPS, open_mouth, openings, portrait_crop, speech_like
+from evaluation.talking import FPS, open_mouth, openings, portrait_crop, shut_eyes, speech_like
 from skimage.metrics import structural_similarity
 
 from hallo_cli.analysis.face import FaceAnalyser
 from hallo_cli.domain import Bytes, Float
 from hallo_cli.evaluation import geometry
 from hallo_cli.evaluation.figures import VideoFigures
-from hallo_cli.evaluation.measure import VideoMeter, seam_jump, silence_motion
+from hallo_cli.evaluation.measure import VideoMeter, count_blinks, seam_jump, silence_motion
 from hallo_cli.evaluation.truth import TruthMeter, gradient_deviation
 
 N_FRAMES = 48
@@ -137,6 +137,23 @@ def test_mouth_that_moves_in_silence_is_seen() -> None:
     closing = np.where(np.arange(200) < 100, moving, 0).astype(np.float32)
     assert silence_motion(moving, envelope) == pytest.approx(1.0, abs=0.2)
     assert silence_motion(closing, envelope) < 0.01
+
+
+def test_blinks_are_counted_and_a_long_look_down_is_not() -> None:
+    eyes = np.full(100, 0.3, np.float32)
+    eyes[:2] = eyes[20:24] = eyes[40] = eyes[60:80] = 0.1
+    eyes[30] = np.nan
+    eyes[90] = 0.2  # half shut only
+    assert count_blinks(eyes, FPS) == 3
+    assert count_blinks(np.full(5, np.nan, np.float32), FPS) is None
+
+
+def test_shut_eyes_are_seen_as_a_blink(talking: Talking) -> None:
+    landmarks = talking.analyser.detect(talking.portrait)[0].landmarks
+    shut = shut_eyes(talking.portrait, landmarks)
+    frames = [shut if 20 <= i < 24 else frame for i, frame in enumerate(talking.frames)]
+    assert talking.figures(talking.frames).blinks == 0
+    assert talking.figures(frames).blinks == 1
 
 
 def test_jump_at_a_join_is_seen() -> None:
