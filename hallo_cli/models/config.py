@@ -174,55 +174,64 @@ def _kind_name(kind: Any) -> str:
     )
 
 
-def _check(config: NetworkConfig) -> None:
-    def require(is_right: bool, message: str) -> None:
-        if not is_right:
-            raise WeightsError(f"network config: {message}")
+def _require(is_right: bool, message: str) -> None:
+    if not is_right:
+        raise WeightsError(f"network config: {message}")
 
+
+def _check(config: NetworkConfig) -> None:
+    _check_widths(config)
+    _check_conventions(config)
+
+
+def _check_widths(config: NetworkConfig) -> None:
     levels = config.levels
-    require(levels >= 1, "channels is empty; name the width of at least one level")
+    _require(levels >= 1, "channels is empty; name the width of at least one level")
     for name in ("attention_levels", "motion_levels"):
-        require(
+        _require(
             len(getattr(config, name)) == levels, f"{name} needs {levels} values, one a level like channels"
         )
     for item in dataclasses.fields(config):
         value = getattr(config, item.name)
         numbers = value if isinstance(value, tuple) else (value,)
         sized = all(0 <= n <= MAX_WIDTH * 8 for n in numbers if isinstance(n, int | float))
-        require(sized, f"{item.name} = {value!r} is out of range")
+        _require(sized, f"{item.name} = {value!r} is out of range")
     for width in config.channels:
-        require(
+        _require(
             width > 0 and width % config.heads == 0,
             f"channels {width} is no multiple of {config.heads} heads",
         )
-        require(
+        _require(
             width % config.norm_groups == 0,
             f"channels {width} is no multiple of norm_groups {config.norm_groups}",
         )
-    require(config.layers_per_block >= 1, "layers_per_block must be at least 1")
-    require(config.clip_frames >= 1, "clip_frames must be at least 1")
-    require(config.audio_window % 2 == 1, f"audio_window {config.audio_window} must be odd")
+
+
+def _check_conventions(config: NetworkConfig) -> None:
+    _require(config.layers_per_block >= 1, "layers_per_block must be at least 1")
+    _require(config.clip_frames >= 1, "clip_frames must be at least 1")
+    _require(config.audio_window % 2 == 1, f"audio_window {config.audio_window} must be odd")
     frames = config.clip_frames + config.motion_frames
-    require(
+    _require(
         frames <= config.max_temporal,
         f"{frames} motion and clip frames exceed max_temporal {config.max_temporal}",
     )
-    require(
+    _require(
         config.residual_scale > 0 and config.latent_scale > 0,
         "latent_scale and residual_scale must be above 0",
     )
     if config.latent_rows is not None:
         start, stop = config.latent_rows
-        require(0 <= start < stop, f"latent_rows {config.latent_rows} must be a half-open range")
+        _require(0 <= start < stop, f"latent_rows {config.latent_rows} must be a half-open range")
     if config.lid_channel is not None:
-        require(config.locator_input == "portrait", "lid_channel needs locator_input portrait")
-        require(
+        _require(config.locator_input == "portrait", "lid_channel needs locator_input portrait")
+        _require(
             0 <= config.lid_channel < config.audio_dim,
             f"lid_channel {config.lid_channel} is none of {config.audio_dim} audio features",
         )
     stages = config._vae_stages
-    require(len(config.vae.get(stages, ())) > 0, f"vae has no {stages}; it needs one width a resolution")
-    require(
+    _require(len(config.vae.get(stages, ())) > 0, f"vae has no {stages}; it needs one width a resolution")
+    _require(
         config.locator_factor == config.latent_factor,
         f"the face locator shrinks {config.locator_factor} times, the autoencoder {config.latent_factor}",
     )
