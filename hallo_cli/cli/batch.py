@@ -57,8 +57,9 @@ def run_command(options: BatchOptions, shown: Shown, telling: Telling, given: Gi
     """Render every row of a manifest.
 
     What is done is written to NAME.results.jsonl at once; the same command goes on from there after any
-    crash, renders rows that failed or changed, and leaves the others alone. The first Ctrl-C finishes the
-    clips in hand, the second stops at once. Even --quiet leaves the last line, which counts the rows.
+    crash, renders rows that changed or ended in an error, and leaves the others alone; quarantined and
+    refused rows wait for hallo batch retry. The first Ctrl-C finishes the clips in hand, the second stops
+    at once. Even --quiet leaves the last line, which counts the rows.
 
     Ends with 0 all rows done, 1 some failed, 2 wrong usage or settings, 3 a bug, 4 unusable manifest,
     5 weights missing, 130 or 143 interrupted.

@@ -45,7 +45,10 @@ class Subject:
     ] = None
     random_weights: Annotated[
         Kind | None,
-        typer.Option(help="Time these networks with random weights instead of a bundle.", show_default=False),
+        typer.Option(
+            help="Time these networks with random weights instead of a bundle (golden: tiny ones).",
+            show_default=False,
+        ),
     ] = None
     clip_frames: Annotated[
         int | None,
@@ -107,7 +110,7 @@ def command(*, subject: Subject, modes: Modes, given: Given) -> None:
     """Time the pipeline on the shipped example: every stage, a step, a frame of a long job.
 
     Takes the settings of hallo render. What is measured with a bundle's own weights is kept on this machine
-    and used by hallo check. A film is a few clips rendered as a job does, decoding behind denoising.
+    and used by hallo check. A film is a few clips rendered as a job does.
     """
     _Bench(subject, modes, given.resolve()).run()
 

@@ -65,7 +65,7 @@ def _looked(look: Callable[[], Iterator[Finding]]) -> list[Finding]:
         return list(look())
     except (HalloError, ImportError, OSError, RuntimeError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
-        remedy = "Install the package again: pip install --force-reinstall hallo-cli"
+        remedy = "Install the package again, in its folder: pip install --force-reinstall ."
         return [Finding(topic, "bad", first, "" if isinstance(error, HalloError) else remedy)]
 
 

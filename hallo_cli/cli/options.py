@@ -144,7 +144,7 @@ def _word(default: object) -> str:
 def _metavar(field: Any) -> str:
     limits = limits_of(field)
     if limits.choices:
-        return "|".join(limits.choices)
+        return "|".join((*limits.choices, *([limits.none_word] if limits.none_word else [])))
     word = {int: "N", float: "X", str: "TEXT"}[type_of(field)]
     word = "SECONDS" if field.name.endswith("_s") else word
     return f"{word}|{limits.none_word}" if limits.none_word else word

@@ -46,7 +46,9 @@ class Shown:
 
     as_json: Annotated[bool, typer.Option("--json", help="One JSON event a line on stdout.")] = False
     progress: Annotated[Style, typer.Option(help="How progress is shown on standard error.")] = Style.auto
-    is_quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.")] = False
+    is_quiet: Annotated[
+        bool, typer.Option("-q", "--quiet", help="Say nothing but errors and the result.")
+    ] = False
     verbosity: Annotated[
         int, typer.Option("-v", "--verbose", count=True, help="Say more; twice: all.", show_default=False)
     ] = 0

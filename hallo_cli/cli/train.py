@@ -38,14 +38,17 @@ Json = Annotated[bool, typer.Option("--json", help="Print each event as a line o
 def stage1(config: Config, overrides: Set = None, as_json: Json = False) -> None:
     """Train on single frames: reference UNet, denoising UNet, identity, face locator.
 
-    Runs again where it stopped. Under `accelerate launch -m hallo_cli` it uses several GPUs.
+    The same command goes on where it was stopped. Several GPUs: `accelerate launch -m hallo_cli train ...`.
     """
     _train("stage1", config, overrides or [], as_json)
 
 
 @app.command()
 def stage2(config: Config, overrides: Set = None, as_json: Json = False) -> None:
-    """Train on clips with motion frames: motion modules, audio attention, audio projection."""
+    """Train on clips with motion frames: motion modules, audio attention, audio projection.
+
+    The same command goes on where it was stopped. Several GPUs: `accelerate launch -m hallo_cli train ...`.
+    """
     _train("stage2", config, overrides or [], as_json)
 
 
@@ -55,18 +58,28 @@ def prepare(
     output: Annotated[Path, typer.Argument(help="Folder for the takes, index.jsonl and rejects.jsonl.")],
     size: Annotated[int, typer.Option(help="Height and width of the frames, as the networks train.")] = 512,
     workers: Annotated[int, typer.Option(help="Videos at a time.")] = 1,
-    min_face: Annotated[float, typer.Option(help="Least height of the face in pixels.")] = 160.0,
-    min_sharpness: Annotated[float, typer.Option(help="Least sharpness of the face; 30 is blurred.")] = 30.0,
+    min_face: Annotated[
+        float, typer.Option(help="Least size of the face: longer side of its outline in pixels.")
+    ] = 160.0,
+    min_sharpness: Annotated[
+        float, typer.Option(help="Least sharpness of the face; below 30 it is blurred.")
+    ] = 30.0,
     max_s: Annotated[float, typer.Option(help="Seconds a take has at most.")] = 8.0,
     validation_share: Annotated[float, typer.Option(help="Share of the videos kept for validation.")] = 0.0,
     bundle: Annotated[
         str | None, typer.Option(help="Bundle with the framing and, where it has one, the identity network.")
     ] = None,
-    separate_vocals: Annotated[bool, typer.Option(help="Keep only the voice of the sound.")] = False,
+    separate_vocals: Annotated[
+        bool,
+        typer.Option(
+            help="Keep only the voice of the sound (needs the vocals extra, and the separator of the "
+            "official weights or of --bundle)."
+        ),
+    ] = False,
 ) -> None:
     """Find the stretches of videos with one usable face and write them as takes.
 
-    Runs again where it stopped.
+    The same command goes on where it was stopped.
     """
     from hallo_cli.models.bundle import find_bundle
     from hallo_cli.models.manifest import Geometry

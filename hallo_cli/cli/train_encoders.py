@@ -25,9 +25,7 @@ def add_encoder_commands(app: typer.Typer) -> None:
 
 
 def speech(
-    corpus: Annotated[
-        Path, typer.Argument(help="Folder of speech-*.npz shards, from `train synth --speech-only`.")
-    ],
+    corpus: Annotated[Path, typer.Argument(help="Folder of speech-*.npz shards, from `train synth-speech`.")],
     output: Annotated[Path, typer.Argument(help="Weights file to write (.safetensors).")],
     steps: Annotated[int, typer.Option(min=1, help="Optimizer steps.")] = 2200,
     threads: Threads = 1,

@@ -40,12 +40,15 @@ def setting(default: Value, help_text: str, **limits: Any) -> Any:
 class RenderSettings:
     """Everything that changes the pixels (or the sound) of a result."""
 
-    bundle: str = setting("embedded", "The weights: embedded, official, or a bundle's folder.")
+    bundle: str = setting(
+        "embedded", "The weights: embedded, official, or another bundle's name (hallo models list) or folder."
+    )
     seed: int = setting(42, "Seed of the noise and of the blinks.", minimum=0, maximum=2**32 - 1)
     noise: str = setting(
         "independent",
         "independent: each clip's noise follows from seed and clip; published: one sequence for the whole "
-        "video, as the published program draws it.",
+        "video, as the published program draws it. Weights made for one noise in all frames, as the embedded "
+        "ones, keep to that.",
         choices=("independent", "published"),
     )
     steps: int | None = setting(None, "Denoising steps a clip.", minimum=1, maximum=1000, none_word="bundle")

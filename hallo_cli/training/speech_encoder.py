@@ -67,9 +67,7 @@ def read_corpus(folder: Path) -> SpeechCorpus:
     """All `speech-*.npz` shards of `folder`. Raises InputError where there is none."""
     shards = [np.load(path, allow_pickle=False) for path in sorted(folder.glob("speech-*.npz"))]
     if not shards:
-        raise InputError(
-            f"{folder} holds no speech-*.npz shard; make some with `hallo train synth --speech-only`"
-        )
+        raise InputError(f"{folder} holds no speech-*.npz shard; make some with `hallo train synth-speech`")
     lengths = np.concatenate([np.diff(shard["frame_offsets"]) for shard in shards])
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     waveform = np.concatenate([shard["waveform"] for shard in shards])
