@@ -5,6 +5,7 @@ Command modules import typer and settings at most; torch and friends are importe
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -89,6 +90,9 @@ def _application() -> typer.Typer:
 
 def main() -> NoReturn:
     """Run the command line; the only place that turns exceptions into exit statuses."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="surrogateescape")  # file names need not be UTF-8
     try:
         status = _application()(standalone_mode=False)
     except HalloError as error:

@@ -10,6 +10,7 @@ import typer
 
 from hallo_cli.cli.options import Given, takes_settings
 from hallo_cli.cli.progress import Shown, failures_as_json
+from hallo_cli.errors import InputError, SettingsError
 
 EXAMPLES = Path(__file__).parent.parent / "assets" / "examples"
 PORTRAIT = EXAMPLES / "portrait_astronaut.png"
@@ -28,7 +29,7 @@ def command(
 ) -> None:
     """Render the bundled example portrait and five seconds of the bundled speech into ./demo.mp4.
 
-    Takes the settings of hallo render; replaces an earlier demo.mp4.
+    Takes the settings of hallo render; replaces what an earlier demo left.
     """
     shown.start_log()
     with failures_as_json(shown.as_json):
@@ -41,6 +42,7 @@ def _render(output: Path, given: Given, shown: Shown) -> None:
     from hallo_cli.jobs.runner import RunOptions
     from hallo_cli.jobs.studio import Studio
 
+    _require_replaceable(output)
     resolved = given.resolve()
     settings = resolved.render
     if resolved.origins["duration"] == "default":
@@ -59,3 +61,18 @@ def _render(output: Path, given: Given, shown: Shown) -> None:
             "Now your own: hallo render PORTRAIT AUDIO (hallo check says beforehand what you would get).",
             err=True,
         )
+
+
+def _require_replaceable(output: Path) -> None:
+    """Raise SettingsError where something lies under the names that is not what a render left."""
+    from hallo_cli.jobs.outcome import read_record, sidecar_path
+
+    record = sidecar_path(output)
+    if not output.exists() and not record.exists():
+        return
+    try:
+        read_record(record)
+    except (InputError, SettingsError) as error:
+        raise SettingsError(
+            f"{output} or {record} is there already, and no demo made it: choose another name with -o."
+        ) from error

@@ -55,8 +55,9 @@ class Files:
         """The same for the runner."""
         from hallo_cli.jobs.runner import RunOptions
 
+        work_dir = self.work_dir and self.work_dir.expanduser()
         return RunOptions(
-            self.work_dir, resume=not self.no_resume, keep_work=self.keep_work, overwrite=self.overwrite
+            work_dir, resume=not self.no_resume, keep_work=self.keep_work, overwrite=self.overwrite
         )
 
 
@@ -101,7 +102,11 @@ def command(
             render(job, engine, files.run_options(), shown)
             return
         from hallo_cli.cli.check import report
+        from hallo_cli.jobs.outcome import inspect_inputs
+        from hallo_cli.jobs.runner import find_obstacles
 
+        settled = dataclasses.replace(job, settings=engine.settle(job.settings))
+        find_obstacles(settled, inspect_inputs(settled, engine.weights_id), files.run_options())
         report(job, resolved, engine, as_json=shown.as_json)
 
 
@@ -151,13 +156,24 @@ def _prepare(portrait: Path, audio: Path, output: Path | None, given: Given) -> 
     resolved = given.resolve()
     from hallo_cli.media.files import require_file
 
+    portrait, audio = portrait.expanduser(), audio.expanduser()
     require_file(portrait, PortraitError, "portrait")  # at once, before the slow imports
     require_file(audio, SpeechError, "recording")
     from hallo_cli.jobs.plan import Job
     from hallo_cli.jobs.studio import Studio
 
-    job = Job(portrait, audio, output or default_output(portrait, audio), resolved.render)
-    return job, resolved, Studio.open(resolved.render.bundle, resolved.runtime)
+    studio = Studio.open(resolved.render.bundle, resolved.runtime)
+    settings = dataclasses.replace(resolved.render, bundle=_lasting_name(resolved.render.bundle, studio))
+    output = (output or default_output(portrait, audio)).expanduser()
+    resolved = dataclasses.replace(resolved, render=settings)
+    return Job(portrait, audio, output, settings), resolved, studio
+
+
+def _lasting_name(name: str, studio: Studio) -> str:
+    """What names the bundle in the record: a folder's path must hold from anywhere."""
+    folder = Path(name).expanduser()
+    is_path = folder.is_dir() and folder.samefile(studio.bundle.path)
+    return str(folder.absolute()) if is_path else name
 
 
 def _repeat(record: Path, output: Path | None, given: Given) -> tuple[Job, Resolved, Studio]:
@@ -174,7 +190,8 @@ def _repeat(record: Path, output: Path | None, given: Given) -> tuple[Job, Resol
     settings = build(RenderSettings, {**to_values(known.job.settings), **typed}, where="command line")
     origins = {key: resolved.origins[key] if key in given.flags else str(record) for key in resolved.origins}
     resolved = Resolved(settings, resolved.runtime, origins)
-    job = dataclasses.replace(known.job, output=output or known.job.output, settings=settings)
+    output = output.expanduser() if output else known.job.output
+    job = dataclasses.replace(known.job, output=output, settings=settings)
     studio = Studio.open(settings.bundle, resolved.runtime)
     if "bundle" not in typed and studio.weights_id != known.inputs.weights_id:
         raise WeightsError(

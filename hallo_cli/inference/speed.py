@@ -113,10 +113,8 @@ def plain_execution(device: torch.device) -> Execution:
 def prepare_networks(networks: Networks, execution: Execution) -> None:
     """Arrange the networks' weights for this execution, in place."""
     for module in (*networks.by_prefix().values(), networks.vae):
-        arrange(module, execution)
-    if execution.offloads:
-        networks.reference_unet.to("cpu")
-        networks.vae.to("cpu")
+        waits = execution.offloads and module in (networks.reference_unet, networks.vae)
+        arrange(module, execution, torch.device("cpu") if waits else None)
     if execution.is_compiled:
         compile_regions(networks.denoising_unet)
 
@@ -137,11 +135,11 @@ def compile_regions(unet: DenoisingUNet, backend: str = "inductor") -> int:
     return len(regions)
 
 
-def arrange(module: nn.Module, execution: Execution) -> None:
-    """Memory layout and attention kernel of one network."""
+def arrange(module: nn.Module, execution: Execution, device: torch.device | None = None) -> None:
+    """Memory layout and attention kernel of one network; device: where it lies, if not where it is run."""
     use_attention_kernel(module, execution.kernel)
     layout = torch.channels_last if execution.is_channels_last else torch.contiguous_format
-    module.to(device=execution.device, memory_format=layout)  # type: ignore[call-overload]
+    module.to(device=device or execution.device, memory_format=layout)  # type: ignore[call-overload]
 
 
 @contextmanager

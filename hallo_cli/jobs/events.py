@@ -91,4 +91,4 @@ def to_json(event: Event) -> str:
 def to_line(event: object, values: Mapping[str, object]) -> str:
     """Any event as one line of JSON, with these values."""
     name = "".join("_" + c.lower() if c.isupper() else c for c in type(event).__name__).lstrip("_")
-    return json.dumps({"version": EVENTS_VERSION, "event": name, **values}, default=str, ensure_ascii=False)
+    return json.dumps({"version": EVENTS_VERSION, "event": name, **values}, default=str)

@@ -8,6 +8,12 @@ from dataclasses import dataclass
 from hallo_cli.errors import DeviceMemoryError
 from hallo_cli.settings.schema import RuntimeSettings
 
+SAID = (
+    "out of memory",
+    "not enough memory",
+    "allocate memory",
+)  # by torch, in errors of no kind of their own
+
 
 @dataclass(frozen=True)
 class Rung:
@@ -33,5 +39,5 @@ def next_rung(runtime: RuntimeSettings) -> Rung | None:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that memory ran out, on a device or in the process."""
     is_torch = any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__)
-    says_so = isinstance(error, RuntimeError) and "not enough memory" in str(error)
+    says_so = isinstance(error, RuntimeError) and any(words in str(error) for words in SAID)
     return isinstance(error, DeviceMemoryError | MemoryError) or is_torch or says_so

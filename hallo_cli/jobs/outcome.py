@@ -6,6 +6,7 @@ together; from it a render can be repeated, and a finished job is recognised.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -39,6 +40,7 @@ class Inputs:
     audio: str  # SHA-256 of the recording's file
     weights_id: str
     fingerprint: str
+    pictures: str  # the same whatever becomes of the sound: names the work that is kept
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,12 @@ def inspect_inputs(job: Job, weights_id: str) -> Inputs:
     """Digests of the inputs. Raises PortraitError or SpeechError where a file cannot be read."""
     portrait = _digest(job.portrait, "portrait", PortraitError)
     audio = _digest(job.audio, "recording", SpeechError)
-    name = fingerprint(portrait=portrait, audio=audio, weights_id=weights_id, settings=job.settings)
-    return Inputs(portrait, audio, weights_id, name)
+    silent = dataclasses.replace(job.settings, audio_codec="auto")
+    name, pictures = (
+        fingerprint(portrait=portrait, audio=audio, weights_id=weights_id, settings=settings)
+        for settings in (job.settings, silent)
+    )
+    return Inputs(portrait, audio, weights_id, name, pictures)
 
 
 def work_name(job: Job, name: str) -> str:
@@ -96,8 +102,18 @@ def require_writable(job: Job) -> None:
         raise OutputError(f"the output {shown(output)} is a folder; name a file in it.")
     if not output.parent.is_dir():
         raise OutputError(f"{shown(output.parent)} is no folder; make it first or choose another output.")
+    for path in (output, sidecar_path(output)):
+        if any(_is_same(path, read) for read in (job.portrait, job.audio)):
+            raise SettingsError(f"{shown(path)} is read by this render; choose another output with -o.")
     with reporting_write_errors(output), tempfile.NamedTemporaryFile(dir=output.parent, prefix=".hallo-"):
         pass
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    try:
+        return path.samefile(other)
+    except OSError:
+        return False
 
 
 def require_free_name(job: Job) -> None:
@@ -191,7 +207,7 @@ def read_record(sidecar: Path) -> Record:
         settings = build(RenderSettings, values["settings"], where=where)
         paths = [Path(str(values[key]["path"])) for key in ("portrait", "audio", "output")]
         digests = [str(values[key]["sha256"]) for key in ("portrait", "audio")]
-        inputs = Inputs(digests[0], digests[1], str(values["weights"]["id"]), str(values["fingerprint"]))
+        inputs = Inputs(digests[0], digests[1], str(values["weights"]["id"]), str(values["fingerprint"]), "")
     except (KeyError, TypeError) as error:
         raise InputError(f"{shown(sidecar)} is no record of a render: {error} is missing.") from error
     return Record(Job(paths[0], paths[1], paths[2], settings), inputs)

@@ -79,11 +79,11 @@ def plan_segments(
 ) -> tuple[Segment, ...]:
     """Cut [0, n_frames) into segments of about `segment_frames`, each a whole number of clips.
 
-    A cut moves by up to a quarter of a segment to the nearest clip boundary that lies in a pause (half-open
-    ranges of frames), where a join is least seen and heard.
+    What fits into one segment is one. A cut moves by up to a quarter of a segment to the nearest clip
+    boundary that lies in a pause (half-open ranges of frames), where a join is least seen and heard.
     """
     n_clips = -(-n_frames // clip_frames)
-    nominal = max(1, round(segment_frames / clip_frames))
+    nominal = max(1, n_clips if n_frames <= segment_frames else round(segment_frames / clip_frames))
     leeway = int(nominal * LEEWAY)
     quiet = {
         clip for start, stop in pauses for clip in range(-(-start // clip_frames), -(-stop // clip_frames))

@@ -9,21 +9,23 @@ import dataclasses
 import gc
 import logging
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from hallo_cli.domain import Clip, MotionFrames, Speech
 from hallo_cli.errors import DeviceMemoryError, EncoderError, InputError, Interrupted
 from hallo_cli.jobs import events, outcome
 from hallo_cli.jobs.engine import Engine
+from hallo_cli.jobs.files import reporting_write_errors
 from hallo_cli.jobs.ladder import is_out_of_memory
 from hallo_cli.jobs.outcome import JobResult
 from hallo_cli.jobs.plan import Job, Segment
 from hallo_cli.jobs.prepare import Prepared, prepare, whole_clips
 from hallo_cli.jobs.workspace import open_workspace, remove_abandoned, remove_workspace
-from hallo_cli.media.joining import Sound, assemble
+from hallo_cli.media.joining import Sound, assemble, sound_modes
 from hallo_cli.media.probe import probe
 from hallo_cli.media.video import SegmentWriter, VideoFormat, require_encoder
 from hallo_cli.trace import span
@@ -80,9 +82,25 @@ def prepare_ahead(job: Job, engine: Engine) -> Prepared:
     """
     job = dataclasses.replace(job, settings=engine.settle(job.settings))
     inputs = outcome.inspect_inputs(job, engine.weights_id)
-    root = _root(job, RunOptions(), inputs.fingerprint)
+    root = _root(job, RunOptions(), inputs.pictures)
     with open_workspace(root, patience_s=PATIENCE_S) as workspace:
-        return prepare(job, engine, workspace, inputs.fingerprint)
+        return prepare(job, engine, workspace, inputs.pictures)
+
+
+def find_obstacles(job: Job, inputs: outcome.Inputs, options: RunOptions = RunOptions()) -> JobResult | None:
+    """What stands in the way of a settled job, found before anything is rendered; the result if it is done.
+
+    Raises SettingsError, OutputError, InputError or EncoderError.
+    """
+    outcome.require_writable(job)
+    if not options.overwrite:
+        if done := outcome.find_finished(job, inputs):
+            return done
+        outcome.require_free_name(job)
+    require_encoder(job.settings.codec)
+    if job.settings.audio_codec == "copy":
+        sound_modes(_sound(job))
+    return None
 
 
 class _Run:
@@ -103,18 +121,13 @@ class _Run:
         job = self.job
         with self._stage("analyse"):
             inputs = outcome.inspect_inputs(job, self.engine.weights_id)
-            outcome.require_writable(job)
-            done = None if self.options.overwrite else outcome.find_finished(job, inputs)
-            if done:
+            if done := find_obstacles(job, inputs, self.options):
                 self._report_finished(done)
                 return done
-            if not self.options.overwrite:
-                outcome.require_free_name(job)
-            require_encoder(job.settings.codec)
-        root = _root(job, self.options, inputs.fingerprint)
+        root = _root(job, self.options, inputs.pictures)
         with open_workspace(root, resume=self.options.resume) as self.workspace:
             with self._stage("analyse"):
-                self._prepare(prepared, inputs.fingerprint)
+                self._prepare(prepared, inputs.pictures)
             self._render()
             with self._stage("join"):
                 result = self._join(inputs)
@@ -145,24 +158,24 @@ class _Run:
         )
         if missing:
             with self._stage("load"):
-                self.engine.load(self.job.settings)
+                self._with_fallbacks(lambda: self.engine.load(self.job.settings))
         self.n_rendered = 0
         with self._stage("render"):
             for segment in missing:
-                self._render_segment(segment)
+                self._with_fallbacks(partial(self._attempt_segment, segment))
                 self.report(events.SegmentCommitted(segment.index, len(self.plan.segments)))
         if self.n_rendered >= MIN_CLIPS_FOR_SPEED * self.plan.clip_frames:
             self.engine.note_speed(self.job.settings, self.timings["render"] / self.n_rendered)
 
-    def _render_segment(self, segment: Segment) -> None:
-        """Render a segment, with slower ways that need less memory where it runs out."""
+    def _with_fallbacks(self, attempt: Callable[[], None]) -> None:
+        """Do it, where memory runs out again in slower ways that need less."""
         while True:
             try:
-                return self._attempt_segment(segment)
+                return attempt()
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
-                reason = str(error).splitlines()[0]
+                reason = next(iter(str(error).splitlines()), type(error).__name__)
             fallback = self.engine.fall_back()
             gc.collect()
             if fallback is None:
@@ -230,13 +243,13 @@ class _Run:
         return VideoFormat(width, height, settings.fps, settings.codec, settings.crf)
 
     def _join(self, inputs: outcome.Inputs) -> JobResult:
-        job, settings = self.job, self.job.settings
+        job = self.job
         self._require_whole_segments()
         part = job.output.with_name(f"{self.workspace.root.name}.mp4")
-        sound = Sound(job.audio, settings.start_s, settings.duration_s, settings.audio_codec)
         segments = [self.workspace.segment_path(segment) for segment in self.plan.segments]
         try:
-            video = assemble(segments, part, video=self._format(), sound=sound)
+            with reporting_write_errors(part):
+                video = assemble(segments, part, video=self._format(), sound=_sound(job))
             self.timings["total"] = time.monotonic() - self.began
             made_with, square = self.engine.describe(), self.compositor.shown
             return outcome.publish(job, inputs, video, self.plan, made_with, self.timings, square=square)
@@ -282,8 +295,13 @@ class _Run:
             self.timings[name] = self.timings.get(name, 0.0) + time.monotonic() - start
 
 
-def _root(job: Job, options: RunOptions, fingerprint: str) -> Path:
-    return (options.work_dir or job.output.parent) / outcome.work_name(job, fingerprint)
+def _root(job: Job, options: RunOptions, name: str) -> Path:
+    return (options.work_dir or job.output.parent) / outcome.work_name(job, name)
+
+
+def _sound(job: Job) -> Sound:
+    settings = job.settings
+    return Sound(job.audio, settings.start_s, settings.duration_s, settings.audio_codec)
 
 
 def _count_frames(video: Path) -> int | None:

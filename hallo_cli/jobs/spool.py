@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,7 +39,7 @@ class Spool:
             with np.load(self._state, allow_pickle=False) as note:
                 n_bytes, motion = int(note["n_bytes"]), note["motion"]
             is_whole = self._frames.stat().st_size >= n_bytes and motion.dtype == np.float32
-        except (OSError, ValueError, EOFError, KeyError):
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
             is_whole = False
         if not is_whole:
             self.remove()

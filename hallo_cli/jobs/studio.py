@@ -87,12 +87,14 @@ class Studio:
     def describe(self) -> dict[str, str]:
         """See Engine."""
         manifest = self.bundle.manifest
+        from hallo_cli.inference.speed import resolve_device
+
         versions = {name: importlib.metadata.version(name) for name in RECORDED_PACKAGES}
         return {
             "name": manifest.name,
             "version": manifest.version,
             "licence": manifest.licence,
-            "device": self.runtime.device,
+            "device": str(resolve_device(self.runtime.device)),
             "ffmpeg": describe_ffmpeg(),
             **versions,
         }
@@ -165,7 +167,8 @@ class Studio:
 
         if self._animator is None or self._dtype != settings.dtype:
             self._release()
-            device = resolve_device(self.runtime.device)
+            # those that wait in the host's memory must not pass through a device that is too small for them
+            device = resolve_device("cpu" if self.runtime.offload else self.runtime.device)
             networks = load_networks(self.bundle, device=device, dtype=DTYPES[settings.dtype])
             self._animator, self._dtype = Animator(networks, self.runtime), settings.dtype
 

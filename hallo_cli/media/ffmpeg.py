@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -61,16 +63,26 @@ def command_of(output: Any) -> list[str]:
 
 def run(output: Any, *, cwd: Path | None = None) -> None:
     """Run a stream built with ffmpeg-python. Raises EncoderError with ffmpeg's last words."""
-    result = subprocess.run(
-        command_of(output),
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=False,
-        start_new_session=True,  # Ctrl-C is for us
-    )
+    with starting_ffmpeg():
+        result = subprocess.run(
+            command_of(output),
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            start_new_session=True,  # Ctrl-C is for us
+        )
     if result.returncode != 0:
         raise EncoderError(f"ffmpeg failed (status {result.returncode}): {last_words(result.stderr)}")
+
+
+@contextmanager
+def starting_ffmpeg() -> Iterator[None]:
+    """Raise EncoderError where the program that was found cannot be started."""
+    try:
+        yield
+    except OSError as error:
+        raise _not_running(find_ffmpeg(), error) from error
 
 
 def address(file: Path) -> str:
@@ -79,9 +91,14 @@ def address(file: Path) -> str:
 
 
 def last_words(stderr: bytes) -> str:
-    """Return the last line that ffmpeg wrote, as the reason of a failure."""
+    """Return the reason of a failure: of what ffmpeg wrote the first line, and the last where it is another.
+
+    The cause comes first; what comes after it, such as that nothing was written, is what followed.
+    """
     lines = [line.strip() for line in stderr.decode("utf-8", "replace").splitlines() if line.strip()]
-    return lines[-1][:300] if lines else "it gave no reason"
+    return (
+        " ... ".join(line[:200] for line in dict.fromkeys([*lines[:1], *lines[-1:]])) or "it gave no reason"
+    )
 
 
 @cache
@@ -91,4 +108,8 @@ def _asked(program: Path, question: str) -> str:
             [str(program), "-hide_banner", question], capture_output=True, text=True, check=True, timeout=60
         ).stdout
     except (OSError, subprocess.SubprocessError) as error:
-        raise EncoderError(f"{program} does not run: {error}. Set HALLO_FFMPEG to one that does.") from error
+        raise _not_running(program, error) from error
+
+
+def _not_running(program: Path, error: Exception) -> EncoderError:
+    return EncoderError(f"{program} does not run: {error}. Set HALLO_FFMPEG to one that does.")

@@ -27,6 +27,7 @@ from hallo_cli.media.video import VideoFormat, publish
 AAC = {"acodec": "aac", "audio_bitrate": "192k"}
 COPYABLE = frozenset({"aac", "ac3", "eac3", "alac", "mp3", "opus"})  # sound that players expect in MP4
 FINITE = "if(isnan(val(ch))+isinf(val(ch)),0,clip(val(ch),-1,1))"
+MAX_AAC_CHANNELS = 8
 COMPARED_S = 10.0  # of a copied sound, compared with what was analysed
 MAX_SHIFT_S = 0.005
 
@@ -88,8 +89,15 @@ def _concat_line(segment: Path) -> str:
 def _joined(names: Path, part: Path, video: VideoFormat, sound: Sound | None, n_frames: int) -> FinishedVideo:
     """Write `part` and check it; where a copied sound does not fit the picture, encode the sound instead."""
     problem = ""
-    for mode in _sound_modes(sound):
-        run(_joining(names, part, video, (sound, mode), n_frames))
+    modes = sound_modes(sound)
+    for mode in modes:
+        try:
+            run(_joining(names, part, video, (sound, mode), n_frames))
+        except EncoderError as error:  # such as sound at a rate that MP4 does not take
+            if mode == modes[-1]:
+                raise
+            log.info("not joined with sound %s: %s", mode, error)
+            continue
         info = probe(part, what="result")
         problem = _problem(info, video, n_frames, has_sound=sound is not None)
         if not problem and sound is not None and mode == "copy":
@@ -100,8 +108,11 @@ def _joined(names: Path, part: Path, video: VideoFormat, sound: Sound | None, n_
     raise EncoderError(f"The joined video is not right: {problem}. Try --audio-codec aac or another ffmpeg.")
 
 
-def _sound_modes(sound: Sound | None) -> tuple[str, ...]:
-    """Return what to try in turn: none, copy, aac."""
+def sound_modes(sound: Sound | None) -> tuple[str, ...]:
+    """Return how to put the sound in, to be tried in turn: none, copy, aac.
+
+    Raises SettingsError where it shall be copied and cannot, SpeechError where there is none.
+    """
     if sound is None:
         return ("none",)
     track = probe(sound.file, what="recording", error=SpeechError).audio
@@ -141,8 +152,12 @@ def _cut_out(recording: Any, sound: Sound, length_s: Fraction) -> Any:
     """Cut the rendered stretch out of the sound and give it exactly the picture's length."""
     # Timestamps are made anew first, because analysis takes the sound as continuous too.
     continuous = recording.filter("asetpts", "N/SR/TB")
-    if (track := probe(sound.file).audio) and track.codec.startswith("pcm_f"):  # may hold what is no number
+    track = probe(sound.file).audio
+    if track and track.codec.startswith("pcm_f"):  # may hold what is no number
         continuous = continuous.filter("aeval", FINITE, channel_layout="same")
+    if track and track.n_channels > MAX_AAC_CHANNELS:  # mixed as analysis hears them
+        mixed = "+".join(f"c{channel}" for channel in range(track.n_channels))
+        continuous = continuous.filter("pan", f"mono|c0<{mixed}")
     stretch = continuous.filter("atrim", start=sound.start_s).filter("asetpts", "PTS-STARTPTS")
     if sound.duration_s is not None:
         stretch = stretch.filter("atrim", end=sound.duration_s)

@@ -24,7 +24,7 @@ import numpy as np
 
 from hallo_cli.domain import Bytes
 from hallo_cli.errors import EncoderError, InputError, OutputError
-from hallo_cli.media.ffmpeg import DETERMINISTIC, address, command_of, last_words
+from hallo_cli.media.ffmpeg import DETERMINISTIC, address, command_of, last_words, starting_ffmpeg
 from hallo_cli.media.files import reason_of, require_file, shown
 from hallo_cli.media.probe import DECODING_ERRORS, open_media
 
@@ -76,13 +76,14 @@ class SegmentWriter:
 
     def __enter__(self) -> Self:
         self._stderr = tempfile.TemporaryFile()
-        self._process = subprocess.Popen(
-            command_of(_encoding(self._video, self._part)),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=self._stderr,
-            start_new_session=True,  # Ctrl-C is for us: the clip in hand is finished and kept
-        )
+        with starting_ffmpeg():
+            self._process = subprocess.Popen(
+                command_of(_encoding(self._video, self._part)),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=self._stderr,
+                start_new_session=True,  # Ctrl-C is for us: the clip in hand is finished and kept
+            )
         return self
 
     def __exit__(

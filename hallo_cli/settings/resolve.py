@@ -5,6 +5,8 @@ Each value remembers where it came from. This module reads no command line; it i
 
 from __future__ import annotations
 
+import difflib
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,8 @@ from hallo_cli.settings.schema import (
 )
 
 PREFIX = "HALLO_"
+NEAR = 0.8  # how alike a variable's name must be to a setting's to be taken for a mistyped one
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,15 @@ def _sources_weakest_first(sources: Sources) -> list[dict[str, tuple[object, str
         values = read_values(sources.config, where=origin)
         layers.append({key: (raw, origin, f"{origin}, {key}") for key, raw in values.items()})
     named = {key: variable_of(key) for key in known_keys()}
+    _warn_of_mistyped(sources.environment, [*named.values(), variable_of("preset")])
     given = {key: name for key, name in named.items() if sources.environment.get(name)}
     layers.append({key: (sources.environment[name], name, name) for key, name in given.items()})
     layers.append({key: (raw, flag_of(key), flag_of(key)) for key, raw in sources.flags.items()})
     return layers
+
+
+def _warn_of_mistyped(environment: Mapping[str, str], known: list[str]) -> None:
+    for name in environment:
+        if name.startswith(PREFIX) and name not in known:
+            for near in difflib.get_close_matches(name, known, n=1, cutoff=NEAR):
+                log.warning("the variable %s is no setting and has no effect; did you mean %s?", name, near)

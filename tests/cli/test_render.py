@@ -12,7 +12,7 @@ from scipy.io import wavfile
 from typer.testing import CliRunner
 
 from hallo_cli.cli.app import app, register
-from hallo_cli.errors import InputError, PortraitError, SettingsError, SpeechError, WeightsError
+from hallo_cli.errors import InputError, OutputError, PortraitError, SettingsError, SpeechError, WeightsError
 from hallo_cli.media.probe import frame_hashes, probe
 
 register()
@@ -71,6 +71,32 @@ def test_record_repeats_the_render(rendered: Path) -> None:
 def test_finished_render_is_not_repeated(rendered: Path) -> None:
     events = [json.loads(line)["event"] for line in run(rendered, "out.mp4", "--json").splitlines()]
     assert "clip_rendered" not in events
+
+
+@pytest.mark.parametrize(
+    ("output", "option", "error"),
+    [
+        ("a.avi", (), SettingsError),
+        ("out.mp4", ("--seed", "9"), SettingsError),
+        ("no/a.mp4", (), OutputError),
+    ],
+)
+def test_dry_run_finds_what_would_stop_the_render(
+    rendered: Path, output: str, option: tuple[str, ...], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        run(rendered, output, "--dry-run", *option)
+
+
+def test_record_names_a_bundles_folder_for_good(rendered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(rendered)
+    inputs = [str(FACE), "speech.wav", "-o", "relative.mp4", "--bundle", "bundle", "--threads", "1"]
+    invoke("render", *inputs)
+    record = json.loads((rendered / "relative.json").read_text())
+    assert record["settings"]["bundle"] == str(rendered / "bundle")
+    assert record["weights"]["device"] == "cpu"
+    monkeypatch.chdir("/")
+    invoke("render", "--from", str(rendered / "relative.json"), "-o", str(rendered / "again.mp4"))
 
 
 def test_dry_run_says_what_would_be_and_writes_nothing(rendered: Path) -> None:

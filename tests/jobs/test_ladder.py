@@ -29,7 +29,15 @@ class OutOfMemoryError(RuntimeError):
 
 
 @pytest.mark.parametrize(
-    "error", [DeviceMemoryError("x"), MemoryError(), OutOfMemoryError(), RuntimeError("not enough memory: y")]
+    "error",
+    [
+        DeviceMemoryError("x"),
+        MemoryError(),
+        OutOfMemoryError(),
+        RuntimeError("not enough memory: y"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 17 GB)"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+    ],
 )
 def test_lack_of_memory_is_recognised(error: BaseException) -> None:
     assert is_out_of_memory(error)

@@ -36,6 +36,11 @@ def test_short_recording_is_one_segment() -> None:
     assert plan_segments(7, clip_frames=16, segment_frames=750) == (Segment(0, 0, 7),)
 
 
+def test_recording_that_fits_into_a_segment_is_one_though_its_last_clip_does_not() -> None:
+    assert plan_segments(750, clip_frames=12, segment_frames=750) == (Segment(0, 0, 750),)
+    assert [s.stop for s in plan_segments(751, clip_frames=12, segment_frames=750)] == [744, 751]
+
+
 @pytest.mark.parametrize(
     ("duration_s", "n_frames"),
     [(5.0, 125), (5.001, 126), (0.04, 1), (0.0401, 2), (0.001, 1), (3600.0, 90000)],

@@ -94,6 +94,32 @@ def test_stopped_job_shows_nothing_under_the_final_name(job: Job) -> None:
     assert not job.output.exists()
 
 
+def test_work_is_kept_when_only_the_sound_is_wanted_otherwise(job: Job, undisturbed: list[str]) -> None:
+    stop_after(job, 5)
+    engine = TrivialEngine()
+    settings = dataclasses.replace(job.settings, audio_codec="aac")
+    run_job(dataclasses.replace(job, settings=settings), engine)
+    assert engine.clips_rendered[0] == 5
+    assert hashes(job.output) == undisturbed
+
+
+def test_sound_that_cannot_be_copied_is_refused_before_anything_is_rendered(job: Job) -> None:
+    engine = TrivialEngine()
+    settings = dataclasses.replace(job.settings, audio_codec="copy")
+    with pytest.raises(SettingsError, match="cannot be copied"):
+        run_job(dataclasses.replace(job, settings=settings), engine)
+    assert engine.clips_rendered == []
+
+
+@pytest.mark.parametrize("field", ["portrait", "audio"])
+def test_inputs_are_never_overwritten(job: Job, field: str) -> None:
+    own = getattr(job, field).rename(job.output)
+    before = own.read_bytes()
+    with pytest.raises(SettingsError, match="is read by this render"):
+        run_job(dataclasses.replace(job, **{field: own}), TrivialEngine(), options=RunOptions(overwrite=True))
+    assert own.read_bytes() == before
+
+
 def test_no_resume_starts_again(job: Job) -> None:
     stop_after(job, 5)
     engine = TrivialEngine()
@@ -204,6 +230,21 @@ def test_out_of_memory_takes_the_next_fallback_and_keeps_the_frames(job: Job, un
     fallbacks = [event.fallback for event in happened if isinstance(event, events.FellBack)]
     assert fallbacks == ["smaller chunks", "sliced attention"]
     assert hashes(job.output) == undisturbed
+
+
+def test_out_of_memory_while_loading_takes_the_next_fallback(
+    job: Job, undisturbed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full: list[BaseException] = [MemoryError()]
+    monkeypatch.setattr(TrivialEngine, "load", lambda self, settings: raise_next(full))
+    run_job(job, TrivialEngine())
+    assert hashes(job.output) == undisturbed
+    assert not full
+
+
+def raise_next(errors: list[BaseException]) -> None:
+    if errors:
+        raise errors.pop()
 
 
 def test_out_of_memory_after_every_fallback_is_an_error(job: Job) -> None:

@@ -65,6 +65,28 @@ def test_sound_is_copied_where_mp4_takes_it_and_ends_with_the_picture(
     assert joined.info.audio.sample_rate == 48_000
 
 
+@pytest.mark.parametrize("rate", [8000, 11025, 12000])
+def test_sound_that_mp4_does_not_take_at_its_rate_is_encoded(
+    segments: list[Path], wav: Path, ffmpeg_run: Ffmpeg, rate: int
+) -> None:
+    source = wav.with_suffix(".mp3")
+    ffmpeg_run("-i", wav, "-ar", str(rate), source)
+    joined = assemble(segments, wav.with_name("out.mp4"), video=SMALL, sound=Sound(source))
+    assert joined.sound == "aac"
+    with pytest.raises(EncoderError, match="not standard"):
+        assemble(segments, wav.with_name("out.mp4"), video=SMALL, sound=Sound(source, codec="copy"))
+
+
+@pytest.mark.parametrize("n_channels", [3, 5, 11, 24])
+def test_any_number_of_channels_is_heard(segments: list[Path], tmp_path: Path, n_channels: int) -> None:
+    samples = np.random.default_rng(0).normal(0, 0.1, (32_000, 1)).clip(-1, 1)
+    source = tmp_path / "many.wav"
+    wavfile.write(source, 16_000, np.int16(32767 * np.repeat(samples, n_channels, axis=1)))
+    joined = assemble(segments, tmp_path / "out.mp4", video=SMALL, sound=Sound(source))
+    heard = load(joined.file)
+    assert np.std(heard) > 0.3 * np.std(load(source))  # players mix the layouts that they know
+
+
 def test_copied_sound_is_the_recordings_own_packets(
     segments: list[Path], wav: Path, ffmpeg_run: Ffmpeg
 ) -> None:

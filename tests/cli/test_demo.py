@@ -1,0 +1,58 @@
+"""`hallo demo` renders what comes with the package; the slow test holds it to what the model card says."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from hallo_cli.cli.app import app, register
+from hallo_cli.cli.demo import PORTRAIT
+from hallo_cli.errors import SettingsError
+from hallo_cli.evaluation.video import measure_video
+from hallo_cli.media.probe import probe
+
+register()
+
+
+def run(output: Path, *options: str) -> str:
+    result = CliRunner().invoke(app, ["demo", "-o", str(output), *options], catch_exceptions=False)
+    assert result.exit_code == 0
+    return result.stderr
+
+
+def test_demo_shows_the_example_and_says_so(tmp_path: Path) -> None:
+    video = tmp_path / "demo.mp4"
+    said = run(video, "--duration", "0.4", "--steps", "1")
+    assert "portrait_astronaut.png" in said
+    info = probe(video).video
+    assert info is not None
+    assert (info.n_frames, info.width) == (10, 256)
+    assert json.loads((tmp_path / "demo.json").read_text())["weights"]["name"] == "preview"
+    run(video, "--duration", "0.2", "--steps", "1")  # its own it replaces
+
+
+@pytest.mark.parametrize("name", ["demo.mp4", "demo.json"])
+def test_demo_does_not_replace_what_is_not_its_own(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine")
+    arguments = ["demo", "-o", str(tmp_path / "demo.mp4")]
+    with pytest.raises(SettingsError, match="choose another name"):
+        CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert (tmp_path / name).read_text() == "mine"
+
+
+@pytest.mark.slow
+def test_demo_speaks_the_words_and_leaves_the_rest(tmp_path: Path) -> None:
+    video = tmp_path / "demo.mp4"
+    run(video)
+    figures = measure_video(video, portrait=PORTRAIT)
+    assert figures.n_frames == 125
+    assert figures.sync_correlation is not None
+    assert figures.sync_correlation > 0.5
+    assert figures.sync_lag in (-1, 0, 1)
+    assert figures.upper_face_ssim is not None
+    assert figures.upper_face_ssim > 0.95
+    assert figures.background_ssim is not None
+    assert figures.background_ssim > 0.97
+    assert figures.seam_jump is not None
+    assert figures.seam_jump < 1.5
