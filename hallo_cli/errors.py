@@ -14,7 +14,10 @@ HalloError (1)
 └── Interrupted (130/143)    stopped by the user or the system; finished work is kept
 
 A message says what was wrong (with the value), what was expected and what to do.
+Any other exception is a bug.
 """
+
+BUG_STATUS = 3
 
 
 class HalloError(Exception):

@@ -135,13 +135,14 @@ class TrivialEngine:
         return Clip(index, np.uint8(127.5 * (frames + 1)), MotionFrames(frames[-2:]))
 
 
-def run_here(job: Job, planned: Event) -> None:
-    """Run a job, saying when it is planned: the target of a process that may be killed."""
-    run_job(job, TrivialEngine(), on_event=lambda event: planned.set() if is_plan(event) else None)
+def run_here(job: Job, stage: str, reached: Event) -> None:
+    """Run a job, saying when a stage begins or all is done: for a process that may be killed."""
+    run_job(job, TrivialEngine(), on_event=lambda event: reached.set() if begins(event, stage) else None)
+    reached.set()
 
 
-def is_plan(event: events.Event) -> bool:
-    return isinstance(event, events.Planned)
+def begins(event: events.Event, stage: str) -> bool:
+    return isinstance(event, events.StageStarted) and event.stage == stage
 
 
 def main() -> int:

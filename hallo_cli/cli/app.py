@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import typer
 
 from hallo_cli import __version__
-from hallo_cli.errors import HalloError
+from hallo_cli.errors import BUG_STATUS, HalloError
 
 # Modules under hallo_cli.cli and what they do, so that `hallo --help` need not import them.
 COMMANDS: dict[str, str] = {  # each has a function `command`
@@ -110,7 +110,7 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 141
     except Exception:  # noqa: BLE001 - the one boundary: what arrives here is a bug of ours
-        status = 3
+        status = BUG_STATUS
         typer.echo(f"hallo: this is a bug; the details are in {_write_bug_report()}", err=True)
     sys.exit(status if isinstance(status, int) else 0)
 

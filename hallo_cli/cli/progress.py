@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hallo_cli.errors import HalloError
+from hallo_cli.errors import BUG_STATUS, HalloError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -209,13 +209,22 @@ def failures_as_json(is_wanted: bool) -> Iterator[None]:
     """Where JSON is wanted, say as a last event on standard output why a command failed."""
     try:
         yield
+    except (typer.Exit, typer.Abort, typer.BadParameter):
+        raise
     except HalloError as error:
         if is_wanted:
-            import json
-
-            from hallo_cli.jobs.events import EVENTS_VERSION
-
-            line = {"version": EVENTS_VERSION, "event": "failed", "kind": type(error).__name__}
-            line |= {"message": str(error), "exit_status": error.exit_status}
-            typer.echo(json.dumps(line))
+            _print_failure(type(error).__name__, str(error), error.exit_status)
         raise
+    except Exception as error:
+        if is_wanted:
+            _print_failure("Bug", f"{type(error).__name__}: {error}", BUG_STATUS)
+        raise
+
+
+def _print_failure(kind: str, message: str, exit_status: int) -> None:
+    import json
+
+    from hallo_cli.jobs.events import EVENTS_VERSION
+
+    line = {"version": EVENTS_VERSION, "event": "failed", "kind": kind, "message": message}
+    typer.echo(json.dumps({**line, "exit_status": exit_status}))

@@ -98,7 +98,8 @@ class RenderSettings:
     framing: str = setting(
         "crop",
         "crop: a square around the face; head-and-shoulders: a wider one; full: the crop pasted back into "
-        "the whole picture; whole: the picture squeezed into the square, as published.",
+        "the whole picture (scaled down to 4096 pixels a side at most); whole: the picture squeezed into the "
+        "square, as published.",
         choices=("crop", "head-and-shoulders", "full", "whole"),
     )
     face_index: int | None = setting(

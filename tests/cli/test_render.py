@@ -1,6 +1,7 @@
 """The command line of renders, with a tiny bundle of random weights."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -153,3 +154,40 @@ def test_missing_portrait_ends_with_status_4_and_one_line(rendered: Path) -> Non
     assert result.returncode == 4
     assert len(lines) == 1
     assert "gone.png" in lines[0]
+
+
+def test_failure_that_is_a_bug_is_an_event_too(rendered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def break_down(*arguments: object, **named: object) -> None:
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr("hallo_cli.jobs.runner.run_job", break_down)
+    inputs = [
+        "render",
+        str(FACE),
+        str(rendered / "speech.wav"),
+        "--bundle",
+        str(rendered / "bundle"),
+        "--json",
+    ]
+    result = CliRunner().invoke(app, inputs)
+    assert isinstance(result.exception, ZeroDivisionError)
+    last = json.loads(result.stdout.splitlines()[-1])
+    assert (last["event"], last["kind"], last["exit_status"]) == ("failed", "Bug", 3)
+    assert "by zero" in last["message"]
+
+
+@pytest.mark.parametrize("name", ["-o.png", "--help", "a b\n.png", "pipe", "folder", "broken.png"])
+def test_bad_portraits_end_the_program_with_status_4_and_one_line(tmp_path: Path, name: str) -> None:
+    if name == "pipe":
+        os.mkfifo(tmp_path / name)
+    elif name == "folder":
+        (tmp_path / name).mkdir()
+    else:
+        (tmp_path / name).write_bytes(FACE.read_bytes()[:3000] if name == "broken.png" else b"")
+    wavfile.write(tmp_path / "a.wav", 16_000, np.zeros(16_000, np.int16))
+    command = [sys.executable, "-m", "hallo_cli", "render", "-q", "--", name, "a.wav"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 4
+    assert result.stderr.count("\n") == 1
+    assert "Traceback" not in result.stderr
+    assert not list(tmp_path.glob("*.mp4"))

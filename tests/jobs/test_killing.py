@@ -54,12 +54,12 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
     return process.returncode, said
 
 
-def kill_after(job: Job, seconds: float) -> bool:
+def kill_after(job: Job, stage: str, seconds: float) -> bool:
     """Run the job in a forked process and kill it outright; whether it had finished before."""
-    planned = FORKED.Event()
-    process = FORKED.Process(target=run_here, args=(job, planned))
+    reached = FORKED.Event()
+    process = FORKED.Process(target=run_here, args=(job, stage, reached))
     process.start()
-    assert planned.wait(60)
+    assert reached.wait(60)
     time.sleep(seconds)
     process.kill()
     process.join()
@@ -68,9 +68,11 @@ def kill_after(job: Job, seconds: float) -> bool:
 
 def test_job_killed_at_twenty_moments_equals_undisturbed_one(job: Job, undisturbed: list[str]) -> None:
     rng = random.Random(20)
-    moments = [rng.uniform(0.0, 0.5) for _ in range(20)]
-    for moment in moments:
-        if kill_after(job, moment):
+    moments = [(stage, rng.uniform(0.0, s)) for stage, s in [("render", 0.5)] * 12 + [("analyse", 0.2)] * 4]
+    moments += [("join", rng.uniform(0.0, 0.15)) for _ in range(4)]
+    rng.shuffle(moments)
+    for stage, moment in moments:
+        if kill_after(job, stage, moment):
             assert list(frame_hashes(job.output)) == undisturbed
             job.output.unlink()
         assert not job.output.exists() or list(frame_hashes(job.output)) == undisturbed
