@@ -157,6 +157,16 @@ def test_torn_spool_is_cut_back_to_its_note(job: Job, undisturbed: list[str]) ->
     assert hashes(job.output) == undisturbed
 
 
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 and no more", b"something else"])
+def test_damaged_note_of_the_spool_makes_its_segment_again(
+    job: Job, undisturbed: list[str], damage: bytes
+) -> None:
+    stop_after(job, 5)
+    next(work_dirs(job)[0].glob("spool-*.npz")).write_bytes(damage)
+    run_job(job, TrivialEngine())
+    assert hashes(job.output) == undisturbed
+
+
 def test_damaged_segment_is_found_at_the_join_and_made_again(job: Job, undisturbed: list[str]) -> None:
     stop_after(job, 8)
     segment = next(work_dirs(job)[0].glob("segment-00000.mp4"))

@@ -95,3 +95,10 @@ def test_official_preset_holds_the_published_numbers() -> None:
         *(render.pose_weight, render.face_weight, render.lip_weight),
         *(render.fps, render.size, render.seed, render.face_expand_ratio, render.framing),
     )
+
+
+def test_mistyped_variable_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    resolve(Sources({}, {"HALLO_STESP": "4", "HALLO_CACHE": "/tmp", "HALLO_FFMPEG": "x", "HALLO_SEED": "3"}))
+    (record,) = caplog.records
+    assert "HALLO_STESP" in record.message
+    assert "HALLO_STEPS" in record.message
