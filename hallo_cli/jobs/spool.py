@@ -36,7 +36,7 @@ class Spool:
     def recover(self) -> MotionFrames | None:
         """Motion frames after the kept frames, cutting off a clip written by half; None if all is lost."""
         try:
-            with np.load(self._state, allow_pickle=False) as note:
+            with np.load(io.BytesIO(self._state.read_bytes()), allow_pickle=False) as note:
                 n_bytes, motion = int(note["n_bytes"]), note["motion"]
             is_whole = self._frames.stat().st_size >= n_bytes and motion.dtype == np.float32
         except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
