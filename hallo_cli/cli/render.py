@@ -55,7 +55,7 @@ class Files:
         """The same for the runner."""
         from hallo_cli.jobs.runner import RunOptions
 
-        work_dir = self.work_dir and self.work_dir.expanduser()
+        work_dir = self.work_dir and at_home(self.work_dir)
         return RunOptions(
             work_dir, resume=not self.no_resume, keep_work=self.keep_work, overwrite=self.overwrite
         )
@@ -134,6 +134,14 @@ def render(job: Job, engine: Engine, options: RunOptions, shown: Shown) -> None:
         typer.echo(str(job.output))
 
 
+def at_home(path: Path) -> Path:
+    """A path whose leading ~ or ~user is that home, where there is one: files may begin so, too."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
+
+
 def default_output(portrait: Path, audio: Path) -> Path:
     """PORTRAIT-AUDIO.mp4 in the current folder."""
     return Path(f"{portrait.stem[:100]}-{audio.stem[:100]}.mp4")
@@ -156,7 +164,7 @@ def _prepare(portrait: Path, audio: Path, output: Path | None, given: Given) -> 
     resolved = given.resolve()
     from hallo_cli.media.files import require_file
 
-    portrait, audio = portrait.expanduser(), audio.expanduser()
+    portrait, audio = at_home(portrait), at_home(audio)
     require_file(portrait, PortraitError, "portrait")  # at once, before the slow imports
     require_file(audio, SpeechError, "recording")
     from hallo_cli.jobs.plan import Job
@@ -164,14 +172,14 @@ def _prepare(portrait: Path, audio: Path, output: Path | None, given: Given) -> 
 
     studio = Studio.open(resolved.render.bundle, resolved.runtime)
     settings = dataclasses.replace(resolved.render, bundle=_lasting_name(resolved.render.bundle, studio))
-    output = (output or default_output(portrait, audio)).expanduser()
+    output = at_home(output or default_output(portrait, audio))
     resolved = dataclasses.replace(resolved, render=settings)
     return Job(portrait, audio, output, settings), resolved, studio
 
 
 def _lasting_name(name: str, studio: Studio) -> str:
     """What names the bundle in the record: a folder's path must hold from anywhere."""
-    folder = Path(name).expanduser()
+    folder = at_home(Path(name))
     is_path = folder.is_dir() and folder.samefile(studio.bundle.path)
     return str(folder.absolute()) if is_path else name
 
@@ -190,7 +198,7 @@ def _repeat(record: Path, output: Path | None, given: Given) -> tuple[Job, Resol
     settings = build(RenderSettings, {**to_values(known.job.settings), **typed}, where="command line")
     origins = {key: resolved.origins[key] if key in given.flags else str(record) for key in resolved.origins}
     resolved = Resolved(settings, resolved.runtime, origins)
-    output = output.expanduser() if output else known.job.output
+    output = at_home(output) if output else known.job.output
     job = dataclasses.replace(known.job, output=output, settings=settings)
     studio = Studio.open(settings.bundle, resolved.runtime)
     if "bundle" not in typed and studio.weights_id != known.inputs.weights_id:

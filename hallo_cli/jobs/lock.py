@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hallo_cli.errors import JobError
+from hallo_cli.errors import JobError, OutputError
 from hallo_cli.jobs.files import reporting_write_errors
 
 _RETRY_S = 0.2
@@ -61,4 +61,8 @@ else:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
+        except OSError as error:  # such as NFS without its lock service
+            raise OutputError(
+                f"this disk has no file locks ({error.strerror}): put the work elsewhere with --work-dir."
+            ) from error
         return True

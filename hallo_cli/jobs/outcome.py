@@ -98,10 +98,11 @@ def require_writable(job: Job) -> None:
     output = job.output
     if output.suffix.lower() != SUFFIX:
         raise SettingsError(f"the output {shown(output)} must end in {SUFFIX}.")
-    if output.is_dir():
-        raise OutputError(f"the output {shown(output)} is a folder; name a file in it.")
-    if not output.parent.is_dir():
-        raise OutputError(f"{shown(output.parent)} is no folder; make it first or choose another output.")
+    with reporting_write_errors(output):  # looking may be forbidden, too
+        if output.is_dir():
+            raise OutputError(f"the output {shown(output)} is a folder; name a file in it.")
+        if not output.parent.is_dir():
+            raise OutputError(f"{shown(output.parent)} is no folder; make it first or choose another output.")
     for path in (output, sidecar_path(output)):
         if any(_is_same(path, read) for read in (job.portrait, job.audio)):
             raise SettingsError(f"{shown(path)} is read by this render; choose another output with -o.")

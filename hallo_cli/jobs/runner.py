@@ -251,6 +251,8 @@ class _Run:
             with reporting_write_errors(part):
                 video = assemble(segments, part, video=self._format(), sound=_sound(job))
             self.timings["total"] = time.monotonic() - self.began
+            if not self.options.overwrite:
+                outcome.require_free_name(job)  # something may have come there meanwhile
             made_with, square = self.engine.describe(), self.compositor.shown
             return outcome.publish(job, inputs, video, self.plan, made_with, self.timings, square=square)
         finally:

@@ -30,10 +30,10 @@ def find_ffmpeg() -> Path:
         found = shutil.which(named)
         if found is None:
             raise SettingsError(f"HALLO_FFMPEG names {named!r}, which is no program. Correct or unset it.")
-        return Path(found)
+        return Path(found).absolute()  # it may be run in another folder
     on_path = shutil.which("ffmpeg")
     if on_path:
-        return Path(on_path)
+        return Path(on_path).absolute()
     try:
         return Path(imageio_ffmpeg.get_ffmpeg_exe())
     except RuntimeError as error:

@@ -15,7 +15,7 @@ def require_file(file: Path, error: type[InputError], what: str) -> Path:
     or an address by whatever opens it.
     """
     try:
-        found = file.expanduser().resolve(strict=True)
+        found = (file if file.exists() else file.expanduser()).resolve(strict=True)
         status = found.stat()
     except FileNotFoundError:
         raise error(f"The {what} {shown(file)} does not exist. Check the path.") from None

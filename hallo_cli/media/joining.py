@@ -73,6 +73,7 @@ def assemble(
         ) as names:
             names.writelines(_concat_line(segment) for segment in segments)
             names.flush()
+            part.unlink(missing_ok=True)  # a killed run's ffmpeg may still be writing to it
             joined = _joined(Path(names.name), part, video, sound, expected)
         publish(part, output)
     finally:
@@ -92,7 +93,7 @@ def _joined(names: Path, part: Path, video: VideoFormat, sound: Sound | None, n_
     modes = sound_modes(sound)
     for mode in modes:
         try:
-            run(_joining(names, part, video, (sound, mode), n_frames))
+            run(_joining(names, part, video, (sound, mode), n_frames), cwd=names.parent)
         except EncoderError as error:  # such as sound at a rate that MP4 does not take
             if mode == modes[-1]:
                 raise
@@ -134,7 +135,8 @@ def _joining(
 ) -> Any:
     sound, mode = heard
     length_s = n_frames / video.rate
-    pictures = ffmpeg.input(address(names), format="concat", safe=1)
+    # by its bare name: ffmpeg finds the segments beside it, and takes a # in an address for its end
+    pictures = ffmpeg.input(f"file:{names.name}", format="concat", safe=1)
     tracks = [pictures["v"]]
     options: dict[str, Any] = {
         "vcodec": "copy",

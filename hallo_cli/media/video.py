@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -145,7 +145,7 @@ def require_encoder(codec: str) -> None:
         raise EncoderError(f"a trial frame cannot be encoded here. {error}") from error
 
 
-def read_frames(file: Path, *, fps: float | None = None) -> Iterator[Bytes]:
+def read_frames(file: Path, *, fps: float | None = None) -> Generator[Bytes]:
     """Yield a video's frames upright as [height, width, 3] uint8 RGB, one at a time.
 
     With fps, at that constant rate: frames are repeated or left out by their time. Raises InputError.

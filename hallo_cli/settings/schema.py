@@ -19,6 +19,9 @@ Value = str | int | float | bool | None
 Settings = TypeVar("Settings")
 
 
+HUGE = 1e18  # no setting is as large; beyond it, arithmetic may fail
+
+
 @dataclass(frozen=True)
 class Limits:
     """What a setting explains and accepts; kept as the metadata of its field."""
@@ -258,7 +261,7 @@ def _converted(raw: object, kind: type) -> Value:
     if isinstance(raw, str) and kind is not str:
         return _from_text(raw.strip(), kind)
     if kind is float and type(raw) is int:
-        return float(raw)
+        return float(raw) if abs(raw) < HUGE else None
     return raw if type(raw) is kind else None  # type: ignore[return-value]
 
 
@@ -268,9 +271,10 @@ def _from_text(text: str, kind: type) -> Value:
         words |= {"false": False, "no": False, "off": False, "0": False}
         return words.get(text.lower())
     try:
-        return int(text) if kind is int else float(text)
+        number = int(text) if kind is int else float(text)
     except ValueError:
         return None
+    return number if kind is float or abs(number) < HUGE else None
 
 
 def _fits(value: Value, limits: Limits) -> bool:
@@ -279,5 +283,5 @@ def _fits(value: Value, limits: Limits) -> bool:
         return value in limits.choices if limits.choices else is_clean
     if isinstance(value, bool) or value is None:
         return True
-    is_inside = math.isfinite(value) and limits.minimum <= value <= limits.maximum
+    is_inside = abs(value) < HUGE and limits.minimum <= value <= limits.maximum
     return is_inside and value % limits.multiple_of == 0 if limits.multiple_of > 1 else is_inside

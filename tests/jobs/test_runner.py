@@ -103,6 +103,21 @@ def test_work_is_kept_when_only_the_sound_is_wanted_otherwise(job: Job, undistur
     assert hashes(job.output) == undisturbed
 
 
+def test_file_that_appears_meanwhile_is_not_replaced(job: Job, undisturbed: list[str]) -> None:
+    def another(event: events.Event) -> None:
+        if isinstance(event, events.StageStarted) and event.stage == "join":
+            job.output.write_bytes(b"mine")
+
+    with pytest.raises(SettingsError, match="is there already"):
+        run_job(job, TrivialEngine(), on_event=another)
+    assert job.output.read_bytes() == b"mine"
+    job.output.unlink()
+    engine = TrivialEngine()
+    run_job(job, engine)
+    assert engine.clips_rendered == []
+    assert hashes(job.output) == undisturbed
+
+
 def test_sound_that_cannot_be_copied_is_refused_before_anything_is_rendered(job: Job) -> None:
     engine = TrivialEngine()
     settings = dataclasses.replace(job.settings, audio_codec="copy")

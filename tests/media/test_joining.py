@@ -65,6 +65,23 @@ def test_sound_is_copied_where_mp4_takes_it_and_ends_with_the_picture(
     assert joined.info.audio.sample_rate == 48_000
 
 
+def test_folders_may_have_any_name(segments: list[Path], wav: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "take #3?50%25 'x'"
+    folder.mkdir()
+    moved = [segment.rename(folder / segment.name) for segment in segments]
+    assemble(moved, folder / "out.mp4", video=SMALL, sound=Sound(wav.rename(folder / "a#b.wav")))
+    assert len(list(frame_hashes(folder / "out.mp4"))) == 50
+
+
+def test_join_does_not_write_into_what_a_killed_runs_ffmpeg_still_writes(
+    segments: list[Path], tmp_path: Path
+) -> None:
+    with (tmp_path / "out.mp4.part").open("wb") as orphan:
+        assemble(segments, tmp_path / "out.mp4", video=SMALL)
+        orphan.write(b"late" * 1000)
+    assert len(list(frame_hashes(tmp_path / "out.mp4"))) == 50
+
+
 @pytest.mark.parametrize("rate", [8000, 11025, 12000])
 def test_sound_that_mp4_does_not_take_at_its_rate_is_encoded(
     segments: list[Path], wav: Path, ffmpeg_run: Ffmpeg, rate: int

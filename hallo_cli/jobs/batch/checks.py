@@ -9,6 +9,7 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -66,13 +67,19 @@ def look_at_all(
 ) -> Iterator[Finding]:
     """Look at every wanted file in parallel and keep the findings; with 0 processes, in this one."""
     looker = Looker(make_engine, runtime, checks.path)
-    if not processes:
-        for wanted in checks.wanted():
-            found = looker.look_at(wanted)
-            checks.keep(wanted, found)
-            yield found
+    try:
+        if processes:
+            yield from _look_in_processes(checks, looker, processes)
+        else:
+            for wanted in checks.wanted():
+                found = looker.look_at(wanted)
+                checks.keep(wanted, found)
+                yield found
+    finally:  # an interrupted check goes on where it was
         checks.commit()
-        return
+
+
+def _look_in_processes(checks: Checks, looker: Looker, processes: int) -> Iterator[Finding]:
     suspects: list[Request] = []
     requests = checks.wanted()  # a new pool goes on where the broken one stopped
     while True:
@@ -85,9 +92,7 @@ def look_at_all(
                     yield finding
         if not pool.is_broken:
             break
-    checks.commit()
     yield from _look_alone(checks, suspects, looker)
-    checks.commit()
 
 
 def _look_alone(checks: Checks, suspects: Iterable[Request], looker: Looker) -> Iterator[Finding]:
@@ -152,8 +157,16 @@ _looker: Looker
 def _begin(looker: Looker) -> None:
     global _looker  # noqa: PLW0603 - a process of the pool has no other place for what it was started with
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _silence()
     _looker = looker
+
+
+def _end_with_parent() -> None:
+    """A killed batch leaves no process that waits for requests for ever."""
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _look(request: Request) -> Finding:

@@ -25,6 +25,7 @@ _PORTRAIT_KEYS = ("bundle", "framing", "face_index", "face_expand_ratio", "size"
 _AUDIO_KEYS = ("start", "duration")
 _LASTING = ("", "InputError", "PortraitError", "SpeechError")  # what the file itself is the reason of
 FORMAT = 1
+COMMIT_EVERY = 100  # findings
 _log = logging.getLogger(__name__)
 
 
@@ -53,6 +54,7 @@ class Checks:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._n_open = 0  # findings that are not on disk yet
 
     def __enter__(self) -> Self:
         try:
@@ -79,10 +81,13 @@ class Checks:
         return Finding(*row) if row else None
 
     def keep(self, request: Request, finding: Finding) -> None:
-        """Keep a finding; it is on disk after `commit`."""
+        """Keep a finding; it is on disk after `commit`, and every so often."""
         content = content_key(request, finding.digest) if finding.digest else ""
         values = (request.key, content, finding.digest, finding.n_samples, finding.error, finding.message)
         self._db.execute("INSERT OR REPLACE INTO findings VALUES(?,?,?,?,?,?)", values)
+        self._n_open += 1
+        if self._n_open >= COMMIT_EVERY:  # a long transaction would lock the readers out in the end
+            self.commit()
 
     def want(self, request: Request) -> None:
         """Note a file to look at, once."""
@@ -104,6 +109,7 @@ class Checks:
     def commit(self) -> None:
         """Put the findings on disk."""
         self._db.commit()
+        self._n_open = 0
 
     def _unwritable(self, error: sqlite3.OperationalError) -> OutputError:
         return OutputError(f"{self.path} cannot be written: {error}. Free some space, then run again.")

@@ -45,6 +45,8 @@ def join(job: Job, task: Task, engine: Engine) -> JobResult:
             video = assemble([workspace.segment_path(whole)], finished, video=form, sound=sound)
             plan = _plan(task, parts, fps=settings.fps)
             took = {"total": _seconds_of(videos) + time.monotonic() - began}
+            if not task.may_replace:
+                outcome.require_free_name(job)
             portrait = engine.portrait(job.portrait, settings)
             square = engine.compositor(job.portrait, portrait, settings).shown
             result = outcome.publish(job, inputs, video, plan, engine.describe(), took, square=square)
@@ -65,7 +67,7 @@ def seconds_of(sidecar: Path) -> float:
 
 def _blend(videos: Sequence[Path], parts: Sequence[Part], target: Path, form: VideoFormat) -> None:
     with SegmentWriter(target, form) as writer:
-        for frame in blended([read_frames(video) for video in videos], parts):
+        for frame in blended(map(read_frames, videos), parts):
             writer.write(frame[None])
         writer.commit()
 

@@ -59,8 +59,11 @@ def _json_rows(lines: Iterable[tuple[int, str]], layout: Layout) -> Iterator[Row
 
 
 def _csv_rows(first: str, lines: Iterable[tuple[int, str]], layout: Layout) -> Iterator[Row | BadRow]:
-    delimiter = next((d for d in _DELIMITERS if _has_required(first, d)), ",")
-    header = [_column(name) for name in _cells(first, delimiter)]
+    try:
+        delimiter = next((d for d in _DELIMITERS if _has_required(first, d)), ",")
+        header = [_column(name) for name in _cells(first, delimiter)]
+    except csv.Error as error:
+        raise ManifestError(f"the manifest's first line is not CSV: {error}; check its quotes.") from error
     _check_header(header)
     for number, line in lines:
         try:

@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import json
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,10 +76,10 @@ def parts_of(task: Task) -> list[Part]:
     return [Part(*numbers) for numbers in json.loads(task.parts)] if task.parts else []
 
 
-def blended(videos: Sequence[Iterator[Bytes]], parts: Sequence[Part]) -> Iterator[Bytes]:
+def blended(videos: Iterable[Generator[Bytes]], parts: Sequence[Part]) -> Iterator[Bytes]:
     """The row's frames [height, width, 3], each overlap faded from one part to the next.
 
-    Raises EncoderError where a part has fewer frames than it should.
+    Each video is closed once its frames are read. Raises EncoderError where a part has fewer than it should.
     """
     held: deque[Bytes] = deque()
     for index, (video, part) in enumerate(zip(videos, parts, strict=True)):
@@ -94,6 +94,7 @@ def blended(videos: Sequence[Iterator[Bytes]], parts: Sequence[Part]) -> Iterato
             held.append(frame)
             if len(held) > n_kept:
                 yield held.popleft()
+        video.close()
     yield from held
 
 

@@ -118,7 +118,9 @@ class JobRenderer:
                 figures |= self._spec.measure(task.output, task.portrait)
             except HalloError as error:  # the video is there, but no face can be found in it, say
                 judgement = Judgement("fail", (f"cannot be measured: {error}",))
-        judgement = judgement or judge(figures, self._spec.limits[task.preset], expected_frames=task.frames)
+        # a part's length in samples is rounded: it may have a frame more, which joining leaves out
+        expected = rendered.frames if task.parent else task.frames
+        judgement = judgement or judge(figures, self._spec.limits[task.preset], expected_frames=expected)
         return dataclasses.replace(
             rendered,
             quality={name: round(value, 4) for name, value in figures.items()},

@@ -15,6 +15,7 @@ from hallo_cli.settings.schema import RenderSettings, Value, fields_of, parse, r
 
 REQUIRED = ("portrait", "audio")
 TEMPLATE_NAMES = ("id", "portrait", "audio", "row", "preset", "seed")
+_FOLDER_NAME = re.compile(r"[/\\]|^[.~]")
 _FORBIDDEN_IN_ID = re.compile(r'[\x00-\x1f\x7f/\\<>:"|?*]')
 _MAX_NAME_BYTES = 200  # file systems allow 255; work files and sidecars add to it
 
@@ -94,6 +95,8 @@ def _row(number: int, given: Mapping[str, object], layout: Layout) -> Row:
     preset = _text(given["preset"], "preset") if "preset" in given else None
     keys = sorted(given.keys() - {*REQUIRED, "id", "output", "preset"})
     settings = {key: parse(_fields()[key], given[key], where=key) for key in keys}
+    if layout.is_confined and _FOLDER_NAME.search(str(settings.get("bundle", ""))):
+        raise ManifestError(f"bundle {settings['bundle']!r} is a folder, which --confine forbids: name one.")
     row = Row(number, "", portrait, audio, Path(), preset, settings)
     row = dataclasses.replace(row, id=_row_id(row, given.get("id")))
     row = dataclasses.replace(row, output=_output_path(row, given.get("output"), layout))

@@ -190,6 +190,8 @@ class Scheduler:
             objections=rendered.objections,
         )
         yield self._write(record)
+        if record.status == "fail" and self._policy.is_fail_fast:
+            self._stop_after_failure(record)
 
     def _fail(self, slot: str, held: _Held, failure: Failure) -> Iterator[Event]:
         task = held.task
@@ -240,8 +242,9 @@ class Scheduler:
             self._stop_after_failure(record)
 
     def _stop_after_failure(self, record: Record) -> None:
+        reason = record.message or "; ".join(record.objections)
         self._trouble = self._trouble or HalloError(
-            f"row {record.row} ({record.id}) failed and --fail-fast stopped the batch: {record.message}"
+            f"row {record.row} ({record.id}) failed and --fail-fast stopped the batch: {reason}"
         )
 
     def _record(self, slot: str, task: Task, status: str) -> Record:

@@ -213,6 +213,13 @@ def test_fail_fast_stops_at_the_first_failure(tmp_path: Path) -> None:
     assert len(results(manifest)) < 5
 
 
+def test_fail_fast_stops_at_the_first_refused_video(tmp_path: Path) -> None:
+    manifest = write_batch(tmp_path, ["a", "b", "c", "d", "e"])
+    with pytest.raises(HalloError, match="--fail-fast stopped the batch: cannot be measured"):
+        run(batch_of(manifest, measure=find_no_face, policy=Policy(is_fail_fast=True)))
+    assert len(results(manifest)) < 5
+
+
 def test_bundle_that_no_worker_can_load_ends_the_batch(tmp_path: Path) -> None:
     manifest = write_batch(tmp_path, ["a"])
     batch = batch_of(manifest)

@@ -22,6 +22,17 @@ def test_stopping_while_inputs_are_checked_renders_nothing(tmp_path: Path) -> No
     assert not results(manifest)
 
 
+def test_check_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
+    manifest = write_batch(tmp_path, ["a", "b", "c"])
+    with opened(batch_of(manifest)) as batch:
+        checking = batch.check()
+        next(checking)
+        next(checking)
+        checking.close()
+    with opened(batch_of(manifest)) as batch:
+        assert list(batch.check())[-1] == 3  # of 4
+
+
 def test_damaged_findings_are_made_anew(tmp_path: Path) -> None:
     manifest = write_batch(tmp_path, ["a"])
     folder = Paths(manifest.with_suffix("")).folder

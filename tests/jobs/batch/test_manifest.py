@@ -83,6 +83,7 @@ def test_id_left_out_tells_rows_with_other_settings_apart() -> None:
         ("portrait,audoi\n", "unknown column 'audoi'. Did you mean 'audio'"),
         ("portrait,seed\n", "lacks audio"),
         ("portrait,audio,audio\n", "names 'audio' twice"),
+        ('portrait,audio,"id\n', "first line is not CSV"),
         ('[{"portrait": "p"}]', "JSON array"),
         ("portrait,audio\np,ä\n".encode("latin-1"), "line 2 of the manifest is not UTF-8"),
         ("portrait,audio\n".encode("utf-16"), "UTF-16"),
@@ -105,6 +106,7 @@ def test_missing_manifest_is_named(tmp_path: Path) -> None:
     [
         ("p,", "audio is empty"),
         ("p,s,,,-1", "seed: '-1' is not a whole number from 0"),
+        (f"p,s,,,1{'0' * 400}", "is not a whole number from 0"),
         ("p,s,a/b", "cannot be part of a file's name"),
         ("p,s,..", "cannot be part of a file's name"),
         (f"p,s,{'x' * 300}", "longer than 200 bytes"),
@@ -146,6 +148,12 @@ def test_bad_json_line_is_named_and_the_others_go_on(line: str, message: str) ->
 def test_confined_row_may_not_reach_outside(cells: str, tmp_path: Path) -> None:
     layout = Layout(tmp_path / "in", tmp_path / "out", is_confined=True)
     assert "--confine forbids" in only_bad(f"portrait,audio,output\n{cells}\n", layout).message
+
+
+@pytest.mark.parametrize("bundle", ["/home/other/weights", "../weights", "a/b", "~/weights", ".hidden"])
+def test_confined_row_may_not_name_a_bundles_folder(bundle: str, tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "in", tmp_path / "out", is_confined=True)
+    assert "--confine forbids" in only_bad(f"portrait,audio,bundle\np,s,{bundle}\n", layout).message
 
 
 def test_confined_row_may_not_leave_through_a_link(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Long rows rendered in parts side by side."""
 
+import inspect
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +19,9 @@ from hallo_cli.jobs.batch.scheduler import Policy
 from hallo_cli.media.probe import probe
 
 
-def video(*levels: int) -> list[Bytes]:
-    return [np.full((2, 2, 3), level, np.uint8) for level in levels]
+def video(*levels: int) -> Generator[Bytes]:
+    for level in levels:
+        yield np.full((2, 2, 3), level, np.uint8)
 
 
 @pytest.mark.parametrize("n_frames", [1, 99, 100, 101, 250, 1001])
@@ -32,8 +35,9 @@ def test_parts_cover_every_frame_once(n_frames: int) -> None:
 
 def test_overlap_is_faded_from_one_part_to_the_next() -> None:
     parts = [Part(0, 5, 0), Part(5, 8, 3), Part(8, 11, 3)]
-    first, second, third = video(*[0] * 5), video(*[100] * 6), video(*[200] * 6)
-    frames = list(blended([iter(first), iter(second), iter(third)], parts))
+    videos = [video(*[0] * 6), video(*[100] * 6), video(*[200] * 6)]  # the first holds one frame too many
+    frames = list(blended(videos, parts))
+    assert [inspect.getgeneratorstate(one) for one in videos] == [inspect.GEN_CLOSED] * 3
     levels = [int(frame[0, 0, 0]) for frame in frames]
     assert len(levels) == 11
     assert levels[:2] == [0, 0]
@@ -44,7 +48,7 @@ def test_overlap_is_faded_from_one_part_to_the_next() -> None:
 def test_part_that_is_too_short_is_an_error() -> None:
     parts = [Part(0, 5, 0), Part(5, 8, 2)]
     with pytest.raises(EncoderError, match="part 1 ends after 4 of 5 frames"):
-        list(blended([iter(video(*[0] * 5)), iter(video(*[0] * 4))], parts))
+        list(blended([video(*[0] * 5), video(*[0] * 4)], parts))
 
 
 def test_row_is_rendered_in_parts_by_several_workers(tmp_path: Path) -> None:
