@@ -28,6 +28,7 @@ from hallo_cli.media.joining import FinishedVideo
 from hallo_cli.settings.schema import RenderSettings, build, to_values
 
 SIDECAR_FORMAT = 1
+MAX_TRIES = 100  # other seeds that a batch tries
 SIDECAR_LIMIT = 1 << 20  # bytes; a real one has a few thousand
 SUFFIX = ".mp4"
 
@@ -151,6 +152,22 @@ def find_finished(job: Job, inputs: Inputs) -> JobResult | None:
         )
     except (InputError, OSError, KeyError, TypeError, ValueError):
         return None
+
+
+def is_other_try(job: Job, inputs: Inputs) -> bool:
+    """Whether the output was made of just this job with one of the seeds after its own.
+
+    That is what a batch leaves that was killed before it had judged the video of another seed.
+    """
+    try:
+        made = read_record(sidecar_path(job.output))
+    except (InputError, SettingsError):
+        return False
+    same_files = (made.inputs.portrait, made.inputs.audio) == (inputs.portrait, inputs.audio)
+    same_weights = made.inputs.weights_id == inputs.weights_id
+    same_settings = dataclasses.replace(made.job.settings, seed=job.settings.seed) == job.settings
+    tries = made.job.settings.seed - job.settings.seed
+    return same_files and same_weights and same_settings and 0 < tries <= MAX_TRIES
 
 
 def publish(

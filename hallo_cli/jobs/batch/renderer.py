@@ -96,7 +96,7 @@ class JobRenderer:
         if task.parts:
             result = join(job, task, engine)
         if result is None:
-            options = RunOptions(overwrite=bool(task.may_replace))
+            options = RunOptions(overwrite=bool(task.may_replace) or self._is_other_try(job, engine))
             result = run_job(
                 job, engine, options=options, on_event=on_event, stop=stop, prepared=prepared.inputs
             )
@@ -136,6 +136,10 @@ class JobRenderer:
 
     def _finished(self, job: Job, engine: Engine) -> JobResult | None:
         return outcome.find_finished(job, outcome.inspect_inputs(job, engine.weights_id))
+
+    def _is_other_try(self, job: Job, engine: Engine) -> bool:
+        inputs = outcome.inspect_inputs(job, engine.weights_id) if job.output.exists() else None
+        return inputs is not None and outcome.is_other_try(job, inputs)
 
 
 def settings_of(task: Task) -> RenderSettings:

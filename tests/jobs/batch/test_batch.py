@@ -182,6 +182,16 @@ def test_gate_that_says_fail_has_other_seeds_tried(tmp_path: Path) -> None:
     assert any(isinstance(event, RowRetried) and "jump at joins" in event.reason for event in events)
 
 
+def test_batch_that_was_killed_before_it_judged_another_seed_goes_on(tmp_path: Path) -> None:
+    manifest = write_batch(tmp_path, ["a"])
+    policy = Policy(other_seeds=2)
+    run(batch_of(manifest, measure=judge_by_seed, policy=policy))
+    (tmp_path / "batch.results.jsonl").unlink()
+    run(batch_of(manifest, measure=judge_by_seed, policy=policy))
+    record = results(manifest)["a"]
+    assert (record.status, record.seed) == ("done", 43)
+
+
 def test_gate_without_other_seeds_leaves_the_video_and_says_fail(tmp_path: Path) -> None:
     manifest = write_batch(tmp_path, ["a"])
     run(batch_of(manifest, measure=judge_by_seed))
