@@ -68,7 +68,7 @@ def kill_after(job: Job, stage: str, seconds: float) -> bool:
 
 def test_job_killed_at_twenty_moments_equals_undisturbed_one(job: Job, undisturbed: list[str]) -> None:
     rng = random.Random(20)
-    moments = [(stage, rng.uniform(0.0, s)) for stage, s in [("render", 0.5)] * 12 + [("analyse", 0.2)] * 4]
+    moments = [(stage, rng.uniform(0.0, s)) for stage, s in [("render", 0.35)] * 12 + [("analyse", 0.2)] * 4]
     moments += [("join", rng.uniform(0.0, 0.15)) for _ in range(4)]
     rng.shuffle(moments)
     for stage, moment in moments:
