@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,8 @@ from hallo_cli.errors import InputError, OutputError
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file that is either complete under its name or not there. Raises OutputError."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    name = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]  # the name itself may be as long as can be
+    part = path.with_name(f".{name}.{os.getpid()}.part")
     with reporting_write_errors(path):
         try:
             with part.open("wb") as file:

@@ -6,6 +6,7 @@ together; from it a render can be repeated, and a finished job is recognised.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -105,6 +106,8 @@ def require_writable(job: Job) -> None:
         if not output.parent.is_dir():
             raise OutputError(f"{shown(output.parent)} is no folder; make it first or choose another output.")
     for path in (output, sidecar_path(output)):
+        with reporting_write_errors(path), contextlib.suppress(FileNotFoundError):
+            path.lstat()  # too long a name, say
         if any(_is_same(path, read) for read in (job.portrait, job.audio)):
             raise SettingsError(f"{shown(path)} is read by this render; choose another output with -o.")
     with reporting_write_errors(output), tempfile.NamedTemporaryFile(dir=output.parent, prefix=".hallo-"):

@@ -192,6 +192,18 @@ def test_damaged_segment_is_found_at_the_join_and_made_again(job: Job, undisturb
     assert hashes(job.output) == undisturbed
 
 
+def test_names_may_be_as_long_as_the_record_allows(job: Job) -> None:
+    longest = dataclasses.replace(job, output=job.output.with_name("o" * 250 + ".mp4"))
+    run_job(longest, TrivialEngine())
+    assert longest.output.with_suffix(".json").is_file()
+
+
+def test_name_too_long_for_the_record_is_refused_before_anything_is_done(job: Job) -> None:
+    with pytest.raises(OutputError, match="shorter name"):
+        run_job(dataclasses.replace(job, output=job.output.with_name("o" * 251 + ".mp4")), TrivialEngine())
+    assert work_dirs(job) == []
+
+
 def test_done_job_is_not_done_again(job: Job) -> None:
     run_job(job, TrivialEngine())
     engine = TrivialEngine()
