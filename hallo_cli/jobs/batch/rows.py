@@ -37,6 +37,12 @@ class Layout:
 
     def __post_init__(self) -> None:
         check_template(self.name_template)
+        for folder in (self.root, self.output_dir):
+            if not _is_unicode(os.path.abspath(folder)):
+                raise SettingsError(
+                    f"the folder {str(folder)!r} has a name that is not UTF-8, which ledgers cannot hold; "
+                    "rename it, or work from another."
+                )
 
 
 @dataclass(frozen=True)

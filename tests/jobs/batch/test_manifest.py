@@ -229,3 +229,9 @@ def test_memory_does_not_grow_with_the_manifest() -> None:
     assert n_rows == 1_000_000
     # SQLite's cache and the sorting of an index take 16 MiB each; 750,000 rows in memory would take 250 MiB.
     assert all_kib - early_kib < 40 * 1024
+
+
+@pytest.mark.parametrize("folders", [("/in\udcff", "/out"), ("/in", "/out\udcff")])
+def test_folders_whose_names_ledgers_cannot_hold_are_refused(folders: tuple[str, str]) -> None:
+    with pytest.raises(SettingsError, match="UTF-8"):
+        Layout(Path(folders[0]), Path(folders[1]))
