@@ -12,6 +12,7 @@ import typer
 
 from hallo_cli.cli.train_encoders import add_encoder_commands
 from hallo_cli.cli.train_synth import add_synth_commands
+from hallo_cli.cli.train_view import shown_events
 from hallo_cli.errors import Interrupted, SettingsError
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from hallo_cli.training.config import Stage
     from hallo_cli.training.encode import TakeEncoder
-    from hallo_cli.training.logs import TrainingEvent
 
 app = typer.Typer(help="Train the networks: prepare, encode, stage1, stage2, export.", no_args_is_help=True)
 add_synth_commands(app)
@@ -195,10 +195,8 @@ def _train(stage: Stage, file: Path, overrides: list[str], as_json: bool) -> Non
     from hallo_cli.training.loop import train
 
     config = load_config(file, overrides)
-    with _stop_requests() as stop:
-        result = train(
-            config, stage, on_event=_print_json if as_json else _print_line, should_stop=lambda: bool(stop)
-        )
+    with _stop_requests() as stop, shown_events(as_json=as_json) as show:
+        result = train(config, stage, on_event=show, should_stop=lambda: bool(stop))
     if not result.is_finished and stop:
         raise Interrupted(
             f"stopped at step {result.progress.step}; the same command continues from there",
@@ -224,34 +222,6 @@ def _stop_requests() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _print_json(event: TrainingEvent) -> None:
-    import dataclasses
-    import json
-
-    values = {key: str(v) if isinstance(v, Path) else v for key, v in dataclasses.asdict(event).items()}
-    typer.echo(json.dumps({"event": type(event).__name__.lower(), **values}))
-
-
-def _print_line(event: TrainingEvent) -> None:
-    from hallo_cli.training.logs import Logged, Rendered, Validated
-
-    if isinstance(event, Logged):
-        pixels = f" (velocity {event.velocity:.4f}, pixels {event.pixels:.4f})" if event.pixels else ""
-        typer.echo(
-            f"step {event.step}  loss {event.loss:.4f}{pixels}  gradient {event.gradient_norm:.2f}  "
-            f"lr {event.learning_rate:.2e}  {event.frames_per_s:.1f} frames/s  {event.minutes:.1f} min",
-            err=True,
-        )
-    elif isinstance(event, Validated):
-        typer.echo(f"step {event.step}  validation loss {event.validation_loss:.4f}", err=True)
-    elif isinstance(event, Rendered):
-        found = event.opening_correlation
-        follows = "no faces to measure" if found is None else f"mouth opening follows with {found:.2f}"
-        typer.echo(f"step {event.step}  {follows}  {event.sheet}", err=True)
-    else:
-        typer.echo(f"step {event.step}  saved {event.checkpoint}", err=True)
 
 
 def _dtype(name: str) -> torch.dtype:

@@ -14,10 +14,11 @@ Nothing random needs saving: every batch and every noise is a function of the se
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -44,6 +45,7 @@ class Progress:
     step: int = 0
     seconds: float = 0.0  # of training, all sittings together
     loss_scale: float | None = None  # of float16 training
+    trained: str = ""  # digest of the names of the parameters that learn; empty in old checkpoints
 
 
 class RunFolder:
@@ -77,7 +79,7 @@ class RunFolder:
             os.replace(partial, target)
             for old in sorted(self.checkpoints.glob("step-*[0-9]"))[:-keep]:
                 shutil.rmtree(old)
-        except OSError as error:
+        except (OSError, SafetensorError) as error:  # safetensors reports a full disk its own way
             raise OutputError(
                 f"{target} cannot be written ({error}): free some space, then resume"
             ) from error
@@ -144,6 +146,19 @@ def averaged_weights(checkpoint: Path) -> dict[str, Tensor]:
     return weights
 
 
+def names_digest(names: Iterable[str]) -> str:
+    """The same for the same names in the same order."""
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
+
+
+def require_same_names(progress: Progress, names: Iterable[str], checkpoint: Path) -> None:
+    """Raise WeightsError where other parameters learnt before `progress` than learn now."""
+    if progress.trained and progress.trained != names_digest(names):
+        raise WeightsError(
+            f"{checkpoint}: the run's trained parts were changed; start a new run from it (start.run)"
+        )
+
+
 def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> dict[str, Tensor]:
     """AdamW's state under the parameters' names."""
     state = optimizer.state_dict()["state"]
@@ -156,17 +171,15 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> dic
 
 @torch.no_grad()
 def restore_optimizer(optimizer: torch.optim.Optimizer, names: list[str], path: Path) -> None:
-    """The inverse of `optimizer_tensors`. Raises WeightsError where the parameters are others."""
+    """The inverse of `optimizer_tensors`; what never had a gradient has nothing kept. Raises WeightsError."""
     tensors = read_tensors(path)
     parameters = [value for group in optimizer.param_groups for value in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for index, (name, parameter) in enumerate(zip(names, parameters, strict=True)):
         own = {kind: tensors.get(f"{kind}.{name}") for kind in ("step", "exp_avg", "exp_avg_sq")}
-        if any(value is None for value in own.values()):
-            raise WeightsError(
-                f"{path} has no {name}: the run's trained parts were changed; start a new run from it"
-            )
         moments = {kind: value for kind, value in own.items() if value is not None}
+        if not moments:
+            continue
         # fused kernels need the moments in the parameter's own memory layout
         state[index] = {
             kind: value.reshape(()) if kind == "step" else torch.empty_like(parameter).copy_(value)

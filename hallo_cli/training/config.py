@@ -56,7 +56,8 @@ class RunSettings:
 class StartSettings:
     """What the weights are before the first step; a later entry overwrites what an earlier one gave."""
 
-    network: Path | None = None  # NetworkConfig as TOML or JSON; else that of bundle or run, else official
+    network: Path | None = None  # NetworkConfig as TOML or JSON; else that of bundle or run, else published
+    compat: Compat = "sane"  # of new networks (sd15, or a file that leaves it out): official keeps the quirks
     sd15: Path | None = None  # Stable Diffusion 1.5 UNet weights: both UNets but audio and motion
     official: Path | None = None  # an official net.pth
     bundle: str | None = None  # "embedded", "official" or a directory
@@ -73,7 +74,7 @@ class DataSettings:
     validation: Path | None = None  # another such folder; None: takes held out from `shards`
     held_out: int = 16  # takes of `shards` kept for validation where there is no folder for it
     takes: int = 8  # a batch and process
-    frames: int = 1  # of each take: any frames in stage 1, one clip in stage 2
+    frames: int = 0  # of each take: any frames in stage 1, one clip in stage 2; 0: one, or a whole clip
     margin: int = 30  # least distance of the reference from the target where it is one of the frames
     end_margin: int = 0  # last frames of a take that no clip of stage 2 reaches; published: 3
     balance_visemes: bool = False  # draw frames evenly over open, wide, round and closed mouths
@@ -149,7 +150,8 @@ class TrainingConfig:
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
 
     def __post_init__(self) -> None:
-        for table in (self.run, self.data, self.objective.drops, self.objective.pixels, self.optimizer):
+        pixels = self.objective.pixels
+        for table in (self.run, self.data, self.objective, self.objective.drops, pixels, self.optimizer):
             _check_numbers(table)
         for name in ("image", "identity", "audio", "motion"):
             _require(getattr(self.objective.drops, name) <= 1, f"objective.drops.{name} must be 0 to 1")
@@ -161,7 +163,7 @@ class TrainingConfig:
                 "run.keep_checkpoints",
                 "run.log_every",
             ),
-            *("run.render_steps", "data.takes", "data.frames", "data.blink_repeats", "data.prefetch"),
+            *("run.render_steps", "data.takes", "data.blink_repeats", "data.prefetch"),
         )
         for key in least_one:
             part, name = key.split(".")
@@ -172,6 +174,11 @@ class TrainingConfig:
         )
         for name in ("last_share", "own_share"):
             _require(0 <= getattr(self.objective, name) <= 1, f"objective.{name} must be 0 to 1")
+        _require(min(pixels.window) >= 1, "objective.pixels.window must be at least [1, 1]")
+        _require(0 < pixels.share <= 1, "objective.pixels.share must be above 0, 1 at most")
+        _require(max(self.optimizer.betas) < 1, "optimizer.betas must be below 1")
+        _require(self.optimizer.clip_norm > 0, "optimizer.clip_norm must be above 0")
+        _require(self.optimizer.eps > 0, "optimizer.eps must be above 0")
         _require(self.optimizer.decay_from < 1, "optimizer.decay_from must be below 1")
         _require(self.run.ema_decay < 1, "run.ema_decay must be below 1")
 

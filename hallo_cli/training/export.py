@@ -22,6 +22,7 @@ from hallo_cli.training.checkpoint import RunFolder, averaged_weights
 from hallo_cli.training.config import StartSettings
 from hallo_cli.training.init import start_networks
 
+SAMPLED_WITH = {"noise", "detail_back", "round_features", "image_size"}  # no weight knows of these
 MADE_HERE = {"networks", "vae"}  # roles; the other files of a base are taken as they are
 
 
@@ -85,11 +86,10 @@ def export_official(run: Path, output: Path, *, dead: Path | None = None, dtype:
 
     The published file also holds weights that are never used (`models.weights.IGNORED`). They are copied from
     `dead`, another net.pth, or else made up: the published program insists on them but computes nothing with
-    them. Raises SettingsError where the run's networks are not of the published size.
+    them. Raises SettingsError where the published program could not run the networks.
     """
     folder = RunFolder(run)
-    if _without_options(folder.network()) != _without_options(NetworkConfig.official()):
-        raise SettingsError(f"{run}: its networks are not of the published size, so no net.pth can hold them")
+    _require_published(folder.network(), run)
     checkpoint = folder.latest()
     if checkpoint is None:
         raise WeightsError(f"{run} has no checkpoint yet: train it first")
@@ -184,18 +184,13 @@ def _unused_of(path: Path, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensors[name] for name in shapes}
 
 
-def _without_options(config: NetworkConfig) -> NetworkConfig:
-    """What decides the shapes of the weights: everything but how they are used."""
+def _require_published(config: NetworkConfig, run: Path) -> None:
+    """What only sampling uses may differ; all else the published program takes for granted."""
     official = NetworkConfig.official()
-    return dataclasses.replace(
-        config,
-        compat=official.compat,
-        noise=official.noise,
-        latents=official.latents,
-        residual_scale=official.residual_scale,
-        latent_rows=official.latent_rows,
-        locator_input=official.locator_input,
-        detail_back=official.detail_back,
-        round_features=official.round_features,
-        image_size=official.image_size,
-    )
+    names = {item.name for item in dataclasses.fields(config)} - SAMPLED_WITH
+    other = sorted(name for name in names if getattr(config, name) != getattr(official, name))
+    if other:
+        raise SettingsError(
+            f"{run}: the published program cannot run these networks ({', '.join(other)} differ), so no "
+            "net.pth can hold them; get a bundle without --official, or train with start.compat = 'official'"
+        )

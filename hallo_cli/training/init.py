@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import tomllib
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from hallo_cli.errors import SettingsError, WeightsError
 from hallo_cli.models.autoencoder import build_autoencoder
 from hallo_cli.models.bundle import find_bundle
 from hallo_cli.models.conditioners import AudioProjection, FaceLocator, ImageProjection
-from hallo_cli.models.config import NetworkConfig
+from hallo_cli.models.config import Compat, NetworkConfig
 from hallo_cli.models.denoising_unet import DenoisingUNet
 from hallo_cli.models.reference_unet import ReferenceUNet
 from hallo_cli.models.tensor_file import map_tensors
@@ -25,15 +26,15 @@ from hallo_cli.training.config import StartSettings
 ADDED = (".audio_modules.", ".motion_modules.")  # what Hallo adds to Stable Diffusion's UNet
 
 
-def read_network_config(path: Path) -> NetworkConfig:
-    """A NetworkConfig from a TOML or JSON file. Raises SettingsError where the file is no such thing."""
+def read_network_config(path: Path, compat: Compat = "sane") -> NetworkConfig:
+    """A NetworkConfig from a TOML or JSON file, `compat` where it says none. Raises SettingsError."""
     try:
         text = path.read_text(encoding="utf-8")
         values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except (OSError, ValueError) as error:
         raise SettingsError(f"start.network: {path} cannot be read ({error})") from error
     try:
-        return NetworkConfig.from_dict(values)
+        return NetworkConfig.from_dict({"compat": compat, **values})
     except WeightsError as error:
         raise SettingsError(f"start.network: {path}: {error}") from error
 
@@ -41,13 +42,15 @@ def read_network_config(path: Path) -> NetworkConfig:
 def network_config(start: StartSettings) -> NetworkConfig:
     """The configuration that a run's start names. Raises SettingsError where it names none."""
     if start.network is not None:
-        return read_network_config(start.network)
+        return read_network_config(start.network, start.compat)
     if start.run is not None:
         return RunFolder(start.run).network()
     if start.bundle is not None:
         return find_bundle(start.bundle).manifest.networks
-    if start.official is not None or start.sd15 is not None:
+    if start.official is not None:
         return NetworkConfig.official()
+    if start.sd15 is not None:
+        return dataclasses.replace(NetworkConfig.official(), compat=start.compat)
     raise SettingsError("start names no networks: give start.network, bundle, run, official or sd15")
 
 

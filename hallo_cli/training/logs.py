@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from hallo_cli.errors import SettingsError
+import torch
+from torch import Tensor
+
+from hallo_cli.errors import HalloError, SettingsError
+from hallo_cli.training.checkpoint import Progress
+from hallo_cli.training.config import RunSettings
+from hallo_cli.training.optimizer import share_done
 
 
 @dataclass(frozen=True)
@@ -24,6 +32,8 @@ class Logged:
     learning_rate: float
     frames_per_s: float
     minutes: float  # trained in all
+    share: float  # of the run that is done, by steps or minutes, whichever ends it first
+    minutes_left: float  # at the speed so far
 
 
 @dataclass(frozen=True)
@@ -55,6 +65,57 @@ class Saved:
 
 
 TrainingEvent = Logged | Validated | Rendered | Saved
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one optimizer step gave."""
+
+    losses: Tensor  # [3] total, velocity, pixels
+    gradient_norm: Tensor
+
+
+class LogWindow:
+    """The steps since the last log line; numbers stay on the device until the line is written."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+        self._results: list[StepResult] = []
+
+    def add(self, result: StepResult) -> None:
+        """Take in the next step."""
+        self._results.append(result)
+
+    def require_finite(self, progress: Progress) -> None:
+        """Raise HalloError where a loss is no number: such weights must not replace good ones."""
+        if not self._results:
+            return
+        loss = torch.stack([result.losses[0] for result in self._results]).mean().item()
+        if not math.isfinite(loss):
+            raise HalloError(
+                f"the loss is {loss} at step {progress.step}: lower optimizer.lr, or train in float32 or "
+                "bf16. The last checkpoint is from before."
+            )
+
+    def logged(self, progress: Progress, run: RunSettings, rate: float, frames_a_step: int) -> Logged:
+        """The line. Raises HalloError where the loss is no number."""
+        self.require_finite(progress)
+        n_steps = len(self._results)
+        loss, velocity, pixels = torch.stack([r.losses for r in self._results]).mean(0).tolist()
+        minutes, share = progress.seconds / 60, share_done(run, progress)
+        return Logged(
+            step=progress.step,
+            n_steps=n_steps,
+            loss=loss,
+            velocity=velocity,
+            pixels=pixels,
+            gradient_norm=torch.stack([r.gradient_norm for r in self._results]).float().mean().item(),
+            learning_rate=rate,
+            frames_per_s=n_steps * frames_a_step / (time.perf_counter() - self._started),
+            minutes=minutes,
+            share=share,
+            minutes_left=minutes * (1 - share) / share,
+        )
 
 
 class LogFiles:

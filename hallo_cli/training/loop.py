@@ -7,7 +7,6 @@ drops are functions of (seed, step), and all else is in the checkpoint.
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import time
 from collections.abc import Callable
@@ -22,9 +21,10 @@ from accelerate.utils import DistributedDataParallelKwargs, broadcast
 from torch import Tensor
 
 from hallo_cli.analysis.face import FaceAnalyser
-from hallo_cli.errors import HalloError, SettingsError
+from hallo_cli.errors import SettingsError
 from hallo_cli.models.attention import matmul_kernel, use_attention_kernel
 from hallo_cli.models.autoencoder import Autoencoder
+from hallo_cli.models.config import NetworkConfig
 from hallo_cli.models.weights import Networks
 from hallo_cli.training.checkpoint import (
     AVERAGE,
@@ -32,18 +32,28 @@ from hallo_cli.training.checkpoint import (
     OPTIMIZER,
     Progress,
     RunFolder,
+    names_digest,
     optimizer_tensors,
     read_progress,
     read_tensors,
+    require_same_names,
     restore,
     restore_optimizer,
 )
-from hallo_cli.training.config import Stage, TrainingConfig, to_dict
+from hallo_cli.training.config import DataSettings, Stage, TrainingConfig, to_dict
 from hallo_cli.training.dataset import Batch, BatchSource, prefetched, split_takes
 from hallo_cli.training.encoded import EncodedFolder, EncodedTake
 from hallo_cli.training.forward import TrainedNetworks
 from hallo_cli.training.init import network_config, start_networks
-from hallo_cli.training.logs import LogFiles, Logged, Rendered, Saved, TrainingEvent, Validated
+from hallo_cli.training.logs import (
+    LogFiles,
+    LogWindow,
+    Rendered,
+    Saved,
+    StepResult,
+    TrainingEvent,
+    Validated,
+)
 from hallo_cli.training.losses import Losses, LossFunction
 from hallo_cli.training.optimizer import MovingAverage, choose_trained, learning_rate, make_optimizer
 from hallo_cli.training.validation import (
@@ -95,10 +105,11 @@ class Trainer:
     """One run in memory."""
 
     def __init__(self, config: TrainingConfig, stage: Stage) -> None:
+        network = network_config(config.start)
+        config = replace(config, data=replace(config.data, frames=_frames(config.data, network, stage)))
         self.config, self.stage, self.folder = config, stage, RunFolder(config.run.output)
         self.accelerator = _accelerator(config)
         self.device = self.accelerator.device
-        network = network_config(config.start)
         takes, held_out = _takes(config)
         self.source = BatchSource(takes, config.data, network=network, stage=stage, seed=config.run.seed)
         self.held_out = BatchSource(held_out, config.data, network=network, stage=stage, seed=VALIDATION_SEED)
@@ -123,8 +134,8 @@ class Trainer:
 
     def run(self, report: Callable[[TrainingEvent], None], should_stop: Callable[[], bool]) -> TrainingResult:
         """Train to the end of the run, or until asked to stop."""
-        run, saved_at = self.config.run, self.progress.step if self.progress.step else -1
-        window = _Window()
+        run, saved_at = self.config.run, self.progress.step
+        window = LogWindow()
         per_step = run.accumulation * self.accelerator.num_processes
         for batches in prefetched(
             self._step_batches, iter(range(self.progress.step, run.steps)), self._depth()
@@ -141,16 +152,18 @@ class Trainer:
             step = self.progress.step
             if step % run.log_every == 0 or self._is_finished():
                 frames = per_step * self.config.data.takes * self.config.data.frames
-                report(window.logged(self.progress, rate, frames))
-                window = _Window()
+                report(window.logged(self.progress, run, rate, frames))
+                window = LogWindow()
             if run.validate_every and step % run.validate_every == 0:
                 report(self.validate())
             if run.render_every and step % run.render_every == 0 and self.accelerator.is_main_process:
                 report(self.render())
             if step % run.checkpoint_every == 0:
+                window.require_finite(self.progress)
                 report(self.save())
                 saved_at = step
         if saved_at != self.progress.step:
+            window.require_finite(self.progress)
             report(self.save())
         return TrainingResult(run.output, self.progress, self._is_finished())
 
@@ -201,7 +214,11 @@ class Trainer:
     def save(self) -> Saved:
         """Write a checkpoint of this moment."""
         scaler = self.accelerator.scaler
-        progress = replace(self.progress, loss_scale=scaler.get_scale() if scaler is not None else None)
+        progress = replace(
+            self.progress,
+            loss_scale=scaler.get_scale() if scaler is not None else None,
+            trained=names_digest(self.trained),
+        )
         target = self.folder.checkpoints / f"step-{progress.step:08d}"
         if self.accelerator.is_main_process:
             files = {
@@ -213,7 +230,7 @@ class Trainer:
         self.accelerator.wait_for_everyone()
         return Saved(progress.step, target)
 
-    def _step(self, batches: list[Batch], rate: float) -> _StepResult:
+    def _step(self, batches: list[Batch], rate: float) -> StepResult:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         found: list[Losses] = []
@@ -231,7 +248,7 @@ class Trainer:
         if self.average is not None:
             self.average.update(self.progress.step + 1)
         rows = [torch.stack([one.total, one.velocity, one.pixels]).detach() for one in found]
-        return _StepResult(torch.stack(rows).mean(0), torch.as_tensor(norm))
+        return StepResult(torch.stack(rows).mean(0), torch.as_tensor(norm))
 
     def _step_batches(self, step: int) -> list[Batch]:
         rounds = range(self.config.run.accumulation)
@@ -284,6 +301,7 @@ class Trainer:
         if checkpoint is None:
             return
         self.progress = read_progress(checkpoint)
+        require_same_names(self.progress, self.trained, checkpoint)
         restore(self.module, checkpoint / NETWORKS)
         restore_optimizer(self.optimizer, list(self.trained), checkpoint / OPTIMIZER)
         if self.average is not None:
@@ -295,43 +313,15 @@ class Trainer:
             self.accelerator.scaler.load_state_dict({**state, "scale": self.progress.loss_scale})
 
 
-@dataclass(frozen=True)
-class _StepResult:
-    losses: Tensor  # [3] total, velocity, pixels
-    gradient_norm: Tensor
-
-
-class _Window:
-    """The steps since the last log line; numbers stay on the device until the line is written."""
-
-    def __init__(self) -> None:
-        self._started = time.perf_counter()
-        self._results: list[_StepResult] = []
-
-    def add(self, result: _StepResult) -> None:
-        self._results.append(result)
-
-    def logged(self, progress: Progress, rate: float, frames_a_step: int) -> Logged:
-        n_steps = len(self._results)
-        loss, velocity, pixels = torch.stack([r.losses for r in self._results]).mean(0).tolist()
-        norm = torch.stack([r.gradient_norm for r in self._results]).float().mean().item()
-        if not math.isfinite(loss):
-            raise HalloError(
-                f"the loss is {loss} at step {progress.step}: lower optimizer.lr, or train in float32 or "
-                "bf16. The last checkpoint is from before."
-            )
-        speed = n_steps * frames_a_step / (time.perf_counter() - self._started)
-        return Logged(
-            step=progress.step,
-            n_steps=n_steps,
-            loss=loss,
-            velocity=velocity,
-            pixels=pixels,
-            gradient_norm=norm,
-            learning_rate=rate,
-            frames_per_s=speed,
-            minutes=progress.seconds / 60,
-        )
+def _frames(data: DataSettings, network: NetworkConfig, stage: Stage) -> int:
+    """Frames of each take in a batch. Raises SettingsError where the motion modules cannot take them."""
+    if stage == "stage1":
+        return data.frames or 1
+    frames = data.frames or network.clip_frames
+    most = network.max_temporal - network.motion_frames
+    if not 2 <= frames <= most:
+        raise SettingsError(f"data.frames = {frames}: a clip of stage 2 has 2 to {most} frames")
+    return frames
 
 
 def _move(module: Any, device: torch.device) -> None:

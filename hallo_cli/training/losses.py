@@ -70,7 +70,7 @@ class LossFunction:
             predict(flat, noisy.timesteps.flatten(), conditions).float().unflatten(0, clean.shape[:2])
         )
         weights = objective.region_weights(noisy, batch.boxes, self.settings, self._covered(batch))
-        velocity = objective.velocity_loss(prediction, noisy, self.settings, weights)
+        velocity = objective.velocity_loss(prediction, noisy, self.settings, self.stage, weights)
         if self.settings.pixels.weight == 0:
             return Losses(velocity, velocity, torch.zeros_like(velocity))
         pixels = self._pixel_loss(prediction, noisy, batch, generator)

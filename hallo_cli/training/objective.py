@@ -145,17 +145,21 @@ def timestep_weights(settings: ObjectiveSettings, alphas: Tensor) -> Tensor:
 
 
 def velocity_loss(
-    prediction: Tensor, noisy: NoisyLatents, settings: ObjectiveSettings, region_weights: Tensor | None
+    prediction: Tensor,
+    noisy: NoisyLatents,
+    settings: ObjectiveSettings,
+    stage: Stage,
+    region_weights: Tensor | None = None,
 ) -> Tensor:
     """The weighted mean squared error of the velocity; region_weights [takes, frames | 1, height, width].
 
-    Officially the error is averaged over the whole batch before the timesteps' weights multiply it.
+    Officially stage 2 averages the error over the whole batch before the timesteps' weights multiply it.
     """
     error = (prediction.float() - noisy.velocity) ** 2
     if region_weights is not None:
         error = error * region_weights.unsqueeze(2)
     weights = timestep_weights(settings, noisy.alphas_cumprod.flatten(2)[..., 0])
-    if settings.compat == "official":
+    if settings.compat == "official" and stage == "stage2":
         return error.mean() * weights.mean()
     return (error.mean((2, 3, 4)) * weights).mean()
 

@@ -64,15 +64,21 @@ def learning_rate(settings: OptimizerSettings, run: RunSettings, progress: Progr
 
     Where the run is limited in time, its end is what comes first, so that the decay is never cut off.
     """
-    share = progress.step / run.steps
-    if run.max_minutes:
-        share = max(share, progress.seconds / (60 * run.max_minutes))
+    share = share_done(run, progress)
     factor = min(1.0, (progress.step + 1) / max(settings.warmup, 1))
     if settings.schedule != "constant":
         falling = min(max((share - settings.decay_from) / (1 - settings.decay_from), 0.0), 1.0)
         remaining = 1 - falling if settings.schedule == "linear" else 0.5 + 0.5 * math.cos(math.pi * falling)
         factor *= settings.final + (1 - settings.final) * remaining
     return settings.lr * factor
+
+
+def share_done(run: RunSettings, progress: Progress) -> float:
+    """How much of a run is behind it, 0 to 1, by steps or minutes, whichever ends it first."""
+    share = progress.step / run.steps
+    if run.max_minutes:
+        share = max(share, progress.seconds / (60 * run.max_minutes))
+    return min(share, 1.0)
 
 
 class MovingAverage:

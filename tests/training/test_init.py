@@ -1,5 +1,7 @@
 """The weights a run begins with."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from training.toy import NETWORK, write_network
 
 from hallo_cli.errors import SettingsError, WeightsError
 from hallo_cli.training.config import StartSettings
-from hallo_cli.training.init import ADDED, new_networks, start_networks
+from hallo_cli.training.init import ADDED, network_config, new_networks, start_networks
 
 
 def test_new_networks_are_a_function_of_the_seed() -> None:
@@ -54,6 +56,16 @@ def test_motion_weights_of_another_model_are_refused(tmp_path: Path) -> None:
     start = StartSettings(network=write_network(tmp_path), motion=tmp_path / "motion.safetensors")
     with pytest.raises(WeightsError, match="belongs to no motion module"):
         start_networks(start, seed=0)
+
+
+def test_new_networks_have_no_quirks_unless_asked_for(tmp_path: Path) -> None:
+    silent = NETWORK.to_dict()
+    del silent["compat"]
+    (tmp_path / "silent.json").write_text(json.dumps(silent))
+    for start in (StartSettings(network=tmp_path / "silent.json"), StartSettings(sd15=tmp_path / "unet")):
+        assert network_config(start).compat == "sane"
+        assert network_config(replace(start, compat="official")).compat == "official"
+    assert network_config(StartSettings(official=tmp_path / "net.pth")).compat == "official"
 
 
 def test_a_start_that_names_nothing_is_refused() -> None:

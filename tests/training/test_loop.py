@@ -17,6 +17,7 @@ from hallo_cli.models.autoencoder import build_autoencoder
 from hallo_cli.training.checkpoint import RunFolder
 from hallo_cli.training.config import (
     DataSettings,
+    DropSettings,
     ObjectiveSettings,
     OptimizerSettings,
     PixelLossSettings,
@@ -109,12 +110,64 @@ def test_stage_two_trains_only_motion_and_audio(config: TrainingConfig) -> None:
     )
 
 
-def test_accumulated_batches_equal_one_large_batch(config: TrainingConfig) -> None:
-    # two batches of two takes: other noise than one batch of four, so only the bookkeeping is compared
-    events: list[TrainingEvent] = []
-    accumulated = elsewhere(config, "accumulated", steps=1, accumulation=2)
-    train(accumulated, "stage1", on_event=events.append)
-    assert any(isinstance(event, Logged) and event.n_steps == 1 for event in events)
+def test_accumulated_batches_count_as_their_mean(config: TrainingConfig) -> None:
+    """One step over batches 0 and 1: AdamW's first moment is a tenth of the mean of their gradients."""
+    plain = replace(config, optimizer=OptimizerSettings(lr=1e-9, clip_norm=1e9, betas=(0.9, 0.99)))
+    train(elsewhere(plain, "both", steps=1, accumulation=2), "stage1")
+    train(elsewhere(plain, "single", steps=2), "stage1")  # at that rate the weights stay what they were
+    both, single = (
+        load_file(RunFolder(config.run.output.with_name(name)).latest() / "optimizer.safetensors")  # type: ignore[operator]
+        for name in ("both", "single")
+    )
+    train(elsewhere(plain, "first", steps=1), "stage1")
+    first = load_file(RunFolder(config.run.output.with_name("first")).latest() / "optimizer.safetensors")  # type: ignore[operator]
+    name = "exp_avg.denoising_unet.conv_out.bias"
+    second = single[name] - 0.9 * first[name]
+    torch.testing.assert_close(both[name], (first[name] + second) / 2, rtol=1e-3, atol=1e-7)
+
+
+def test_run_stopped_before_its_first_step_begins_again(config: TrainingConfig) -> None:
+    train(config, "stage1", should_stop=lambda: True)
+    assert train(config, "stage1").progress.step == config.run.steps
+
+
+def test_parts_without_gradients_yet_do_not_stop_a_resume(config: TrainingConfig) -> None:
+    dropped = replace(config.objective, drops=DropSettings(image=1.0))
+    without_images = elsewhere(replace(config, objective=dropped), "without_images")
+    train(without_images, "stage1", should_stop=stopping_after(2))
+    assert train(without_images, "stage1").is_finished
+
+
+def test_other_trained_parts_are_refused_on_resuming(config: TrainingConfig) -> None:
+    train(config, "stage1", should_stop=stopping_after(2))
+    fewer = replace(config, objective=replace(config.objective, train=("reference", "spatial")))
+    with pytest.raises(WeightsError, match="trained parts were changed"):
+        train(fewer, "stage1")
+
+
+def test_clips_are_as_long_as_the_networks_take_by_default(config: TrainingConfig) -> None:
+    whole = replace(clips(config), data=replace(config.data, frames=0))
+    train(elsewhere(whole, "whole", steps=1), "stage2")
+    described = json.loads((config.run.output.with_name("whole") / "config.json").read_text())
+    assert described["data"]["frames"] == NETWORK.clip_frames
+
+
+@pytest.mark.parametrize("frames", [1, 7])
+def test_clips_that_motion_modules_cannot_take_are_refused(config: TrainingConfig, frames: int) -> None:
+    with pytest.raises(SettingsError, match="2 to 6 frames"):
+        train(replace(clips(config), data=replace(config.data, frames=frames)), "stage2")
+
+
+def test_weights_that_are_no_numbers_are_not_saved(
+    config: TrainingConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = elsewhere(config, "broken", checkpoint_every=1, log_every=100)
+    monkeypatch.setattr(
+        "hallo_cli.training.objective.velocity_loss", lambda prediction, *_: prediction.sum() * float("nan")
+    )
+    with pytest.raises(HalloError, match="the loss is nan at step 1"):
+        train(broken, "stage1")
+    assert RunFolder(broken.run.output).latest() is None
 
 
 def test_checkpointing_activations_changes_no_number(config: TrainingConfig) -> None:
@@ -134,12 +187,12 @@ def test_only_the_last_checkpoints_are_kept(config: TrainingConfig) -> None:
 def test_a_limit_in_time_ends_the_run_and_its_decay(config: TrainingConfig) -> None:
     events: list[TrainingEvent] = []
     result = train(
-        elsewhere(config, "late", steps=10_000, max_minutes=1e-3), "stage1", on_event=events.append
+        elsewhere(config, "late", steps=10_000, max_minutes=5e-3), "stage1", on_event=events.append
     )
     assert result.is_finished
-    assert result.progress.step < 10_000
+    assert 1 < result.progress.step < 10_000
     rates = [event.learning_rate for event in events if isinstance(event, Logged)]
-    assert rates[-1] < max(rates) or len(rates) == 1
+    assert rates[-1] < max(rates)
 
 
 def test_events_are_logged_as_json_lines(config: TrainingConfig) -> None:

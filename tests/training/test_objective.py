@@ -76,13 +76,22 @@ def test_the_true_velocity_gives_the_clean_latents_back() -> None:
     torch.testing.assert_close(sample.clean_from(sample.velocity), sample.clean, atol=1e-4, rtol=1e-4)
 
 
-def test_official_loss_averages_before_weighting() -> None:
+def test_stage_one_weights_each_frame_officially_too() -> None:
+    sample, prediction = noisy(ObjectiveSettings()), torch.zeros(SHAPE)
+    official, sane = (
+        objective.velocity_loss(prediction, sample, ObjectiveSettings(compat=compat), "stage1")  # type: ignore[arg-type]
+        for compat in ("official", "sane")
+    )
+    assert torch.equal(official, sane)
+
+
+def test_official_loss_of_stage_two_averages_before_weighting() -> None:
     sample = noisy(ObjectiveSettings())
     prediction = torch.zeros(SHAPE)
     weights = objective.timestep_weights(ObjectiveSettings(), sample.alphas_cumprod.flatten())
     errors = sample.velocity.square().mean((2, 3, 4)).flatten()
-    official = objective.velocity_loss(prediction, sample, ObjectiveSettings(compat="official"), None)
-    sane = objective.velocity_loss(prediction, sample, ObjectiveSettings(), None)
+    official = objective.velocity_loss(prediction, sample, ObjectiveSettings(compat="official"), "stage2")
+    sane = objective.velocity_loss(prediction, sample, ObjectiveSettings(), "stage2")
     torch.testing.assert_close(official, errors.mean() * weights.mean())
     torch.testing.assert_close(sane, (errors * weights).mean())
     assert official != pytest.approx(sane.item(), rel=1e-3)
@@ -91,7 +100,7 @@ def test_official_loss_averages_before_weighting() -> None:
 def test_x0_weighting_measures_the_error_of_the_clean_latents() -> None:
     sample = noisy(ObjectiveSettings())
     prediction = torch.randn(SHAPE, generator=generator(2))
-    loss = objective.velocity_loss(prediction, sample, ObjectiveSettings(weighting="x0"), None)
+    loss = objective.velocity_loss(prediction, sample, ObjectiveSettings(weighting="x0"), "stage1")
     torch.testing.assert_close(loss, (sample.clean_from(prediction) - sample.clean).square().mean())
 
 

@@ -1,0 +1,69 @@
+"""What `hallo train stage1` and `stage2` show of a run: JSON lines, or lines and a bar with the time left."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from hallo_cli.training.logs import Logged, TrainingEvent
+
+BAR = "{percentage:3.0f}%|{bar:40}| {desc}"
+
+
+@contextmanager
+def shown_events(*, as_json: bool) -> Iterator[Callable[[TrainingEvent], None]]:
+    """A listener for a run's events; the bar is drawn where standard error is a terminal."""
+    if as_json:
+        yield _print_json
+        return
+    from tqdm import tqdm
+
+    is_drawn = sys.stderr.isatty()
+    with tqdm(total=1.0, bar_format=BAR, file=sys.stderr, disable=not is_drawn, leave=False) as bar:
+        yield lambda event: _show(event, bar)
+
+
+def _print_json(event: TrainingEvent) -> None:
+    values = {key: str(v) if isinstance(v, Path) else v for key, v in dataclasses.asdict(event).items()}
+    typer.echo(json.dumps({"event": type(event).__name__.lower(), **values}))
+
+
+def _show(event: TrainingEvent, bar: tqdm[None]) -> None:
+    from hallo_cli.training.logs import Logged
+
+    bar.write(_line(event), file=sys.stderr)
+    if isinstance(event, Logged):
+        bar.n = event.share
+        bar.set_description_str(f"{event.minutes_left:.0f} min left")
+
+
+def _line(event: TrainingEvent) -> str:
+    from hallo_cli.training.logs import Logged, Rendered, Validated
+
+    if isinstance(event, Logged):
+        return f"step {event.step}  {_figures(event)}"
+    if isinstance(event, Validated):
+        return f"step {event.step}  validation loss {event.validation_loss:.4f}"
+    if isinstance(event, Rendered):
+        found = event.opening_correlation
+        follows = "no faces to measure" if found is None else f"mouth opening follows with {found:.2f}"
+        return f"step {event.step}  {follows}  {event.sheet}"
+    return f"step {event.step}  saved {event.checkpoint}"
+
+
+def _figures(event: Logged) -> str:
+    parts = f" (velocity {event.velocity:.4f}, pixels {event.pixels:.4f})" if event.pixels else ""
+    return (
+        f"loss {event.loss:.4f}{parts}  gradient {event.gradient_norm:.2f}  lr {event.learning_rate:.2e}  "
+        f"{event.frames_per_s:.1f} frames/s  {event.minutes:.1f} min, {event.minutes_left:.1f} left"
+    )

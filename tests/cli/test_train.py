@@ -1,0 +1,57 @@
+"""`hallo train` with toy networks: what it shows, and how it refuses."""
+
+import json
+from pathlib import Path
+
+import pytest
+from training.toy import write_network, write_takes
+from typer.testing import CliRunner, Result
+
+from hallo_cli.cli.app import app, register
+from hallo_cli.errors import InputError, SettingsError
+
+register()
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    file = tmp_path / "stage1.toml"
+    write_network(tmp_path)
+    write_takes(tmp_path / "shards")
+    file.write_text(
+        '[run]\noutput = "run"\nsteps = 2\nlog_every = 1\ndevice = "cpu"\nthreads = 1\n'
+        '[start]\nnetwork = "network.json"\n[data]\nshards = "shards"\ntakes = 2\nframes = 2\nheld_out = 2\n'
+    )
+    return file
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, ["train", *map(str, arguments)], catch_exceptions=False)
+
+
+def test_a_run_is_told_in_lines_with_the_time_left(config: Path) -> None:
+    result = run("stage1", "-c", config)
+    assert result.exit_code == 0
+    lines = result.stderr.splitlines()
+    assert lines[0].startswith("step 1  loss ")
+    assert all(line.endswith(" left") for line in lines if "frames/s" in line)
+    assert lines[-1].startswith("2 steps, ")
+
+
+def test_events_are_json_lines_on_standard_output(config: Path) -> None:
+    events = [json.loads(line) for line in run("stage1", "-c", config, "--json").stdout.splitlines()]
+    assert [event["event"] for event in events] == ["logged", "logged", "saved"]
+    assert [event["share"] for event in events[:2]] == [0.5, 1.0]
+
+
+def test_values_are_overridden_and_unknown_ones_refused(config: Path) -> None:
+    assert run("stage1", "-c", config, "--set", "run.steps=1").stderr.splitlines()[-1].startswith("1 steps")
+    with pytest.raises(SettingsError, match=r"did you mean 'steps'"):
+        run("stage1", "-c", config, "--set", "run.stepss=1")
+
+
+def test_what_is_missing_is_named(config: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"nowhere\.toml"):
+        run("stage2", "-c", tmp_path / "nowhere.toml")
+    with pytest.raises(InputError, match="no training run"):
+        run("export", tmp_path / "nowhere", tmp_path / "bundle", "--official")
