@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,7 +13,9 @@ from hallo_cli.cli.options import takes_settings
 from hallo_cli.errors import HalloError, InputError, SettingsError
 
 if TYPE_CHECKING:
+    from hallo_cli.evaluation.distribution import FeatureNetwork, Kind
     from hallo_cli.evaluation.figures import VideoFigures
+    from hallo_cli.evaluation.measure import IdentityNetwork
     from hallo_cli.evaluation.syncnet import SyncNet
 
 SCHEMA = 1
@@ -38,32 +40,43 @@ class Companions:
 class NetworkFiles:
     """Networks that the user supplies, as options."""
 
+    bundle: Annotated[
+        str | None,
+        typer.Option(
+            help="Weights whose face networks measure identity, by name or folder (default: the official "
+            "ones where they are installed, else the landmark-aligned upper face is compared).",
+            metavar="NAME|DIR",
+            show_default=False,
+        ),
+    ] = None
     fid_network: Annotated[
         Path | None,
         typer.Option(
-            help="For FID: the TorchScript Inception of the StyleGAN releases (inception-2015-12-05.pt).",
+            help="For FID: the TorchScript Inception of the StyleGAN releases, inception-2015-12-05.pt "
+            "(pytorch-fid's .pth is no TorchScript).",
             show_default=False,
         ),
     ] = None
     fvd_network: Annotated[
         Path | None,
         typer.Option(
-            help="For FVD: the TorchScript I3D of the StyleGAN-V release (i3d_torchscript.pt).",
+            help="For FVD: the TorchScript I3D that StyleGAN-V uses, i3d_torchscript.pt.",
             show_default=False,
         ),
     ] = None
     efid_network: Annotated[
         Path | None,
         typer.Option(
-            help="For E-FID: any TorchScript network from frames to expression coefficients.",
+            help="For E-FID: a TorchScript network from frames, uint8 [n, 3, height, width], to expression "
+            "coefficients [n, channels]. Usual are the 64 of Deep3DFaceRecon_pytorch, which you export "
+            "yourself together with its cropping of the face.",
             show_default=False,
         ),
     ] = None
     syncnet: Annotated[
         Path | None,
         typer.Option(
-            help="For Sync-C and Sync-D: SyncNet's published weights, syncnet_v2.model from "
-            "www.robots.ox.ac.uk/~vgg/software/lipsync/data.",
+            help="For Sync-C and Sync-D: SyncNet's published weights, syncnet_v2.model.",
             show_default=False,
         ),
     ] = None
@@ -73,30 +86,44 @@ class NetworkFiles:
     ] = None
 
     def load(self) -> Networks:
-        """Read the files. Raises SettingsError where the folder is missing, WeightsError."""
-        files = {"fid": self.fid_network, "fvd": self.fvd_network, "efid": self.efid_network}
-        named = {name: file for name, file in files.items() if file is not None}
-        if bool(named) != (self.reference_dir is not None):
+        """Read the files. Raises SettingsError or InputError for the folder of real videos, WeightsError."""
+        files: dict[Kind, Path | None] = {
+            "fid": self.fid_network,
+            "fvd": self.fvd_network,
+            "efid": self.efid_network,
+        }
+        if any(files.values()) != (self.reference_dir is not None):
             raise SettingsError(
                 "FID, FVD and E-FID need both: --reference-dir, a folder of real videos, and a network "
                 "(--fid-network, --fvd-network, --efid-network; see hallo eval --help)."
             )
         from hallo_cli.evaluation.distribution import load_network
+        from hallo_cli.evaluation.identity import find_identity
+        from hallo_cli.evaluation.video import videos_in
 
-        distances = {name: load_network(file) for name, file in named.items()}
+        return Networks(
+            distances=[load_network(kind, file) for kind, file in files.items() if file is not None],
+            real=[] if self.reference_dir is None else videos_in(self.reference_dir),
+            syncnet=self._load_syncnet(),
+            identity=find_identity(self.bundle),
+        )
+
+    def _load_syncnet(self) -> SyncNet | None:
         if self.syncnet is None:
-            return Networks(distances)
+            return None
         from hallo_cli.evaluation.syncnet import load_syncnet
 
-        return Networks(distances, load_syncnet(self.syncnet))
+        return load_syncnet(self.syncnet)
 
 
 @dataclass(frozen=True)
 class Networks:
     """The same, loaded."""
 
-    distances: dict[str, Any]
-    syncnet: SyncNet | None = None
+    distances: list[FeatureNetwork]
+    real: list[Path]  # the videos that distances are to
+    syncnet: SyncNet | None
+    identity: IdentityNetwork | None
 
 
 @dataclass(frozen=True)
@@ -104,7 +131,24 @@ class Row:
     """One video to measure, with what it may be compared with."""
 
     video: Path
-    companions: Companions = field(default_factory=Companions)
+    companions: Companions
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The figures of one video, or what is wrong with it."""
+
+    video: Path
+    figures: VideoFigures | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Distances:
+    """Fréchet distances of all measured videos to the real ones, and why others could not be had."""
+
+    values: dict[Kind, float] = field(default_factory=dict)
+    errors: dict[Kind, HalloError] = field(default_factory=dict)
 
 
 @takes_settings
@@ -115,7 +159,9 @@ def command(
     manifest: Annotated[
         Path | None,
         typer.Option(
-            help="CSV with columns video, audio, portrait, truth instead of arguments.", show_default=False
+            help="CSV with columns video, audio, portrait, truth instead of arguments; --audio, --portrait "
+            "and --truth fill what a row leaves empty.",
+            show_default=False,
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
@@ -125,37 +171,58 @@ def command(
 ) -> None:
     """Measure rendered videos: lips against speech, likeness to the portrait, flicker, drift, seams.
 
-    Everything runs on the CPU with the face networks of this package. Figures of the literature (FID, FVD,
-    E-FID, Sync-C, Sync-D) need network files that you fetch yourself: their licences keep them out of this
-    package.
+    Everything runs on the CPU with the face networks of this package. Figures of the literature need network
+    files that you fetch yourself, because their licences keep them out of this package:
+
+    - FID: https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/inception-2015-12-05.pt
+    - FVD: https://www.dropbox.com/s/ge9e5ujwgetktms/i3d_torchscript.pt
+    - E-FID: https://github.com/sicxu/Deep3DFaceRecon_pytorch
+    - Sync-C, Sync-D: https://www.robots.ox.ac.uk/~vgg/software/lipsync/data/syncnet_v2.model
     """
     rows = _rows(videos or [], manifest, companions)
     networks = files.load()
     results = [_measured(row, networks, is_only=len(rows) == 1) for row in rows]
-    distances = {}
-    if files.reference_dir:
-        from hallo_cli.evaluation.video import measure_set
-
-        distances = measure_set([row.video for row in rows], files.reference_dir, networks.distances)
+    distances = _distances([result.video for result in results if result.figures], networks)
     _show(results, distances, as_json=as_json)
-    if any(error for _, _, error in results):
+    if any(result.error for result in results):
         raise typer.Exit(1)
+    if distances.errors:
+        raise typer.Exit(next(iter(distances.errors.values())).exit_status)
 
 
-def _measured(row: Row, networks: Networks, *, is_only: bool) -> tuple[Row, VideoFigures | None, str | None]:
-    """The figures of one video, or what is wrong with it."""
+def _measured(row: Row, networks: Networks, *, is_only: bool) -> Measured:
+    """Measure one video; the error of the only one is raised."""
     from hallo_cli.evaluation.video import measure_video, with_lip_sync
 
     beside = row.companions
     try:
-        figures = measure_video(row.video, audio=beside.audio, portrait=beside.portrait, truth=beside.truth)
+        figures = measure_video(
+            row.video,
+            audio=beside.audio,
+            portrait=beside.portrait,
+            truth=beside.truth,
+            identity=networks.identity,
+        )
         if networks.syncnet is not None:
             figures = with_lip_sync(figures, row.video, networks.syncnet, audio=beside.audio)
     except HalloError as error:
         if is_only:
             raise
-        return row, None, str(error)
-    return row, figures, None
+        return Measured(row.video, error=str(error))
+    return Measured(row.video, figures)
+
+
+def _distances(videos: list[Path], networks: Networks) -> Distances:
+    """What could be measured: the error of one figure leaves the others."""
+    from hallo_cli.evaluation.video import set_distance
+
+    found = Distances()
+    for network in networks.distances if videos else ():
+        try:
+            found.values[network.kind] = set_distance(network, videos, networks.real)
+        except HalloError as error:
+            found.errors[network.kind] = error
+    return found
 
 
 def _rows(videos: list[Path], manifest: Path | None, shared: Companions) -> list[Row]:
@@ -167,10 +234,10 @@ def _rows(videos: list[Path], manifest: Path | None, shared: Companions) -> list
         return [Row(video, shared) for video in videos]
     if videos:
         raise SettingsError("give either videos or --manifest, not both")
-    return _read_manifest(manifest)
+    return _read_manifest(manifest, shared)
 
 
-def _read_manifest(manifest: Path) -> list[Row]:
+def _read_manifest(manifest: Path, shared: Companions) -> list[Row]:
     import csv
 
     columns = {"video", "audio", "portrait", "truth"}
@@ -186,44 +253,63 @@ def _read_manifest(manifest: Path) -> list[Row]:
             records = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{manifest}: cannot be read as a CSV manifest ({error})") from error
-    folder = manifest.parent
-
-    def path(record: dict[str, str], name: str) -> Path | None:
-        value = record.get(name)
-        return folder / value if value else None
-
+    if not records:
+        raise InputError(f"{manifest}: no rows under the header; list a video in each")
     missing = [number for number, record in enumerate(records, 2) if not record.get("video")]
     if missing:
         raise InputError(f"{manifest}: line {missing[0]}: the video is missing")
-    return [
-        Row(
-            folder / record["video"],
-            Companions(path(record, "audio"), path(record, "portrait"), path(record, "truth")),
-        )
-        for record in records
-    ]
+    return [_row(record, manifest.parent, shared) for record in records]
 
 
-def _show(
-    results: list[tuple[Row, VideoFigures | None, str | None]], distances: dict[str, float], *, as_json: bool
-) -> None:
+def _row(record: dict[str, str], folder: Path, shared: Companions) -> Row:
+    """A line of the manifest: its paths are relative to the manifest's folder, shared ones fill the gaps."""
+
+    def path(name: str, default: Path | None) -> Path | None:
+        value = record.get(name)
+        return folder / value if value else default
+
+    companions = Companions(
+        path("audio", shared.audio), path("portrait", shared.portrait), path("truth", shared.truth)
+    )
+    return Row(folder / record["video"], companions)
+
+
+def _show(results: list[Measured], distances: Distances, *, as_json: bool) -> None:
     if as_json:
-        videos = [
-            {"video": str(row.video), "error": error, "figures": figures.to_dict() if figures else None}
-            for row, figures, error in results
-        ]
-        typer.echo(json.dumps({"schema": SCHEMA, "videos": videos, "distances": distances}, allow_nan=False))
+        typer.echo(json.dumps(_to_dict(results, distances), allow_nan=False))
         return
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
-    for row, figures, error in results:
-        table = Table("figure", "value", title=str(row.video))
-        for label, value in figures.rows() if figures else [("error", error or "")]:
+    from hallo_cli.evaluation.distribution import LABELS
+
+    console = Console(markup=False)  # paths and messages may hold brackets
+    for result in results:
+        table = Table("figure", "value", title=str(result.video))
+        for label, value in result.figures.rows() if result.figures else [("error", result.error or "")]:
             table.add_row(label, value)
         console.print(table)
-        for note in figures.notes if figures else ():
+        for note in result.figures.notes if result.figures else ():
             console.print(f"note: {note}")
-    for name, distance in distances.items():
-        console.print(f"{name.upper()}: {distance:.3f}")
+    for name, distance in distances.values.items():
+        console.print(f"{LABELS[name]}: {distance:.3f}")
+    for name, error in distances.errors.items():
+        console.print(f"{LABELS[name]}: not measured: {error}")
+
+
+def _to_dict(results: list[Measured], distances: Distances) -> dict[str, object]:
+    videos = [
+        {
+            "video": str(result.video),
+            "error": result.error,
+            "figures": result.figures.to_dict() if result.figures else None,
+        }
+        for result in results
+    ]
+    errors = {name: str(error) for name, error in distances.errors.items()}
+    return {
+        "schema": SCHEMA,
+        "videos": videos,
+        "distances": distances.values,
+        "distance_errors": errors,
+    }

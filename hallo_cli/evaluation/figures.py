@@ -18,7 +18,7 @@ LABELS = {
     "silence_motion": "mouth motion in silence / in speech",
     "opening_range": "mouth opening, 5th to 95th percentile (of the face's height)",
     "blinks": "blinks",
-    "identity": "identity against the portrait (0..1)",
+    "identity": "identity against the portrait (1: the same)",
     "identity_kind": "identity measured by",
     "upper_face_ssim": "upper face against the portrait, SSIM",
     "background_ssim": "background against the portrait, SSIM",

@@ -11,6 +11,7 @@ from skimage.metrics import structural_similarity
 
 from hallo_cli.analysis.face import SILHOUETTE, Face, FaceAnalyser
 from hallo_cli.domain import Bytes, Float
+from hallo_cli.errors import PortraitError
 from hallo_cli.evaluation import geometry
 from hallo_cli.evaluation.figures import VideoFigures
 from hallo_cli.evaluation.sync import SILENCE_DB, correlate, silent_frames, speech_envelope
@@ -24,10 +25,10 @@ FROZEN_FRAMES = 13  # half a second without any change, while somebody speaks
 
 
 class IdentityNetwork(Protocol):
-    """Embeds a face."""
+    """Embeds a face, as analysis.identity's does."""
 
-    def embed(self, frame: Bytes) -> Float | None:
-        """[512] embedding of the largest face, or None."""
+    def embed(self, picture: Bytes, face: Face) -> Float:
+        """[512] embedding of this face. Raises PortraitError where the network does not see it."""
 
 
 @dataclass
@@ -51,8 +52,9 @@ class _Series:
 class VideoMeter:
     """Feed it every frame in order, then ask for the figures.
 
-    `reference` is the portrait at the frames' size; without it the first frame serves. With an
-    identity network the identity is the cosine of embeddings, else the aligned upper face's SSIM.
+    `reference` is the portrait at the frames' size; without it the first frame serves. With an identity
+    network that sees the reference's face the identity is the cosine of embeddings, else the aligned upper
+    face's SSIM.
     """
 
     def __init__(
@@ -99,7 +101,7 @@ class VideoMeter:
         self._measure_changes(frame, found)
         self._measure_face(frame, found)
         if (len(series.opening) - 1) % SSIM_EVERY == 0:
-            self._measure_likeness(frame, found)
+            self._measure_likeness(frame, face)
         self._before = frame
 
     def figures(self, waveform: Float | None, fps: float, *, joins: tuple[int, ...] = ()) -> VideoFigures:
@@ -122,7 +124,7 @@ class VideoMeter:
             opening_range=_range(opening),
             blinks=count_blinks(np.array(series.eyes, np.float32), fps),
             identity=_mean(identity),
-            identity_kind="face embedding" if self._identity else "aligned upper face",
+            identity_kind="aligned upper face" if self._reference_embedding is None else "face embedding",
             upper_face_ssim=_mean(_known(series.upper_ssim)),
             background_ssim=_mean(_known(series.background_ssim)),
             background_change=_mean(_known(series.background_change)),
@@ -148,8 +150,16 @@ class VideoMeter:
             self._landmarks = faces[0].landmarks
             self._upper = geometry.upper_face(self._landmarks, reference.shape[:2])
             self._background = geometry.background(self._landmarks, reference.shape[:2])
-        if self._identity is not None:
-            self._reference_embedding = self._identity.embed(reference)
+            self._reference_embedding = self._embedding(reference, faces[0])
+
+    def _embedding(self, picture: Bytes, face: Face) -> Float | None:
+        """None where there is no network, or where it does not see this face."""
+        if self._identity is None:
+            return None
+        try:
+            return self._identity.embed(picture, face)
+        except PortraitError:
+            return None
 
     def _measure_changes(self, frame: Bytes, found: Float | None) -> None:
         series = self._series
@@ -172,19 +182,17 @@ class VideoMeter:
         self._series.sharpness.append(_sharpness(frame, face))
         self._series.colour.append(frame[face].mean(0).astype(np.float32))
 
-    def _measure_likeness(self, frame: Bytes, found: Float | None) -> None:
+    def _measure_likeness(self, frame: Bytes, face: Face | None) -> None:
         reference, outside = self._reference, self._background
-        if found is None or self._landmarks is None or reference is None:
+        if face is None or self._landmarks is None or reference is None:
             return
-        upper_ssim = self._upper_face_ssim(frame, found)
+        upper_ssim = self._upper_face_ssim(frame, face.landmarks)
         self._series.upper_ssim.append(upper_ssim)
-        if self._identity is not None and self._reference_embedding is not None:
-            embedding = self._identity.embed(frame)
-            self._series.identity.append(
-                np.nan if embedding is None else _cosine(embedding, self._reference_embedding)
-            )
-        else:
-            self._series.identity.append(upper_ssim)
+        likeness = upper_ssim
+        if self._reference_embedding is not None:
+            embedding = self._embedding(frame, face)
+            likeness = np.nan if embedding is None else _cosine(embedding, self._reference_embedding)
+        self._series.identity.append(likeness)
         if frame.shape == reference.shape:
             self._series.background_ssim.append(_mean_in(_ssim(frame, reference), outside))
             change = np.abs(frame.astype(np.int16) - reference).mean(2)
@@ -213,7 +221,18 @@ class VideoMeter:
             notes.append("the mouth hardly moves: no sync was measured")
         if self._landmarks is None:
             notes.append("no face in the reference picture: nothing was compared with it")
-        return tuple(notes)
+        return (*notes, *self._identity_notes())
+
+    def _identity_notes(self) -> list[str]:
+        if self._identity is None or self._landmarks is None:
+            return []
+        if self._reference_embedding is None:
+            return ["the identity network does not see the portrait's face: identity was measured without it"]
+        compared = self._series.identity
+        n_unseen = int(np.isnan(compared).sum())
+        if n_unseen == 0:
+            return []
+        return [f"the identity network sees no face in {n_unseen} of the {len(compared)} frames it was shown"]
 
 
 def silence_motion(opening: Float, envelope: Float) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from itertools import zip_longest
@@ -18,7 +18,8 @@ from hallo_cli.analysis.framing import cut
 from hallo_cli.digest import file_digest
 from hallo_cli.domain import Bytes, CropBox, Float
 from hallo_cli.errors import InputError, SpeechError
-from hallo_cli.evaluation import distribution, geometry, lip_sync
+from hallo_cli.evaluation import geometry, lip_sync
+from hallo_cli.evaluation.distribution import FeatureNetwork, fitted, frechet_distance
 from hallo_cli.evaluation.figures import VideoFigures
 from hallo_cli.evaluation.measure import IdentityNetwork, VideoMeter
 from hallo_cli.evaluation.truth import TruthMeter
@@ -28,8 +29,6 @@ from hallo_cli.media.probe import probe
 from hallo_cli.media.video import read_frames
 
 if TYPE_CHECKING:
-    import torch
-
     from hallo_cli.evaluation.syncnet import SyncNet
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
@@ -108,27 +107,21 @@ def square_of(video: Path, portrait: Path) -> CropBox | None:
     return None
 
 
-def measure_set(
-    videos: list[Path], reference_dir: Path, networks: Mapping[str, torch.jit.ScriptModule]
-) -> dict[str, float]:
-    """Fréchet distances ("fid", "fvd", "efid") of the videos to those in a folder of real ones.
+def videos_in(folder: Path) -> list[Path]:
+    """The videos of a folder, sorted by name. Raises InputError where there are none."""
+    videos = sorted(file for file in folder.glob("*") if file.suffix.lower() in VIDEO_SUFFIXES)
+    if not videos:
+        raise InputError(f"{folder}: no videos ({', '.join(VIDEO_SUFFIXES)}) in this folder")
+    return videos
 
-    `networks` maps the figure's name to what `distribution.load_network` gives. Raises InputError.
+
+def set_distance(network: FeatureNetwork, videos: list[Path], real: list[Path]) -> float:
+    """Fréchet distance of the videos to real ones: FID, FVD or E-FID, as the network's kind says.
+
+    Raises InputError where either are too short or unreadable, WeightsError where the network does not fit.
     """
-    real = sorted(file for file in reference_dir.glob("*") if file.suffix.lower() in VIDEO_SUFFIXES)
-    if not real:
-        raise InputError(f"{reference_dir}: no videos ({', '.join(VIDEO_SUFFIXES)}) in this folder")
-    distances = {}
-    for name, network in networks.items():
-        fits = []
-        for files in (videos, real):
-            fit = distribution.GaussianFit()
-            for video in files:
-                for features in distribution.features(name, network, read_frames(video)):
-                    fit.add(features)
-            fits.append(fit)
-        distances[name] = distribution.frechet_distance(*fits)
-    return distances
+    rendered = fitted(network, map(read_frames, videos), whose="the rendered videos")
+    return frechet_distance(rendered, fitted(network, map(read_frames, real), whose="the real videos"))
 
 
 def _feed(

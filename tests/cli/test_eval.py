@@ -1,12 +1,13 @@
 """`hallo eval` on a video of a still face: a table, JSON, and errors before anything is measured."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from evaluation.talking import portrait_crop
+from evaluation.talking import ColourNetwork, portrait_crop
 from scipy.io import wavfile
 from typer.testing import CliRunner, Result
 
@@ -17,7 +18,30 @@ from hallo_cli.media.joining import Sound, assemble
 from hallo_cli.media.video import SegmentWriter, VideoFormat
 
 register()
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 N_FRAMES = 8
+
+
+class Colours(torch.nn.Module):
+    """Mean colours of frames, with the interface of E-FID's network."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.float().mean((2, 3))
+
+
+class ClipColours(torch.nn.Module):
+    """Mean colours of clips, with I3D's interface."""
+
+    def forward(
+        self, x: torch.Tensor, rescale: bool = False, resize: bool = False, return_features: bool = False
+    ) -> torch.Tensor:
+        return x.mean((2, 3, 4))
+
+
+@pytest.fixture(autouse=True)
+def no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is installed on this machine decides nothing."""
+    monkeypatch.setenv("HALLO_MODELS", str(tmp_path))
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +56,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     wavfile.write(folder / "noise.wav", 16_000, noise)
     assemble([folder / "segment.mp4"], folder / "video.mp4", video=video, sound=Sound(folder / "noise.wav"))
     return folder
+
+
+@pytest.fixture(scope="module")
+def efid(folder: Path) -> list[str | Path]:
+    """Options for E-FID against the same video."""
+    (folder / "real").mkdir()
+    shutil.copy(folder / "video.mp4", folder / "real")
+    return ["--efid-network", saved(Colours(), folder / "colours.pt"), "--reference-dir", folder / "real"]
+
+
+@pytest.fixture(scope="module")
+def i3d(folder: Path) -> Path:
+    return saved(ClipColours(), folder / "i3d.pt")
+
+
+def saved(module: torch.nn.Module, file: Path) -> Path:
+    torch.jit.save(torch.jit.script(module), str(file))
+    return file
 
 
 def run(*arguments: str | Path) -> Result:
@@ -56,6 +98,62 @@ def test_manifest_measures_every_row_and_says_which_failed(folder: Path) -> None
     assert "gone.mp4" in result.stdout
 
 
+def test_broken_row_leaves_the_distances_of_the_others(folder: Path, efid: list[str | Path]) -> None:
+    (folder / "rows.csv").write_text("video\nvideo.mp4\ngone.mp4\n")
+    result = run("--manifest", folder / "rows.csv", "--json", *efid)
+    assert result.exit_code == 1
+    made = json.loads(result.stdout)
+    assert [row["error"] is None for row in made["videos"]] == [True, False]
+    assert made["distances"]["efid"] == pytest.approx(0, abs=1e-3)
+
+
+def test_figures_are_shown_where_a_distance_cannot_be_measured(
+    folder: Path, efid: list[str | Path], i3d: Path
+) -> None:
+    result = run(folder / "video.mp4", "--json", *efid, "--fvd-network", i3d)
+    assert result.exit_code == InputError.exit_status
+    made = json.loads(result.stdout)
+    assert made["videos"][0]["figures"]["n_frames"] == N_FRAMES
+    assert list(made["distances"]) == ["efid"]
+    assert "32 frames" in made["distance_errors"]["fvd"]
+
+
+def test_table_says_why_a_distance_is_missing(folder: Path, efid: list[str | Path], i3d: Path) -> None:
+    result = run(folder / "video.mp4", *efid, "--fvd-network", i3d)
+    assert "frames with one face found" in result.stdout
+    assert "E-FID: 0.000" in result.stdout
+    assert "FVD: not measured" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"), [([], "aligned upper face"), (["--bundle", "mine"], "face embedding")]
+)
+def test_identity_network_is_used_where_there_is_one(
+    options: list[str], kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hallo_cli.evaluation.identity.find_identity", {"mine": ColourNetwork()}.get)
+    (row,) = json.loads(run(folder / "video.mp4", "--json", *options).stdout)["videos"]
+    assert row["figures"]["identity_kind"] == kind
+    assert row["figures"]["identity"] > 0.99
+
+
+def test_options_fill_what_a_row_of_the_manifest_leaves_empty(folder: Path) -> None:
+    rows = folder / "rows.csv"
+    rows.write_text("video,truth\nvideo.mp4,\nvideo.mp4,gone.mp4\n")
+    first, second = json.loads(run("--manifest", rows, "--truth", folder / "video.mp4", "--json").stdout)[
+        "videos"
+    ]
+    assert first["figures"]["psnr"] == 100
+    assert "gone.mp4" in second["error"]
+
+
+@pytest.mark.parametrize("content", ["video,audio\n", "", "video\n\n"])
+def test_empty_manifest_is_refused(content: str, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text(content)
+    with pytest.raises(InputError, match=r"rows\.csv"):
+        run("--manifest", tmp_path / "rows.csv")
+
+
 @pytest.mark.parametrize(
     ("options", "error"),
     [
@@ -67,6 +165,7 @@ def test_manifest_measures_every_row_and_says_which_failed(folder: Path) -> None
         (["a.mp4", "--reference-dir", "real"], SettingsError),
         (["a.mp4", "--fid-network", "gone.pt", "--reference-dir", "real"], WeightsError),
         (["a.mp4", "--syncnet", "gone.model"], WeightsError),
+        (["a.mp4", "--bundle", "gone"], WeightsError),
         (["gone.mp4"], InputError),
     ],
 )

@@ -4,11 +4,19 @@ import numpy as np
 import pytest
 import torch
 
-from hallo_cli.errors import WeightsError
-from hallo_cli.evaluation.distribution import GaussianFit, features, frechet_distance, load_network
+from hallo_cli.domain import Bytes
+from hallo_cli.errors import InputError, WeightsError
+from hallo_cli.evaluation.distribution import (
+    FeatureNetwork,
+    GaussianFit,
+    Kind,
+    fitted,
+    frechet_distance,
+    load_network,
+)
 
 
-def fitted(rows: np.ndarray) -> GaussianFit:
+def fit_of(rows: np.ndarray) -> GaussianFit:
     fit = GaussianFit()
     fit.add(rows[:100])
     fit.add(rows[100:])
@@ -17,8 +25,8 @@ def fitted(rows: np.ndarray) -> GaussianFit:
 
 def test_frechet_distance_of_shifted_gaussians_is_the_squared_shift() -> None:
     rows = np.random.default_rng(0).standard_normal((400, 8))
-    assert frechet_distance(fitted(rows), fitted(rows)) == pytest.approx(0, abs=1e-6)
-    assert frechet_distance(fitted(rows), fitted(rows + 2)) == pytest.approx(8 * 4, rel=1e-6)
+    assert frechet_distance(fit_of(rows), fit_of(rows)) == pytest.approx(0, abs=1e-6)
+    assert frechet_distance(fit_of(rows), fit_of(rows + 2)) == pytest.approx(8 * 4, rel=1e-6)
 
 
 def test_frechet_distance_of_scaled_gaussians() -> None:
@@ -26,24 +34,106 @@ def test_frechet_distance_of_scaled_gaussians() -> None:
     # One channel: (s1 - s2)^2 with standard deviations 1 and 3.
     deviation = rows.std(ddof=1)
     centred = rows - rows.mean()
-    assert frechet_distance(fitted(centred), fitted(3 * centred)) == pytest.approx(
+    assert frechet_distance(fit_of(centred), fit_of(3 * centred)) == pytest.approx(
         (2 * deviation) ** 2, rel=1e-6
     )
 
 
-def test_features_of_frames_come_from_the_given_network(tmp_path: Path) -> None:
-    class Means(torch.nn.Module):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return x.float().mean((2, 3))
+class Means(torch.nn.Module):
+    """Mean colours of frames [n, 3, height, width], with E-FID's interface."""
 
-    file = tmp_path / "expression.pt"
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.float().mean((2, 3))
+
+
+class ClipMeans(torch.nn.Module):
+    """Mean colours of clips [n, 3, frames, height, width], with I3D's interface."""
+
+    def forward(
+        self, x: torch.Tensor, rescale: bool = False, resize: bool = False, return_features: bool = False
+    ) -> torch.Tensor:
+        return x.mean((2, 3, 4))
+
+
+class Nothing(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.float().mean((2, 3)) / 0
+
+
+class Pair(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return x, x
+
+
+class Refusal(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.size(0) > 0:
+            raise ValueError("no frames, please")
+        return x
+
+
+class OneNumber(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.float().mean()
+
+
+def loaded(kind: Kind, module: torch.nn.Module, file: Path) -> FeatureNetwork:
     with pytest.warns(DeprecationWarning, match="torch.jit"):
-        torch.jit.save(torch.jit.script(Means()), str(file))
+        torch.jit.save(torch.jit.script(module), str(file))
     with pytest.warns(DeprecationWarning, match="torch.jit"):
-        network = load_network(file)
-    frames = [np.full((8, 8, 3), value, np.uint8) for value in range(20)]
-    rows = np.concatenate(list(features("efid", network, frames)))
+        return load_network(kind, file)
+
+
+def frames(n: int) -> list[Bytes]:
+    return [np.full((8, 8, 3), value, np.uint8) for value in range(n)]
+
+
+def test_distance_of_fewer_frames_than_channels_is_exact() -> None:
+    rows = np.random.default_rng(0).standard_normal((3, 40))
+    fits = []
+    for shift in (0, 2):
+        fits.append(GaussianFit())
+        fits[-1].add(rows + shift)
+    assert frechet_distance(fits[0], fits[0]) == pytest.approx(0, abs=1e-5)  # roots of rounding errors
+    assert frechet_distance(*fits) == pytest.approx(40 * 4, abs=1e-5)
+
+
+def test_features_of_frames_come_from_the_given_network(tmp_path: Path) -> None:
+    rows = np.concatenate(list(loaded("efid", Means(), tmp_path / "means.pt").features(frames(20))))
     assert rows[:, 0].tolist() == list(range(20))
+
+
+def test_clips_of_16_frames_are_features_of_fvd_and_the_rest_is_left_out(tmp_path: Path) -> None:
+    rows = np.concatenate(list(loaded("fvd", ClipMeans(), tmp_path / "i3d.pt").features(frames(40))))
+    assert rows[:, 0].tolist() == [7.5, 23.5]
+
+
+def test_one_clip_is_too_little_for_fvd_and_the_message_says_how_much_is_not(tmp_path: Path) -> None:
+    network = loaded("fvd", ClipMeans(), tmp_path / "i3d.pt")
+    assert fitted(network, [frames(16), frames(16)], whose="the real videos").n == 2
+    with pytest.raises(
+        InputError, match=r"FVD needs at least 2 clips .* the real videos have 1: .* 32 frames"
+    ):
+        fitted(network, [frames(31)], whose="the real videos")
+
+
+@pytest.mark.parametrize(
+    ("kind", "module", "reason"),
+    [
+        ("fid", Means(), r"expected .*inception-2015-12-05\.pt"),  # takes no return_features
+        ("fvd", Means(), r"expected .*i3d_torchscript\.pt"),
+        ("efid", Refusal(), "no frames, please"),
+        ("efid", Pair(), "it gave tuple"),
+        ("efid", OneNumber(), r"it gave shape \[\] instead of \[16, channels\]"),
+        ("efid", Nothing(), "not finite"),
+    ],
+)
+def test_network_for_something_else_is_refused_with_its_name(
+    kind: Kind, module: torch.nn.Module, reason: str, tmp_path: Path
+) -> None:
+    network = loaded(kind, module, tmp_path / "other.pt")
+    with pytest.raises(WeightsError, match=f"(?i)other\\.pt: not a network for .*{reason}"):
+        list(network.features(frames(16)))
 
 
 def test_file_that_is_no_network_is_refused(tmp_path: Path) -> None:
@@ -51,6 +141,6 @@ def test_file_that_is_no_network_is_refused(tmp_path: Path) -> None:
     file.write_bytes(b"version https://git-lfs.github.com/spec/v1")
     with (
         pytest.warns(DeprecationWarning, match="torch.jit"),
-        pytest.raises(WeightsError, match="download it again"),
+        pytest.raises(WeightsError, match=r"Expected inception-2015-12-05\.pt"),
     ):
-        load_network(file)
+        load_network("fid", file)

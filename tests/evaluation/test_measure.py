@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import pytest
-from evaluation.talking import FPS, open_mouth, openings, portrait_crop, shut_eyes, speech_like
+from evaluation.talking import FPS, ColourNetwork, open_mouth, openings, portrait_crop, shut_eyes, speech_like
 from skimage.metrics import structural_similarity
 
 from hallo_cli.analysis.face import FaceAnalyser
@@ -76,6 +76,39 @@ def test_video_late_by_five_frames_has_lag_five(talking: Talking) -> None:
 def test_wrong_recording_correlates_less(perfect_meter: VideoMeter, perfect: VideoFigures) -> None:
     wrong = perfect_meter.figures(speech_like(openings(N_FRAMES, seed=9)), FPS)
     assert wrong.sync_at_zero < perfect.sync_at_zero - 0.4
+
+
+def identified(talking: Talking, reference: Bytes, frames: list[Bytes]) -> VideoFigures:
+    meter = VideoMeter(talking.analyser, reference=reference, identity=ColourNetwork())
+    for frame in frames:
+        meter.add(frame)
+    return meter.figures(None, FPS)
+
+
+def test_identity_network_tells_another_person_from_the_same(talking: Talking) -> None:
+    other = (talking.portrait * np.array([0.4, 1.0, 0.6])).astype(np.uint8)
+    same = identified(talking, talking.portrait, [talking.portrait] * 6)
+    different = identified(talking, talking.portrait, [other] * 6)
+    assert same.identity_kind == "face embedding"
+    assert same.identity == pytest.approx(1)
+    assert different.identity < 0.95
+
+
+def test_frames_that_the_identity_network_does_not_see_are_left_out_and_told_of(talking: Talking) -> None:
+    dark = (talking.portrait * 0.2).astype(np.uint8)
+    figures = identified(talking, talking.portrait, [talking.portrait] * 6 + [dark] * 6)
+    assert figures.identity == pytest.approx(1)
+    assert "the identity network sees no face in 1 of the 3 frames it was shown" in figures.notes
+
+
+def test_identity_is_that_of_the_landmarks_where_the_network_does_not_see_the_portrait(
+    talking: Talking,
+) -> None:
+    dark = (talking.portrait * 0.2).astype(np.uint8)
+    figures = identified(talking, dark, [talking.portrait])
+    assert figures.identity_kind == "aligned upper face"
+    assert figures.identity == figures.upper_face_ssim
+    assert any("does not see the portrait's face" in note for note in figures.notes)
 
 
 def test_shuffled_frames_lose_sync_and_flicker(talking: Talking, perfect: VideoFigures) -> None:

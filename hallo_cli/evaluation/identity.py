@@ -1,0 +1,33 @@
+"""Finds the networks that measure identity: those of the official weights, whose licence keeps them out of
+this package."""
+
+from __future__ import annotations
+
+import logging
+
+from hallo_cli.analysis.identity import IdentityNetwork
+from hallo_cli.errors import WeightsError
+from hallo_cli.models.bundle import Bundle, find_bundle, list_bundles
+
+logger = logging.getLogger(__name__)
+
+
+def find_identity(bundle: str | None) -> IdentityNetwork | None:
+    """The face networks of this bundle, a name or a folder; of the official one where none is named.
+
+    None where no bundle is named and the official weights are not installed, or only in part. Raises
+    WeightsError where the named bundle has none.
+    """
+    if bundle is not None:
+        return _identity_of(find_bundle(bundle))
+    if "official" not in dict(list_bundles()):
+        return None
+    try:
+        return _identity_of(find_bundle("official"))
+    except WeightsError as error:
+        logger.warning("identity is measured without its network: %s", error)
+        return None
+
+
+def _identity_of(bundle: Bundle) -> IdentityNetwork:
+    return IdentityNetwork(bundle.file("face_detector"), bundle.file("identity"))
