@@ -56,16 +56,20 @@ def stage2(config: Config, overrides: Set = None, as_json: Json = False) -> None
 def prepare(
     videos: Annotated[Path, typer.Argument(help="Folder of videos of talking people, searched through.")],
     output: Annotated[Path, typer.Argument(help="Folder for the takes, index.jsonl and rejects.jsonl.")],
-    size: Annotated[int, typer.Option(help="Height and width of the frames, as the networks train.")] = 512,
-    workers: Annotated[int, typer.Option(help="Videos at a time.")] = 1,
+    size: Annotated[
+        int, typer.Option(min=64, max=2048, help="Height and width of the frames, as the networks train.")
+    ] = 512,
+    workers: Annotated[int, typer.Option(min=1, help="Videos at a time.")] = 1,
     min_face: Annotated[
-        float, typer.Option(help="Least size of the face: longer side of its outline in pixels.")
+        float, typer.Option(min=0.0, help="Least size of the face: longer side of its outline in pixels.")
     ] = 160.0,
     min_sharpness: Annotated[
-        float, typer.Option(help="Least sharpness of the face; below 30 it is blurred.")
+        float, typer.Option(min=0.0, help="Least sharpness of the face; below 30 it is blurred.")
     ] = 30.0,
-    max_s: Annotated[float, typer.Option(help="Seconds a take has at most.")] = 8.0,
-    validation_share: Annotated[float, typer.Option(help="Share of the videos kept for validation.")] = 0.0,
+    max_s: Annotated[float, typer.Option(min=1.0, max=60.0, help="Seconds a take has at most.")] = 8.0,
+    validation_share: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Share of the videos kept for validation.")
+    ] = 0.0,
     bundle: Annotated[
         str | None, typer.Option(help="Bundle with the framing and, where it has one, the identity network.")
     ] = None,
@@ -81,6 +85,7 @@ def prepare(
 
     The same command goes on where it was stopped.
     """
+    from hallo_cli.jobs.lock import locked
     from hallo_cli.models.bundle import find_bundle
     from hallo_cli.models.manifest import Geometry
     from hallo_cli.training.footage import Standard
@@ -96,13 +101,14 @@ def prepare(
         validation_share=validation_share,
     )
     n_takes = 0
-    for video in prepare_videos(videos, output, settings, workers=workers):
-        n_takes += video.n_takes
-        typer.echo(
-            f"{video.done}/{video.total} {video.video}: {video.n_takes} takes, {video.n_rejects} stretches "
-            f"left out; {video.seconds_left / 60:.0f} min left",
-            err=True,
-        )
+    with locked(output / ".lock", what="preparing this folder"):
+        for video in prepare_videos(videos, output, settings, workers=workers):
+            n_takes += video.n_takes
+            typer.echo(
+                f"{video.done}/{video.total} {video.video}: {video.n_takes} takes, "
+                f"{video.n_rejects} stretches left out; {video.seconds_left / 60:.0f} min left",
+                err=True,
+            )
     typer.echo(
         f"{n_takes} new takes in {output}; what was left out is in {output / 'rejects.jsonl'}", err=True
     )
@@ -130,17 +136,23 @@ def encode(
         str, typer.Option(help="i/n: only every n-th shard from the i-th, to share the work.")
     ] = "0/1",
 ) -> None:
-    """Compute latents, audio features and masks of takes, once for all epochs. Shards that exist are kept."""
+    """Compute latents, audio features and masks of takes, once for all epochs.
+
+    Shards that exist are kept where they were made from the same takes and networks, else refused.
+    """
+    from hallo_cli.inference.speed import resolve_device
     from hallo_cli.training.encode import encode_folder
+
+    where = str(resolve_device(device))
 
     def make() -> TakeEncoder:
         from hallo_cli.training.encoders import bundle_encoder, file_encoder
 
         if bundle is not None:
-            return bundle_encoder(bundle, device=device, dtype=_dtype(dtype))
+            return bundle_encoder(bundle, device=where, dtype=_dtype(dtype))
         if network is None or vae is None or speech is None:
             raise SettingsError("give --bundle, or --network, --vae and --speech together")
-        return file_encoder(network, vae, speech, device=device, dtype=_dtype(dtype))
+        return file_encoder(network, vae, speech, device=where, dtype=_dtype(dtype))
 
     for shard in encode_folder(takes, output, make, part=_part(part)):
         state = "kept" if shard.was_there else "encoded"

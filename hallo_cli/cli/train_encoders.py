@@ -31,7 +31,10 @@ def speech(
     threads: Threads = 1,
     seed: Seed = 0,
 ) -> None:
-    """Train the embedded speech encoder on synthetic speech: visemes and phones."""
+    """Train the embedded speech encoder on synthetic speech: visemes and phones.
+
+    Until it is done, what there is lies beside the output as NAME-unfinished.safetensors.
+    """
     from hallo_cli.training.speech_encoder import (
         SpeechReport,
         SpeechTraining,
@@ -46,10 +49,10 @@ def speech(
             f"phones {report.phone_accuracy:.2f}  {report.elapsed_s:.0f} s",
             err=True,
         )
-        _save(network, output)
+        _save(network, _unfinished(output))
 
     training = SpeechTraining(steps=steps, threads=threads, seed=seed)
-    train_speech_encoder(read_corpus(corpus), training, on_report=show)
+    _finish(train_speech_encoder(read_corpus(corpus), training, on_report=show), output)
 
 
 def autoencoder(
@@ -71,7 +74,11 @@ def autoencoder(
     threads: Threads = 2,
     seed: Seed = 0,
 ) -> None:
-    """Train the embedded autoencoder on crops of takes and of photographs."""
+    """Train the embedded autoencoder on crops of takes and of photographs.
+
+    Until it is done, what there is lies beside the output as NAME-unfinished.safetensors, its latents not yet
+    normalised: good for --init, not for encoding takes.
+    """
     from hallo_cli.training.autoencoder import (
         AutoencoderReport,
         AutoencoderTraining,
@@ -91,9 +98,9 @@ def autoencoder(
         typer.echo(
             f"step {report.step}/{report.steps}  {report.psnr_db:.1f} dB  {report.elapsed_s:.0f} s", err=True
         )
-        _save(average, output)
+        _save(average, _unfinished(output))
 
-    _save(train_autoencoder(vae, pictures, training, on_report=show), output)
+    _finish(train_autoencoder(vae, pictures, training, on_report=show), output)
 
 
 def _new_autoencoder(network: Path, init: Path | None, *, seed: int) -> TinyAutoencoder:
@@ -115,13 +122,26 @@ def _new_autoencoder(network: Path, init: Path | None, *, seed: int) -> TinyAuto
     return vae
 
 
+def _unfinished(output: Path) -> Path:
+    return output.with_name(f"{output.stem}-unfinished{output.suffix}")
+
+
+def _finish(network: nn.Module, output: Path) -> None:
+    _save(network, output)
+    _unfinished(output).unlink(missing_ok=True)
+
+
 def _save(network: nn.Module, output: Path) -> None:
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    partial = output.with_name(f"{output.name}.part")
+    from hallo_cli.training.takes import make_folder, partial_path, publish, reporting_write_errors
+
+    make_folder(output.parent)
+    tensors = {name: value.contiguous() for name, value in network.state_dict().items()}
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        save_file({name: value.contiguous() for name, value in network.state_dict().items()}, partial)
-        partial.replace(output)
-    except OSError as error:
+        with reporting_write_errors(output):
+            save_file(tensors, partial_path(output))
+            publish(output)
+    except SafetensorError as error:
         raise OutputError(f"{output} cannot be written ({error}): choose another file") from error

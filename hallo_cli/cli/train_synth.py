@@ -40,13 +40,15 @@ def synth(
     """Render synthetic people who speak synthetic speech, with exact ground truth.
 
     Needs the extra: pip install 'hallo-cli[synth]'. The same seed and number give the same take. A run that
-    was stopped goes on where it stopped.
+    was stopped goes on where it stopped; a folder holds takes of one seed, length and choice of voices.
     """
     _need_extra()
-    from hallo_cli.training.synth.contact_sheet import write_contact_sheet
+    from hallo_cli.training.synth.contact_sheet import require_place, write_contact_sheet
     from hallo_cli.training.synth.corpus import first_takes, write_corpus
     from hallo_cli.training.synth.takes import TakeSpec
 
+    if contact_sheet is not None:
+        require_place(contact_sheet)
     template = TakeSpec(seed, 0, n_frames=frames, held_out=held_out)
     started, n_done, n_dropped = time.monotonic(), 0, 0
     for shard in write_corpus(output, template, n_takes=identities, workers=workers or _cores()):

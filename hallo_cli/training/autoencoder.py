@@ -21,6 +21,7 @@ from torch import Tensor
 
 from hallo_cli.domain import Bytes, Float
 from hallo_cli.errors import InputError
+from hallo_cli.media.image import DECODING_ERRORS
 from hallo_cli.models.autoencoder import TinyAutoencoder
 from hallo_cli.training.takes import read_takes, shards_in
 
@@ -59,15 +60,19 @@ class Pictures:
 
 
 def read_pictures(takes: Path, photographs: Path, *, frames_per_take: int, limit: int, seed: int) -> Pictures:
-    """Up to `limit` frames from the shards of `takes`, and all pictures of the folder `photographs`."""
+    """Up to `limit` frames from the shards of `takes`, and all pictures of the folder `photographs`.
+
+    Raises InputError where there are none, or one cannot be read.
+    """
     rng = np.random.default_rng(seed)
     pairs = list(islice(_frames(takes, frames_per_take, rng), limit))
     paths = sorted(p for p in photographs.rglob("*") if p.suffix.lower() in _SUFFIXES)
     if not paths:
         raise InputError(f"{photographs} holds no photograph (.jpg, .png): give a folder of pictures")
-    return Pictures(
-        [frame for frame, _ in pairs], [box for _, box in pairs], [_decoded(path) for path in paths]
-    )
+    if not pairs:
+        raise InputError(f"{takes} holds no take for training (split train): give a folder with some")
+    pictures = [_decoded(path, str(path)) for path in paths]
+    return Pictures([frame for frame, _ in pairs], [box for _, box in pairs], pictures)
 
 
 def _frames(takes: Path, n_frames: int, rng: np.random.Generator) -> Iterator[tuple[Bytes, Box]]:
@@ -77,12 +82,18 @@ def _frames(takes: Path, n_frames: int, rng: np.random.Generator) -> Iterator[tu
                 continue
             chosen = rng.choice(len(take.frames), min(n_frames, len(take.frames)), replace=False)
             for index in chosen:
-                yield _decoded(io.BytesIO(take.frames[index])), take.info.lip_box
+                frame = _decoded(io.BytesIO(take.frames[index]), f"{shard}: a frame of take {take.key}")
+                yield frame, take.info.lip_box
 
 
-def _decoded(source: Path | io.BytesIO) -> Bytes:
-    with Image.open(source) as picture:
-        return np.asarray(picture.convert("RGB"))
+def _decoded(source: Path | io.BytesIO, name: str) -> Bytes:
+    try:
+        with Image.open(source) as picture:
+            return np.asarray(picture.convert("RGB"))
+    except DECODING_ERRORS as error:
+        raise InputError(
+            f"{name} is no picture that can be read ({error}): remove it or make it anew"
+        ) from error
 
 
 def random_batch(

@@ -71,18 +71,7 @@ class BatchSource:
                 f"no take has the {needed} frames of {stage}: lower data.frames or encode longer takes"
             )
         self._has_own_reference = network.locator_input == "portrait"
-        first = self.takes[0].shard
-        for name, is_needed in (
-            ("identity", network.identity_tokens > 0),
-            ("truth.visemes", data.balance_visemes),
-            ("truth.blink", data.blink_repeats > 1),
-            ("reference_pixels", network.locator_input == "portrait"),
-        ):
-            if is_needed and name not in first:
-                raise InputError(
-                    f"the encoded shards hold no {name}, which this run needs: encode them with it"
-                )
-
+        self._require_tensors()
         if data.blink_repeats > 1:
             blinking = [take for take in self.takes if _has_blink(take)]
             self.takes += blinking * (data.blink_repeats - 1)
@@ -108,6 +97,22 @@ class BatchSource:
             pixels=_optional(chosen, "reference_pixels") if self._has_own_reference else None,
             identity=_optional(chosen, "identity") if self.network.identity_tokens else None,
         )
+
+    def _require_tensors(self) -> None:
+        data, network = self.data, self.network
+        for name, is_needed in (
+            ("identity", network.identity_tokens > 0),
+            ("truth.visemes", data.balance_visemes),
+            ("truth.blink", data.blink_repeats > 1),
+            ("reference_pixels", network.locator_input == "portrait"),
+        ):
+            lacking = sorted({take.file for take in self.takes if is_needed and name not in take.shard})
+            if lacking:
+                others = f" (and {len(lacking) - 1} other shards)" if len(lacking) > 1 else ""
+                raise InputError(
+                    f"the encoded shard {lacking[0]}{others} lacks {name}, at least of one take, which this "
+                    "run needs: prepare and encode its takes with it, or remove the shard"
+                )
 
     def _take(self, position: int) -> EncodedTake:
         epoch, index = divmod(position, len(self.takes))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import wave
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,14 +19,15 @@ from PIL import Image
 from torch import Tensor
 
 from hallo_cli.analysis import regions
+from hallo_cli.digest import file_digest
 from hallo_cli.domain import Bytes, Float
 from hallo_cli.errors import InputError
 from hallo_cli.models.autoencoder import Autoencoder
 from hallo_cli.models.config import NetworkConfig
 from hallo_cli.models.manifest import Geometry
 from hallo_cli.training.dataset import prefetched
-from hallo_cli.training.encoded import EncodedFormat, write_encoded
-from hallo_cli.training.takes import Take, read_takes, shards_in
+from hallo_cli.training.encoded import EncodedFormat, read_origin, write_encoded
+from hallo_cli.training.takes import Take, make_folder, read_takes, shards_in
 
 SAMPLE_RATE = 16_000
 CONTEXT = 2  # frames of features before and after a take
@@ -56,6 +57,20 @@ class TakeEncoder:
     device: str = "cpu"
     dtype: torch.dtype = torch.float32
     batch: int = 32  # pictures at a time
+    speech_digest: str = ""  # of the speech encoder's weights; empty where that is not known
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """What decides the encoded numbers, apart from the takes."""
+        network, geometry = self.network, self.geometry
+        known = {
+            "autoencoder": f"{self.vae_digest} {network.latent_scale:g}",
+            "speech encoder": self.speech_digest,
+            "network": f"{network.image_size} {network.latent_factor} {network.levels} "
+            f"{network.locator_input}",
+            "framing": f"{geometry.face_expand_ratio:g} {geometry.lip_expand_ratio:g}",
+        }
+        return {name: value for name, value in known.items() if value}
 
     def shard(self, takes: list[Take]) -> tuple[dict[str, Tensor], EncodedFormat]:
         """The tensors of one encoded shard. Raises InputError where a take does not fit the networks."""
@@ -140,9 +155,9 @@ class TakeEncoder:
         features = self.speech(waveform, n_total)
         rows = np.arange(lead - CONTEXT, lead + n_frames + CONTEXT).clip(0, n_total - 1)
         chosen = np.array(features[rows], np.float32)
-        if self.speech.blink_channel is not None and "blink" in take.truth:
-            blink = np.pad(np.asarray(take.truth["blink"], np.float32), CONTEXT, mode="edge")
-            chosen[:, :, self.speech.blink_channel] = blink[:, None]
+        if self.speech.blink_channel is not None:  # what it holds is a schedule, not what this take shows
+            shut = np.asarray(take.truth.get("blink", np.zeros(n_frames)), np.float32)
+            chosen[:, :, self.speech.blink_channel] = np.pad(shut, CONTEXT, mode="edge")[:, None]
         return chosen
 
     def _regions(self, take: Take) -> dict[str, Tensor]:
@@ -186,27 +201,65 @@ def encode_folder(
 ) -> Iterator[EncodedShard]:
     """Encode every take shard that is not encoded yet; takes of the validation split go to OUTPUT/validation.
 
-    part: (i, n) takes every n-th shard from the i-th, so that several processes can share the work. `make` is
-    called when there is work. Raises InputError.
+    part: (i, n) takes every n-th shard from the i-th, so that several processes can share the work. Raises
+    InputError, also where a shard that is there was made from something else, and OutputError.
     """
-    shards = shards_in(takes_folder)[part[0] :: part[1]]
-    encoder: TakeEncoder | None = None
-    for number, shard in enumerate(shards):
-        targets = {
-            "train": output / f"{shard.stem}.safetensors",
-            "validation": output / "validation" / f"{shard.stem}.safetensors",
-        }
-        is_done = any(target.exists() for target in targets.values())
+    jobs = [_ShardJob(shard, output) for shard in shards_in(takes_folder)[part[0] :: part[1]]]
+    encoder = make()
+    for job in jobs:
+        job.require_same_origin(encoder)
+    for number, job in enumerate(jobs):
+        is_done = job.is_done
         if not is_done:
-            encoder = encoder or make()
-            by_split: dict[str, list[Take]] = {"validation": [], "train": []}
-            for take in read_takes(shard):
-                by_split[take.info.split].append(take)
-            for split, takes in by_split.items():
-                if takes:
-                    targets[split].parent.mkdir(parents=True, exist_ok=True)
-                    write_encoded(targets[split], *encoder.shard(takes))
-        yield EncodedShard(shard.name, number + 1, len(shards), is_done)
+            job.run(encoder)
+        yield EncodedShard(job.shard.name, number + 1, len(jobs), is_done)
+
+
+@dataclass(frozen=True)
+class _ShardJob:
+    """One shard of takes and the encoded shards that it becomes."""
+
+    shard: Path
+    output: Path
+
+    @property
+    def targets(self) -> dict[str, Path]:
+        """By split, in the order of writing."""
+        name = f"{self.shard.stem}.safetensors"
+        return {"validation": self.output / "validation" / name, "train": self.output / name}
+
+    @property
+    def is_done(self) -> bool:
+        """The part for training comes last: alone, the other is all only where nothing is for training."""
+        if self.targets["train"].exists():
+            return True
+        is_begun = self.targets["validation"].exists()
+        return is_begun and all(take.info.split == "validation" for take in read_takes(self.shard))
+
+    def require_same_origin(self, encoder: TakeEncoder) -> None:
+        """Raises InputError where a file that would be kept was made from something else."""
+        for target in self.targets.values():
+            noted = read_origin(target) if target.exists() else {}
+            now = self._origin(encoder) if noted else {}
+            other = [name for name, value in noted.items() if now.get(name, value) != value]
+            if other:
+                raise InputError(
+                    f"{target} was encoded with another {' and another '.join(other)}: choose another "
+                    "folder, or remove it to encode it again"
+                )
+
+    def run(self, encoder: TakeEncoder) -> None:
+        """Encode the shard and write what it becomes."""
+        by_split: Mapping[str, list[Take]] = {split: [] for split in self.targets}
+        for take in read_takes(self.shard):
+            by_split[take.info.split].append(take)
+        for split, target in self.targets.items():
+            if by_split[split]:
+                make_folder(target.parent)
+                write_encoded(target, *encoder.shard(by_split[split]), origin=self._origin(encoder))
+
+    def _origin(self, encoder: TakeEncoder) -> dict[str, str]:
+        return {"shard of takes": file_digest(self.shard), **encoder.origin}
 
 
 def read_wav(take: Take) -> Float:

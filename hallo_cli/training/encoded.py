@@ -13,15 +13,16 @@ All takes of a shard lie behind each other along the first axis; `starts` says w
     boxes              f32 [takes, 3, 4]                       locator rectangle, face, lips: 0..1
     identity           f32 [takes, width]                      optional
     truth.NAME         f16 [frames, ...]                       optional
+
+A file also says what it was made from (`read_origin`); older ones do not.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
-import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,8 +31,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from hallo_cli.errors import InputError
-from hallo_cli.training.takes import shards_in
+from hallo_cli.errors import InputError, OutputError
+from hallo_cli.training.takes import partial_path, publish, reporting_write_errors, shards_in
 
 FORMAT = 1
 REQUIRED = ("latents", "reference", "own_reference", "grey", "audio", "boxes", "starts", "masks.0")
@@ -76,6 +77,7 @@ class EncodedTake:
     start: int  # first frame's row
     stop: int
     context: int
+    file: str = ""  # the shard's name, for messages
 
     @property
     def n_frames(self) -> int:
@@ -96,13 +98,33 @@ class EncodedTake:
         return self.shard["audio"][first + rows[:, None] + torch.arange(width)]
 
 
-def write_encoded(path: Path, tensors: Mapping[str, Tensor], header: EncodedFormat) -> None:
-    """Write one shard, whole or not at all."""
-    partial = path.with_name(f"{path.name}.part")
-    save_file(dict(tensors), partial, metadata={"hallo": json.dumps(asdict(header))})
-    with open(partial, "rb") as file:
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+def write_encoded(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    header: EncodedFormat,
+    *,
+    origin: Mapping[str, str] | None = None,
+) -> None:
+    """Write one shard, whole or not at all; `origin` says what it was made from. Raises OutputError."""
+    metadata = {"hallo": json.dumps(asdict(header)), "made_from": json.dumps(dict(origin or {}))}
+    try:
+        with reporting_write_errors(path):
+            save_file(dict(tensors), partial_path(path), metadata=metadata)
+            publish(path)
+    except SafetensorError as error:
+        raise OutputError(
+            f"{path} cannot be written ({error}): free some space, then run it again"
+        ) from error
+
+
+def read_origin(path: Path) -> dict[str, str]:
+    """What an encoded shard was made from; empty where it does not say. Raises InputError."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = json.loads((file.metadata() or {}).get("made_from", "{}"))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(f"{path} is not a whole safetensors file ({error}): remove it") from error
+    return found if isinstance(found, dict) else {}
 
 
 class EncodedFolder:
@@ -110,14 +132,19 @@ class EncodedFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        opened = [_open(path) for path in shards_in(folder, ".safetensors")]
+        paths = shards_in(folder, ".safetensors")
+        opened = [_open(path) for path in paths]
         self.format = opened[0][0]
-        for (header, _), path in zip(opened, shards_in(folder, ".safetensors"), strict=True):
+        for (header, _), path in zip(opened, paths, strict=True):
             if header != self.format:
                 raise InputError(
                     f"{path} was encoded differently from the shards before it: encode them together"
                 )
-        self.takes = tuple(take for header, tensors in opened for take in _takes(tensors, header.context))
+        self.takes = tuple(
+            replace(take, file=path.name)
+            for path, (header, tensors) in zip(paths, opened, strict=True)
+            for take in _takes(tensors, header.context)
+        )
 
 
 def _open(path: Path) -> tuple[EncodedFormat, dict[str, Tensor]]:

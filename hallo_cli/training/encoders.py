@@ -26,7 +26,8 @@ def bundle_encoder(name: str, *, device: str, dtype: torch.dtype) -> TakeEncoder
     manifest = bundle.manifest
     speech = EncoderFeatures(load_encoder(bundle), has_controls=manifest.speech.kind == "embedded")
     encoder = _encoder(manifest.networks, bundle.verified("vae"), speech, device, dtype)
-    return dataclasses.replace(encoder, geometry=manifest.geometry)
+    digest = file_digest(bundle.file("speech"))
+    return dataclasses.replace(encoder, geometry=manifest.geometry, speech_digest=digest)
 
 
 def file_encoder(network: Path, vae: Path, speech: Path, *, device: str, dtype: torch.dtype) -> TakeEncoder:
@@ -36,7 +37,10 @@ def file_encoder(network: Path, vae: Path, speech: Path, *, device: str, dtype: 
             raise SettingsError(f"{file} is not there")
     config = read_network_config(network)
     encoder = EmbeddedEncoder.load(speech, {})
-    return _encoder(config, vae, EncoderFeatures(encoder, has_controls=True), device, dtype)
+    features = EncoderFeatures(encoder, has_controls=True)
+    return dataclasses.replace(
+        _encoder(config, vae, features, device, dtype), speech_digest=file_digest(speech)
+    )
 
 
 def _encoder(

@@ -23,6 +23,10 @@ LOOK_EVERY = 5  # frames between two searches of the whole picture; the face is 
 OTHER_FACE = 0.4  # of the largest face's size: smaller ones beside it do not count
 CUT_LEVEL = 22.0  # mean change of grey levels that a cut exceeds
 JUMP = 0.35  # of the face's size: a centre that moves further in one frame is another face
+# Eye opening over that person's usual one: lids count as open above, as shut below (measured on rendered
+# heads: open eyes stay above 0.93, shut lids below 0.3).
+OPEN_LIDS, SHUT_LIDS = 0.9, 0.25
+LEAST_USUAL_OPENING = 0.15  # narrower than open eyes are: who never opens them has them shut
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ class Seen:
     reason: str = ""
     sharpness: float | None = None  # only where the whole picture was searched
     is_cut: bool = False  # another shot begins here
+    eye_opening: float = 0.0  # gap between the lids over the eye's width, where there is a face
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,8 @@ def watch(video: Path, analyser: FaceAnalyser, standard: Standard) -> Iterator[S
         if problem or face is None:
             yield Seen(None, problem, is_cut=is_cut)
         else:
-            yield Seen(face.landmarks, "", sharpness(frame, face) if searches else None, is_cut)
+            sharp = sharpness(frame, face) if searches else None
+            yield Seen(face.landmarks, "", sharp, is_cut, face.eye_opening)
 
 
 def choose(seen: Sequence[Seen], standard: Standard) -> tuple[list[Stretch], list[Reject]]:
@@ -97,6 +103,17 @@ def choose(seen: Sequence[Seen], standard: Standard) -> tuple[list[Stretch], lis
         else:
             takes += _split(start, stop, standard)
     return takes, rejects
+
+
+def shut_lids(seen: Sequence[Seen]) -> Float:
+    """How far one person's lids are shut in every frame [n], 0 open to 1 shut.
+
+    The upper quartile of the frames says how open this person's eyes usually are.
+    """
+    openings = np.array([one.eye_opening for one in seen], np.float32)
+    usual = max(float(np.quantile(openings, 0.75)), LEAST_USUAL_OPENING)
+    shut = (OPEN_LIDS - openings / usual) / (OPEN_LIDS - SHUT_LIDS)
+    return np.asarray(shut.clip(0, 1), np.float32)
 
 
 def _runs(seen: Sequence[Seen]) -> Iterator[tuple[int, int]]:

@@ -6,16 +6,17 @@ it is done. So any number of processes can share the work, and a run that was st
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import importlib.util
 import io
 import json
-import os
 import tempfile
 import time
 import wave
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -27,21 +28,29 @@ from hallo_cli.analysis import regions
 from hallo_cli.analysis.face import SILHOUETTE, FaceAnalyser
 from hallo_cli.analysis.framing import cut, to_square
 from hallo_cli.analysis.identity import IdentityNetwork
-from hallo_cli.analysis.vocals import separate
+from hallo_cli.analysis.vocals import find_model, separate
 from hallo_cli.domain import Bytes, CropBox, Float
-from hallo_cli.errors import HalloError, InputError, OutputError
+from hallo_cli.errors import InputError, PortraitError, SettingsError
 from hallo_cli.media.audio import Recording, decode
 from hallo_cli.media.video import read_frames
 from hallo_cli.models.bundle import find_bundle
 from hallo_cli.models.manifest import Geometry
-from hallo_cli.training.footage import FPS, Seen, Standard, Stretch, choose, watch
-from hallo_cli.training.takes import Take, TakeInfo, TakeWriter
+from hallo_cli.training.footage import FPS, Reject, Seen, Standard, Stretch, choose, shut_lids, watch
+from hallo_cli.training.takes import (
+    Take,
+    TakeInfo,
+    TakeWriter,
+    make_folder,
+    reporting_write_errors,
+    write_whole,
+)
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts")
 SAMPLE_RATE = 16_000
 LEAD_S, TAIL_S = 2.0, 0.4  # sound kept around a take, for the speech encoder's surroundings
 JPEG_QUALITY = 95
 RECORDS = "videos"  # folder of one record a video
+IDENTITY_EVERY = FPS  # frames between two tries of finding the face with the identity network
 
 
 @dataclass(frozen=True)
@@ -78,17 +87,17 @@ def prepare(
 ) -> Iterator[VideoDone]:
     """Make takes of every video below a folder that has none yet; then index.jsonl and rejects.jsonl.
 
-    Raises InputError where there is no video. A video that cannot be read is a reject with its reason.
+    Raises InputError where there is no video, SettingsError or WeightsError where a network that the settings
+    ask for is missing, OutputError. A video that cannot be read is a reject with its reason.
     """
     found = sorted(path for path in videos.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     if not found:
         raise InputError(f"{videos} holds no videos ({', '.join(SUFFIXES)})")
-    try:
-        (output / RECORDS).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{output} cannot be written ({error}): choose another folder") from error
+    make_folder(output / RECORDS)
     names = [path.relative_to(videos).as_posix() for path in found]
     work = [name for name in names if _record(output, name, settings) is None]
+    if work:
+        _require_networks(settings)
     started, total = time.monotonic(), len(names)
     for count, record in enumerate(_records(videos, output, work, settings, workers), 1):
         left = (time.monotonic() - started) / count * (len(work) - count)
@@ -98,31 +107,20 @@ def prepare(
 
 
 def prepare_video(videos: Path, name: str, output: Path, settings: PrepareSettings) -> dict[str, Any]:
-    """Make the takes of one video and write its record; gives the record."""
+    """Make the takes of one video and write its record; gives the record.
+
+    Only what is wrong with the video is recorded; a missing network or a full disk raises HalloError.
+    """
     key = video_key(name)
     record: dict[str, Any] = {"video": name, "settings": settings.fingerprint, "takes": [], "rejects": []}
-    for old in output.glob(f"{key}-*.tar*"):
-        old.unlink()
+    _remove_shards(output, key)
     try:
-        seen = list(watch(videos / name, _analyser(), settings.standard))
-        stretches, rejects = choose(seen, settings.standard)
+        record["takes"], rejects = _made(videos, name, output, settings)
         record["rejects"] = [_listed(reject.start, reject.stop, reject.reason) for reject in rejects]
-        if stretches:
-            with tempfile.TemporaryDirectory(prefix="hallo-prepare-") as folder:
-                sound = _sound(videos / name, Path(folder) / "sound.f32", settings)
-                work = _Video(videos / name, name, sound, settings)
-                with TakeWriter(output, key, takes_per_shard=16) as writer:
-                    for index, (stretch, take) in enumerate(work.takes(seen, stretches)):
-                        path = writer.add(take)
-                        times = {"start_s": stretch.start / FPS, "n_frames": stretch.stop - stretch.start}
-                        record["takes"].append({"key": take.key, "shard": path.name, "index": index, **times})
-    except OutputError:
-        raise
-    except HalloError as error:
-        for old in output.glob(f"{key}-*.tar*"):
-            old.unlink()
-        record["takes"], record["rejects"] = [], [_listed(0, 0, str(error))]
-    _write(output / RECORDS / f"{key}.json", json.dumps(record))
+    except InputError as error:
+        _remove_shards(output, key)
+        record["rejects"] = [_listed(0, 0, str(error))]
+    write_whole(output / RECORDS / f"{key}.json", json.dumps(record).encode())
     return record
 
 
@@ -157,30 +155,33 @@ class _Video:
     sound: Recording
     settings: PrepareSettings
 
-    def takes(self, seen: Sequence[Seen], stretches: Sequence[Stretch]) -> Iterator[tuple[Stretch, Take]]:
+    def takes(
+        self, seen: Sequence[Seen], stretches: Sequence[Stretch]
+    ) -> Iterator[tuple[Stretch, Take | Reject]]:
         """The takes in order; frames are read a second time, one take's in memory."""
         frames = enumerate(read_frames(self.file, fps=FPS))
         for stretch in stretches:
-            landmarks = [
-                points for one in seen[stretch.start : stretch.stop] if (points := one.landmarks) is not None
-            ]
+            shown = seen[stretch.start : stretch.stop]
+            landmarks = [points for one in shown if (points := one.landmarks) is not None]
             box = crop_box(landmarks, self.settings.geometry)
             pictures: list[bytes] = []
-            identity = None
+            person = _Person(self.settings.bundle)
             for index, frame in frames:
                 if index < stretch.start:
                     continue
-                if index == stretch.start:
-                    identity = self._identity(frame)
+                if (index - stretch.start) % IDENTITY_EVERY == 0:
+                    person.look(frame)
                 pictures.append(_jpeg(cut(frame, box, self.settings.size)))
                 if index == stretch.stop - 1:
                     break
-            inside = [to_square(points, box, self.settings.size) for points in landmarks]
-            yield stretch, self._take(stretch, pictures, inside, identity)
+            if person.is_missing:
+                yield stretch, Reject(stretch.start, stretch.stop, "no face for the identity network")
+            else:
+                inside = [to_square(points, box, self.settings.size) for points in landmarks]
+                take = self._take(stretch, pictures, inside)
+                yield stretch, replace(take, identity=person.identity, truth={"blink": shut_lids(shown)})
 
-    def _take(
-        self, stretch: Stretch, pictures: list[bytes], landmarks: list[Float], identity: Float | None
-    ) -> Take:
+    def _take(self, stretch: Stretch, pictures: list[bytes], landmarks: list[Float]) -> Take:
         size = self.settings.size
         face, lip = union_regions(landmarks, (size, size))
         lead = min(stretch.start, round(LEAD_S * FPS))
@@ -202,13 +203,7 @@ class _Video:
             frames=tuple(pictures),
             wav=self._wav(stretch.start - lead, stretch.stop),
             landmarks=landmarks[0],
-            identity=identity,
         )
-
-    def _identity(self, frame: Bytes) -> Float | None:
-        network = None if self.settings.bundle is None else _identity_network(self.settings.bundle)
-        faces = [] if network is None else _analyser().detect(frame)
-        return network.embed(frame, faces[0]) if network is not None and faces else None
 
     def _wav(self, first: int, last: int) -> bytes:
         start, stop = (frame * SAMPLE_RATE // FPS for frame in (first, last))
@@ -222,6 +217,64 @@ class _Video:
             file.setframerate(SAMPLE_RATE)
             file.writeframes((samples.clip(-1, 1) * 32767).round().astype("<i2").tobytes())
         return buffer.getvalue()
+
+
+class _Person:
+    """Who a take shows, as the bundle's identity network sees it; frames are tried until it sees the face."""
+
+    def __init__(self, bundle: str | None) -> None:
+        self._network = None if bundle is None else _identity_network(bundle)
+        self.identity: Float | None = None
+
+    @property
+    def is_missing(self) -> bool:
+        """There is an identity network, and it has seen no face."""
+        return self._network is not None and self.identity is None
+
+    def look(self, frame: Bytes) -> None:
+        """Try one frame, unless an earlier one sufficed."""
+        faces = _analyser().detect(frame) if self.is_missing else []
+        if self._network is not None and faces:
+            with contextlib.suppress(PortraitError):
+                self.identity = self._network.embed(frame, faces[0])
+
+
+def _made(
+    videos: Path, name: str, output: Path, settings: PrepareSettings
+) -> tuple[list[dict[str, Any]], list[Reject]]:
+    """Write one video's takes; gives their entries in the record, and what was left out."""
+    entries: list[dict[str, Any]] = []
+    seen = list(watch(videos / name, _analyser(), settings.standard))
+    stretches, rejects = choose(seen, settings.standard)
+    if not stretches:
+        return entries, rejects
+    with _sound(videos / name, settings) as sound:
+        work = _Video(videos / name, name, sound, settings)
+        with TakeWriter(output, video_key(name), takes_per_shard=16) as writer:
+            for stretch, take in work.takes(seen, stretches):
+                if isinstance(take, Reject):
+                    rejects.append(take)
+                    continue
+                place = {"key": take.key, "shard": writer.add(take).name, "index": len(entries)}
+                times = {"start_s": stretch.start / FPS, "n_frames": stretch.stop - stretch.start}
+                entries.append({**place, **times})
+    return entries, rejects
+
+
+def _remove_shards(output: Path, key: str) -> None:
+    with reporting_write_errors(output):
+        for old in output.glob(f"{key}-*.tar*"):
+            old.unlink()
+
+
+def _require_networks(settings: PrepareSettings) -> None:
+    """Find out before hours of work what the settings ask for and this machine lacks."""
+    if settings.separate_vocals:
+        find_model(find_bundle(settings.bundle or "official"))
+        if importlib.util.find_spec("audio_separator") is None:
+            raise SettingsError("--separate-vocals needs an extra package: pip install 'hallo-cli[vocals]'.")
+    if settings.bundle is not None:
+        _identity_network(settings.bundle)
 
 
 def _records(
@@ -255,27 +308,21 @@ def _write_lists(output: Path, records: Sequence[dict[str, Any]]) -> None:
         lines = [
             json.dumps({"video": one["video"], **entry}) for one in records if one for entry in one[kind]
         ]
-        _write(output / file, "".join(f"{line}\n" for line in lines))
+        write_whole(output / file, "".join(f"{line}\n" for line in lines).encode())
 
 
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f"{path.name}.part")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        raise OutputError(
-            f"{path} cannot be written ({error}): free some space, then run it again"
-        ) from error
-
-
-def _sound(video: Path, target: Path, settings: PrepareSettings) -> Recording:
-    if settings.separate_vocals:
-        return separate(video, target, find_bundle(settings.bundle or "official"))
-    return decode(video, target)
+@contextlib.contextmanager
+def _sound(video: Path, settings: PrepareSettings) -> Iterator[Recording]:
+    """The video's sound, decoded into a temporary file."""
+    with contextlib.ExitStack() as stack:
+        with reporting_write_errors(Path(tempfile.gettempdir())):
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="hallo-prepare-"))
+            target = Path(folder) / "sound.f32"
+            if settings.separate_vocals:
+                recording = separate(video, target, find_bundle(settings.bundle or "official"))
+            else:
+                recording = decode(video, target)
+        yield recording
 
 
 @lru_cache(maxsize=1)

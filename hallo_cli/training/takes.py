@@ -1,11 +1,13 @@
 """Takes on disk: a few seconds of one cropped face with its sound, many of them in one plain tar file.
 
 Written by data preparation and by the synthetic corpus, read by `encode`. A shard streams,
-opens with any tar tool, and has its final name only when it is whole.
+opens with any tar tool, and has its final name only when it is whole. A folder of shards may note what they
+were made from, so that those of other settings do not get among them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -19,10 +21,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from hallo_cli.errors import InputError
+from hallo_cli.errors import InputError, OutputError
 
 KEY = re.compile(r"[A-Za-z0-9_-]{1,120}")
 MAX_MEMBER_BYTES = 256 << 20  # a shard with a larger member is not one of ours
+ORIGIN = "made_from.json"  # in a folder of shards: the settings they were made with
 Array = npt.NDArray[Any]
 
 
@@ -81,25 +84,29 @@ class Take:
 
 
 class TakeWriter:
-    """Writes takes into NAME-000000.tar, NAME-000001.tar, ... of at most `takes_per_shard` each."""
+    """Writes takes into NAME-000000.tar, NAME-000001.tar, ... of at most `takes_per_shard` each.
+
+    Raises OutputError where the folder cannot be written or the disk is full.
+    """
 
     def __init__(self, folder: Path, name: str, *, takes_per_shard: int = 64, first_shard: int = 0) -> None:
         self.folder, self.name = folder, name
         self._per_shard, self._shard, self._count = takes_per_shard, first_shard, 0
         self._tar: tarfile.TarFile | None = None
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
 
     def add(self, take: Take) -> Path:
         """Append one take; gives the shard's final path."""
         if not KEY.fullmatch(take.key):
             raise InputError(f"take key {take.key!r} must be 1-120 letters, digits, '-' or '_'")
         path = self._path()
-        if self._tar is None:
-            self._tar = tarfile.open(_partial(path), "w")  # noqa: SIM115 - closed by close()
-        for suffix, data in _members(take):
-            member = tarfile.TarInfo(f"{take.key}.{suffix}")
-            member.size = len(data)
-            self._tar.addfile(member, io.BytesIO(data))
+        with reporting_write_errors(path):
+            if self._tar is None:
+                self._tar = tarfile.open(partial_path(path), "w")  # noqa: SIM115 - closed by close()
+            for suffix, data in _members(take):
+                member = tarfile.TarInfo(f"{take.key}.{suffix}")
+                member.size = len(data)
+                self._tar.addfile(member, io.BytesIO(data))
         self._count += 1
         if self._count == self._per_shard:
             self.close()
@@ -109,12 +116,10 @@ class TakeWriter:
         """Finish the open shard, if any, and give it its final name."""
         if self._tar is None:
             return
-        path = self._path()
-        self._tar.close()
-        self._tar = None
-        with open(_partial(path), "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(_partial(path), path)
+        path, tar, self._tar = self._path(), self._tar, None
+        with reporting_write_errors(path):
+            tar.close()
+            publish(path)
         self._shard, self._count = self._shard + 1, 0
 
     def _path(self) -> Path:
@@ -127,7 +132,8 @@ class TakeWriter:
         if kind is None:
             self.close()
         elif self._tar is not None:  # what was begun stays a .part file, overwritten by the next run
-            self._tar.close()
+            with contextlib.suppress(OSError):  # a full disk has been reported already
+                self._tar.close()
 
 
 def read_takes(shard: Path) -> Iterator[Take]:
@@ -159,7 +165,73 @@ def shards_in(folder: Path, suffix: str = ".tar") -> list[Path]:
     return found
 
 
-def _partial(path: Path) -> Path:
+def require_same_origin(
+    folder: Path, origin: Mapping[str, str | int | bool], *, suffix: str = ".tar"
+) -> None:
+    """Raises InputError where the folder's note says that its shards are made from something else.
+
+    Shards without a note are older than it and taken to be right.
+    """
+    known = read_origin(folder) if any(folder.glob(f"*{suffix}")) else {}
+    for name, value in origin.items():
+        if known.get(name, value) != value:
+            raise InputError(
+                f"{folder} holds shards made with {name} {known[name]}, now it is {value}: choose another "
+                f"folder, or remove its {suffix} files first"
+            )
+
+
+def note_origin(folder: Path, origin: Mapping[str, str | int | bool]) -> None:
+    """Write down what the shards of a folder are made from. Raises OutputError."""
+    write_whole(folder / ORIGIN, json.dumps(dict(origin)).encode())
+
+
+def read_origin(folder: Path) -> dict[str, Any]:
+    """What `note_origin` wrote; empty where it did not. Raises InputError where the note is broken."""
+    note = folder / ORIGIN
+    try:
+        found = json.loads(note.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise InputError(f"{note} cannot be read ({error}): choose another folder") from error
+    return found if isinstance(found, dict) else {}
+
+
+@contextlib.contextmanager
+def reporting_write_errors(path: Path) -> Iterator[None]:
+    """Turn the system's errors of writing into OutputError with what to do about them."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written ({error.strerror or error}): free some space or choose a place that "
+            "you may write to, then run the same command again; finished work is kept"
+        ) from error
+
+
+def make_folder(folder: Path) -> None:
+    """Raises OutputError where it cannot be made."""
+    with reporting_write_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file that is either complete under its name or not there. Raises OutputError."""
+    with reporting_write_errors(path):
+        partial_path(path).write_bytes(content)
+        publish(path)
+
+
+def publish(path: Path) -> None:
+    """Give what was written to `partial_path(path)` its final name, surely on disk. Raises OSError."""
+    with partial_path(path).open("rb") as file:
+        os.fsync(file.fileno())
+    os.replace(partial_path(path), path)
+
+
+def partial_path(path: Path) -> Path:
+    """Where a file is written before it is whole."""
     return path.with_name(f"{path.name}.part")
 
 

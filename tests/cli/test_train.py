@@ -8,7 +8,8 @@ from training.toy import write_network, write_takes
 from typer.testing import CliRunner, Result
 
 from hallo_cli.cli.app import app, register
-from hallo_cli.errors import InputError, SettingsError
+from hallo_cli.errors import InputError, JobError, SettingsError
+from hallo_cli.jobs.lock import locked
 
 register()
 
@@ -48,6 +49,17 @@ def test_values_are_overridden_and_unknown_ones_refused(config: Path) -> None:
     assert run("stage1", "-c", config, "--set", "run.steps=1").stderr.splitlines()[-1].startswith("1 steps")
     with pytest.raises(SettingsError, match=r"did you mean 'steps'"):
         run("stage1", "-c", config, "--set", "run.stepss=1")
+
+
+def test_a_device_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="device 'foo'"):
+        run("encode", tmp_path, tmp_path / "out", "--bundle", "embedded", "--device", "foo")
+
+
+def test_two_preparations_of_one_folder_do_not_meet(tmp_path: Path) -> None:
+    (tmp_path / "videos").mkdir()
+    with locked(tmp_path / "takes" / ".lock", what="a test"), pytest.raises(JobError, match="Wait for it"):
+        run("prepare", tmp_path / "videos", tmp_path / "takes")
 
 
 def test_what_is_missing_is_named(config: Path, tmp_path: Path) -> None:

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from training.toy import NETWORK
+from training.toy import NETWORK, write_network
+from typer.testing import CliRunner
 
-from hallo_cli.errors import InputError
+from hallo_cli.cli.app import register
+from hallo_cli.errors import InputError, Interrupted
 from hallo_cli.models.autoencoder import TinyAutoencoder
 from hallo_cli.training.autoencoder import (
     AutoencoderReport,
@@ -95,3 +97,54 @@ def test_a_folder_without_photographs_is_refused(tmp_path: Path) -> None:
         writer.add(Take("a", info, (b"",), b"", np.zeros((478, 2))))
     with pytest.raises(InputError, match="no photograph"):
         read_pictures(tmp_path, tmp_path, frames_per_take=1, limit=1, seed=0)
+
+
+def write_frame(folder: Path) -> None:
+    frame = folder / "frame.png"
+    Image.fromarray(picture(1)).resize((128, 128)).save(frame)
+    box = (30.0, 30.0, 90.0, 90.0)
+    with TakeWriter(folder, "take") as writer:
+        info = TakeInfo(1, 25.0, 128, "test", box, box)
+        writer.add(Take("a", info, (frame.read_bytes(),), b"", np.zeros((478, 2))))
+
+
+def test_a_photograph_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    write_frame(tmp_path)
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"broken\.jpg is no picture that can be read"):
+        read_pictures(tmp_path, tmp_path, frames_per_take=1, limit=1, seed=0)
+
+
+def test_takes_that_are_all_held_out_are_refused(tmp_path: Path) -> None:
+    Image.fromarray(picture(0)).save(tmp_path / "texture.png")
+    with TakeWriter(tmp_path, "take") as writer:
+        info = TakeInfo(1, 25.0, SIZE, "test", (0, 0, 1, 1), (0, 0, 1, 1), split="validation")
+        writer.add(Take("a", info, (b"",), b"", np.zeros((478, 2))))
+    with pytest.raises(InputError, match="no take for training"):
+        read_pictures(tmp_path, tmp_path, frames_per_take=1, limit=1, seed=0)
+
+
+def command(folder: Path) -> list[str]:
+    network = write_network(folder)
+    files = [str(folder), str(folder), str(folder / "vae.safetensors")]
+    return ["train", "autoencoder", *files, "--network", str(network), "--steps", "1", "--threads", "1"]
+
+
+def test_finished_training_leaves_one_file_of_its_name(tmp_path: Path) -> None:
+    write_frame(tmp_path)
+    result = CliRunner().invoke(register(), command(tmp_path))
+    assert result.exit_code == 0, result.output
+    assert [file.name for file in tmp_path.glob("*.safetensors*")] == ["vae.safetensors"]
+
+
+def test_training_that_was_stopped_leaves_no_file_of_the_final_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(vae: TinyAutoencoder, *_: object, on_report: object, **__: object) -> None:
+        on_report(AutoencoderReport(1, 2, 20.0, 1.0, 0.1), vae)  # type: ignore[operator]
+        raise Interrupted("stopped")
+
+    monkeypatch.setattr("hallo_cli.training.autoencoder.train_autoencoder", stopped)
+    write_frame(tmp_path)
+    assert CliRunner().invoke(register(), command(tmp_path)).exit_code != 0
+    assert [file.name for file in tmp_path.glob("*.safetensors*")] == ["vae-unfinished.safetensors"]

@@ -90,6 +90,20 @@ def test_blinking_takes_are_shown_more_often(takes: list[EncodedTake]) -> None:
     assert shown == [1, 1, 4, 1, 1, 1]
 
 
+def test_any_shard_without_identities_is_refused_by_name(takes: list[EncodedTake]) -> None:
+    identified = [
+        replace(take, shard={**take.shard, "identity": torch.zeros(6, 512)}, file="a") for take in takes
+    ]
+    mixed = [*identified[:5], replace(takes[5], file="b.safetensors")]
+    settings = DataSettings(Path("unused"), takes=3, frames=4)
+    with pytest.raises(InputError, match=r"b\.safetensors lacks identity"):
+        BatchSource(mixed, settings, network=replace(NETWORK, identity_tokens=2), stage="stage1", seed=3)
+
+
+def test_takes_know_the_file_they_are_in(takes: list[EncodedTake]) -> None:
+    assert {take.file for take in takes} == {"train-000000.safetensors"}
+
+
 @pytest.mark.parametrize("held_out", [1, 2, 5])
 def test_held_out_takes_are_not_trained_on(tmp_path: Path, held_out: int) -> None:
     folder = EncodedFolder(write_takes(tmp_path / "encoded"))

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from training.footage_files import write_video
 
-from hallo_cli.errors import InputError
+from hallo_cli.analysis.face import Face
+from hallo_cli.domain import Bytes, Float
+from hallo_cli.errors import InputError, OutputError, PortraitError, WeightsError
 from hallo_cli.training.encode import read_wav
-from hallo_cli.training.footage import Seen, Standard, Stretch, choose
+from hallo_cli.training.footage import Seen, Standard, Stretch, choose, shut_lids
 from hallo_cli.training.prepare import PrepareSettings, prepare
 from hallo_cli.training.takes import read_takes, shards_in
 
@@ -58,10 +60,83 @@ def test_a_video_becomes_takes_once(tmp_path: Path) -> None:
     rejects = [json.loads(line) for line in (output / "rejects.jsonl").read_text().splitlines()]
     assert {one["video"]: one["reason"] for one in rejects}["one.mp4"] == "no face"
     assert "broken.mp4" in {one["video"] for one in rejects}
+    assert take.truth["blink"].shape == (30,)
+    assert take.truth["blink"].max() < 0.5  # the portrait's eyes are open
     (entry,) = [json.loads(line) for line in (output / "index.jsonl").read_text().splitlines()]
     assert entry["key"] == take.key
 
     assert list(prepare(videos, output, settings)) == []
+
+
+def test_lids_are_shut_where_the_eyes_are_narrower_than_usual() -> None:
+    openings = [0.3, 0.31, 0.3, 0.17, 0.05, 0.18, 0.3, 0.3, 0.29]
+    shut = shut_lids([Seen(FACE, eye_opening=opening) for opening in openings])
+    assert shut[[0, 1, 2, 6, 7, 8]].max() == 0
+    assert shut[4] == 1
+    assert 0.3 < shut[3] < 0.7
+
+
+def test_lids_that_never_open_are_shut() -> None:
+    assert shut_lids([Seen(FACE, eye_opening=0.03)] * 5).min() == 1
+
+
+class ShortSighted:
+    """An identity network that does not see the face in the first picture it is given."""
+
+    def __init__(self) -> None:
+        self.n_seen = 0
+
+    def embed(self, picture: Bytes, face: Face) -> Float:
+        self.n_seen += 1
+        if self.n_seen == 1:
+            raise PortraitError("no face")
+        return np.full(512, self.n_seen, np.float32)
+
+
+def test_only_the_stretch_without_an_identity_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = ShortSighted()
+    monkeypatch.setattr("hallo_cli.training.prepare._identity_network", lambda name: network)
+    (tmp_path / "videos").mkdir()
+    write_video(tmp_path / "videos" / "one.mp4", n_face=24, n_empty=0)
+    standard = Standard(min_face=60, min_sharpness=10, min_s=0.4, max_s=0.5)
+    settings = PrepareSettings(size=64, standard=standard, bundle="any")
+    (done,) = prepare(tmp_path / "videos", tmp_path / "takes", settings)
+    (take,) = [take for shard in shards_in(tmp_path / "takes") for take in read_takes(shard)]
+    assert (done.n_takes, done.n_rejects) == (1, 1)
+    assert take.identity is not None
+    assert take.key.endswith("-000012")
+    reject = json.loads((tmp_path / "takes" / "rejects.jsonl").read_text())
+    assert (reject["start_s"], reject["reason"]) == (0, "no face for the identity network")
+
+
+def test_what_this_machine_lacks_is_not_held_against_the_video(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise WeightsError("not there")
+
+    monkeypatch.setattr("hallo_cli.training.prepare.watch", fail)
+    (tmp_path / "one.mp4").write_bytes(b"never read")
+    with pytest.raises(WeightsError):
+        list(prepare(tmp_path, tmp_path / "takes", PrepareSettings()))
+    assert not list((tmp_path / "takes" / "videos").iterdir())
+
+
+def test_a_missing_separator_is_found_before_the_first_video(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HALLO_MODELS", str(tmp_path / "none"))
+    (tmp_path / "one.mp4").write_bytes(b"never read")
+    with pytest.raises(WeightsError, match="hallo models pull"):
+        list(prepare(tmp_path, tmp_path / "takes", PrepareSettings(separate_vocals=True)))
+
+
+def test_a_file_in_the_place_of_the_folder_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "one.mp4").write_bytes(b"never read")
+    with pytest.raises(OutputError, match="cannot be written"):
+        list(prepare(tmp_path, tmp_path / "one.mp4", PrepareSettings()))
 
 
 @pytest.mark.slow

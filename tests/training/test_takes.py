@@ -7,8 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hallo_cli.errors import InputError
-from hallo_cli.training.takes import Take, TakeInfo, TakeWriter, read_takes, shards_in
+from hallo_cli.errors import InputError, OutputError
+from hallo_cli.training.takes import (
+    ORIGIN,
+    Take,
+    TakeInfo,
+    TakeWriter,
+    note_origin,
+    read_takes,
+    require_same_origin,
+    shards_in,
+)
 
 INFO = TakeInfo(
     n_frames=2, fps=25.0, size=8, source="test", face_box=(1, 1, 7, 7), lip_box=(3, 5, 5, 6), reference="own"
@@ -48,6 +57,38 @@ def test_a_shard_cut_short_by_an_error_has_no_final_name(tmp_path: Path) -> None
     writer.add(take())
     writer.__exit__(RuntimeError)
     assert not list(tmp_path.glob("*.tar"))
+
+
+@pytest.mark.parametrize("folder", ["afile", "afile/x"])
+def test_a_file_in_the_place_of_the_folder_is_an_error(tmp_path: Path, folder: str) -> None:
+    (tmp_path / "afile").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"):
+        TakeWriter(tmp_path / folder, "train")
+
+
+def test_a_shard_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "train-000000.tar.part").mkdir()
+    with pytest.raises(OutputError, match=r"train-000000\.tar cannot be written"):
+        TakeWriter(tmp_path, "train").add(take())
+
+
+def test_shards_of_other_settings_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a-000000.tar").touch()
+    note_origin(tmp_path, {"seed": 1})
+    require_same_origin(tmp_path, {"seed": 1})
+    with pytest.raises(InputError, match="seed 1, now it is 2: choose another folder"):
+        require_same_origin(tmp_path, {"seed": 2})
+
+
+def test_a_note_without_shards_holds_for_none(tmp_path: Path) -> None:
+    note_origin(tmp_path, {"seed": 1})
+    require_same_origin(tmp_path, {"seed": 2})
+
+
+def test_shards_without_a_note_are_taken_to_be_right(tmp_path: Path) -> None:
+    (tmp_path / "a-000000.tar").touch()
+    require_same_origin(tmp_path, {"seed": 1})
+    assert not (tmp_path / ORIGIN).exists()
 
 
 def test_a_key_cannot_leave_the_shard(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import cv2
@@ -9,14 +10,24 @@ import numpy as np
 
 from hallo_cli.domain import Bytes
 from hallo_cli.errors import InputError
-from hallo_cli.training.takes import Take
+from hallo_cli.training.takes import Take, make_folder, partial_path, reporting_write_errors, write_whole
+
+
+def require_place(path: Path) -> None:
+    """Raises OutputError where a file could not be written, before what it is to show is made."""
+    make_folder(path.parent)
+    with reporting_write_errors(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        partial_path(path).touch()
+        partial_path(path).unlink()
 
 
 def write_contact_sheet(takes: list[Take], path: Path, *, n_columns: int = 8, cell: int = 128) -> None:
-    """Write a PNG; rows without sound or text, references at the left."""
+    """Write a PNG; rows without sound or text, references at the left. Raises OutputError."""
     rows = [_row(take, n_columns, cell) for take in takes]
     _, data = cv2.imencode(".png", np.concatenate(rows))
-    path.write_bytes(data.tobytes())
+    write_whole(path, data.tobytes())
 
 
 def _row(take: Take, n_columns: int, cell: int) -> Bytes:

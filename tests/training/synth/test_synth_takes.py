@@ -1,4 +1,5 @@
 import io
+import json
 import wave
 from pathlib import Path
 
@@ -8,7 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from hallo_cli.cli.app import register
+from hallo_cli.errors import InputError, OutputError
 from hallo_cli.training.synth.appearance import Look, Warp
+from hallo_cli.training.synth.contact_sheet import require_place
+from hallo_cli.training.synth.corpus import write_corpus
 from hallo_cli.training.synth.performance import rehearse
 from hallo_cli.training.synth.takes import CROP_SCALE, CROP_SHIFT, TakeSpec, make_take
 from hallo_cli.training.takes import Take, read_takes
@@ -107,3 +111,56 @@ def test_command_writes_shards_once(tmp_path: Path) -> None:
     assert sheet.exists()
     CliRunner().invoke(register(), command)
     assert shard.stat().st_mtime_ns == written
+    assert CliRunner().invoke(register(), [*command[:-1], "5"]).exit_code != 0
+
+
+def corpus(folder: Path, *, seed: int = 4, n_frames: int = 2, n_takes: int = 2) -> list[object]:
+    return list(write_corpus(folder, TakeSpec(seed, 0, n_frames=n_frames), n_takes=n_takes, workers=1))
+
+
+@pytest.fixture
+def small_corpus(tmp_path: Path) -> Path:
+    """What a run of two takes leaves, the takes apart."""
+    (tmp_path / "synth-000000.tar").write_bytes(bytes(10240))  # an empty tar file
+    origin = {"seed": 4, "first take": 0, "frames": 2, "held-out voices": False, "takes": 2}
+    (tmp_path / "made_from.json").write_text(json.dumps(origin))
+    return tmp_path
+
+
+def test_the_same_corpus_again_is_there_already(small_corpus: Path) -> None:
+    assert corpus(small_corpus) == []
+
+
+def test_another_seed_or_length_is_refused(small_corpus: Path) -> None:
+    with pytest.raises(InputError, match="made with seed 4, now it is 5"):
+        corpus(small_corpus, seed=5)
+    with pytest.raises(InputError, match="made with frames 2, now it is 3"):
+        corpus(small_corpus, n_frames=3)
+
+
+def test_a_shard_with_fewer_takes_than_asked_for_is_refused(small_corpus: Path) -> None:
+    with pytest.raises(InputError, match="of a corpus of 2 takes, now it is to have 100"):
+        corpus(small_corpus, n_takes=100)
+
+
+def test_a_corpus_of_whole_shards_may_grow(small_corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hallo_cli.training.synth.corpus.TAKES_PER_SHARD", 2)
+    monkeypatch.setattr("hallo_cli.training.synth.corpus.make_take", lambda spec: None)
+    assert len(corpus(small_corpus, n_takes=4)) == 1
+    assert json.loads((small_corpus / "made_from.json").read_text())["takes"] == 4
+
+
+@pytest.mark.parametrize("folder", ["afile", "afile/x"])
+def test_a_file_in_the_place_of_the_folder_is_an_error(tmp_path: Path, folder: str) -> None:
+    (tmp_path / "afile").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"):
+        corpus(tmp_path / folder)
+
+
+def test_a_place_for_the_contact_sheet_is_looked_for_first(tmp_path: Path) -> None:
+    (tmp_path / "afile").write_text("")
+    for place in (tmp_path / "afile" / "sheet.png", tmp_path):
+        with pytest.raises(OutputError, match="cannot be written"):
+            require_place(place)
+    require_place(tmp_path / "new" / "sheet.png")
+    assert not list((tmp_path / "new").iterdir())

@@ -1,0 +1,144 @@
+"""Takes become shards once, of what they show; shards of other networks or takes do not get among them."""
+
+import io
+import wave
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from training.toy import NETWORK
+
+from hallo_cli.domain import Float
+from hallo_cli.errors import InputError, OutputError
+from hallo_cli.models.autoencoder import TinyAutoencoder
+from hallo_cli.training.encode import TakeEncoder, encode_folder
+from hallo_cli.training.encoded import EncodedFolder, read_origin, write_encoded
+from hallo_cli.training.takes import Take, TakeInfo, TakeWriter
+
+N_FRAMES, BLINK = 3, 1
+
+
+@dataclass(frozen=True)
+class Ears:
+    """Hears a blink in every frame, as the embedded encoder's schedule may."""
+
+    blink_channel: int | None = BLINK
+
+    def __call__(self, waveform: Float, n_frames: int) -> Float:
+        return np.ones((n_frames, 1, 4), np.float32)
+
+
+@pytest.fixture(scope="module")
+def encoder() -> TakeEncoder:
+    torch.manual_seed(0)
+    return TakeEncoder(NETWORK, TinyAutoencoder(NETWORK).eval(), "one", Ears())
+
+
+def take(key: str, **changes: object) -> Take:
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 64), (90, 120, 150)).save(buffer, "JPEG")
+    sound = io.BytesIO()
+    with wave.open(sound, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes(bytes(2 * 640 * N_FRAMES))
+    info = TakeInfo(N_FRAMES, 25.0, 64, "test", (10, 10, 54, 60), (24, 40, 40, 48))
+    landmarks = np.random.default_rng(0).uniform(12, 52, (478, 2)).astype(np.float32)
+    made = Take(key, info, (buffer.getvalue(),) * N_FRAMES, sound.getvalue(), landmarks)
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def write(folder: Path, *takes: Take) -> Path:
+    with TakeWriter(folder, "take") as writer:
+        for one in takes:
+            writer.add(one)
+    return folder
+
+
+def kept(takes: Path, output: Path, encoder: TakeEncoder) -> list[bool]:
+    return [shard.was_there for shard in encode_folder(takes, output, lambda: encoder)]
+
+
+def test_eyes_are_open_where_a_take_does_not_say(encoder: TakeEncoder) -> None:
+    tensors, _ = encoder.shard([take("a")])
+    assert (tensors["audio"][:, 0, BLINK] == 0).all()
+    assert (tensors["audio"][:, 0, 0] == 1).all()
+
+
+def test_eyes_are_as_shut_as_the_take_says(encoder: TakeEncoder) -> None:
+    tensors, _ = encoder.shard([take("a", truth={"blink": np.array([0, 1, 0.5], np.float32)})])
+    assert tensors["audio"][:, 0, BLINK].tolist() == [0, 0, 0, 1, 0.5, 0.5, 0.5]
+
+
+def test_shards_are_kept_where_nothing_changed(tmp_path: Path, encoder: TakeEncoder) -> None:
+    takes = write(tmp_path / "takes", take("a"))
+    assert kept(takes, tmp_path / "out", encoder) == [False]
+    assert kept(takes, tmp_path / "out", encoder) == [True]
+    assert len(EncodedFolder(tmp_path / "out").takes) == 1
+
+
+def test_shards_of_another_autoencoder_are_refused(tmp_path: Path, encoder: TakeEncoder) -> None:
+    takes = write(tmp_path / "takes", take("a"))
+    kept(takes, tmp_path / "out", encoder)
+    with pytest.raises(InputError, match="encoded with another autoencoder: choose another folder"):
+        kept(takes, tmp_path / "out", replace(encoder, vae_digest="other"))
+
+
+def test_shards_of_another_speech_encoder_are_refused(tmp_path: Path, encoder: TakeEncoder) -> None:
+    takes = write(tmp_path / "takes", take("a"))
+    kept(takes, tmp_path / "out", replace(encoder, speech_digest="one"))
+    with pytest.raises(InputError, match="encoded with another speech encoder"):
+        kept(takes, tmp_path / "out", replace(encoder, speech_digest="other"))
+
+
+def test_takes_that_were_prepared_again_are_refused(tmp_path: Path, encoder: TakeEncoder) -> None:
+    kept(write(tmp_path / "takes", take("a")), tmp_path / "out", encoder)
+    takes = write(tmp_path / "takes", take("b"))
+    with pytest.raises(InputError, match="encoded with another shard of takes"):
+        kept(takes, tmp_path / "out", encoder)
+
+
+def test_older_shards_that_do_not_say_what_they_are_of_are_kept(tmp_path: Path, encoder: TakeEncoder) -> None:
+    takes = write(tmp_path / "takes", take("a"))
+    (tmp_path / "out").mkdir()
+    file = tmp_path / "out" / "take-000000.safetensors"
+    write_encoded(file, *encoder.shard([take("a")]))
+    assert read_origin(file) == {}
+    assert kept(takes, tmp_path / "out", encoder) == [True]
+
+
+def test_a_run_stopped_between_validation_and_training_part_goes_on(
+    tmp_path: Path, encoder: TakeEncoder
+) -> None:
+    held_out = replace(take("b").info, split="validation")
+    takes = write(tmp_path / "takes", take("a"), take("b", info=held_out))
+    kept(takes, tmp_path / "out", encoder)
+    (tmp_path / "out" / "take-000000.safetensors").unlink()
+    assert kept(takes, tmp_path / "out", encoder) == [False]
+    assert load_file(tmp_path / "out" / "take-000000.safetensors")["starts"].tolist() == [0, N_FRAMES]
+
+
+def test_a_shard_for_validation_alone_is_kept(tmp_path: Path, encoder: TakeEncoder) -> None:
+    held_out = replace(take("b").info, split="validation")
+    takes = write(tmp_path / "takes", take("b", info=held_out))
+    kept(takes, tmp_path / "out", encoder)
+    assert kept(takes, tmp_path / "out", encoder) == [True]
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_with_the_remedy(
+    tmp_path: Path, encoder: TakeEncoder
+) -> None:
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(OutputError, match="choose a place that you may write to"):
+        kept(write(tmp_path / "takes", take("a")), tmp_path / "out", encoder)
+
+
+def test_a_shard_that_cannot_be_written_is_an_error(tmp_path: Path, encoder: TakeEncoder) -> None:
+    (tmp_path / "x.safetensors.part").mkdir()
+    with pytest.raises(OutputError, match=r"x\.safetensors cannot be written"):
+        write_encoded(tmp_path / "x.safetensors", *encoder.shard([take("a")]))
