@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -121,6 +122,7 @@ class _Bench:
     def __init__(self, subject: Subject, modes: Modes, resolved: Resolved) -> None:
         self.subject, self.modes, self.resolved = subject, modes, resolved
         self._rig: Rig | None = None
+        self._loaded: dict[str, Any] = {}  # what was, for the results
 
     @property
     def rig(self) -> Rig:
@@ -129,7 +131,16 @@ class _Bench:
         if self._rig is None:
             resolved, subject = self.resolved, self.subject
             self._rig = open_rig(subject.kind, resolved.render, resolved.runtime, subject.clip_frames)
+            self._loaded = bench_view.loaded(self._rig)
         return self._rig
+
+    def _unload(self) -> None:
+        """Give the networks' memory back to the device."""
+        import torch
+
+        self._rig = None
+        gc.collect()
+        torch.cuda.empty_cache()  # does nothing where there is none
 
     def run(self) -> None:
         found: dict[str, Any] = {}
@@ -218,22 +229,22 @@ class _Bench:
             longest=config.max_temporal - config.motion_frames,
             fits=lambda size: fits(config, size),
         )
-        self._rig = None  # its memory is for the points
+        self._unload()  # its memory is for the points
         rows = found["scaling"] = []
         yield from bench_view.scaling_head()
-        for figures in measure_scaling(points):
-            rows.append(bench_view.point_row(figures))
+        for measured in measure_scaling(points):
+            rows.append(bench_view.point_row(measured))
             yield bench_view.scaling_line(rows[-1])
 
     def _layers(self, found: dict[str, Any]) -> Iterator[str]:
-        from hallo_cli.inference.speed import DTYPES, choose_execution
-        from hallo_cli.jobs.bench_layers import LayerCase, bench_layers, totals
+        from hallo_cli.inference.speed import choose_execution
+        from hallo_cli.jobs.bench_layers import LayerCase, bench_layers, choose_dtype, totals
         from hallo_cli.jobs.bench_rig import RANDOM_KINDS
 
         config, _ = RANDOM_KINDS[self.subject.kind or Kind.official.value]()
         execution = choose_execution(self.resolved.runtime)
         settings = self.resolved.render
-        dtype = DTYPES["float32" if settings.dtype == "auto" else settings.dtype]
+        dtype = choose_dtype(settings.dtype, execution.device)
         n_frames = self.subject.clip_frames or config.clip_frames
         case = LayerCase(config, settings.size or config.image_size, n_frames, dtype)
         found["layers_case"] = {"size": case.size, "clip_frames": n_frames, "dtype": str(dtype)}
@@ -260,14 +271,7 @@ class _Bench:
         from hallo_cli.jobs.bench_scaling import peak_host_bytes
 
         device = resolve_device(self.resolved.runtime.device)
-        loaded = {}
-        if self._rig is not None:
-            loaded = {
-                "weights": self._rig.studio.bundle.manifest.name,
-                "dtype": str(self._rig.animator.dtype).removeprefix("torch."),
-                "is_compiled": self._rig.animator.execution.is_compiled,
-            }
-        return {**bench_view.machine(device), **loaded, "peak_host_bytes": peak_host_bytes()}
+        return {**bench_view.machine(device), **self._loaded, "peak_host_bytes": peak_host_bytes()}
 
 
 def _write(file: Path, content: object) -> None:

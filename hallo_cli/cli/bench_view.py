@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from hallo_cli.jobs.bench_film import Overlap
     from hallo_cli.jobs.bench_layers import LayerCase, LayerFigures
     from hallo_cli.jobs.bench_pareto import Loss
-    from hallo_cli.jobs.bench_scaling import PointFigures
+    from hallo_cli.jobs.bench_rig import Rig
+    from hallo_cli.jobs.bench_scaling import PointFailure, PointFigures
 
 LOSS_KEYS = (
     *("psnr", "ssim", "gmsd", "landmark_distance", "truth_opening"),
@@ -40,6 +41,15 @@ def machine(device: torch.device) -> dict[str, Any]:
         "processor": platform.processor() or platform.machine(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
+    }
+
+
+def loaded(rig: Rig) -> dict[str, Any]:
+    """What was measured."""
+    return {
+        "weights": rig.studio.bundle.manifest.name,
+        "dtype": str(rig.animator.dtype).removeprefix("torch."),
+        "is_compiled": rig.animator.execution.is_compiled,
     }
 
 
@@ -128,19 +138,26 @@ def pareto(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield "*: nothing is both faster and nearer by PSNR"
 
 
-def point_row(figures: PointFigures) -> dict[str, Any]:
-    """One point of a curve."""
-    point = figures.point
-    return {
+def point_row(measured: PointFigures | PointFailure) -> dict[str, Any]:
+    """One point of a curve, or why it is missing."""
+    from hallo_cli.jobs.bench_scaling import PointFailure
+
+    point = measured.point
+    named = {
         "curve": point.curve,
         "label": point.label,
         "size": point.settings.size,
         "clip_frames": point.clip_frames,
         "rows": point.n_rows,
-        "frames_per_s": 1 / figures.frame_s,
-        "frame_s": figures.frame_s,
-        "host_bytes": figures.host_bytes,
-        "device_bytes": figures.device_bytes,
+    }
+    if isinstance(measured, PointFailure):
+        return {**named, "failed": measured.reason}
+    return {
+        **named,
+        "frames_per_s": 1 / measured.frame_s,
+        "frame_s": measured.frame_s,
+        "host_bytes": measured.host_bytes,
+        "device_bytes": measured.device_bytes,
     }
 
 
@@ -151,9 +168,11 @@ def scaling_head() -> Iterator[str]:
 
 def scaling_line(one: dict[str, Any]) -> str:
     """One point."""
+    name = f"{one['curve']:<12}{one['label']:<34}"
+    if "failed" in one:
+        return f"{name} failed: {one['failed']}"
     peaks = (one["host_bytes"], one["device_bytes"])
     sizes = "".join(f"{peak / 1e9:>6.2f} GB" if peak else f"{'':>9}" for peak in peaks)
-    name = f"{one['curve']:<12}{one['label']:<34}"
     return f"{name}{one['frame_s'] * 1e3:>7.1f} ms{one['frames_per_s']:>10.2f}{sizes}"
 
 

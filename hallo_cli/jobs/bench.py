@@ -12,16 +12,15 @@ import dataclasses
 import shutil
 import statistics
 import tempfile
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from torch import Tensor
-from torch.profiler import ProfilerActivity, profile
+from torch.autograd.profiler_util import FunctionEventAvg
+from torch.profiler import DeviceType, ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from hallo_cli.domain import Bytes, Speech
@@ -31,6 +30,7 @@ from hallo_cli.inference.job_context import JobContext
 from hallo_cli.inference.sampling import IndependentNoise, Memory, Predictor, denoise
 from hallo_cli.inference.schedule import Solver
 from hallo_cli.inference.step_plan import Step, plan_steps
+from hallo_cli.jobs.bench_clock import Clock, Marks
 from hallo_cli.jobs.bench_film import film
 from hallo_cli.jobs.bench_rig import Rig
 from hallo_cli.media.video import SegmentWriter, VideoFormat
@@ -38,8 +38,6 @@ from hallo_cli.settings.schema import RenderSettings
 
 ONCE = ("portrait", "speech", "reference")  # stages of a job; the others happen in every clip
 EVERY_CLIP = ("conditions", "denoising", "motion frames", "decoding", "encoding")
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -73,31 +71,6 @@ class Figures:
     def tflops(self) -> float:
         """Achieved in the denoising steps."""
         return self.clip_tflop / self.stages["denoising"].median_s
-
-
-@dataclass
-class Clock:
-    """Seconds by stage, the device's work included."""
-
-    device: torch.device
-    seconds: dict[str, float] = field(default_factory=dict)
-    steps: list[float] = field(default_factory=list)
-    frame_s: float = 0.0  # of a film
-
-    def time(self, stage: str, work: Callable[[], T]) -> T:
-        """Do some work and note how long it took."""
-        start = self.now()
-        result = work()
-        self.seconds[stage] = self.now() - start
-        return result
-
-    def now(self) -> float:
-        """The time once the device has done what it was given."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        elif self.device.type == "mps":
-            torch.mps.synchronize()
-        return time.perf_counter()
 
 
 def bench(
@@ -136,7 +109,9 @@ def render_clip(rig: Rig, settings: RenderSettings, folder: Path) -> Clock:
     speech = clock.time("speech", lambda: rig.speech(settings, folder))
     context = clock.time("reference", lambda: animator.prepare(portrait, settings))
     solver, predictor, noise = clock.time("conditions", lambda: _start(rig, context, speech))
-    latents = clock.time("denoising", lambda: _denoised(clock, denoise(predictor, solver, noise)))
+    marks = Marks(clock.device)
+    latents = clock.time("denoising", lambda: _denoised(denoise(predictor, solver, noise), marks))
+    clock.steps = marks.seconds()
     denoised = clock.time("motion frames", lambda: animator.finisher.begin(context, latents, 0, None))
     clip = clock.time("decoding", denoised.finish)
     height, width = clip.frames.shape[1:3]
@@ -187,11 +162,20 @@ def costliest_operations(rig: Rig, settings: RenderSettings, *, count: int = 12)
             with profile(activities=kinds) as profiler:
                 predictor(noise, timestep, Step(is_guided=predictor.guidance.scale != 1), Memory())
     key = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
-    times = {event.key: float(getattr(event, key)) for event in profiler.key_averages()}
-    total = sum(times.values()) or 1.0
-    return [
-        (name, times[name] / total) for name in sorted(times, key=times.__getitem__, reverse=True)[:count]
-    ]
+    return operation_shares(profiler.key_averages(), key)[:count]
+
+
+def operation_shares(rows: Iterable[FunctionEventAvg], key: str) -> list[tuple[str, float]]:
+    """Each operation's share of the time that a profile's rows have under a key, the costliest first.
+
+    A kernel's time is in the row of the operation that launched it and in one of its own, which is left out.
+    """
+    times: Counter[str] = Counter()
+    for row in rows:
+        if row.device_type == DeviceType.CPU:
+            times[str(row.key)] += getattr(row, key)
+    total = times.total() or 1.0
+    return [(name, time / total) for name, time in times.most_common()]
 
 
 def _start(rig: Rig, context: JobContext, speech: Speech) -> tuple[Solver, Predictor, Tensor]:
@@ -208,13 +192,12 @@ def _encode(writer: SegmentWriter, frames: Bytes) -> None:
     writer.commit()
 
 
-def _denoised(clock: Clock, steps: Iterator[Tensor]) -> Tensor:
-    before = clock.now()
+def _denoised(steps: Iterator[Tensor], marks: Marks) -> Tensor:
+    """The last step's latents, with a mark before the first step and after each."""
     results = []
+    marks.set()
     for latents in steps:
-        now = clock.now()
-        clock.steps.append(now - before)
-        before = now
+        marks.set()
         results = [latents]
     return results[0]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hallo_cli import trace
 from hallo_cli.domain import Bytes, Clip
+from hallo_cli.jobs.bench_clock import now
 from hallo_cli.jobs.bench_rig import Rig
 from hallo_cli.media.video import SegmentWriter, VideoFormat
 from hallo_cli.settings.schema import RenderSettings
@@ -64,7 +65,7 @@ def film(rig: Rig, settings: RenderSettings, n_clips: int) -> Film:
         height, width = portrait.pixels.shape[:2]
         video = VideoFormat(width, height, settings.fps, settings.codec, settings.crf)
         clips = []
-        start = time.perf_counter()
+        start = now(rig.animator.execution.device)  # what was prepared is not part of it
         with (
             SegmentWriter(Path(folder, "film.mp4"), video) as writer,
             closing(rig.animator.clips(context, speech)) as steps,

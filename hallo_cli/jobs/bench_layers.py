@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import statistics
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 
 from hallo_cli.inference import baseline, speed
+from hallo_cli.jobs.bench_clock import now
 from hallo_cli.jobs.bench_rig import fill_randomly
 from hallo_cli.models import compat
 from hallo_cli.models.blocks import BlockPlan, plan_down, plan_middle, plan_up
@@ -50,6 +50,14 @@ class LayerFigures:
     ratio: float  # median of the pairs' ratios
     difference: float  # largest, of the two results; their values are of order 1
     scale: float  # standard deviation of the result
+
+
+def choose_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The number format to time layers in: "auto" is what a GPU renders in, whose float32 kernels are others.
+
+    On a CPU it is float32, in which the two results differ least.
+    """
+    return torch.float32 if name == "auto" and device.type == "cpu" else speed.resolve_dtype(name, device)
 
 
 def bench_layers(case: LayerCase, execution: speed.Execution, *, repeats: int = 3) -> Iterator[LayerFigures]:
@@ -156,10 +164,6 @@ class _Inputs:
 
 
 def _seconds(way: Callable[[], Tensor], device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    start = time.perf_counter()
+    start = now(device)
     way()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - start
+    return now(device) - start

@@ -81,7 +81,7 @@ def bundle_rig(settings: RenderSettings, runtime: RuntimeSettings, clip_frames: 
     manifest = dataclasses.replace(bundle.manifest, networks=config)
     studio = Studio(dataclasses.replace(bundle, manifest=manifest), runtime)
     dtype = DTYPES[studio.settle(settings).dtype]
-    networks = load_networks(studio.bundle, device=resolve_device(runtime.device), dtype=dtype)
+    networks = load_networks(studio.bundle, device=_loading_device(runtime), dtype=dtype)
     return _rig(studio, networks, is_random=False)
 
 
@@ -94,7 +94,7 @@ def random_rig(
     manifest = BundleManifest(f"random {kind}", "", "", config, files={}, sampling=sampling)
     studio = Studio(Bundle(Path(), manifest), runtime)
     dtype = DTYPES[studio.settle(settings).dtype]
-    networks = random_networks(config, device=resolve_device(runtime.device), dtype=dtype)
+    networks = random_networks(config, device=_loading_device(runtime), dtype=dtype)
     return _rig(studio, networks, is_random=True)
 
 
@@ -105,6 +105,11 @@ def random_networks(config: NetworkConfig, *, device: torch.device, dtype: torch
     for module in (*networks.by_prefix().values(), networks.vae):
         fill_randomly(module.to(dtype).to_empty(device=device))
     return networks
+
+
+def _loading_device(runtime: RuntimeSettings) -> torch.device:
+    """Where weights are put first; those kept in the host's memory must not count in the device's peak."""
+    return resolve_device("cpu" if runtime.offload else runtime.device)
 
 
 def _with_clips_of(config: NetworkConfig, n_frames: int | None) -> NetworkConfig:

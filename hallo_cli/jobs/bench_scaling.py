@@ -1,6 +1,7 @@
 """How time and memory grow with clip length, resolution and rows rendered at once, and shrink with fallbacks.
 
-Each point is measured in processes of its own, so that peaks of memory are its own too.
+Each point is measured in processes of its own, so that peaks of memory are its own too, and that one which
+fails ends no other.
 """
 
 from __future__ import annotations
@@ -8,13 +9,16 @@ from __future__ import annotations
 import dataclasses
 import multiprocessing
 import sys
+import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from threading import Barrier, BrokenBarrierError
 
 import torch
 
+from hallo_cli.errors import JobError
 from hallo_cli.jobs.bench_film import film
 from hallo_cli.jobs.bench_rig import open_rig
 from hallo_cli.jobs.ladder import next_rung
@@ -23,6 +27,8 @@ from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 CLIP_FRAMES = (4, 8, 12, 16, 24)
 SIZES = (0.5, 0.75, 1.0, 1.5, 2.0)  # of the configured size
 ROWS = (1, 2, 4)
+LEAST_WAIT_S = 60.0  # for a point's other processes, which began together and do the same work,
+WAIT_FACTOR = 2.0  # or so many times what one's own work took
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,14 @@ class PointFigures:
     frame_s: float  # seconds of wall time a frame, over all rows
     host_bytes: int | None  # peak of one process; None where the system does not tell
     device_bytes: int | None  # peak of one process; None on devices that do not tell
+
+
+@dataclass(frozen=True)
+class PointFailure:
+    """A measurement that came to nothing."""
+
+    point: Point
+    reason: str
 
 
 def plan_points(base: Point, *, clip_frames: int, longest: int, fits: Callable[[int], bool]) -> list[Point]:
@@ -78,22 +92,20 @@ def plan_points(base: Point, *, clip_frames: int, longest: int, fits: Callable[[
     return points
 
 
-def measure_scaling(points: list[Point]) -> Iterator[PointFigures]:
+def measure_scaling(points: list[Point]) -> Iterator[PointFigures | PointFailure]:
     """Measure each point in fresh processes, as many at once as it has rows."""
     for point in points:
-        context = multiprocessing.get_context("spawn")
-        barrier = context.Barrier(point.n_rows)
-        with ProcessPoolExecutor(
-            point.n_rows, mp_context=context, initializer=_Together.share, initargs=(barrier,)
-        ) as pool:
-            rows = [pool.submit(_measure, point) for _ in range(point.n_rows)]
-            results = [row.result() for row in rows]
-        frames_per_s = sum(row.n_frames / row.seconds for row in results)
+        try:
+            rows = _measure(point)
+        except (JobError, OSError) as error:
+            yield PointFailure(point, str(error))
+            continue
+        frames_per_s = sum(row.n_frames / row.seconds for row in rows)
         yield PointFigures(
             point,
             frame_s=1 / frames_per_s,
-            host_bytes=max((row.host_bytes for row in results if row.host_bytes), default=None),
-            device_bytes=max((row.device_bytes for row in results if row.device_bytes), default=None),
+            host_bytes=max((row.host_bytes for row in rows if row.host_bytes), default=None),
+            device_bytes=max((row.device_bytes for row in rows if row.device_bytes), default=None),
         )
 
 
@@ -115,21 +127,63 @@ class _Row:
     device_bytes: int | None
 
 
-class _Together:
-    """Where the processes of one point wait for each other."""
+def _measure(point: Point) -> list[_Row]:
+    """What each process came to. Raises JobError as soon as one has failed, and OSError; ends the others."""
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(point.n_rows)
+    running: dict[Connection, BaseProcess] = {}
+    try:
+        for _ in range(point.n_rows):
+            near, far = context.Pipe(duplex=False)
+            process: BaseProcess = context.Process(target=send_row, args=(point, barrier, far))
+            process.start()
+            far.close()  # now only the process holds it, so that its end shows
+            running[near] = process
+        return list(_received(running))
+    finally:
+        for process in running.values():
+            process.kill()  # where one has failed, others may wait for it
+            process.join()
 
-    barrier: ClassVar[Any] = None
 
-    @classmethod
-    def share(cls, barrier: Any) -> None:
-        """Keep the barrier, in a fresh process."""
-        cls.barrier = barrier
+def _received(running: dict[Connection, BaseProcess]) -> Iterator[_Row]:
+    """The processes' results as they come."""
+    pending = dict(running)
+    while pending:
+        for near in set(pending).intersection(wait(list(pending))):
+            yield _result(near, pending.pop(near))
 
 
-def _measure(point: Point) -> _Row:
+def _result(near: Connection, process: BaseProcess) -> _Row:
+    try:
+        result = near.recv()
+    except (EOFError, OSError):
+        process.join()
+        raise JobError(f"a process ended with status {process.exitcode} and no result") from None
+    if isinstance(result, str):
+        raise JobError(result)
+    assert isinstance(result, _Row)
+    return result
+
+
+def send_row(point: Point, barrier: Barrier, far: Connection) -> None:
+    """Measure one row of a point, beginning with the others, in a process of its own; send it or what failed.
+
+    The reason is sent as text, since not every exception can be read in another process.
+    """
+    try:
+        far.send(_row(point, barrier))
+    except BrokenBarrierError:
+        far.send("another process of this point did not get ready")
+    except Exception as error:  # noqa: BLE001 - a point is to a bench what a job is to a batch
+        far.send(f"{type(error).__name__}: {error}")
+
+
+def _row(point: Point, barrier: Barrier) -> _Row:
+    start = time.perf_counter()
     rig = open_rig(point.kind, point.settings, point.runtime, point.clip_frames)
     film(rig, point.settings, 1)  # warms up
-    _Together.barrier.wait()
+    barrier.wait(max(LEAST_WAIT_S, WAIT_FACTOR * (time.perf_counter() - start)))
     made = film(rig, point.settings, point.n_clips)
     device = rig.animator.execution.device
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None

@@ -2,26 +2,44 @@
 
 import dataclasses
 import json
+import multiprocessing
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
+from time import sleep
 from typing import Any
 
 import pytest
+import torch
 from bundles import make_bundle
 from small_networks import official_like
+from torch.autograd.profiler_util import EventList, FunctionEvent
+from torch.profiler import DeviceType
 from typer.testing import CliRunner
 
+from hallo_cli.cli import bench_view
 from hallo_cli.cli.app import app, register
-from hallo_cli.errors import SettingsError
+from hallo_cli.errors import JobError, SettingsError
 from hallo_cli.evaluation.figures import VideoFigures
 from hallo_cli.inference.speed import choose_execution
-from hallo_cli.jobs import bench_pareto
-from hallo_cli.jobs.bench import EVERY_CLIP, ONCE, bench
-from hallo_cli.jobs.bench_layers import LayerCase, bench_layers, totals
+from hallo_cli.jobs import bench_clock, bench_pareto, bench_rig, bench_scaling
+from hallo_cli.jobs.bench import EVERY_CLIP, ONCE, bench, operation_shares
+from hallo_cli.jobs.bench_clock import Marks
+from hallo_cli.jobs.bench_layers import LayerCase, bench_layers, choose_dtype, totals
 from hallo_cli.jobs.bench_pareto import Loss, candidates, measure_losses, with_front
 from hallo_cli.jobs.bench_rig import RANDOM_KINDS, Rig, bundle_rig, open_rig, random_rig
-from hallo_cli.jobs.bench_scaling import Point, measure_scaling, plan_points
+from hallo_cli.jobs.bench_scaling import (
+    Point,
+    PointFailure,
+    PointFigures,
+    measure_scaling,
+    plan_points,
+    send_row,
+)
 from hallo_cli.jobs.estimate import read_speeds
 from hallo_cli.models.config import NetworkConfig
+from hallo_cli.models.manifest import Sampling
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 
 register()
@@ -161,25 +179,124 @@ def test_points_cover_length_size_rows_and_every_fallback() -> None:
     assert [p.runtime for p in points if p.curve == "fallback"][-1].offload
 
 
-@pytest.mark.slow
-def test_point_is_measured_in_processes_of_its_own(bundle: Path) -> None:
+def quick_point(bundle: Path, **changes: Any) -> Point:
+    """One clip of one step."""
     values = {"steps": 1, "guidance": 1.0, "solver": "ddim", "size": 64}
     settings = RenderSettings(bundle=str(bundle), dtype="float32", **values)  # type: ignore[arg-type]
-    point = Point("rows", "2", settings, RuntimeSettings(threads=1), n_rows=2, n_clips=1)
-    (figures,) = measure_scaling([point])
+    point = Point("rows", "2", settings, RuntimeSettings(device="cpu", threads=1), n_rows=2, n_clips=1)
+    return dataclasses.replace(point, **changes)
+
+
+@pytest.mark.slow
+def test_point_that_fails_stops_no_other(bundle: Path) -> None:
+    too_long, good = quick_point(bundle, clip_frames=31), quick_point(bundle)
+    failure, figures = measure_scaling([too_long, good])
+    assert isinstance(failure, PointFailure)
+    assert "1 to 30" in failure.reason
+    assert isinstance(figures, PointFigures)
     assert figures.frame_s > 0
     assert figures.host_bytes is None or figures.host_bytes > 1e8
 
 
+def test_death_of_one_process_ends_the_others(bundle: Path) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        measured = pool.submit(list, measure_scaling([quick_point(bundle)]))
+        while len(processes := multiprocessing.active_children()) < 2:
+            sleep(0.01)
+        processes[0].kill()
+        (failure,) = measured.result(timeout=60)
+    assert isinstance(failure, PointFailure)
+    assert "no result" in failure.reason
+    assert not multiprocessing.active_children()
+
+
+def test_row_does_not_wait_for_ever_for_another(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_scaling, "LEAST_WAIT_S", 0.01)
+    monkeypatch.setattr(bench_scaling, "WAIT_FACTOR", 0.0)
+    near, far = multiprocessing.Pipe(duplex=False)
+    send_row(quick_point(bundle), Barrier(2), far)
+    assert near.recv() == "another process of this point did not get ready"
+
+
+@pytest.fixture
+def short_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Little of each measurement, and small networks in the place of the full-size ones."""
+    monkeypatch.setitem(bench_rig.RANDOM_KINDS, "official", lambda: (official_like(), Sampling()))
+    monkeypatch.setattr(bench_pareto, "REFERENCE_STEPS", 2)
+    monkeypatch.setattr(bench_pareto, "SAMPLERS", bench_pareto.SAMPLERS[-1:])
+    monkeypatch.setattr(bench_pareto, "APPROXIMATED", ())
+    monkeypatch.setattr(bench_scaling, "CLIP_FRAMES", ())
+    monkeypatch.setattr(bench_scaling, "SIZES", (1.0,))
+    monkeypatch.setattr(bench_scaling, "ROWS", (2,))
+
+
+def quick_report(bundle: Path, file: Path) -> Any:
+    """What `hallo bench --report` writes for settings that are quick and leave one fallback to try."""
+    quick = "--steps 1 --clips 1 --repeats 1 --warmups 0 --device cpu --threads 1"
+    bench_json(bundle, f"--report {file} {quick} --decode-chunk 1 --decode-behind off --split-guidance")
+    return json.loads(file.read_text())
+
+
 @pytest.mark.slow
-def test_report_holds_every_measurement(tmp_path: Path) -> None:
-    file = tmp_path / "report.json"
-    arguments = ["bench", "--random-weights", "golden", "--steps", "1", "--clips", "1", "--repeats", "1"]
-    result = CliRunner().invoke(app, [*arguments, "--report", str(file)], catch_exceptions=False)
-    assert result.exit_code == 0
-    report = json.loads(file.read_text())
-    assert {"runs", "operations", "film", "layers", "scaling"} <= set(report)
-    assert {row["curve"] for row in report["scaling"]} == {"clip length", "size", "rows", "fallback"}
+@pytest.mark.usefixtures("short_report")
+def test_report_measures_every_curve(bundle: Path, tmp_path: Path) -> None:
+    rows = quick_report(bundle, tmp_path / "report.json")["scaling"]
+    assert [row["curve"] for row in rows] == ["clip length", "size", "rows", "fallback"]
+    assert min(row["frames_per_s"] for row in rows) > 0
+
+
+@pytest.mark.usefixtures("short_report")
+def test_report_holds_every_part_whatever_points_fail(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(point: Point) -> None:
+        raise JobError("no memory")
+
+    monkeypatch.setattr(bench_scaling, "_measure", fail)
+    report = quick_report(bundle, tmp_path / "report.json")
+    assert report["weights"] == "tiny"
+    assert report["dtype"] == "float32"
+    assert all(report[part] for part in ("runs", "operations", "film", "layers_case", "layers", "pareto"))
+    assert report["matmul_peak_tflops"] > 0
+    assert [row["failed"] for row in report["scaling"]] == 4 * ["no memory"]
+
+
+def test_failed_point_is_shown_with_its_reason(bundle: Path) -> None:
+    row = bench_view.point_row(PointFailure(quick_point(bundle), "no memory"))
+    assert bench_view.scaling_line(row).endswith("failed: no memory")
+
+
+def test_kernels_count_in_the_operations_that_launch_them_alone() -> None:
+    product, scale, parent = (
+        FunctionEvent(id, name, 0, start, stop, stack=[], use_device="cuda")
+        for id, name, start, stop in ((1, "product", 1, 2), (2, "scale", 3, 4), (3, "attention", 0, 5))
+    )
+    product.append_kernel("gemm", 0, 30.0)
+    scale.append_kernel("multiply", 0, 10.0)
+    kernels = [
+        FunctionEvent(4, name, 0, start, stop, stack=[], use_device="cuda", device_type=DeviceType.CUDA)
+        for name, start, stop in (("gemm", 10, 40), ("multiply", 40, 50))
+    ]
+    events = EventList([product, scale, parent, *kernels], use_device="cuda")
+    events._build_tree()
+    shares = operation_shares(events.key_averages(), "self_device_time_total")
+    assert shares == [("product", 0.75), ("scale", 0.25), ("attention", 0.0)]
+
+
+def test_steps_lie_between_marks(monkeypatch: pytest.MonkeyPatch) -> None:
+    times: Iterator[float] = iter([0.0, 1.0, 3.0, 3.0])
+    monkeypatch.setattr(bench_clock, "now", lambda device: next(times))
+    marks = Marks(torch.device("cpu"))
+    for _ in range(3):
+        marks.set()
+    assert marks.seconds() == [1.0, 2.0]
+
+
+def test_layers_are_timed_in_what_a_gpu_renders_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    assert choose_dtype("auto", torch.device("cuda")) == torch.bfloat16
+    assert choose_dtype("auto", torch.device("cpu")) == torch.float32
+    assert choose_dtype("float16", torch.device("cpu")) == torch.float16
 
 
 def test_losses_of_random_weights_are_refused() -> None:

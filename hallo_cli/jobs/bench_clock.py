@@ -1,0 +1,67 @@
+"""Tells the time of a device's work: of stages, waiting for each, and of steps, waiting for none."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TypeVar
+
+import torch
+
+T = TypeVar("T")
+
+
+def now(device: torch.device) -> float:
+    """The time in seconds, of a clock with an arbitrary zero, once the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+    return time.perf_counter()
+
+
+@dataclass
+class Clock:
+    """Seconds by stage, the device's work included."""
+
+    device: torch.device
+    seconds: dict[str, float] = field(default_factory=dict)
+    steps: list[float] = field(default_factory=list)
+    frame_s: float = 0.0  # of a film
+
+    def time(self, stage: str, work: Callable[[], T]) -> T:
+        """Do some work and note how long it took."""
+        start = now(self.device)
+        result = work()
+        self.seconds[stage] = now(self.device) - start
+        return result
+
+
+class Marks:
+    """Points in a device's work.
+
+    On CUDA they are events, so that the host goes on handing over work; elsewhere the device is waited for.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._events: list[torch.cuda.Event] = []
+        self._times: list[float] = []
+
+    def set(self) -> None:
+        """Mark the end of what the device was given so far."""
+        if self._device.type != "cuda":
+            self._times.append(now(self._device))
+            return
+        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        # By default it is the current device's stream, which need not be that of the device timed here.
+        event.record(torch.cuda.current_stream(self._device))
+        self._events.append(event)
+
+    def seconds(self) -> list[float]:
+        """From each mark to the next, once the device has reached the last one."""
+        now(self._device)
+        between = [before.elapsed_time(after) / 1e3 for before, after in pairwise(self._events)]
+        return between + [after - before for before, after in pairwise(self._times)]
