@@ -26,7 +26,7 @@ from hallo_cli.domain import Clip, Float, MotionFrames, Portrait, RegionMasks, S
 from hallo_cli.errors import PortraitError
 from hallo_cli.inference import latents as conventions
 from hallo_cli.inference import speed
-from hallo_cli.inference.ahead import ahead
+from hallo_cli.inference.ahead import Threads, ahead
 from hallo_cli.inference.finishing import DenoisedClip, Finisher, motion_pictures
 from hallo_cli.inference.inks import single_ink
 from hallo_cli.inference.job_context import JobContext, PortraitContext
@@ -69,6 +69,7 @@ class Animator:
         speed.prepare_networks(networks, self.execution)
         self.dtype = networks.denoising_unet.conv_in.weight.dtype
         self.finisher = Finisher(networks, self.execution)
+        self.threads = Threads()
 
     @torch.inference_mode()
     def prepare(self, portrait: Portrait, settings: RenderSettings) -> JobContext:
@@ -126,7 +127,7 @@ class Animator:
         start = ClipStart(first_clip, motion)
         items = self._denoised(context, speech, start, is_cancelled)
         if self.execution.overlaps:
-            items = ahead(items, is_heavy=lambda item: isinstance(item, DenoisedClip))
+            items = ahead(items, self.threads, is_heavy=lambda item: isinstance(item, DenoisedClip))
         with closing(items):
             for item in items:
                 if isinstance(item, StepDone):

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
 from hallo_cli.errors import DeviceMemoryError
+
+# In torch's errors, all of which are RuntimeErrors and few of a kind of their own.
+DEVICE_SAID = ("out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED")  # the latter two by cuBLAS and cuDNN
+COMPUTER_SAID = ("not enough memory", "allocate memory")
 
 
 @contextmanager
@@ -15,12 +17,12 @@ def reporting_memory() -> Iterator[None]:
     """Raise DeviceMemoryError where torch runs out of memory."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        raise DeviceMemoryError(
-            "the device ran out of memory. Use a smaller size, decode fewer frames at a time "
-            "(--decode-chunk 1) or close other programs that use it."
-        ) from error
     except RuntimeError as error:
-        if "not enough memory" not in str(error) and "can't allocate memory" not in str(error):
-            raise
-        raise DeviceMemoryError("the computer ran out of memory. Use a smaller size.") from error
+        if any(words in str(error) for words in DEVICE_SAID):
+            raise DeviceMemoryError(
+                "the device ran out of memory. Use a smaller size, decode fewer frames at a time "
+                "(--decode-chunk 1) or close other programs that use it."
+            ) from error
+        if any(words in str(error) for words in COMPUTER_SAID):
+            raise DeviceMemoryError("the computer ran out of memory. Use a smaller size.") from error
+        raise

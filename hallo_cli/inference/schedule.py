@@ -1,7 +1,7 @@
 """When to denoise and how a step is taken: solvers of the diffusion over the zero-terminal-SNR schedule.
 
-All predict v with trailing timesteps (arXiv 2305.08891). The noise schedule, the timesteps and the multistep
-solvers are diffusers'; DDIM's step is one line here, its two coefficients known before sampling starts.
+All predict v with trailing timesteps (arXiv 2305.08891). The noise schedule, the timesteps and DPM++ are
+diffusers'; DDIM's step is one line here, its two coefficients known before sampling starts, as UniPC's are.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from diffusers import DDIMScheduler
 from torch import Tensor
 
 from hallo_cli.errors import SettingsError
+from hallo_cli.inference.unipc import UnipcSolver, plan_unipc
 from hallo_cli.models import compat
 from hallo_cli.models.config import NetworkConfig
 
 N_TIMESTEPS = 1000
+LEAST_ALPHA = 2.0**-24  # where a solver divides by the signal, of which the first timestep has none
 
 
 class Solver(Protocol):
@@ -63,10 +65,15 @@ class DdimSolver:
         return of_latents * latents + of_velocity * prediction
 
 
-class DiffusersSolver:
-    """One of diffusers' multistep solvers, which remember their last predictions."""
+class DpmSolver:
+    """diffusers' DPM-Solver++ of second order (arXiv 2211.01095); it remembers its last prediction."""
 
-    def __init__(self, scheduler: Any, steps: int) -> None:
+    def __init__(self, config: NetworkConfig, steps: int) -> None:
+        from diffusers import DPMSolverMultistepScheduler  # loads scipy.stats, which the others do without
+
+        scheduler: Any = DPMSolverMultistepScheduler(
+            algorithm_type="dpmsolver++", solver_order=2, **_schedule(config)
+        )
         with warnings.catch_warnings():  # diffusers hands tensors to numpy in a way that numpy 2 deprecates
             warnings.simplefilter("ignore", DeprecationWarning)
             scheduler.set_timesteps(steps)
@@ -80,10 +87,8 @@ class DiffusersSolver:
 
 
 def _ddim(config: NetworkConfig, steps: int) -> DdimSolver:
-    scheduler: Any = DDIMScheduler(**_schedule(config))
-    scheduler.set_timesteps(steps)
-    timesteps = [int(t) for t in scheduler.timesteps]
-    alphas = scheduler.alphas_cumprod.double().tolist()
+    timesteps = _timesteps(config, steps)
+    alphas = alphas_cumprod(config, training=False).double().tolist()
     coefficients = []
     for now, then in zip(timesteps, compat.previous_timesteps(config, timesteps), strict=True):
         signal, noise = alphas[now] ** 0.5, (1 - alphas[now]) ** 0.5
@@ -92,20 +97,19 @@ def _ddim(config: NetworkConfig, steps: int) -> DdimSolver:
         # x0 = signal x - noise v, eps = noise x + signal v, x' = next_signal x0 + next_noise eps
         of_latents = next_signal * signal + next_noise * noise
         coefficients.append((of_latents, next_noise * signal - next_signal * noise))
-    return DdimSolver(tuple(timesteps), tuple(coefficients))
+    return DdimSolver(timesteps, tuple(coefficients))
 
 
-def _dpm(config: NetworkConfig, steps: int) -> DiffusersSolver:
-    from diffusers import DPMSolverMultistepScheduler  # loads scipy.stats, which DDIM does without
+def _unipc(config: NetworkConfig, steps: int) -> UnipcSolver:
+    timesteps = _timesteps(config, steps)
+    alphas = alphas_cumprod(config, training=False).double().clamp(min=LEAST_ALPHA).tolist()
+    return UnipcSolver(timesteps, plan_unipc([alphas[t] for t in timesteps]))
 
-    scheduler = DPMSolverMultistepScheduler(algorithm_type="dpmsolver++", solver_order=2, **_schedule(config))
-    return DiffusersSolver(scheduler, steps)
 
-
-def _unipc(config: NetworkConfig, steps: int) -> DiffusersSolver:
-    from diffusers import UniPCMultistepScheduler
-
-    return DiffusersSolver(UniPCMultistepScheduler(solver_order=2, **_schedule(config)), steps)
+def _timesteps(config: NetworkConfig, steps: int) -> tuple[int, ...]:
+    scheduler: Any = DDIMScheduler(**_schedule(config))
+    scheduler.set_timesteps(steps)
+    return tuple(int(t) for t in scheduler.timesteps)
 
 
 def _schedule(config: NetworkConfig, *, training: bool = False) -> dict[str, Any]:
@@ -120,4 +124,8 @@ def _schedule(config: NetworkConfig, *, training: bool = False) -> dict[str, Any
     }
 
 
-SOLVERS: dict[str, Callable[[NetworkConfig, int], Solver]] = {"ddim": _ddim, "dpm++": _dpm, "unipc": _unipc}
+SOLVERS: dict[str, Callable[[NetworkConfig, int], Solver]] = {
+    "ddim": _ddim,
+    "dpm++": DpmSolver,
+    "unipc": _unipc,
+}

@@ -115,8 +115,20 @@ def prepare_networks(networks: Networks, execution: Execution) -> None:
     for module in (*networks.by_prefix().values(), networks.vae):
         waits = execution.offloads and module in (networks.reference_unet, networks.vae)
         arrange(module, execution, torch.device("cpu") if waits else None)
+    keep_precision(networks.denoising_unet.conv_in.weight.dtype, execution.device)
     if execution.is_compiled:
         compile_regions(networks.denoising_unet)
+
+
+def autoencoder_dtype(dtype: torch.dtype, device: torch.device) -> torch.dtype:
+    """Of the autoencoder: float16 where the networks are bfloat16 on CUDA, for bfloat16 shows as banding."""
+    return torch.float16 if device.type == "cuda" and dtype is torch.bfloat16 else dtype
+
+
+def keep_precision(dtype: torch.dtype, device: torch.device) -> None:
+    """Convolve float32 as such on CUDA, where torch by default rounds its factors to TF32: ten bits of 23."""
+    if device.type == "cuda" and dtype is torch.float32:
+        torch.backends.cudnn.allow_tf32 = False
 
 
 def compile_regions(unet: DenoisingUNet, backend: str = "inductor") -> int:

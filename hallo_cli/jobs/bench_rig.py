@@ -17,7 +17,7 @@ from hallo_cli.analysis.portrait import PortraitAnalyser, PortraitOptions, Requi
 from hallo_cli.domain import Portrait, Speech
 from hallo_cli.errors import SettingsError
 from hallo_cli.inference.animator import Animator
-from hallo_cli.inference.speed import DTYPES, resolve_device
+from hallo_cli.inference.speed import DTYPES, autoencoder_dtype, resolve_device
 from hallo_cli.jobs.studio import Studio
 from hallo_cli.media.audio import decode
 from hallo_cli.models.bundle import Bundle, find_bundle
@@ -81,7 +81,8 @@ def bundle_rig(settings: RenderSettings, runtime: RuntimeSettings, clip_frames: 
     manifest = dataclasses.replace(bundle.manifest, networks=config)
     studio = Studio(dataclasses.replace(bundle, manifest=manifest), runtime)
     dtype = DTYPES[studio.settle(settings).dtype]
-    networks = load_networks(studio.bundle, device=_loading_device(runtime), dtype=dtype)
+    vae_dtype = autoencoder_dtype(dtype, resolve_device(runtime.device))
+    networks = load_networks(studio.bundle, device=_loading_device(runtime), dtype=dtype, vae_dtype=vae_dtype)
     return _rig(studio, networks, is_random=False)
 
 
@@ -95,6 +96,7 @@ def random_rig(
     studio = Studio(Bundle(Path(), manifest), runtime)
     dtype = DTYPES[studio.settle(settings).dtype]
     networks = random_networks(config, device=_loading_device(runtime), dtype=dtype)
+    networks.vae.to(autoencoder_dtype(dtype, resolve_device(runtime.device)))
     return _rig(studio, networks, is_random=True)
 
 

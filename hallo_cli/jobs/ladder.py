@@ -6,13 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 
 from hallo_cli.errors import DeviceMemoryError
+from hallo_cli.inference.memory import COMPUTER_SAID, DEVICE_SAID
 from hallo_cli.settings.schema import RuntimeSettings
-
-SAID = (
-    "out of memory",
-    "not enough memory",
-    "allocate memory",
-)  # by torch, in errors of no kind of their own
 
 
 @dataclass(frozen=True)
@@ -39,5 +34,6 @@ def next_rung(runtime: RuntimeSettings) -> Rung | None:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that memory ran out, on a device or in the process."""
     is_torch = any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__)
-    says_so = isinstance(error, RuntimeError) and any(words in str(error) for words in SAID)
+    said = (*DEVICE_SAID, *COMPUTER_SAID)
+    says_so = isinstance(error, RuntimeError) and any(words in str(error) for words in said)
     return isinstance(error, DeviceMemoryError | MemoryError) or is_torch or says_so

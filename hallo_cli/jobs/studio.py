@@ -162,14 +162,16 @@ class Studio:
     def load(self, settings: RenderSettings) -> None:
         """See Engine."""
         from hallo_cli.inference.animator import Animator
-        from hallo_cli.inference.speed import DTYPES, resolve_device
+        from hallo_cli.inference.speed import DTYPES, autoencoder_dtype, resolve_device
         from hallo_cli.models.weights import load_networks
 
         if self._animator is None or self._dtype != settings.dtype:
             self._release()
             # those that wait in the host's memory must not pass through a device that is too small for them
             device = resolve_device("cpu" if self.runtime.offload else self.runtime.device)
-            networks = load_networks(self.bundle, device=device, dtype=DTYPES[settings.dtype])
+            dtype = DTYPES[settings.dtype]
+            vae_dtype = autoencoder_dtype(dtype, resolve_device(self.runtime.device))
+            networks = load_networks(self.bundle, device=device, dtype=dtype, vae_dtype=vae_dtype)
             self._animator, self._dtype = Animator(networks, self.runtime), settings.dtype
 
     def clips(

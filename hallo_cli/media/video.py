@@ -220,9 +220,17 @@ def _codec_options(video: VideoFormat) -> dict[str, Any]:
         return common | {"crf": video.crf, "preset": "medium", "threads": ENCODER_THREADS}
     if video.codec == "libx265":
         fixed = f"log-level=error:pools=none:frame-threads=1:keyint={group}:info=0"
-        return common | {"crf": video.crf, "preset": "medium", "tag:v": "hvc1", "x265-params": fixed}
+        lossless = "" if video.crf else ":lossless=1"
+        return common | {
+            "crf": video.crf,
+            "preset": "medium",
+            "tag:v": "hvc1",
+            "x265-params": fixed + lossless,
+        }
     tag = {"tag:v": "hvc1"} if video.codec.startswith("hevc") else {}
-    return common | {"rc": "vbr", "cq": video.crf, "b:v": 0, "preset": "p5"} | tag
+    # nvenc takes a quality of 0 to mean that it may choose one.
+    quality = {"rc": "vbr", "cq": video.crf, "b:v": 0} if video.crf else {"tune": "lossless"}
+    return common | {"preset": "p5"} | quality | tag
 
 
 def _encoder_failure(video: VideoFormat, status: int, said: str) -> str:

@@ -65,7 +65,9 @@ class MotionBlock(nn.Module):
             codes = attention.pos_encoder.pe[:, first_position : first_position + x.shape[1]]
             z = norm(x) + codes.to(x.dtype)
             n_dropped = n_motion if i == last else 0
-            x = x[:, n_dropped:] + attention(z[:, n_dropped:], attention.project(z))
+            # The rows of a slice do not follow each other: each position's queries would be a product alone.
+            kept = z[:, n_dropped:].contiguous()
+            x = x[:, n_dropped:] + attention(kept, attention.project(z))
         return x + self.ff(self.ff_norm(x))
 
 

@@ -107,15 +107,18 @@ def build_networks(config: NetworkConfig) -> Networks:
     return networks
 
 
-def load_networks(bundle: Bundle, *, device: torch.device | str, dtype: torch.dtype) -> Networks:
-    """The bundle's networks with their weights. Raises WeightsError where a file is broken or does not fit.
+def load_networks(
+    bundle: Bundle, *, device: torch.device | str, dtype: torch.dtype, vae_dtype: torch.dtype | None = None
+) -> Networks:
+    """The bundle's networks with their weights, the autoencoder's in `vae_dtype` where that is another one.
 
+    Raises WeightsError where a file is broken or does not fit.
     On the CPU and in the file's own dtype the weights stay memory-mapped; otherwise they are converted piece
     by piece, so that host memory peaks little above what is loaded.
     """
     networks = build_networks(bundle.manifest.networks)
     fill(networks.by_prefix(), bundle.verified("networks"), device=device, dtype=dtype)
-    fill({"": networks.vae}, bundle.verified("vae"), device=device, dtype=dtype)
+    fill({"": networks.vae}, bundle.verified("vae"), device=device, dtype=vae_dtype or dtype)
     return networks
 
 

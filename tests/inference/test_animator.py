@@ -220,6 +220,10 @@ def test_bright_portrait_is_encoded_as_the_weights_are_used_to(kind):
 def test_memory_that_runs_out_is_reported_with_the_remedy():
     with pytest.raises(DeviceMemoryError, match="decode-chunk 1"), reporting_memory():
         raise torch.OutOfMemoryError("CUDA out of memory")
+    with pytest.raises(DeviceMemoryError, match="decode-chunk 1"), reporting_memory():
+        raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
+    with pytest.raises(DeviceMemoryError, match="computer"), reporting_memory():
+        raise RuntimeError("DefaultCPUAllocator: not enough memory")
     with pytest.raises(RuntimeError, match="other"), reporting_memory():
         raise RuntimeError("other")
 
@@ -275,7 +279,7 @@ def test_frames_are_decoded_while_the_next_clip_is_denoised():
     assert shared_s(spans, {"denoising step"}, {"encoding"}) > 0
 
 
-def test_failure_while_denoising_is_raised_and_ends_the_thread(monkeypatch):
+def test_failure_while_denoising_is_raised(monkeypatch):
     config = tiny_config()
     animator = Animator(random_networks(config), dataclasses.replace(RUNTIME, decode_behind="on"))
     job = animator.prepare(make_portrait(config), SETTINGS)
@@ -286,7 +290,17 @@ def test_failure_while_denoising_is_raised_and_ends_the_thread(monkeypatch):
     monkeypatch.setattr(animator.networks.denoising_unet, "forward", fail)
     with pytest.raises(DeviceMemoryError):
         list(animator.clips(job, make_speech(config, 8)))
-    assert not [thread for thread in threading.enumerate() if thread.name == "ahead"]
+
+
+def test_segments_are_denoised_in_one_thread():
+    config = tiny_config()
+    animator = Animator(random_networks(config), dataclasses.replace(RUNTIME, decode_behind="on"))
+    job, seen = animator.prepare(make_portrait(config), SETTINGS), []
+    animator.networks.denoising_unet.register_forward_hook(lambda *call: seen.append(threading.get_ident()))
+    for _ in range(2):
+        list(animator.clips(job, make_speech(config, 4)))
+    assert len(seen) == 4
+    assert set(seen) - {threading.get_ident()} == {seen[0]}
 
 
 def test_settings_of_reuse_reach_the_sampler():

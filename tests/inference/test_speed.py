@@ -32,8 +32,30 @@ def test_bfloat16_is_chosen_where_the_cpu_multiplies_it(monkeypatch, is_fast, dt
     assert speed.resolve_dtype("auto", CPU) is dtype
 
 
+@pytest.mark.parametrize(
+    ("dtype", "device", "expected"),
+    [
+        (torch.bfloat16, "cuda", torch.float16),
+        (torch.bfloat16, "cpu", torch.bfloat16),
+        (torch.float32, "cuda", torch.float32),
+    ],
+)
+def test_pictures_are_not_rounded_to_bfloat16_on_cuda(dtype, device, expected):
+    assert speed.autoencoder_dtype(dtype, torch.device(device)) is expected
+
+
 def test_dtype_asked_for_is_taken():
     assert speed.resolve_dtype("float16", CPU) is torch.float16
+
+
+@pytest.mark.parametrize(
+    ("dtype", "device", "rounds"),
+    [(torch.float32, "cuda", False), (torch.bfloat16, "cuda", True), (torch.float32, "cpu", True)],
+)
+def test_float32_on_cuda_is_not_rounded_to_tf32(monkeypatch, dtype, device, rounds):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    speed.keep_precision(dtype, torch.device(device))
+    assert torch.backends.cudnn.allow_tf32 is rounds
 
 
 def test_networks_are_present_while_used():

@@ -71,6 +71,24 @@ def test_encoder_that_cannot_start_is_found_out_by_a_trial(monkeypatch: pytest.M
     require_encoder.cache_clear()
 
 
+@pytest.mark.parametrize("codec", ["h264_nvenc", "hevc_nvenc"])
+@pytest.mark.parametrize(("crf", "expected"), [(0, ["-tune", "lossless"]), (18, ["-cq", "18"])])
+def test_quality_zero_is_lossless_on_nvenc_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: str, crf: int, expected: list[str]
+) -> None:
+    told = tmp_path / "told"
+    encoder = tmp_path / "encoder"
+    encoder.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$@\" > '{told}'\nexit 1\n")
+    encoder.chmod(0o755)
+    monkeypatch.setenv("HALLO_FFMPEG", str(encoder))
+    video = VideoFormat(64, 64, 25.0, codec, crf)
+    with SegmentWriter(tmp_path / "a.mp4", video) as writer, pytest.raises(EncoderError):
+        writer.commit()
+    words = told.read_text().split()
+    assert words[words.index(expected[0]) + 1] == expected[1]
+    assert ("-cq" in words) is (crf > 0)
+
+
 def test_wrong_frame_size_is_refused(tmp_path: Path) -> None:
     with SegmentWriter(tmp_path / "a.mp4", SMALL) as writer, pytest.raises(ValueError, match="not uint8"):
         writer.write(moving_picture(1, width=64))
@@ -108,3 +126,15 @@ def test_what_is_no_video_is_refused(tmp_path: Path, wav: Path) -> None:
         list(read_frames(tmp_path / "text.mp4"))
     with pytest.raises(InputError, match="no picture"):
         list(read_frames(wav))
+
+
+def test_hevc_of_quality_nought_is_lossless(tmp_path: Path) -> None:
+    grey = np.random.default_rng(0).integers(16, 236, (3, 64, 64, 1), np.uint8).repeat(3, axis=3)
+    sizes = {}
+    for crf in (0, 1):
+        with SegmentWriter(tmp_path / f"{crf}.mp4", VideoFormat(64, 64, 25.0, "libx265", crf)) as writer:
+            writer.write(grey)
+            writer.commit()
+        shown = np.stack(list(read_frames(tmp_path / f"{crf}.mp4"))).astype(int)
+        sizes[crf] = np.abs(shown - grey).max()
+    assert sizes[0] <= 1 < sizes[1]  # one level: to YUV and back
