@@ -114,7 +114,8 @@ class TakeEncoder:
         if take.identity is not None:
             result["identity"] = torch.from_numpy(np.asarray(take.identity, np.float32))[None]
         for name, values in take.truth.items():
-            if len(values) == n_frames and np.issubdtype(values.dtype, np.number):
+            is_learnt_from = values.ndim <= 2  # not what is there to measure with: landmarks, masks
+            if is_learnt_from and len(values) == n_frames and np.issubdtype(values.dtype, np.number):
                 result[f"truth.{name}"] = torch.from_numpy(np.asarray(values, np.float16))
         return result
 

@@ -248,7 +248,7 @@ def _members(take: Take) -> Iterator[tuple[str, bytes]]:
     if take.truth:
         buffer = io.BytesIO()
         arrays: dict[str, Any] = {name: np.asarray(value) for name, value in take.truth.items()}
-        np.savez(buffer, **arrays)
+        np.savez_compressed(buffer, **arrays)
         yield "truth.npz", buffer.getvalue()
 
 

@@ -9,6 +9,7 @@ from functools import cache
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from hallo_cli.analysis.face import LIPS, SILHOUETTE, FaceAnalyser
 from hallo_cli.domain import Bytes, Float
@@ -24,6 +25,7 @@ from hallo_cli.training.takes import Take, TakeInfo
 FRAME_SIZE = 256
 CROP_SCALE = 1.32  # side of the crop over the longer side of the face oval's box
 CROP_SHIFT = 0.015  # of the side, downwards
+MASK_STEP = 4  # pixels of the crop for one of the masks
 _JPEG_QUALITY = 95
 
 
@@ -72,14 +74,15 @@ def make_take(spec: TakeSpec) -> Take | None:
     sampling = _sampling_map(warp, crop)
     pictures = [actor.draw(moment) for moment in performance.moments]
     frames = [look(_sampled(picture, sampling)) for picture in pictures]
-    lips = np.concatenate([crop.inside(warp.target_of(p.lips / np.float32(RAW_SIZE))) for p in pictures])
+    lips = np.stack([crop.inside(warp.target_of(p.lips / np.float32(RAW_SIZE))) for p in pictures])
+    seen = np.stack([_sampled_materials(picture.materials(actor.model), sampling) for picture in pictures])
     info = TakeInfo(
         n_frames=spec.n_frames,
         fps=float(FPS),
         size=FRAME_SIZE,
         source=f"synthetic, voice {performance.utterance.voice}",
         face_box=_box(landmarks[list(SILHOUETTE)]),
-        lip_box=_box(np.concatenate([lips, landmarks[list(LIPS)]])),
+        lip_box=_box(np.concatenate([*lips, landmarks[list(LIPS)]])),
         split="validation" if spec.held_out else "train",
         reference="own",
         audio_lead_s=performance.lead_frames / FPS,
@@ -91,14 +94,18 @@ def make_take(spec: TakeSpec) -> Take | None:
         wav=_wav(performance.sound()),
         landmarks=landmarks.astype(np.float32),
         reference=_jpeg(look(_sampled(reference, sampling))),
-        truth=_truth(performance, pictures),
+        truth={**_truth(performance, pictures), "lips": lips.astype(np.float32), "materials": seen},
     )
 
 
 def _truth(
     performance: Performance, pictures: list[Picture]
 ) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]]]:
-    """Per frame: visemes [n, 6], phones [n], blink, opening and mouth_width [n] (over the face's height)."""
+    """Per frame: visemes [n, 6], phones [n], blink, opening and mouth_width [n] (over the face's height).
+
+    Beside them stand lips [n, points, 2], the lips' vertices in pixels of the crop, and materials
+    [n, 64, 64], what is seen there (head_model.SKIN, EYE, ...).
+    """
     first, n_frames = performance.first_frame, len(pictures)
     faces = [moment.face for moment in performance.moments]
     return {
@@ -140,6 +147,13 @@ def _sampled(picture: Picture, source: Float) -> Float:
     total: Float = pixels[:-1, :-1] + pixels[1:, :-1] + pixels[:-1, 1:] + pixels[1:, 1:]
     smooth: Float = total / np.float32(4)
     return looked_up(smooth, source * np.float32(RAW_SIZE) - 1)
+
+
+def _sampled_materials(materials: npt.NDArray[np.int16], source: Float) -> npt.NDArray[np.int8]:
+    """What is seen in every fourth pixel of every fourth row of the crop [64, 64]; -1 for the backdrop."""
+    offset = MASK_STEP // 2
+    at = (source[offset::MASK_STEP, offset::MASK_STEP] * RAW_SIZE).astype(int).clip(0, RAW_SIZE - 1)
+    return materials[at[..., 1], at[..., 0]].astype(np.int8)
 
 
 def _box(points: Float) -> tuple[float, float, float, float]:

@@ -13,6 +13,7 @@ from hallo_cli.errors import InputError, OutputError
 from hallo_cli.training.synth.appearance import Look, Warp
 from hallo_cli.training.synth.contact_sheet import require_place
 from hallo_cli.training.synth.corpus import write_corpus
+from hallo_cli.training.synth.head_model import EYE, SKIN
 from hallo_cli.training.synth.performance import rehearse
 from hallo_cli.training.synth.takes import CROP_SCALE, CROP_SHIFT, TakeSpec, make_take
 from hallo_cli.training.takes import Take, read_takes
@@ -63,6 +64,19 @@ def test_sound_surrounds_the_frames(take: Take) -> None:
 def test_truth_has_a_value_per_frame(take: Take) -> None:
     assert take.truth["visemes"].shape == (N_FRAMES, 6)
     assert {take.truth[name].shape for name in ("phones", "blink", "opening", "mouth_width")} == {(N_FRAMES,)}
+
+
+def test_lips_and_masks_are_where_the_frames_show_them(take: Take) -> None:
+    lips, materials = take.truth["lips"], take.truth["materials"]
+    assert materials.shape == (N_FRAMES, 64, 64)
+    left, top, right, bottom = take.info.lip_box
+    assert left <= lips[..., 0].min() < lips[..., 0].max() <= right
+    assert top <= lips[..., 1].min() < lips[..., 1].max() <= bottom
+    cells = (lips / 4).astype(int).clip(0, 63)
+    around = materials[np.arange(N_FRAMES)[:, None], cells[..., 1], cells[..., 0]]
+    assert (around == SKIN).mean() > 0.7  # lips are skin; a few of their vertices hide behind teeth
+    assert (materials == EYE).any(axis=(1, 2)).any()
+    assert (materials == -1).mean() > 0.05
 
 
 def test_only_the_face_moves_within_a_take(take: Take) -> None:
