@@ -113,7 +113,6 @@ class ObjectiveSettings:
     timesteps: Literal["uniform", "few_step"] = "uniform"  # few_step: the last one, or one from the middle
     last_share: float = 0.6  # few_step: how many of the samples start from pure noise, as the first step does
     middle_timesteps: tuple[int, int] = (400, 600)  # few_step: the others, as the later steps; end excluded
-    own_share: float = 0.0  # few_step: of those others, how many start from the networks' own first estimate
     weighting: Literal["min_snr", "x0", "none"] = "min_snr"
     snr_clamp: float = 5.0
     noise_offset: float = 0.05  # of the noise, per sample and channel
@@ -172,8 +171,7 @@ class TrainingConfig:
         _require(
             0 <= first < stop <= 1000, "objective.middle_timesteps must be [first, stop] within 0 to 1000"
         )
-        for name in ("last_share", "own_share"):
-            _require(0 <= getattr(self.objective, name) <= 1, f"objective.{name} must be 0 to 1")
+        _require(0 <= self.objective.last_share <= 1, "objective.last_share must be 0 to 1")
         _require(min(pixels.window) >= 1, "objective.pixels.window must be at least [1, 1]")
         _require(0 < pixels.share <= 1, "objective.pixels.share must be above 0, 1 at most")
         _require(max(self.optimizer.betas) < 1, "optimizer.betas must be below 1")

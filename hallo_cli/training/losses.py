@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -59,8 +59,6 @@ class LossFunction:
         )
         drops = objective.draw_drops(clean.shape[0], self.settings, self.stage, generator)
         conditions = make_conditions(batch, drops, self.network, has_audio=self.has_audio)
-        if self.settings.own_share:
-            noisy = self._from_own(predict, noisy, conditions, generator)
         flat = noisy.noisy.flatten(0, 1).contiguous(memory_format=torch.channels_last)
         if flat.device.type == "cpu":
             # torch (2.13 at least) crashes in the backward pass of a group norm that learns while its input,
@@ -75,21 +73,6 @@ class LossFunction:
             return Losses(velocity, velocity, torch.zeros_like(velocity))
         pixels = self._pixel_loss(prediction, noisy, batch, generator)
         return Losses(velocity + self.settings.pixels.weight * pixels, velocity, pixels)
-
-    @torch.no_grad()
-    def _from_own(
-        self, predict: Predict, noisy: NoisyLatents, conditions: Conditions, generator: torch.Generator
-    ) -> NoisyLatents:
-        """Some samples noised from what the networks make of pure noise, as sampling meets them later on.
-
-        At zero terminal SNR the first of DDIM's steps is from noise alone, so the next begins at that
-        estimate and the same noise. Without this, later steps take a smeared estimate for the truth.
-        """
-        is_own = objective.draw_own(noisy.timesteps, self.settings, self.stage, generator)
-        first = torch.full_like(noisy.timesteps, objective.N_TIMESTEPS - 1).flatten()
-        pure = noisy.noise.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        estimate = -predict(pure, first, conditions).float().unflatten(0, noisy.clean.shape[:2])
-        return replace(noisy, estimate=torch.where(is_own[..., None, None, None], estimate, noisy.clean))
 
     def _covered(self, batch: Batch) -> tuple[float, float]:
         height = batch.latents.shape[-2]

@@ -26,25 +26,16 @@ class NoisyLatents:
     noise: Tensor
     timesteps: Tensor  # [takes, frames] whole numbers
     alphas_cumprod: Tensor  # [takes, frames, 1, 1, 1] at the timesteps
-    estimate: Tensor | None = None  # the networks' own, noised in place of `clean`; None: `clean` itself is
 
     @property
     def noisy(self) -> Tensor:
         """What the network sees."""
-        noised = self.clean if self.estimate is None else self.estimate
-        return self.alphas_cumprod.sqrt() * noised + (1 - self.alphas_cumprod).sqrt() * self.noise
+        return self.alphas_cumprod.sqrt() * self.clean + (1 - self.alphas_cumprod).sqrt() * self.noise
 
     @property
     def velocity(self) -> Tensor:
-        """What it should say: v = sqrt(a) noise - sqrt(1 - a) clean.
-
-        From an estimate it leads to `clean` too, which takes a (estimate - clean) / sqrt(1 - a) more.
-        """
-        straight = velocity(self.clean, self.noise, self.alphas_cumprod)
-        if self.estimate is None:
-            return straight
-        a = self.alphas_cumprod
-        return straight + a * (self.estimate - self.clean) / (1 - a).clamp(min=MAX_SNR_DIVISOR).sqrt()
+        """What it should say: v = sqrt(a) noise - sqrt(1 - a) clean."""
+        return velocity(self.clean, self.noise, self.alphas_cumprod)
 
     def clean_from(self, prediction: Tensor) -> Tensor:
         """The clean latents that a predicted velocity stands for."""
@@ -105,16 +96,6 @@ def add_noise(
     drawn = draw_timesteps(settings, (takes, frames if stage == "stage1" else 1), generator)
     timesteps = drawn.expand(takes, frames)
     return NoisyLatents(clean, noise, timesteps, schedule[timesteps][..., None, None, None])
-
-
-def draw_own(
-    timesteps: Tensor, settings: ObjectiveSettings, stage: Stage, generator: torch.Generator
-) -> Tensor:
-    """Which samples begin at the networks' own estimate: bool [takes, frames], never at the last."""
-    takes, frames = timesteps.shape
-    shape = (takes, frames if stage == "stage1" else 1)
-    chances = torch.rand(shape, generator=generator, device=generator.device)
-    return (chances < settings.own_share) & (timesteps < N_TIMESTEPS - 1)
 
 
 def draw_drops(n_takes: int, settings: ObjectiveSettings, stage: Stage, generator: torch.Generator) -> Drops:
