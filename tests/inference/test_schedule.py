@@ -88,14 +88,15 @@ def test_last_timestep_has_no_signal(training):
 @pytest.mark.parametrize("kind", SOLVERS)
 def test_every_solver_arrives_at_the_data(kind):
     # For normal data of deviation 1/2 the ideal prediction is linear, and the flow ends at half the noise.
-    alphas, noise = alphas_cumprod(tiny_config(), training=False), torch.randn(1, 4, 4, 4)
+    alphas = alphas_cumprod(tiny_config(), training=False)
+    noise = torch.randn(1, 4, 4, 4, generator=torch.Generator().manual_seed(0))
     solver, latents = make_solver(tiny_config(), kind, 100), noise
     for index, timestep in enumerate(solver.timesteps):
         a = alphas[timestep]
         clean = a.sqrt() * 0.25 * latents / (a * 0.25 + 1 - a)
         epsilon = (1 - a).sqrt() * latents / (a * 0.25 + 1 - a)
         latents = solver.step(index, a.sqrt() * epsilon - (1 - a).sqrt() * clean, latents)
-    torch.testing.assert_close(latents, noise / 2, rtol=0.03, atol=0.01)
+    torch.testing.assert_close(latents, noise / 2, rtol=0.05, atol=0)  # of first order, DDIM is 4 % away
 
 
 @pytest.mark.parametrize(("kind", "steps", "words"), [("euler", 4, "one of ddim"), ("ddim", 0, "1 to 1000")])

@@ -67,7 +67,6 @@ def test_networks_are_present_while_used():
         assert all(value.is_meta for value in module.parameters())
 
 
-@pytest.mark.slow
 def test_compiled_regions_share_code_and_change_nothing():
     case = make_case(official_like())
     unet, pair = case.networks.denoising_unet, torch.cat([case.latents] * 2)

@@ -246,7 +246,6 @@ def test_report_measures_every_curve(bundle: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("short_report")
-@pytest.mark.slow
 def test_report_holds_every_part_whatever_points_fail(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -293,7 +293,6 @@ for case in sys.argv[2:]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's /proc")
-@pytest.mark.slow
 def test_loading_peaks_at_most_thirty_percent_above_the_weights(large_files: Path) -> None:
     cases = ["weights.pth-float32", "weights.pth-bfloat16", "weights.safetensors-float16"]
     result = subprocess.run(

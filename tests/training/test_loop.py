@@ -1,8 +1,10 @@
 """The loop: it learns, it resumes to the same numbers, it says what is wrong."""
 
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -184,13 +186,17 @@ def test_only_the_last_checkpoints_are_kept(config: TrainingConfig) -> None:
     assert kept == ["step-00000003", "step-00000004"]
 
 
-def test_a_limit_in_time_ends_the_run_and_its_decay(config: TrainingConfig) -> None:
+def test_a_limit_in_time_ends_the_run_and_its_decay(
+    config: TrainingConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     events: list[TrainingEvent] = []
-    result = train(
-        elsewhere(config, "late", steps=10_000, max_minutes=5e-3), "stage1", on_event=events.append
+    ticks = itertools.count()
+    monkeypatch.setattr(
+        "hallo_cli.training.loop.time", SimpleNamespace(perf_counter=lambda: float(next(ticks)))
     )
+    result = train(elsewhere(config, "late", steps=10_000, max_minutes=0.1), "stage1", on_event=events.append)
     assert result.is_finished
-    assert 1 < result.progress.step < 10_000
+    assert result.progress.step == 6  # of one tick each
     rates = [event.learning_rate for event in events if isinstance(event, Logged)]
     assert rates[-1] < max(rates)
 
