@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import multiprocessing
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +12,7 @@ from threading import Barrier
 from time import sleep
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from bundles import make_bundle
@@ -34,6 +37,7 @@ from hallo_cli.jobs.bench_scaling import (
     PointFailure,
     PointFigures,
     measure_scaling,
+    peak_host_bytes,
     plan_points,
     send_row,
 )
@@ -235,6 +239,13 @@ def quick_report(bundle: Path, file: Path) -> Any:
     quick = "--steps 1 --clips 1 --repeats 1 --warmups 0 --device cpu --threads 1"
     bench_json(bundle, f"--report {file} {quick} --decode-chunk 1 --decode-behind off --split-guidance")
     return json.loads(file.read_text())
+
+
+def test_peak_of_memory_is_the_processes_own() -> None:
+    assert np.ones(1_200_000_000, np.uint8).all()  # a peak that a child's count would inherit
+    code = "from hallo_cli.jobs.bench_scaling import peak_host_bytes; print(peak_host_bytes())"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert int(told) < 1_200_000_000 < peak_host_bytes()  # type: ignore[operator]
 
 
 @pytest.mark.slow
