@@ -1,7 +1,7 @@
 """Videos of talking people to takes: `hallo train prepare`.
 
 Every video is one unit of work: its takes go into shards of its own, and its record, written last, says that
-it is done. So any number of processes can share the work, and a run that was stopped continues.
+it is done. So worker processes share the work without meeting, and a run that was stopped continues.
 """
 
 from __future__ import annotations

@@ -80,9 +80,12 @@ def test_shards_of_other_settings_are_refused(tmp_path: Path) -> None:
         require_same_origin(tmp_path, {"seed": 2})
 
 
-def test_a_note_without_shards_holds_for_none(tmp_path: Path) -> None:
+def test_a_note_counts_once_there_are_shards(tmp_path: Path) -> None:
     note_origin(tmp_path, {"seed": 1})
-    require_same_origin(tmp_path, {"seed": 2})
+    require_same_origin(tmp_path, {"seed": 2})  # nothing there that it could be mixed with
+    (tmp_path / "a-000000.tar").touch()
+    with pytest.raises(InputError, match="seed 1, now it is 2"):
+        require_same_origin(tmp_path, {"seed": 2})
 
 
 def test_shards_without_a_note_are_taken_to_be_right(tmp_path: Path) -> None:
