@@ -16,6 +16,8 @@ LABELS = {
     "sync_d": "Sync-D, SyncNet's distance",
     "syncnet_offset": "lag of the mouth by SyncNet (frames)",
     "silence_motion": "mouth motion in silence / in speech",
+    "silence_change": "change of the mouth's pixels in silence / in speech",
+    "silence_frames": "silent frames, off any speech by 0.2 s",
     "opening_range": "mouth opening, 5th to 95th percentile (of the face's height)",
     "blinks": "blinks",
     "identity": "identity against the portrait (1: the same)",
@@ -28,7 +30,10 @@ LABELS = {
     "drift_colour": "colour drift, last tenth to first (share)",
     "drift_sharpness": "sharpness drift (share)",
     "drift_identity": "identity drift (share)",
+    "n_joins": "joins of clips",
     "seam_jump": "motion at joins / median inside",
+    "seam_chance": "the same at other frames, 95th percentile",
+    "seam_share": "the same at other frames, share as high (0..1)",
     "black_frames": "black frames",
     "frozen_frames": "frozen frames while speaking",
     "psnr": "PSNR to the true video (dB)",
@@ -54,6 +59,8 @@ class VideoFigures:
     sync_d: float | None = None
     syncnet_offset: int | None = None
     silence_motion: float | None = None
+    silence_change: float | None = None
+    silence_frames: int | None = None
     opening_range: float | None = None
     blinks: int | None = None
     identity: float | None = None
@@ -66,7 +73,10 @@ class VideoFigures:
     drift_colour: float | None = None
     drift_sharpness: float | None = None
     drift_identity: float | None = None
+    n_joins: int | None = None
     seam_jump: float | None = None
+    seam_chance: float | None = None
+    seam_share: float | None = None
     black_frames: int = 0
     frozen_frames: int = 0
     psnr: float | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import cv2
@@ -14,7 +14,9 @@ from hallo_cli.domain import Bytes, Float
 from hallo_cli.errors import PortraitError
 from hallo_cli.evaluation import geometry
 from hallo_cli.evaluation.figures import VideoFigures
-from hallo_cli.evaluation.sync import SILENCE_DB, correlate, silent_frames, speech_envelope
+from hallo_cli.evaluation.joins import seam_jump
+from hallo_cli.evaluation.silence import LEAST_S, silence_motion
+from hallo_cli.evaluation.sync import SILENCE_DB, correlate, speech_envelope
 
 SSIM_EVERY = 5  # frames between two of the costlier pictures' comparisons
 LEAST_MOTION = 0.002  # of the face's height; the landmarks of a still picture tremble by a fifth of it
@@ -107,21 +109,11 @@ class VideoMeter:
     def figures(self, waveform: Float | None, fps: float, *, joins: tuple[int, ...] = ()) -> VideoFigures:
         """All that was measured; `joins` are the first frames of clips and segments."""
         series = self._series
-        n_frames = len(series.opening)
-        opening = np.array(series.opening, np.float32)
-        envelope = None if waveform is None else speech_envelope(waveform, n_frames, fps)
-        moves = bool(np.isfinite(opening).any() and np.nanstd(opening) > LEAST_MOTION)
-        sync = correlate(opening, envelope) if envelope is not None and moves else None
         identity = _known(series.identity)
-        return VideoFigures(
-            n_frames=n_frames,
-            face_share=float(np.isfinite(opening).mean()) if n_frames else 0.0,
-            sync_correlation=sync.correlation if sync else None,
-            sync_lag=sync.lag if sync else None,
-            sync_at_zero=sync.at_zero if sync else None,
-            sync_confidence=sync.confidence if sync else None,
-            silence_motion=None if envelope is None else silence_motion(opening, envelope),
-            opening_range=_range(opening),
+        figures = VideoFigures(
+            n_frames=len(series.opening),
+            face_share=float(np.isfinite(self.opening).mean()) if series.opening else 0.0,
+            opening_range=_range(self.opening),
             blinks=count_blinks(np.array(series.eyes, np.float32), fps),
             identity=_mean(identity),
             identity_kind="aligned upper face" if self._reference_embedding is None else "face embedding",
@@ -130,19 +122,57 @@ class VideoMeter:
             background_change=_mean(_known(series.background_change)),
             flicker=_mean(_known(series.still_change)),
             sharpness=self._relative_sharpness(),
-            drift_colour=_drift(np.array(series.colour).mean(1)) if n_frames else None,
+            drift_colour=_drift(np.array(series.colour).mean(1)) if series.colour else None,
             drift_sharpness=_drift(_known(series.sharpness)),
             drift_identity=_drift(identity),
-            seam_jump=seam_jump(np.array(series.change, np.float32), joins),
             black_frames=int(np.sum(np.array(series.brightness) < BLACK_LEVEL)),
-            frozen_frames=_frozen(np.array(series.change), envelope),
-            notes=self._notes(waveform, moves=moves),
+            notes=tuple(self._notes()),
         )
+        return self._with_joins(self._with_speech(figures, waveform, fps), joins)
 
     @property
     def opening(self) -> Float:
         """Mouth opening of every frame so far, as a share of the face's height."""
         return np.array(self._series.opening, np.float32)
+
+    def _with_speech(self, figures: VideoFigures, waveform: Float | None, fps: float) -> VideoFigures:
+        """Add what the lips are judged by."""
+        opening = self.opening
+        moves = bool(np.isfinite(opening).any() and np.nanstd(opening) > LEAST_MOTION)
+        notes = [] if moves else ["the mouth hardly moves: neither sync nor motion in silence was measured"]
+        if waveform is None:
+            notes.insert(0, "no sound: nothing about lips and speech was measured")
+            return replace(figures, notes=(*notes, *figures.notes))
+        envelope = speech_envelope(waveform, len(opening), fps)
+        sync = correlate(opening, envelope) if moves else None
+        silence = silence_motion(np.abs(np.diff(opening, prepend=np.nan)), envelope, fps)
+        pixels = silence_motion(np.array(self._series.mouth_change, np.float32), envelope, fps)
+        if silence.n_frames < LEAST_S * fps:
+            notes.append("less than a second of silence: motion in it was not measured")
+        return replace(
+            figures,
+            sync_correlation=sync.correlation if sync else None,
+            sync_lag=sync.lag if sync else None,
+            sync_at_zero=sync.at_zero if sync else None,
+            sync_confidence=sync.confidence if sync else None,
+            silence_motion=silence.motion if moves else None,  # else the landmarks' trembling by itself
+            silence_change=pixels.motion if moves else None,
+            silence_frames=silence.n_frames,
+            frozen_frames=_frozen(np.array(self._series.change), envelope),
+            notes=(*notes, *figures.notes),
+        )
+
+    def _with_joins(self, figures: VideoFigures, joins: tuple[int, ...]) -> VideoFigures:
+        found = seam_jump(np.array(self._series.change, np.float32), joins)
+        if found is None:
+            return figures
+        return replace(
+            figures,
+            n_joins=found.n_joins,
+            seam_jump=found.jump,
+            seam_chance=found.chance,
+            seam_share=found.share,
+        )
 
     def _prepare(self, reference: Bytes) -> None:
         faces = self._analyser.detect(reference)
@@ -215,16 +245,11 @@ class VideoMeter:
         mean = _mean(_known(self._series.sharpness))
         return None if mean is None or own < 1e-6 else mean / own
 
-    def _notes(self, waveform: Float | None, *, moves: bool) -> tuple[str, ...]:
-        notes = [] if waveform is not None else ["no sound: nothing about lips and speech was measured"]
-        if not moves:
-            notes.append("the mouth hardly moves: no sync was measured")
+    def _notes(self) -> list[str]:
+        """What is to be said of the comparison with the reference."""
         if self._landmarks is None:
-            notes.append("no face in the reference picture: nothing was compared with it")
-        return (*notes, *self._identity_notes())
-
-    def _identity_notes(self) -> list[str]:
-        if self._identity is None or self._landmarks is None:
+            return ["no face in the reference picture: nothing was compared with it"]
+        if self._identity is None:
             return []
         if self._reference_embedding is None:
             return ["the identity network does not see the portrait's face: identity was measured without it"]
@@ -235,16 +260,6 @@ class VideoMeter:
         return [f"the identity network sees no face in {n_unseen} of the {len(compared)} frames it was shown"]
 
 
-def silence_motion(opening: Float, envelope: Float) -> float | None:
-    """Mean speed of the mouth in silence relative to speech; None without a second of either."""
-    speed = np.abs(np.diff(opening, prepend=np.nan))
-    silent, speech = silent_frames(envelope), envelope > SILENCE_DB
-    in_silence, in_speech = _known(speed[silent]), _known(speed[speech])
-    if len(in_silence) < 12 or len(in_speech) < 12 or in_speech.mean() < 1e-6:
-        return None
-    return float(in_silence.mean() / in_speech.mean())
-
-
 def count_blinks(eyes: Float, fps: float) -> int | None:
     """How often the eyes' opening [frames] falls below 0.6 of its median for half a second at most."""
     known = _known(eyes)
@@ -253,20 +268,6 @@ def count_blinks(eyes: Float, fps: float) -> int | None:
     is_shut = np.concatenate([[False], eyes < SHUT_EYES * np.median(known), [False]])
     first, behind = np.flatnonzero(np.diff(is_shut.astype(np.int8))).reshape(-1, 2).T
     return int(np.sum(behind - first <= MAX_BLINK_S * fps))
-
-
-def seam_jump(change: Float, joins: tuple[int, ...]) -> float | None:
-    """Median change to the frame before at the joins, relative to the median elsewhere.
-
-    Speech moves the mouth in bursts: the mean of any frames is nearly twice their median, so medians it is.
-    """
-    at_joins = np.zeros(len(change), bool)
-    at_joins[[join for join in joins if 0 < join < len(change)]] = True
-    inside = _known(change[~at_joins])
-    if not at_joins.any() or not len(inside) or np.median(inside) < 1e-6:
-        return None
-    at_joins &= np.isfinite(change)
-    return float(np.median(change[at_joins]) / np.median(inside)) if at_joins.any() else None
 
 
 def _frozen(change: Float, envelope: Float | None) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.signal import butter, sosfiltfilt
 
 from hallo_cli.domain import Float
@@ -73,13 +72,3 @@ def _pearson(mouth: Float, reference: Float, lag: int) -> float | None:
     if both.sum() < 12 or np.std(shifted[both]) < 1e-6 or np.std(fixed[both]) < 1e-6:
         return None
     return float(np.corrcoef(shifted[both], fixed[both])[0, 1])
-
-
-def silent_frames(envelope: Float, *, margin: int = 5) -> npt.NDArray[np.bool_]:
-    """Frames of silence that lie at least `margin` frames from any speech, [n] bool.
-
-    The margin leaves out the moments in which a mouth is still closing or already opening.
-    """
-    speech = envelope > SILENCE_DB
-    near = np.convolve(speech, np.ones(2 * margin + 1), "full")[margin : margin + len(speech)] > 0.5
-    return np.asarray(~near, np.bool_)

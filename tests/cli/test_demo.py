@@ -54,5 +54,5 @@ def test_demo_speaks_the_words_and_leaves_the_rest(tmp_path: Path) -> None:
     assert figures.upper_face_ssim > 0.95
     assert figures.background_ssim is not None
     assert figures.background_ssim > 0.97
-    assert figures.seam_jump is not None
-    assert figures.seam_jump < 1.5
+    assert figures.seam_share is not None
+    assert figures.seam_share > 0.01  # joins are like other frames

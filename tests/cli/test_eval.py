@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from evaluation.scripted import ClipColours, Colours, saved
 from evaluation.talking import ColourNetwork, portrait_crop
 from scipy.io import wavfile
 from typer.testing import CliRunner, Result
@@ -20,22 +21,6 @@ from hallo_cli.media.video import SegmentWriter, VideoFormat
 register()
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 N_FRAMES = 8
-
-
-class Colours(torch.nn.Module):
-    """Mean colours of frames, with the interface of E-FID's network."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x.float().mean((2, 3))
-
-
-class ClipColours(torch.nn.Module):
-    """Mean colours of clips, with I3D's interface."""
-
-    def forward(
-        self, x: torch.Tensor, rescale: bool = False, resize: bool = False, return_features: bool = False
-    ) -> torch.Tensor:
-        return x.mean((2, 3, 4))
 
 
 @pytest.fixture(autouse=True)
@@ -69,11 +54,6 @@ def efid(folder: Path) -> list[str | Path]:
 @pytest.fixture(scope="module")
 def i3d(folder: Path) -> Path:
     return saved(ClipColours(), folder / "i3d.pt")
-
-
-def saved(module: torch.nn.Module, file: Path) -> Path:
-    torch.jit.save(torch.jit.script(module), str(file))
-    return file
 
 
 def run(*arguments: str | Path) -> Result:

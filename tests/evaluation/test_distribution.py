@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from evaluation.scripted import ClipColours, Colours, saved
 
 from hallo_cli.domain import Bytes
 from hallo_cli.errors import InputError, WeightsError
@@ -14,6 +15,8 @@ from hallo_cli.evaluation.distribution import (
     frechet_distance,
     load_network,
 )
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 
 
 def fit_of(rows: np.ndarray) -> GaussianFit:
@@ -39,22 +42,6 @@ def test_frechet_distance_of_scaled_gaussians() -> None:
     )
 
 
-class Means(torch.nn.Module):
-    """Mean colours of frames [n, 3, height, width], with E-FID's interface."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x.float().mean((2, 3))
-
-
-class ClipMeans(torch.nn.Module):
-    """Mean colours of clips [n, 3, frames, height, width], with I3D's interface."""
-
-    def forward(
-        self, x: torch.Tensor, rescale: bool = False, resize: bool = False, return_features: bool = False
-    ) -> torch.Tensor:
-        return x.mean((2, 3, 4))
-
-
 class Nothing(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x.float().mean((2, 3)) / 0
@@ -78,10 +65,7 @@ class OneNumber(torch.nn.Module):
 
 
 def loaded(kind: Kind, module: torch.nn.Module, file: Path) -> FeatureNetwork:
-    with pytest.warns(DeprecationWarning, match="torch.jit"):
-        torch.jit.save(torch.jit.script(module), str(file))
-    with pytest.warns(DeprecationWarning, match="torch.jit"):
-        return load_network(kind, file)
+    return load_network(kind, saved(module, file))
 
 
 def frames(n: int) -> list[Bytes]:
@@ -99,17 +83,17 @@ def test_distance_of_fewer_frames_than_channels_is_exact() -> None:
 
 
 def test_features_of_frames_come_from_the_given_network(tmp_path: Path) -> None:
-    rows = np.concatenate(list(loaded("efid", Means(), tmp_path / "means.pt").features(frames(20))))
+    rows = np.concatenate(list(loaded("efid", Colours(), tmp_path / "colours.pt").features(frames(20))))
     assert rows[:, 0].tolist() == list(range(20))
 
 
 def test_clips_of_16_frames_are_features_of_fvd_and_the_rest_is_left_out(tmp_path: Path) -> None:
-    rows = np.concatenate(list(loaded("fvd", ClipMeans(), tmp_path / "i3d.pt").features(frames(40))))
+    rows = np.concatenate(list(loaded("fvd", ClipColours(), tmp_path / "i3d.pt").features(frames(40))))
     assert rows[:, 0].tolist() == [7.5, 23.5]
 
 
 def test_one_clip_is_too_little_for_fvd_and_the_message_says_how_much_is_not(tmp_path: Path) -> None:
-    network = loaded("fvd", ClipMeans(), tmp_path / "i3d.pt")
+    network = loaded("fvd", ClipColours(), tmp_path / "i3d.pt")
     assert fitted(network, [frames(16), frames(16)], whose="the real videos").n == 2
     with pytest.raises(
         InputError, match=r"FVD needs at least 2 clips .* the real videos have 1: .* 32 frames"
@@ -120,8 +104,8 @@ def test_one_clip_is_too_little_for_fvd_and_the_message_says_how_much_is_not(tmp
 @pytest.mark.parametrize(
     ("kind", "module", "reason"),
     [
-        ("fid", Means(), r"expected .*inception-2015-12-05\.pt"),  # takes no return_features
-        ("fvd", Means(), r"expected .*i3d_torchscript\.pt"),
+        ("fid", Colours(), r"expected .*inception-2015-12-05\.pt"),  # takes no return_features
+        ("fvd", Colours(), r"expected .*i3d_torchscript\.pt"),
         ("efid", Refusal(), "no frames, please"),
         ("efid", Pair(), "it gave tuple"),
         ("efid", OneNumber(), r"it gave shape \[\] instead of \[16, channels\]"),
@@ -139,8 +123,5 @@ def test_network_for_something_else_is_refused_with_its_name(
 def test_file_that_is_no_network_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "inception.pt"
     file.write_bytes(b"version https://git-lfs.github.com/spec/v1")
-    with (
-        pytest.warns(DeprecationWarning, match="torch.jit"),
-        pytest.raises(WeightsError, match=r"Expected inception-2015-12-05\.pt"),
-    ):
+    with pytest.raises(WeightsError, match=r"Expected inception-2015-12-05\.pt"):
         load_network("fid", file)

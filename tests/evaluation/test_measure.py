@@ -12,7 +12,7 @@ from hallo_cli.analysis.face import FaceAnalyser
 from hallo_cli.domain import Bytes, Float
 from hallo_cli.evaluation import geometry
 from hallo_cli.evaluation.figures import VideoFigures
-from hallo_cli.evaluation.measure import VideoMeter, count_blinks, seam_jump, silence_motion
+from hallo_cli.evaluation.measure import VideoMeter, count_blinks
 from hallo_cli.evaluation.truth import TruthMeter, gradient_deviation
 
 N_FRAMES = 48
@@ -123,6 +123,58 @@ def test_frozen_picture_has_no_sync_and_is_counted_as_frozen(talking: Talking) -
     assert frozen.frozen_frames > N_FRAMES // 2
 
 
+def with_pause(n_frames: int) -> Float:
+    """Openings with a pause of one and a half seconds behind their first 20 frames."""
+    heard = openings(n_frames)
+    heard[20:58] = 0
+    return heard
+
+
+def pausing(talking: Talking, *, mouth_rests: bool) -> VideoFigures:
+    """A recording that pauses, and a mouth that is shut in the pause or goes on as before."""
+    heard = with_pause(N_FRAMES + 20)
+    spoken = openings(N_FRAMES + 20)
+    landmarks = talking.analyser.detect(talking.portrait)[0].landmarks
+    shown = heard if mouth_rests else spoken
+    meter = talking.meter([open_mouth(talking.portrait, landmarks, float(opening)) for opening in shown])
+    return meter.figures(speech_like(heard), FPS)
+
+
+def test_mouth_that_rests_in_a_pause_hardly_moves_there(talking: Talking) -> None:
+    resting = pausing(talking, mouth_rests=True)
+    assert resting.silence_motion < 0.05  # landmarks of a still picture tremble a little
+    assert resting.silence_change == 0
+    assert resting.silence_frames >= FPS
+
+
+def test_mouth_that_goes_on_in_a_pause_is_seen(talking: Talking) -> None:
+    restless = pausing(talking, mouth_rests=False)
+    assert restless.silence_motion == pytest.approx(1, abs=0.25)
+    assert restless.silence_change == pytest.approx(1, abs=0.25)
+
+
+def test_motion_in_silence_of_a_frozen_picture_is_not_its_trembling(talking: Talking) -> None:
+    frozen = talking.meter([talking.portrait] * 64).figures(speech_like(with_pause(64)), FPS)
+    assert frozen.silence_motion is None
+    assert frozen.silence_frames >= FPS
+
+
+def test_video_without_a_pause_says_why_silence_was_not_measured(perfect: VideoFigures) -> None:
+    assert perfect.silence_motion is None
+    assert perfect.silence_frames < FPS
+    assert "less than a second of silence: motion in it was not measured" in perfect.notes
+
+
+def test_jump_at_joins_is_shown_beside_its_chance(talking: Talking) -> None:
+    joins = (12, 24, 36)
+    flashing = [np.minimum(f + 40 * (i in joins), 255).astype(np.uint8) for i, f in enumerate(talking.frames)]
+    figures = talking.meter(flashing).figures(None, FPS, joins=joins)
+    shown = dict(figures.rows())
+    assert shown["joins of clips"] == "3"
+    assert float(shown["motion at joins / median inside"]) > 2
+    assert float(shown["the same at other frames, share as high (0..1)"]) < 0.05
+
+
 def test_black_frames_are_counted(talking: Talking) -> None:
     black = np.zeros_like(talking.portrait)
     assert talking.figures([*talking.frames[:3], black, black]).black_frames == 2
@@ -162,16 +214,6 @@ def test_blur_looks_worse_the_more_there_is_and_a_little_light_hardly(talking: T
     assert distances[-1] > 0.1
 
 
-def test_mouth_that_moves_in_silence_is_seen() -> None:
-    speech = np.full(100, -3, np.float32)
-    silence = np.full(100, -50, np.float32)
-    envelope = np.concatenate([speech, silence])
-    moving = np.random.default_rng(0).random(200).astype(np.float32)
-    closing = np.where(np.arange(200) < 100, moving, 0).astype(np.float32)
-    assert silence_motion(moving, envelope) == pytest.approx(1.0, abs=0.2)
-    assert silence_motion(closing, envelope) < 0.01
-
-
 def test_blinks_are_counted_and_a_long_look_down_is_not() -> None:
     eyes = np.full(100, 0.3, np.float32)
     eyes[:2] = eyes[20:24] = eyes[40] = eyes[60:80] = 0.1
@@ -187,14 +229,6 @@ def test_shut_eyes_are_seen_as_a_blink(talking: Talking, perfect: VideoFigures) 
     frames = [shut if 20 <= i < 24 else frame for i, frame in enumerate(talking.frames)]
     assert perfect.blinks == 0
     assert talking.figures(frames).blinks == 1
-
-
-def test_jump_at_a_join_is_seen() -> None:
-    change = np.ones(60, np.float32)
-    change[12] = change[24] = 4.0
-    assert seam_jump(change, (12, 24)) == pytest.approx(4.0)
-    assert seam_jump(change, (13, 25)) == pytest.approx(1.0)
-    assert seam_jump(change, ()) is None
 
 
 def test_portrait_of_another_size_is_laid_over_the_frame_exactly(talking: Talking) -> None:

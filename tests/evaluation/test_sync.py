@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hallo_cli.evaluation.sync import correlate, silent_frames, speech_envelope
+from hallo_cli.evaluation.sync import correlate, speech_envelope
 
 
 def test_envelope_follows_the_level_in_db() -> None:
@@ -48,9 +48,3 @@ def test_missing_frames_are_left_out() -> None:
 
 def test_constant_series_say_nothing() -> None:
     assert correlate(np.ones(50, np.float32), np.random.default_rng(0).random(50).astype(np.float32)) is None
-
-
-def test_silence_keeps_a_margin_to_speech() -> None:
-    envelope = np.full(40, -50, np.float32)
-    envelope[20] = 0
-    assert np.flatnonzero(~silent_frames(envelope)).tolist() == list(range(15, 26))
