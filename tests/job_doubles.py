@@ -29,6 +29,7 @@ from hallo_cli.domain import (
 )
 from hallo_cli.errors import HalloError
 from hallo_cli.jobs import events
+from hallo_cli.jobs.engine import Pace
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.runner import RunOptions, StopRequest, run_job
 from hallo_cli.media.audio import SAMPLE_RATE, Recording, decode
@@ -71,6 +72,7 @@ class TrivialEngine:
 
     weights_id = "trivial"
     clip_frames = CLIP_FRAMES
+    leaves_processor_free = True
 
     def __init__(self, *, clip_s: float = 0.0, fails: Sequence[Exception] = ()) -> None:
         self.clip_s = clip_s
@@ -102,11 +104,14 @@ class TrivialEngine:
     def track(self, recording: Recording, n_frames: int, settings: RenderSettings) -> LoudnessTrack:
         return LoudnessTrack(recording, n_frames, settings.fps)
 
-    def load(self, settings: RenderSettings) -> None:
+    def chooses_compiling(self, settings: RenderSettings, n_frames: int) -> bool:
+        return False
+
+    def load(self, settings: RenderSettings, *, is_compiled: bool = False) -> None:
         pass
 
-    def note_speed(self, settings: RenderSettings, seconds_per_frame: float) -> None:
-        pass
+    def note_speed(self, settings: RenderSettings, pace: Pace) -> None:
+        self.pace = pace
 
     def fall_back(self) -> str | None:
         return self.fallbacks.pop(0) if self.fallbacks else None

@@ -110,8 +110,9 @@ class Modes:
 def command(*, subject: Subject, modes: Modes, given: Given) -> None:
     """Time the pipeline on the shipped example: every stage, a step, a frame of a long job.
 
-    Takes the settings of hallo render. What is measured with a bundle's own weights is kept on this machine
-    and used by hallo check. A film is a few clips rendered as a job does.
+    Takes the settings of hallo render. What is measured with a bundle's own weights is kept on this machine:
+    hallo check predicts with it, and --compile auto compiles where it was measured with --compile off and
+    with on, and a job gains by it. A film is a few clips rendered as a job does.
     """
     _Bench(subject, modes, given.resolve()).run()
 
@@ -162,7 +163,7 @@ class _Bench:
         return {"schema": SCHEMA, **self._machine(), **found}
 
     def _stages(self, found: dict[str, Any]) -> Iterator[str]:
-        from hallo_cli.jobs.bench import bench, matmul_peak
+        from hallo_cli.jobs.bench import bench, keep_speeds, matmul_peak
 
         subject, rig = self.subject, self.rig
         names = ["settings", *(subject.against or [])]
@@ -171,8 +172,7 @@ class _Bench:
             rig, variants, repeats=subject.repeats, warmups=subject.warmups, n_clips=subject.clips
         )
         if not rig.is_random and subject.clip_frames is None:
-            for row in figures:
-                rig.studio.note_speed(row.settings, row.frame.median_s)
+            keep_speeds(rig, figures)
         peak = found["matmul_peak_tflops"] = matmul_peak(rig.animator.execution.device, rig.animator.dtype)
         rows = [bench_view.row(name, row, figures[0], peak) for name, row in zip(names, figures, strict=True)]
         found["runs"] = rows

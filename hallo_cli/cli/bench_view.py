@@ -71,6 +71,7 @@ def row(name: str, figures: Figures, first: Figures, peak: float) -> dict[str, A
         "tflops": figures.tflops,
         "share_of_peak": figures.tflops / peak,
         "peak_device_bytes": figures.peak_device_bytes,
+        "compile_s": figures.compile_s,
         "time_against_first": {"median": pairs[len(pairs) // 2], "lowest": pairs[0], "highest": pairs[-1]},
     }
 
@@ -90,6 +91,8 @@ def stages(machine: dict[str, Any], rows: Sequence[dict[str, Any]]) -> Iterator[
             f"{one['frames_per_s']:.2f} frames/s, {one['seconds_per_second']:.2f} s a second of video; "
             f"denoising at {one['tflops']:.2f} TFLOP/s, {one['share_of_peak']:.0%} of matrix products' speed"
         )
+        if one["compile_s"] is not None:
+            yield f"compiling took {one['compile_s']:.1f} s at most"
         if one is not rows[0]:
             ratio = one["time_against_first"]
             yield (

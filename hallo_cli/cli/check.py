@@ -96,7 +96,11 @@ def _lines(found: Preflight) -> list[str]:
             f"{forecast.width} x {forecast.height}",
             f"{forecast.n_frames} frames at {forecast.fps:g} a second in {forecast.n_clips} clips",
         ),
-        "time": (f"{clock(forecast.seconds)} and the loading of the networks", BASES[forecast.basis]),
+        "time": (
+            f"{clock(forecast.seconds)} and the loading of the networks",
+            *(["compiled"] if forecast.is_compiled else []),
+            BASES[forecast.basis],
+        ),
         "disk": (
             f"{needed / 1e6:.0f} MB while rendering",
             f"{forecast.output_bytes / 1e6:.1f} MB in the end",

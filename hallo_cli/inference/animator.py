@@ -28,9 +28,11 @@ from hallo_cli.inference import latents as conventions
 from hallo_cli.inference import speed
 from hallo_cli.inference.ahead import Threads, ahead
 from hallo_cli.inference.finishing import DenoisedClip, Finisher, motion_pictures
+from hallo_cli.inference.graphs import CudaRecorder, Recorded
 from hallo_cli.inference.inks import single_ink
 from hallo_cli.inference.job_context import JobContext, PortraitContext
 from hallo_cli.inference.memory import reporting_memory
+from hallo_cli.inference.passes import PassRunner, run_plainly
 from hallo_cli.inference.sampling import (
     IndependentNoise,
     Noise,
@@ -70,6 +72,9 @@ class Animator:
         self.dtype = networks.denoising_unet.conv_in.weight.dtype
         self.finisher = Finisher(networks, self.execution)
         self.threads = Threads()
+        self.run_pass: PassRunner = run_plainly
+        if self.execution.records_passes:
+            self.run_pass = Recorded(CudaRecorder(self.execution.device))
 
     @torch.inference_mode()
     def prepare(self, portrait: Portrait, settings: RenderSettings) -> JobContext:
@@ -175,6 +180,7 @@ class Animator:
             self.dtype,
             self.execution.splits_guidance,
             DeepReuse(settings.deep_every),
+            self.run_pass,
         )
         return make_solver(self.config, settings.solver, settings.steps), predictor
 

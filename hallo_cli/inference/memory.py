@@ -12,6 +12,11 @@ DEVICE_SAID = ("out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED")  # the latt
 COMPUTER_SAID = ("not enough memory", "allocate memory")
 
 
+def is_lack_of_memory(error: RuntimeError) -> bool:
+    """Whether one of torch's errors says that a device's or the computer's memory ran out."""
+    return any(words in str(error) for words in (*DEVICE_SAID, *COMPUTER_SAID))
+
+
 @contextmanager
 def reporting_memory() -> Iterator[None]:
     """Raise DeviceMemoryError where torch runs out of memory."""

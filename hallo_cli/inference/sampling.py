@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hallo_cli.inference.passes import NetworkPass, PassInputs, PassRunner, run_plainly
 from hallo_cli.inference.schedule import Solver
 from hallo_cli.inference.step_plan import DeepReuse, Guidance, Step, plan_steps
 from hallo_cli.models.blocks import DeepFeatures
@@ -40,6 +41,7 @@ class Predictor:
     dtype: torch.dtype
     is_split: bool = False  # one half of the pair after the other: the same numbers from half the memory
     deep: DeepReuse = field(default_factory=DeepReuse)
+    run: PassRunner = run_plainly
     halves: tuple[ClipContext, ClipContext] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -74,12 +76,11 @@ class Predictor:
     def _pass(
         self, x: Tensor, timestep: Tensor, context: ClipContext, step: Step, kept: DeepFeatures | None
     ) -> tuple[Tensor, DeepFeatures | None]:
-        if self.deep.every == 1:
-            return self.unet(x, timestep, context), None
+        work = NetworkPass(self.unet, None if self.deep.every == 1 else self.deep.n_layers)
         if not step.reuses_deep:
-            return self.unet.forward_keeping(x, timestep, context, self.deep.n_layers)
+            return self.run(work, PassInputs(x, timestep, None, context))
         assert kept is not None
-        return self.unet.forward_shallow(x, timestep, context, kept), kept
+        return self.run(work, PassInputs(x, timestep, kept, context)).prediction, kept
 
 
 def denoise(predictor: Predictor, solver: Solver, noise: Tensor) -> Iterator[Tensor]:

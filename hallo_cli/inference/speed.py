@@ -19,6 +19,7 @@ from torch import nn
 from hallo_cli.errors import SettingsError
 from hallo_cli.models.attention import AttentionKernel, adaptive_kernel, fused_kernel, use_attention_kernel
 from hallo_cli.models.audio import AudioTransformer
+from hallo_cli.models.convolution import use_convolutions_of_small_maps
 from hallo_cli.models.denoising_unet import DenoisingUNet
 from hallo_cli.models.motion import MotionModule
 from hallo_cli.models.spatial import SpatialTransformer
@@ -43,6 +44,7 @@ class Execution:
     splits_guidance: bool = False
     offloads: bool = False  # reference UNet and autoencoder wait in host memory until they are used
     overlaps: bool = False  # a clip is decoded while the next is denoised
+    records_passes: bool = False  # of the denoising UNet, as CUDA graphs
 
 
 def resolve_device(name: str) -> torch.device:
@@ -94,14 +96,18 @@ def choose_execution(runtime: RuntimeSettings) -> Execution:
     offloads = runtime.offload and not is_cpu
     # On two CPU cores it took 1.13 times as long: there all cores work on a clip in any case.
     overlaps = runtime.decode_behind == "on" or (runtime.decode_behind == "auto" and device.type == "cuda")
+    # Recordings keep a pass's memory to themselves; the first fallback makes the chunk one frame.
+    has_memory = not (runtime.decode_chunk == 1 or runtime.split_guidance or runtime.offload)
+    is_compiled = runtime.compile == "on"
     return Execution(
         device=device,
         kernel=adaptive_kernel if is_cpu else fused_kernel,
         decode_chunk=runtime.decode_chunk or (1 if is_cpu else 8),
-        is_compiled=runtime.compile == "on",
+        is_compiled=is_compiled,
         splits_guidance=runtime.split_guidance,
         offloads=offloads,
         overlaps=overlaps and not offloads and device.type != "mps",
+        records_passes=is_compiled and has_memory and device.type == "cuda",
     )
 
 
@@ -150,6 +156,8 @@ def compile_regions(unet: DenoisingUNet, backend: str = "inductor") -> int:
 def arrange(module: nn.Module, execution: Execution, device: torch.device | None = None) -> None:
     """Memory layout and attention kernel of one network; device: where it lies, if not where it is run."""
     use_attention_kernel(module, execution.kernel)
+    if execution.is_channels_last and execution.device.type == "cpu":
+        use_convolutions_of_small_maps(module)
     layout = torch.channels_last if execution.is_channels_last else torch.contiguous_format
     module.to(device=device or execution.device, memory_format=layout)  # type: ignore[call-overload]
 

@@ -9,6 +9,7 @@ run, since machines are noisy.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import shutil
 import statistics
 import tempfile
@@ -27,9 +28,11 @@ from hallo_cli.domain import Bytes, Speech
 from hallo_cli.errors import SettingsError
 from hallo_cli.inference.animator import audio_windows
 from hallo_cli.inference.job_context import JobContext
+from hallo_cli.inference.passes import run_plainly
 from hallo_cli.inference.sampling import IndependentNoise, Memory, Predictor, denoise
 from hallo_cli.inference.schedule import Solver
 from hallo_cli.inference.step_plan import Step, plan_steps
+from hallo_cli.jobs import estimate
 from hallo_cli.jobs.bench_clock import Clock, Marks
 from hallo_cli.jobs.bench_film import film
 from hallo_cli.jobs.bench_rig import Rig
@@ -65,6 +68,7 @@ class Figures:
     clip_tflop: float  # of all denoising steps of a clip; counted by torch
     frame: Spread  # one frame of a long job, its stages overlapping where the device gains by it
     frame_s: tuple[float, ...]  # the same, one a repetition
+    compile_s: float | None  # at most; None where nothing is compiled or the first repetition is counted
     peak_device_bytes: int | None  # None on devices that do not tell
 
     @property
@@ -84,6 +88,7 @@ def bench(
     if len({settings.dtype for settings in settled}) > 1:
         raise SettingsError("settings of different dtypes cannot be timed in one run: give --dtype.")
     clocks: list[list[Clock]] = [[] for _ in settled]
+    firsts: list[Clock] = []
     peaks: list[int | None] = [None for _ in settled]
     with torch.inference_mode(), tempfile.TemporaryDirectory() as folder:
         for repetition in range(warmups + repeats):
@@ -94,11 +99,24 @@ def bench(
                 clock = render_clip(rig, settings, work)
                 clock.frame_s = film(rig, settings, n_clips).frame_s
                 shutil.rmtree(work)
+                if warmups and repetition == 0:
+                    firsts.append(clock)
                 if repetition >= warmups:
                     clocks[index].append(clock)
                     peaks[index] = _peak(rig.animator.execution.device)
         tflop = [count_tflop(rig, settings, Path(folder)) for settings in settled]
-    return [_figures(*row, rig) for row in zip(settled, clocks, tflop, peaks, strict=True)]
+    compiling: Sequence[float | None] = [None] * len(settled)
+    if rig.animator.execution.is_compiled and firsts:
+        compiling = compile_seconds(firsts, clocks, n_clips * rig.animator.config.clip_frames)
+    rows = zip(settled, clocks, tflop, peaks, compiling, strict=True)
+    return [_figures(*row, rig) for row in rows]
+
+
+def keep_speeds(rig: Rig, figures: Sequence[Figures]) -> None:
+    """Leave the measured speeds to later estimates and to the choice of compiling."""
+    for row in figures:
+        load = rig.studio.load_of(row.settings, is_compiled=rig.animator.execution.is_compiled)
+        estimate.remember(estimate.Speed(load, row.frame.median_s, row.compile_s))
 
 
 def render_clip(rig: Rig, settings: RenderSettings, folder: Path) -> Clock:
@@ -121,10 +139,27 @@ def render_clip(rig: Rig, settings: RenderSettings, folder: Path) -> Clock:
     return clock
 
 
+def compile_seconds(firsts: Sequence[Clock], clocks: Sequence[Sequence[Clock]], n_frames: int) -> list[float]:
+    """How much longer each variant's first repetition took than the median of its others; films' frames.
+
+    What one variant compiles the next ones need not, so each counts what those before it took as well.
+    """
+
+    def compiled_in(clock: Clock) -> float:
+        return clock.seconds["denoising"] + clock.frame_s * n_frames
+
+    own = [
+        max(0.0, compiled_in(first) - statistics.median(map(compiled_in, later)))
+        for first, later in zip(firsts, clocks, strict=True)
+    ]
+    return list(itertools.accumulate(own))
+
+
 def count_tflop(rig: Rig, settings: RenderSettings, folder: Path) -> float:
     """Floating-point operations of a clip's denoising steps, in 1e12; a multiply-add is two."""
     context = rig.animator.prepare(rig.portrait(settings), settings)
     solver, predictor, noise = _start(rig, context, rig.speech(settings, folder))
+    predictor = dataclasses.replace(predictor, run=run_plainly)  # what is replayed is not counted
     timestep = torch.tensor(solver.timesteps[:1], device=noise.device)
     steps = plan_steps(predictor.guidance, predictor.deep, len(solver.timesteps))
     memory, total = Memory(), 0
@@ -157,6 +192,7 @@ def costliest_operations(rig: Rig, settings: RenderSettings, *, count: int = 12)
     with torch.inference_mode(), tempfile.TemporaryDirectory() as folder:
         context = rig.animator.prepare(rig.portrait(settings), settings)
         solver, predictor, noise = _start(rig, context, rig.speech(settings, Path(folder)))
+        predictor = dataclasses.replace(predictor, run=run_plainly)  # a replay is one operation
         timestep = torch.tensor(solver.timesteps[:1], device=device)
         for _ in range(2):  # the first warms up
             with profile(activities=kinds) as profiler:
@@ -203,7 +239,12 @@ def _denoised(steps: Iterator[Tensor], marks: Marks) -> Tensor:
 
 
 def _figures(
-    settings: RenderSettings, clocks: list[Clock], tflop: float, peak: int | None, rig: Rig
+    settings: RenderSettings,
+    clocks: list[Clock],
+    tflop: float,
+    peak: int | None,
+    compile_s: float | None,
+    rig: Rig,
 ) -> Figures:
     frame_s = tuple(clock.frame_s for clock in clocks)
     return Figures(
@@ -216,6 +257,7 @@ def _figures(
         clip_tflop=tflop,
         frame=Spread.of(frame_s),
         frame_s=frame_s,
+        compile_s=compile_s,
         peak_device_bytes=peak,
     )
 

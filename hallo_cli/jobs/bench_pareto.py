@@ -96,7 +96,7 @@ class _Judge:
     def __init__(self, rig: Rig, settings: RenderSettings, reference: Film) -> None:
         self.reference = reference
         self._portrait: Bytes = rig.portrait(settings).pixels
-        self._analyser = FaceAnalyser(threads=1)
+        self._analyser, self._identity = FaceAnalyser(threads=1), rig.identity
         self._frames = np.concatenate(reference.clips)
         self._faces = [self._find(frame) for frame in self._frames]
         n_samples = round(len(self._frames) / settings.fps * SAMPLE_RATE)
@@ -104,7 +104,8 @@ class _Judge:
 
     def loss(self, name: str, settings: RenderSettings, made: Film) -> Loss:
         """The loss of one film."""
-        meter, truth = VideoMeter(self._analyser, reference=self._portrait), TruthMeter()
+        meter = VideoMeter(self._analyser, reference=self._portrait, identity=self._identity)
+        truth = TruthMeter()
         for frame, true_frame, true_face in zip(
             np.concatenate(made.clips), self._frames, self._faces, strict=True
         ):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import tempfile
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from hallo_cli.analysis.identity import IdentityNetwork
 from hallo_cli.analysis.portrait import PortraitAnalyser, PortraitOptions, Requirements
 from hallo_cli.domain import Portrait, Speech
 from hallo_cli.errors import SettingsError
@@ -39,8 +41,9 @@ class Rig:
     studio: Studio
     animator: Animator
     analyser: PortraitAnalyser
-    cache: Path  # of the analyser; emptied before every use
+    cache: Path  # of the analyser; emptied before every use, gone with the rig
     is_random: bool
+    identity: IdentityNetwork | None = None  # where the bundle has one
 
     def portrait(self, settings: RenderSettings) -> Portrait:
         """The example portrait, analysed anew; a random identity stands in where nothing embeds faces."""
@@ -177,14 +180,14 @@ def _rig(studio: Studio, networks: Networks, *, is_random: bool) -> Rig:
     manifest = studio.bundle.manifest
     identity = None
     if manifest.needs_identity and not is_random:
-        from hallo_cli.analysis.identity import IdentityNetwork
-
         identity = IdentityNetwork(studio.bundle.file("face_detector"), studio.bundle.file("identity"))
-    cache = Path(tempfile.gettempdir(), f"hallo-bench-{id(networks):x}")
+    cache = Path(tempfile.mkdtemp(prefix="hallo-bench-"))
     analyser = PortraitAnalyser(
         Requirements(manifest.networks, manifest.geometry),
         identity=identity,
         threads=studio.runtime.threads or torch.get_num_threads(),
         cache=cache,
     )
-    return Rig(studio, Animator(networks, studio.runtime), analyser, cache, is_random)
+    rig = Rig(studio, Animator(networks, studio.runtime), analyser, cache, is_random, identity)
+    weakref.finalize(rig, shutil.rmtree, cache, ignore_errors=True)
+    return rig

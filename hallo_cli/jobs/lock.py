@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hallo_cli.errors import JobError, OutputError
-from hallo_cli.jobs.files import reporting_write_errors
+from hallo_cli.writing import reporting_write_errors
 
 _RETRY_S = 0.2
 

@@ -22,11 +22,11 @@ from hallo_cli import __version__
 from hallo_cli.digest import file_digest
 from hallo_cli.domain import CropBox
 from hallo_cli.errors import InputError, OutputError, PortraitError, SettingsError, SpeechError
-from hallo_cli.jobs.files import flush, reporting_write_errors, write_whole
 from hallo_cli.jobs.plan import Job, JobPlan, fingerprint
 from hallo_cli.media.files import require_file, shown
 from hallo_cli.media.joining import FinishedVideo
 from hallo_cli.settings.schema import RenderSettings, build, to_values
+from hallo_cli.writing import flush, reporting_write_errors, write_whole
 
 SIDECAR_FORMAT = 1
 MAX_TRIES = 100  # other seeds that a batch tries

@@ -53,6 +53,7 @@ class JobPlan:
     fps: float
     clip_frames: int
     segments: tuple[Segment, ...]
+    is_compiled: bool = False  # kept to when the job is resumed: compiled networks round otherwise
 
     @property
     def n_clips(self) -> int:

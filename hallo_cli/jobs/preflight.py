@@ -13,7 +13,6 @@ from hallo_cli.analysis.loudness import measure, pauses
 from hallo_cli.analysis.portrait import choose_face, require_usable, sharpness
 from hallo_cli.errors import SpeechError
 from hallo_cli.jobs import estimate
-from hallo_cli.jobs.files import reporting_write_errors
 from hallo_cli.jobs.plan import Job, count_frames
 from hallo_cli.jobs.studio import Studio
 from hallo_cli.media.audio import decode
@@ -21,6 +20,7 @@ from hallo_cli.media.image import read_image
 from hallo_cli.media.probe import probe
 from hallo_cli.media.video import exact_rate, require_encoder
 from hallo_cli.settings.schema import RenderSettings
+from hallo_cli.writing import reporting_write_errors
 
 CLIPPED_LEVEL = 0.999
 MIN_SHARPNESS = 30.0
@@ -65,6 +65,7 @@ class Forecast:
     n_clips: int
     seconds: float
     basis: str  # of the seconds: measured, scaled, guess
+    is_compiled: bool  # whether the networks would be compiled, which is part of the seconds
     output_bytes: int
     work_bytes: int
     free_bytes: int
@@ -140,7 +141,8 @@ def _forecast(job: Job, settings: RenderSettings, studio: Studio, duration_s: fl
     portrait = studio.portrait(job.portrait, settings)
     size = studio.compositor(job.portrait, portrait, settings).size
     n_frames = count_frames(duration_s, float(exact_rate(settings.fps)))
-    price = estimate.estimate(studio.load_of(settings))
+    is_compiled = studio.chooses_compiling(settings, n_frames)
+    price = estimate.estimate(studio.load_of(settings, is_compiled=is_compiled))
     segment_frames = round(settings.segment_s * settings.fps)
     folder = next(path for path in job.output.absolute().parents if path.is_dir())
     return Forecast(
@@ -149,8 +151,9 @@ def _forecast(job: Job, settings: RenderSettings, studio: Studio, duration_s: fl
         n_frames=n_frames,
         fps=settings.fps,
         n_clips=-(-n_frames // studio.clip_frames),
-        seconds=round(price.seconds_per_frame * n_frames, 1),
+        seconds=round(price.seconds(n_frames), 1),
         basis=price.basis,
+        is_compiled=is_compiled,
         output_bytes=estimate.video_bytes(n_frames, size),
         work_bytes=estimate.work_bytes(
             n_frames, size, segment_frames=segment_frames, spool_size=settings.size

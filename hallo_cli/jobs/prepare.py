@@ -5,16 +5,19 @@ A batch prepares the next row while it renders one; a single job prepares itself
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 
 from hallo_cli.domain import Portrait, Speech
 from hallo_cli.errors import InputError
 from hallo_cli.jobs.engine import Compositor, Engine, SpeechTrack
-from hallo_cli.jobs.files import reporting_write_errors
 from hallo_cli.jobs.plan import Job, JobPlan, Segment, count_frames, plan_segments
 from hallo_cli.jobs.workspace import Workspace, remove_workspace
 from hallo_cli.media.audio import Recording
 from hallo_cli.media.video import exact_rate
+from hallo_cli.writing import reporting_write_errors
 
 BYTES_PER_SAMPLE = 4  # of the decoded recording
 
@@ -39,6 +42,39 @@ class Prepared:
     def is_of(self, workspace: Workspace) -> bool:
         """Whether the workspace still holds what this was made with."""
         return workspace.audio.exists() and workspace.plan() == self.plan
+
+
+class SpeechAhead:
+    """The speech of a job's segments, asked for in order.
+
+    Where there is a processor to spare, the next one's is analysed while the one in hand is rendered, and
+    what that raises is raised when it is asked for. To be closed.
+    """
+
+    def __init__(self, prepared: Prepared, segments: Sequence[Segment], *, works_ahead: bool) -> None:
+        self._prepared = prepared
+        following = segments[1:] if works_ahead else ()
+        self._next = {before.index: after for before, after in pairwise((*segments[:1], *following))}
+        self._thread = ThreadPoolExecutor(1, "speech")
+        self._made: dict[int, Future[Speech]] = {}
+
+    def of(self, segment: Segment) -> Speech:
+        """Features of the segment's whole clips; asked for again, the same. Raises SpeechError."""
+        wanted = [segment, *filter(None, [self._next.get(segment.index)])]
+        self._made = {one.index: self._made.get(one.index) or self._begin(one) for one in wanted}
+        try:
+            return self._made[segment.index].result()
+        except Exception:
+            del self._made[segment.index]  # tried again where memory had run out
+            raise
+
+    def close(self) -> None:
+        """Wait for what is being analysed."""
+        self._thread.shutdown(cancel_futures=True)
+
+    def _begin(self, segment: Segment) -> Future[Speech]:
+        frames = whole_clips(segment, self._prepared.plan.clip_frames)
+        return self._thread.submit(self._prepared.heard, *frames)
 
 
 def prepare(job: Job, engine: Engine, workspace: Workspace, fingerprint: str) -> Prepared:
@@ -86,4 +122,5 @@ def _new_plan(job: Job, engine: Engine, track: SpeechTrack, *, fingerprint: str,
     segment_frames = round(settings.segment_s * settings.fps)
     pauses = track.pauses() if n_frames > segment_frames else ()
     segments = plan_segments(n_frames, clip_frames=clip_frames, segment_frames=segment_frames, pauses=pauses)
-    return JobPlan(fingerprint, n_frames, settings.fps, clip_frames, segments)
+    is_compiled = engine.chooses_compiling(settings, n_frames)
+    return JobPlan(fingerprint, n_frames, settings.fps, clip_frames, segments, is_compiled)

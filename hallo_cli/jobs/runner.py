@@ -18,17 +18,17 @@ from pathlib import Path
 from hallo_cli.domain import Clip, MotionFrames, Speech
 from hallo_cli.errors import DeviceMemoryError, EncoderError, InputError, Interrupted
 from hallo_cli.jobs import events, outcome
-from hallo_cli.jobs.engine import Engine
-from hallo_cli.jobs.files import reporting_write_errors
+from hallo_cli.jobs.engine import Engine, Pace
 from hallo_cli.jobs.ladder import is_out_of_memory
 from hallo_cli.jobs.outcome import JobResult
 from hallo_cli.jobs.plan import Job, Segment
-from hallo_cli.jobs.prepare import Prepared, prepare, whole_clips
+from hallo_cli.jobs.prepare import Prepared, SpeechAhead, prepare
 from hallo_cli.jobs.workspace import open_workspace, remove_abandoned, remove_workspace
 from hallo_cli.media.joining import Sound, assemble, sound_modes
 from hallo_cli.media.probe import probe
 from hallo_cli.media.video import SegmentWriter, VideoFormat, require_encoder
 from hallo_cli.trace import span
+from hallo_cli.writing import reporting_write_errors
 
 PATIENCE_S = 20.0  # with a dying worker of a batch
 MIN_CLIPS_FOR_SPEED = 4  # fewer say little about a longer job
@@ -158,14 +158,26 @@ class _Run:
         )
         if missing:
             with self._stage("load"):
-                self._with_fallbacks(lambda: self.engine.load(self.job.settings))
-        self.n_rendered = 0
-        with self._stage("render"):
+                self._with_fallbacks(self._load)
+        self.clip_times = [time.monotonic()]
+        speech = SpeechAhead(self.prepared, missing, works_ahead=self.engine.leaves_processor_free)
+        with self._stage("render"), closing(speech) as self.speech:
             for segment in missing:
                 self._with_fallbacks(partial(self._attempt_segment, segment))
                 self.report(events.SegmentCommitted(segment.index, len(self.plan.segments)))
-        if self.n_rendered >= MIN_CLIPS_FOR_SPEED * self.plan.clip_frames:
-            self.engine.note_speed(self.job.settings, self.timings["render"] / self.n_rendered)
+        self._note_speed()
+
+    def _load(self) -> None:
+        self.engine.load(self.job.settings, is_compiled=self.plan.is_compiled)
+
+    def _note_speed(self) -> None:
+        n_clips = len(self.clip_times) - 1
+        if n_clips < MIN_CLIPS_FOR_SPEED:
+            return
+        began, first, *_, last = self.clip_times
+        clip_s = (last - first) / (n_clips - 1)
+        pace = Pace(clip_s / self.plan.clip_frames, max(0.0, first - began - clip_s))
+        self.engine.note_speed(self.job.settings, pace)
 
     def _with_fallbacks(self, attempt: Callable[[], None]) -> None:
         """Do it, where memory runs out again in slower ways that need less."""
@@ -205,7 +217,7 @@ class _Run:
                     with span("keeping"):
                         spool.append(clip)
                     frame += len(clip.frames)
-                    self.n_rendered += len(clip.frames)
+                    self.clip_times.append(time.monotonic())
                     motion = clip.motion
                     self._report_clip(frame)
                     self._obey_stop()
@@ -230,7 +242,7 @@ class _Run:
 
     def _heard(self, segment: Segment, start: int) -> Speech:
         """Features from frame `start` to the end of the last clip, cut from those of the whole segment."""
-        whole = self.prepared.heard(*whole_clips(segment, self.plan.clip_frames))
+        whole = self.speech.of(segment)
         offset = start - whole.first_frame
         features = whole.features[offset:]
         return dataclasses.replace(

@@ -16,7 +16,7 @@ from hallo_cli.analysis.portrait import PortraitAnalyser, PortraitOptions, Requi
 from hallo_cli.domain import Clip, MotionFrames, Portrait, Speech, StepDone
 from hallo_cli.errors import SettingsError
 from hallo_cli.jobs import estimate
-from hallo_cli.jobs.engine import Compositor, SpeechTrack
+from hallo_cli.jobs.engine import Compositor, Pace, SpeechTrack
 from hallo_cli.jobs.ladder import next_rung
 from hallo_cli.media.audio import Recording, decode
 from hallo_cli.media.ffmpeg import describe_ffmpeg
@@ -43,8 +43,11 @@ class Studio:
     def __init__(self, bundle: Bundle, runtime: RuntimeSettings) -> None:
         self.bundle = bundle
         self.runtime = runtime
-        self._dtype = ""
         self._animator: Animator | None = None
+        self._held: tuple[str, bool] | None = None  # dtype of the animator's networks, are they compiled
+        self._is_compiled = False  # as the job wants it
+        self._is_first_job = True  # of the animator
+        self._has_rendered = False
         self._context: tuple[tuple[str, RenderSettings], JobContext] | None = None
 
     @classmethod
@@ -66,6 +69,13 @@ class Studio:
     def clip_frames(self) -> int:
         """See Engine."""
         return self.networks.clip_frames
+
+    @property
+    def leaves_processor_free(self) -> bool:
+        """See Engine."""
+        from hallo_cli.inference.speed import resolve_device
+
+        return resolve_device(self.runtime.device).type != "cpu"
 
     def settle(self, settings: RenderSettings) -> RenderSettings:
         """See Engine."""
@@ -95,6 +105,7 @@ class Studio:
             "version": manifest.version,
             "licence": manifest.licence,
             "device": str(resolve_device(self.runtime.device)),
+            "compiled": "yes" if self._is_compiled else "no",
             "ffmpeg": describe_ffmpeg(),
             **versions,
         }
@@ -159,32 +170,47 @@ class Studio:
         )
         return RecordingTrack(recording, self.encoder, options)
 
-    def load(self, settings: RenderSettings) -> None:
+    def chooses_compiling(self, settings: RenderSettings, n_frames: int) -> bool:
+        """See Engine: as the runtime settings say, or by what this machine has measured."""
+        if self.runtime.compile != "auto":
+            return self.runtime.compile == "on"
+        return estimate.is_worth_compiling(self.load_of(settings), n_frames)
+
+    def load(self, settings: RenderSettings, *, is_compiled: bool = False) -> None:
         """See Engine."""
+        self._is_compiled = is_compiled if self.runtime.compile == "auto" else self.runtime.compile == "on"
+        self._hold(settings)
+        self._is_first_job = not self._has_rendered
+
+    def _hold(self, settings: RenderSettings) -> Animator:
+        """The networks in the settings' dtype, compiled where the job wants it."""
         from hallo_cli.inference.animator import Animator
         from hallo_cli.inference.speed import DTYPES, autoencoder_dtype, resolve_device
         from hallo_cli.models.weights import load_networks
 
-        if self._animator is None or self._dtype != settings.dtype:
+        wanted = settings.dtype, self._is_compiled
+        if self._animator is None or self._held != wanted:
             self._release()
             # those that wait in the host's memory must not pass through a device that is too small for them
             device = resolve_device("cpu" if self.runtime.offload else self.runtime.device)
             dtype = DTYPES[settings.dtype]
             vae_dtype = autoencoder_dtype(dtype, resolve_device(self.runtime.device))
             networks = load_networks(self.bundle, device=device, dtype=dtype, vae_dtype=vae_dtype)
-            self._animator, self._dtype = Animator(networks, self.runtime), settings.dtype
+            runtime = dataclasses.replace(self.runtime, compile="on" if self._is_compiled else "off")
+            self._animator, self._held, self._has_rendered = Animator(networks, runtime), wanted, False
+        return self._animator
 
     def clips(
         self, portrait: Portrait, settings: RenderSettings, speech: Speech, motion: MotionFrames | None
     ) -> Generator[StepDone | Clip]:
         """See Engine."""
-        self.load(settings)
-        assert self._animator is not None
+        animator = self._hold(settings)
+        self._has_rendered = True
         key = (portrait.digest, settings)
         if self._context is None or self._context[0] != key:
-            self._context = key, self._animator.prepare(portrait, settings)
+            self._context = key, animator.prepare(portrait, settings)
         first_clip = speech.first_frame // self.clip_frames
-        return self._animator.clips(self._context[1], speech, first_clip=first_clip, motion=motion)
+        return animator.clips(self._context[1], speech, first_clip=first_clip, motion=motion)
 
     def fall_back(self) -> str | None:
         """See Engine."""
@@ -195,19 +221,28 @@ class Studio:
         self._release()
         return rung.name
 
-    def note_speed(self, settings: RenderSettings, seconds_per_frame: float) -> None:
+    def note_speed(self, settings: RenderSettings, pace: Pace) -> None:
         """See Engine."""
-        estimate.remember(estimate.Speed(self.load_of(settings), seconds_per_frame))
+        load = self.load_of(settings, is_compiled=self._is_compiled)
+        compile_s = pace.start_s if self._is_compiled and self._is_first_job else None
+        estimate.remember(estimate.Speed(load, pace.seconds_per_frame, compile_s))
 
-    def load_of(self, settings: RenderSettings) -> estimate.Load:
-        """What decides how long a frame of settled settings takes."""
+    def load_of(self, settings: RenderSettings, *, is_compiled: bool | None = None) -> estimate.Load:
+        """What decides how long a frame of settled settings takes.
+
+        `is_compiled`: None takes the runtime settings' word, `auto` meaning no.
+        """
         from hallo_cli.inference.speed import resolve_device
 
-        return estimate.Load.of(
-            settings,
+        assert settings.size is not None
+        return estimate.Load(
             weights_id=self.weights_id,
             device=resolve_device(self.runtime.device).type,
+            dtype=settings.dtype,
+            size=settings.size,
+            passes=estimate.count_passes(settings),
             is_large=max(self.networks.channels) >= LARGE_WIDTH,
+            is_compiled=self.runtime.compile == "on" if is_compiled is None else is_compiled,
         )
 
     def _release(self) -> None:

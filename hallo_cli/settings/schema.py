@@ -154,7 +154,9 @@ class RuntimeSettings:
     device: str = setting("auto", "auto, cpu, cuda, cuda:1 or mps.")
     compile: str = setting(
         "auto",
-        "Compile the denoising network's layers; auto leaves it off: no gain was measured yet.",
+        "Compile the denoising network's layers, and on CUDA replay its steps as CUDA graphs; auto: where "
+        "this machine has measured that the job gains by it (hallo bench with --compile off and with on), "
+        "else off.",
         choices=("auto", "on", "off"),
     )
     threads: int = setting(0, "CPU threads; 0 takes all cores.", minimum=0, maximum=1024)

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from hallo_cli.errors import InputError, OutputError, WeightsError
 from hallo_cli.models.config import NetworkConfig
+from hallo_cli.writing import flush
 
 NETWORKS, AVERAGE, OPTIMIZER, STATE = (
     "networks.safetensors",
@@ -72,9 +73,9 @@ class RunFolder:
             for name, tensors in files.items():
                 if tensors:
                     save_file({key: value.contiguous() for key, value in tensors.items()}, partial / name)
-                    _flush(partial / name)
+                    flush(partial / name)
             (partial / STATE).write_text(json.dumps(asdict(progress)), encoding="utf-8")
-            _flush(partial / STATE)
+            flush(partial / STATE)
             shutil.rmtree(target, ignore_errors=True)
             os.replace(partial, target)
             for old in sorted(self.checkpoints.glob("step-*[0-9]"))[:-keep]:
@@ -186,8 +187,3 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, names: list[str], path: 
             for kind, value in moments.items()
         }
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-
-
-def _flush(path: Path) -> None:
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())

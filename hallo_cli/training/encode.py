@@ -27,7 +27,8 @@ from hallo_cli.models.config import NetworkConfig
 from hallo_cli.models.manifest import Geometry
 from hallo_cli.training.dataset import prefetched
 from hallo_cli.training.encoded import EncodedFormat, read_origin, write_encoded
-from hallo_cli.training.takes import Take, make_folder, read_takes, shards_in
+from hallo_cli.training.takes import Take, read_takes, shards_in
+from hallo_cli.writing import make_folder
 
 SAMPLE_RATE = 16_000
 CONTEXT = 2  # frames of features before and after a take

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import re
 import tarfile
 from collections.abc import Iterator, Mapping
@@ -21,7 +20,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from hallo_cli.errors import InputError, OutputError
+from hallo_cli.errors import InputError
+from hallo_cli.writing import make_folder, partial_path, publish, reporting_write_errors, write_whole
 
 KEY = re.compile(r"[A-Za-z0-9_-]{1,120}")
 MAX_MEMBER_BYTES = 256 << 20  # a shard with a larger member is not one of ours
@@ -196,43 +196,6 @@ def read_origin(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise InputError(f"{note} cannot be read ({error}): choose another folder") from error
     return found if isinstance(found, dict) else {}
-
-
-@contextlib.contextmanager
-def reporting_write_errors(path: Path) -> Iterator[None]:
-    """Turn the system's errors of writing into OutputError with what to do about them."""
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(
-            f"{path} cannot be written ({error.strerror or error}): free some space or choose a place that "
-            "you may write to, then run the same command again; finished work is kept"
-        ) from error
-
-
-def make_folder(folder: Path) -> None:
-    """Raises OutputError where it cannot be made."""
-    with reporting_write_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that is either complete under its name or not there. Raises OutputError."""
-    with reporting_write_errors(path):
-        partial_path(path).write_bytes(content)
-        publish(path)
-
-
-def publish(path: Path) -> None:
-    """Give what was written to `partial_path(path)` its final name, surely on disk. Raises OSError."""
-    with partial_path(path).open("rb") as file:
-        os.fsync(file.fileno())
-    os.replace(partial_path(path), path)
-
-
-def partial_path(path: Path) -> Path:
-    """Where a file is written before it is whole."""
-    return path.with_name(f"{path.name}.part")
 
 
 def _members(take: Take) -> Iterator[tuple[str, bytes]]:

@@ -1,10 +1,12 @@
 """The bench times what a render does and compares settings clip by clip."""
 
 import dataclasses
+import gc
 import json
 import multiprocessing
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,10 +27,11 @@ from hallo_cli.cli import bench_view
 from hallo_cli.cli.app import app, register
 from hallo_cli.errors import JobError, SettingsError
 from hallo_cli.evaluation.figures import VideoFigures
+from hallo_cli.inference import speed
 from hallo_cli.inference.speed import choose_execution
 from hallo_cli.jobs import bench_clock, bench_pareto, bench_rig, bench_scaling
-from hallo_cli.jobs.bench import EVERY_CLIP, ONCE, bench, operation_shares
-from hallo_cli.jobs.bench_clock import Marks
+from hallo_cli.jobs.bench import EVERY_CLIP, ONCE, bench, compile_seconds, keep_speeds, operation_shares
+from hallo_cli.jobs.bench_clock import Clock, Marks
 from hallo_cli.jobs.bench_layers import LayerCase, bench_layers, choose_dtype, totals
 from hallo_cli.jobs.bench_pareto import Loss, candidates, measure_losses, with_front
 from hallo_cli.jobs.bench_rig import RANDOM_KINDS, Rig, bundle_rig, open_rig, random_rig
@@ -113,6 +116,20 @@ def test_reduced_networks_are_timed_with_random_weights() -> None:
     assert figures.n_frames == 6
     weights = made.animator.networks.denoising_unet.parameters()
     assert all(bool(weight.isfinite().all()) for weight in weights)
+
+
+def test_nothing_is_left_in_the_temporary_folder(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    made, settings = rig(bundle)
+    made.portrait(made.studio.settle(settings))
+    assert list(scratch.iterdir())
+    del made
+    gc.collect()
+    assert not list(scratch.iterdir())
 
 
 def test_full_size_networks_are_a_kind_of_their_own() -> None:
@@ -318,3 +335,26 @@ def test_losses_of_random_weights_are_refused() -> None:
 def test_clips_longer_than_the_networks_take_are_refused() -> None:
     with pytest.raises(SettingsError, match="1 to 30"):
         open_rig("golden", RenderSettings(), RuntimeSettings(device="cpu"), clip_frames=31)
+
+
+def clock(denoising_s: float, frame_s: float) -> Clock:
+    return Clock(torch.device("cpu"), {"denoising": denoising_s}, frame_s=frame_s)
+
+
+def test_compiling_took_what_the_first_repetition_took_longer_and_what_it_did_before() -> None:
+    firsts = [clock(20, 1.5), clock(3, 1.0)]
+    others = [[clock(2, 1.0), clock(3, 1.0), clock(4, 1.0)], [clock(2, 1.0)]]
+    assert compile_seconds(firsts, others, n_frames=10) == [17 + 5, 17 + 5 + 1]
+
+
+def test_compiled_speeds_are_kept_beside_the_others(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "compile_regions", lambda unet: 0)
+    settings = RenderSettings(bundle=str(bundle), dtype="float32")
+    for word in ("off", "on"):
+        made = bundle_rig(settings, RuntimeSettings(device="cpu", threads=1, compile=word))
+        figures = bench(made, [settings], repeats=1, warmups=1, n_clips=1)
+        assert (figures[0].compile_s is None) is (word == "off")
+        keep_speeds(made, figures)
+    plain, compiled = read_speeds()
+    assert compiled.load == dataclasses.replace(plain.load, is_compiled=True)
+    assert (plain.compile_s, compiled.compile_s) == (None, figures[0].compile_s)

@@ -1,6 +1,8 @@
 import dataclasses
 import threading
+from contextlib import closing
 
+import numpy as np
 import pytest
 from job_doubles import LoudnessTrack, TrivialEngine
 
@@ -8,7 +10,7 @@ from hallo_cli.domain import Speech
 from hallo_cli.errors import SpeechError
 from hallo_cli.jobs.lock import locked
 from hallo_cli.jobs.plan import Job, Segment
-from hallo_cli.jobs.prepare import whole_clips
+from hallo_cli.jobs.prepare import Prepared, SpeechAhead, whole_clips
 from hallo_cli.jobs.runner import prepare_ahead, run_job
 from hallo_cli.media.audio import Recording
 from hallo_cli.media.probe import frame_hashes
@@ -93,3 +95,77 @@ def test_preparing_waits_for_a_worker_that_is_dying(job: Job) -> None:
 def test_clips_cover_a_segment_and_what_is_left_of_the_last_clip() -> None:
     assert whole_clips(Segment(1, 8, 16), 4) == (8, 16)
     assert whole_clips(Segment(1, 8, 13), 4) == (8, 16)
+
+
+@dataclasses.dataclass
+class FailingTrack(LoudnessTrack):
+    """Cannot analyse anything that begins at `bad_start`."""
+
+    bad_start: int = -1
+    error: Exception = dataclasses.field(default_factory=lambda: SpeechError("unreadable"))
+
+    def speech(self, start: int, stop: int) -> Speech:
+        if start == self.bad_start:
+            raise self.error
+        return super().speech(start, stop)
+
+
+class FailingEngine(TrivialEngine):
+    def __init__(self, bad_start: int) -> None:
+        super().__init__()
+        self.bad_start = bad_start
+
+    def track(self, recording: Recording, n_frames: int, settings: RenderSettings) -> FailingTrack:
+        return FailingTrack(recording, n_frames, settings.fps, self.bad_start)
+
+
+def ahead(prepared: Prepared, *, works_ahead: bool = True) -> tuple[SpeechAhead, list[Segment]]:
+    segments = list(prepared.plan.segments)
+    return SpeechAhead(prepared, segments, works_ahead=works_ahead), segments
+
+
+@pytest.mark.parametrize("works_ahead", [True, False])
+def test_next_segment_is_heard_while_one_is_in_hand(job: Job, *, works_ahead: bool) -> None:
+    engine = NotingEngine()
+    prepared = prepare_ahead(job, engine)
+    speech, segments = ahead(prepared, works_ahead=works_ahead)
+    first = speech.of(segments[0])
+    speech._thread.submit(lambda: None).result()  # behind all that was begun
+    assert len(engine.noted) == 1 + works_ahead
+    assert speech.of(segments[0]) is first  # as after a fallback
+    speech.close()
+
+
+def test_speech_made_ahead_is_the_same(job: Job) -> None:
+    prepared = prepare_ahead(job, TrivialEngine())
+    speech, segments = ahead(prepared)
+    with closing(speech):
+        for segment in segments:
+            expected = prepared.track.speech(*whole_clips(segment, prepared.plan.clip_frames))
+            assert np.array_equal(speech.of(segment).features, expected.features)
+
+
+@pytest.mark.parametrize("works_ahead", [True, False])
+def test_speech_that_cannot_be_analysed_ends_the_job_at_its_segment(job: Job, *, works_ahead: bool) -> None:
+    second = prepare_ahead(job, TrivialEngine()).plan.segments[1]
+    engine = FailingEngine(second.start)
+    engine.leaves_processor_free = works_ahead
+    with pytest.raises(SpeechError, match="unreadable"):
+        run_job(job, engine)
+    assert len(engine.clips_rendered) * engine.clip_frames == second.start
+    run_job(job, TrivialEngine())
+
+
+def test_lack_of_memory_in_the_analysis_is_tried_again(job: Job) -> None:
+    prepared = prepare_ahead(job, TrivialEngine())
+    second = prepared.plan.segments[1]
+    whole = prepared.track
+    assert isinstance(whole, LoudnessTrack)
+    track = FailingTrack(whole.recording, whole.n_frames, whole.fps, second.start)
+    speech, _ = ahead(dataclasses.replace(prepared, track=track))
+    track.error = MemoryError()
+    with closing(speech):
+        with pytest.raises(MemoryError):
+            speech.of(second)
+        track.bad_start = -1
+        assert speech.of(second).first_frame == second.start

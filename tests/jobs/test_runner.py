@@ -3,11 +3,15 @@ import json
 import os
 import shutil
 import subprocess
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from job_doubles import TrivialEngine
 
+from hallo_cli.domain import Clip, StepDone
 from hallo_cli.errors import (
     DeviceMemoryError,
     EncoderError,
@@ -273,7 +277,7 @@ def test_out_of_memory_while_loading_takes_the_next_fallback(
     job: Job, undisturbed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full: list[BaseException] = [MemoryError()]
-    monkeypatch.setattr(TrivialEngine, "load", lambda self, settings: raise_next(full))
+    monkeypatch.setattr(TrivialEngine, "load", lambda self, settings, *, is_compiled: raise_next(full))
     run_job(job, TrivialEngine())
     assert hashes(job.output) == undisturbed
     assert not full
@@ -374,3 +378,16 @@ def test_events_are_one_json_line_each(job: Job) -> None:
     assert kinds[-1] == "finished"
     assert kinds.count("clip_rendered") >= N_CLIPS
     assert all(json.loads(line)["version"] == 1 for line in lines)
+
+
+def test_speed_is_noted_without_what_the_first_clip_took_longer(job: Job) -> None:
+    class SlowStart(TrivialEngine):
+        def clips(self, *arguments: Any) -> Iterator[StepDone | Clip]:
+            if not self.clips_rendered:
+                time.sleep(0.6)
+            yield from super().clips(*arguments)
+
+    engine = SlowStart(clip_s=0.05)
+    run_job(job, engine)
+    assert engine.pace.start_s > 0.4
+    assert 0.0125 < engine.pace.seconds_per_frame < 0.1

@@ -134,7 +134,7 @@ def test_a_folder_that_cannot_be_made_is_an_error_with_the_remedy(
     tmp_path: Path, encoder: TakeEncoder
 ) -> None:
     (tmp_path / "out").write_text("a file")
-    with pytest.raises(OutputError, match="choose a place that you may write to"):
+    with pytest.raises(OutputError, match="Choose an output or work folder that you may write to"):
         kept(write(tmp_path / "takes", take("a")), tmp_path / "out", encoder)
 
 

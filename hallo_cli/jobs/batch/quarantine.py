@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from hallo_cli.jobs.batch.task import Task
-from hallo_cli.jobs.files import write_whole
+from hallo_cli.writing import write_whole
 
 MAX_LOG_BYTES = 1 << 20
 MAX_INPUT_BYTES = 2 << 30  # larger inputs are named, not copied

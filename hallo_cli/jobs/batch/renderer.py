@@ -15,13 +15,13 @@ from hallo_cli.jobs.batch.join import join, seconds_of
 from hallo_cli.jobs.batch.quality import Judgement, judge
 from hallo_cli.jobs.batch.task import Rendered, Task
 from hallo_cli.jobs.engine import Engine
-from hallo_cli.jobs.files import reporting_write_errors
 from hallo_cli.jobs.outcome import JobResult
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.prepare import Prepared
 from hallo_cli.jobs.runner import RunOptions, StopRequest, prepare_ahead, run_job
 from hallo_cli.settings.quality import QualityLimits
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings, build
+from hallo_cli.writing import reporting_write_errors
 
 Measure = Callable[[Path, Path], Mapping[str, float]]  # video, portrait -> figures
 _N_SEEDS = 2**32

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from hallo_cli.jobs.batch.ledger import STATUSES, Record
 from hallo_cli.jobs.batch.preview import poster, preview
-from hallo_cli.jobs.files import reporting_write_errors
 from hallo_cli.settings.quality import QualityLimits
+from hallo_cli.writing import reporting_write_errors
 
 _PAGE = Path(__file__).with_name("report.html")
 _NUMBERS = ("seconds", "compute_s", "attempts")
