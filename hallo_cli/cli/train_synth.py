@@ -43,6 +43,7 @@ def synth(
     was stopped goes on where it stopped; a folder holds takes of one seed, length and choice of voices.
     """
     _need_extra()
+    from hallo_cli.jobs.lock import locked
     from hallo_cli.training.synth.contact_sheet import require_place, write_contact_sheet
     from hallo_cli.training.synth.corpus import first_takes, write_corpus
     from hallo_cli.training.synth.takes import TakeSpec
@@ -51,12 +52,14 @@ def synth(
         require_place(contact_sheet)
     template = TakeSpec(seed, 0, n_frames=frames, held_out=held_out)
     started, n_done, n_dropped = time.monotonic(), 0, 0
-    for shard in write_corpus(output, template, n_takes=identities, workers=workers or _cores()):
-        n_done, n_dropped = n_done + shard.n_takes, n_dropped + shard.n_dropped
-        pace = n_done / (time.monotonic() - started)
-        typer.echo(
-            f"{shard.path.name}: {n_done} takes, {n_dropped} without a face, {pace:.1f} a second", err=True
-        )
+    with locked(output / ".lock", what="filling this folder"):
+        for shard in write_corpus(output, template, n_takes=identities, workers=workers or _cores()):
+            n_done, n_dropped = n_done + shard.n_takes, n_dropped + shard.n_dropped
+            pace = n_done / (time.monotonic() - started)
+            typer.echo(
+                f"{shard.path.name}: {n_done} takes, {n_dropped} without a face, {pace:.1f} a second",
+                err=True,
+            )
     if contact_sheet is not None:
         write_contact_sheet(first_takes(output, 16), contact_sheet)
 
@@ -72,14 +75,16 @@ def synth_speech(
 ) -> None:
     """Synthesise speech with phones and visemes, for training the speech encoder."""
     _need_extra()
+    from hallo_cli.jobs.lock import locked
     from hallo_cli.training.synth.speech_shards import write_speech_shards
 
     total_s = 0.0
-    for path, duration_s in write_speech_shards(
-        output, n_shards=shards, seed=seed, workers=workers or _cores(), held_out=held_out
-    ):
-        total_s += duration_s
-        typer.echo(f"{path.name}: {total_s / 60:.1f} minutes", err=True)
+    with locked(output / ".lock", what="filling this folder"):
+        for path, duration_s in write_speech_shards(
+            output, n_shards=shards, seed=seed, workers=workers or _cores(), held_out=held_out
+        ):
+            total_s += duration_s
+            typer.echo(f"{path.name}: {total_s / 60:.1f} minutes", err=True)
 
 
 def distil_head(

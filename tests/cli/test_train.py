@@ -1,6 +1,8 @@
 """`hallo train` with toy networks: what it shows, and how it refuses."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,3 +69,27 @@ def test_what_is_missing_is_named(config: Path, tmp_path: Path) -> None:
         run("stage2", "-c", tmp_path / "nowhere.toml")
     with pytest.raises(InputError, match="no training run"):
         run("export", tmp_path / "nowhere", tmp_path / "bundle", "--official")
+
+
+@pytest.mark.parametrize("command", ["synth", "synth-speech"])
+def test_two_synthetic_corpora_do_not_meet_in_one_folder(tmp_path: Path, command: str) -> None:
+    with (
+        locked(tmp_path / ".lock", what="a test"),
+        pytest.raises(JobError, match=r"filling this folder is being run by process .+ Wait for it"),
+    ):
+        run(command, tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == [".lock"]
+
+
+def test_the_lock_of_a_killed_run_does_not_hinder(tmp_path: Path) -> None:
+    code = "import sys, time; from pathlib import Path; from hallo_cli.jobs.lock import locked\n"
+    code += "with locked(Path(sys.argv[1]), what='a test'): print('held', flush=True); time.sleep(60)"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, tmp_path / ".lock"], stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        holder.kill()
+        holder.wait()
+    with locked(tmp_path / ".lock", what="a test"):
+        pass

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from hallo_cli.domain import Bytes, Float
-from hallo_cli.training.synth.filters import blurred, enlarged, looked_up, noise, smoothed
+from hallo_cli.training.synth.filters import blurred, enlarged, looked_up, noise, smoothed, transformed
 
 Filter = Callable[[Float], Float]
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -98,9 +98,16 @@ class Look:
         matrix = mix.astype(np.float32).T
 
         def tone(picture: Float) -> Float:
-            mixed = np.clip((picture @ matrix) * gain, 0, 1)
-            curved = np.power(mixed, gamma.astype(np.float32)) * (1 - lift) + max(lift, 0.0)
-            return (curved + contrast * (curved * curved * (3 - 2 * curved) - curved)).astype(np.float32)
+            mixed = transformed(picture, matrix.T * np.float32(gain))
+            np.clip(mixed, 0, 1, out=mixed)
+            curved = np.power(mixed, gamma.astype(np.float32), out=mixed)
+            curved *= np.float32(1 - lift)
+            curved += np.float32(max(lift, 0.0))
+            smooth = np.float32(3) - 2 * curved
+            smooth *= curved
+            smooth -= 1
+            smooth *= curved * np.float32(contrast)
+            return curved + smooth
 
         return tone
 

@@ -53,11 +53,12 @@ def draw_back_hair(
 
 def _gradient(first: Float, second: Float, rng: np.random.Generator, size: int) -> Float:
     angle = rng.uniform(0, 2 * np.pi)
-    rows, columns = np.mgrid[0:size, 0:size] / size - 0.5
-    along = np.clip(0.5 + rows * np.sin(angle) + columns * np.cos(angle), 0, 1)
+    ticks = np.arange(size, dtype=np.float32) / np.float32(size) - np.float32(0.5)
+    rows, columns = ticks[:, None], ticks
+    along = np.clip(0.5 + rows * float(np.sin(angle)) + columns * float(np.cos(angle)), 0, 1)
     if rng.random() < 0.3:
         along = np.clip(np.hypot(rows, columns) * 1.6, 0, 1)
-    return (first * (1 - along[..., None]) + second * along[..., None]).astype(np.float32)
+    return first + (second - first) * along[..., None].astype(np.float32)
 
 
 def _shapes(image: Float, rng: np.random.Generator) -> Float:

@@ -10,7 +10,8 @@ import numpy as np
 
 from hallo_cli.domain import Bytes
 from hallo_cli.errors import InputError
-from hallo_cli.training.takes import Take, make_folder, partial_path, reporting_write_errors, write_whole
+from hallo_cli.training.takes import Take
+from hallo_cli.writing import make_folder, partial_path, reporting_write_errors, write_whole
 
 
 def require_place(path: Path) -> None:

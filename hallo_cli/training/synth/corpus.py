@@ -15,14 +15,13 @@ from hallo_cli.training.synth.takes import TakeSpec, make_take
 from hallo_cli.training.takes import (
     Take,
     TakeWriter,
-    make_folder,
     note_origin,
     read_origin,
     read_takes,
     require_same_origin,
     shards_in,
-    write_whole,
 )
+from hallo_cli.writing import make_folder, write_whole
 
 TAKES_PER_SHARD = 64
 NAME = "synth"

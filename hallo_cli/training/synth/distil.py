@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from hallo_cli.domain import Float
 from hallo_cli.errors import InputError
-from hallo_cli.training.takes import reporting_write_errors
+from hallo_cli.writing import reporting_write_errors
 
 TEXTURE_SIZE = 512
 PARTS = {

@@ -98,6 +98,12 @@ class Mouth:
         return self.model.vertices_under("cavity")
 
     @cached_property
+    def inner(self) -> tuple[Indices, Indices, Indices]:
+        """The vertices of upper teeth, lower teeth and tongue."""
+        upper, lower, tongue = (self.model.vertices_of(part) for part in (UPPER_TEETH, LOWER_TEETH, TONGUE))
+        return upper, lower, tongue
+
+    @cached_property
     def lining(self) -> Indices:
         """The lips' inner side: near the mouth and not facing outwards."""
         x, y, _ = self.model.vertices.T
@@ -167,8 +173,7 @@ class Mouth:
 
     def set_teeth(self, vertices: Float, articulation: Articulation) -> None:
         """Hang the teeth of a resting face behind its lips, in place, whatever the face's shape."""
-        upper, lower = self.model.vertices_of(UPPER_TEETH), self.model.vertices_of(LOWER_TEETH)
-        tongue = self.model.vertices_of(TONGUE)
+        upper, lower, tongue = self.inner
         rims = np.concatenate([*self.rims[0][3:6], *self.rims[1][3:6]])
         line_y, front_z = float(vertices[rims, 1].mean()), float(vertices[rims, 2].max())
         edge_y = line_y - articulation.teeth_shown
@@ -185,7 +190,7 @@ class Mouth:
     def light_inside(self, vertices: Float, face: Face) -> Float:
         """Keep teeth behind the lips, lift the tongue; gives how open to light each vertex is, 0..1 [n]."""
         closed, tip = float(face.visemes[3]), float(face.visemes[5])
-        upper, lower, tongue = (self.model.vertices_of(part) for part in (UPPER_TEETH, LOWER_TEETH, TONGUE))
+        upper, lower, tongue = self.inner
         vertices[tongue, 1] += 0.07 * tip
         vertices[tongue, 2] += 0.05 * tip
         for part, rims in ((upper, self.rims[0]), (lower, self.rims[1])):

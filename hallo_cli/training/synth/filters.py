@@ -13,6 +13,12 @@ def blurred(picture: Float, sigma: float) -> Float:
     return _float(cv2.GaussianBlur(picture, (0, 0), sigma)).reshape(picture.shape)
 
 
+def averaged(picture: Float, width: int) -> Float:
+    """The means of all squares of `width` x `width` pixels [h - width + 1, w - width + 1, c]."""
+    inner = slice(width - 1, None)
+    return _float(cv2.blur(picture, (width, width), anchor=(width - 1, width - 1))[inner, inner])
+
+
 def smoothed(picture: Float, *, diameter: int, spread: float, reach: float) -> Float:
     """Bilateral filter: flat areas smooth, edges kept."""
     return _float(cv2.bilateralFilter(np.clip(picture, 0, 1), diameter, spread, reach))
@@ -27,6 +33,11 @@ def looked_up(picture: Float, at: Float) -> Float:
     """The picture's values at `at` [h, w, 2] (x, y in pixels), mirrored beyond the edges."""
     at = at.astype(np.float32)
     return _float(cv2.remap(picture, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT))
+
+
+def transformed(picture: Float, matrix: Float) -> Float:
+    """Each pixel's three channels multiplied by `matrix` [3, 3] from the left."""
+    return _float(cv2.transform(picture, matrix))
 
 
 def noise(rng: np.random.Generator, *shape: int) -> Float:

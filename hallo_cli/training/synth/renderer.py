@@ -54,9 +54,10 @@ class Picture:
     lips: Float  # [n, 2] the lips' vertices in pixels
     triangles: Int  # [448, 448] index of the triangle seen, -1 for the backdrop
 
-    def materials(self, model: HeadModel) -> npt.NDArray[np.int16]:
-        """What is seen where: head_model.SKIN, EYE, ..., -1 for the backdrop."""
-        return np.where(self.triangles < 0, -1, model.materials[self.triangles]).astype(np.int16)
+    def materials(self, model: HeadModel, at: tuple[Int, Int] | None = None) -> npt.NDArray[np.int16]:
+        """What is seen where, or `at` rows and columns: head_model.SKIN, EYE, ..., -1 for the backdrop."""
+        triangles = self.triangles if at is None else self.triangles[at]
+        return np.where(triangles < 0, -1, model.materials[triangles]).astype(np.int16)
 
 
 class Actor:
@@ -72,7 +73,7 @@ class Actor:
         self.skin: Skin = paint(self.model, self.identity, hair, rng)
         self._rest = self._rest_shape(hair, rng)
         self._teeth = _tooth_coordinates()
-        self._frame = self._aim()
+        self._window = self._aim()
         self.backdrop = draw_backdrop(rng, SIZE)
         if hair == "long":
             self._add_back_hair(rng)
@@ -101,7 +102,7 @@ class Actor:
         normals = raster.vertex_normals(turned, self.model.triangles)
         index, outwards = _tooth_normals()
         normals[index] = outwards @ rotation.T
-        seen_from, screen = self._project(turned)
+        screen = self._project(turned)
         looks = self.identity.looks.copy()
         looks[2:5] = rotation @ _direction(moment.gaze)
         image = self.backdrop.copy()
@@ -111,10 +112,10 @@ class Actor:
             image,
             visible,
             (model.triangles, model.uv_triangles, model.materials, model.uv),
-            (seen_from, normals, openness, self._teeth),
-            self.skin.texture,
+            (normals, openness, self._teeth),
+            (self.skin.texture, looks),
             (self.lights.lamps, self.lights.above, self.lights.below),
-            looks,
+            self._window,
         )
         return Picture(image, opening, width, screen[self.mouth.lips, :2].copy(), visible[0])
 
@@ -139,30 +140,31 @@ class Actor:
             vertices += normals * (_scalp_weights(self.model, self.skin.scalp) * thickness)[:, None]
         return vertices
 
-    def _aim(self) -> tuple[float, float, float]:
-        """Centre (x, y) and side of the square window on the projection plane."""
+    def _aim(self) -> Float:
+        """Left, top and side of the picture's square on the plane at unit distance [3]."""
         turned, _ = self._turned(self._rest, (0.0, 0.0, 0.0))
         points = turned[_face_vertices()] - (0, 0, self.camera.distance)
         x, y = points[:, 0] / -points[:, 2], points[:, 1] / points[:, 2]
         side = float(np.ptp(y)) / _FACE_SHARE
-        return float(x.min() + x.max()) / 2, float(y.min() + y.max()) / 2 + 0.02 * side, side
+        centre = (float(x.min() + x.max()) / 2, float(y.min() + y.max()) / 2 + 0.02 * side)
+        return np.array([centre[0] - side / 2, centre[1] - side / 2, side], np.float32)
 
     def _turned(self, vertices: Float, turn: tuple[float, float, float]) -> tuple[Float, Float]:
         camera = self.camera
         rotation = _rotation(camera.yaw + turn[0], camera.pitch + turn[1], camera.roll + turn[2])
         return np.ascontiguousarray((vertices - _PIVOT) @ rotation.T), rotation
 
-    def _project(self, turned: Float) -> tuple[Float, Float]:
-        seen_from = (turned - np.array([0, 0, self.camera.distance], np.float32)).astype(np.float32)
-        nearness = -1 / seen_from[:, 2]
-        x, y, side = self._frame
-        columns = ((seen_from[:, 0] * nearness - x) / side + 0.5) * SIZE
-        rows = ((-seen_from[:, 1] * nearness - y) / side + 0.5) * SIZE
-        return seen_from, np.ascontiguousarray(np.stack([columns, rows, nearness], axis=1), np.float32)
+    def _project(self, turned: Float) -> Float:
+        """Where vertices are seen [n, 3]: column and row in pixels, 1 / distance."""
+        left, top, side = (float(value) for value in self._window)
+        nearness = -1 / (turned[:, 2] - np.float32(self.camera.distance))
+        columns = (turned[:, 0] * nearness - left) * (SIZE / side)
+        rows = (-turned[:, 1] * nearness - top) * (SIZE / side)
+        return np.ascontiguousarray(np.stack([columns, rows, nearness], axis=1), np.float32)
 
     def _add_back_hair(self, rng: np.random.Generator) -> None:
         turned, _ = self._turned(self._rest, (0.0, 0.0, 0.0))
-        _, screen = self._project(turned)
+        screen = self._project(turned)
         head = screen[self.model.vertices[:, 1] > 6.4, :2]
         centre = (float(head[:, 0].mean()), float(head[:, 1].min() * 0.5 + head[:, 1].max() * 0.5))
         draw_back_hair(

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from hallo_cli.domain import Float
 from hallo_cli.training.synth.filters import blurred, enlarged, noise
@@ -29,10 +30,11 @@ class Skin:
 
 @cache
 def places() -> Float:
-    """Template coordinates of each texel [512, 512, 3]; -99 outside the skin."""
+    """Template x, y and z of each texel [3, 512, 512]; -99 outside the skin."""
     model = load_head_model()
     skin = model.materials == SKIN
-    return bake(model.uv, model.uv_triangles[skin], model.triangles[skin], model.vertices, _SIZE)
+    baked = bake(model.uv, model.uv_triangles[skin], model.triangles[skin], model.vertices, _SIZE)
+    return np.ascontiguousarray(baked.transpose(2, 0, 1))
 
 
 def paint(model: HeadModel, identity: Identity, hair: Hair, rng: np.random.Generator) -> Skin:
@@ -53,7 +55,7 @@ def paint(model: HeadModel, identity: Identity, hair: Hair, rng: np.random.Gener
 class _Brush:
     def __init__(self, identity: Identity, rng: np.random.Generator) -> None:
         self.identity, self.rng = identity, rng
-        self.x, self.y, self.z = (places()[..., axis] for axis in range(3))
+        self.x, self.y, self.z = places()
         self.side = np.abs(self.x)
         self.colour = np.broadcast_to(identity.colours.skin, (_SIZE, _SIZE, 3)).astype(np.float32).copy()
         self.shine = np.ones((_SIZE, _SIZE), np.float32)
@@ -105,7 +107,7 @@ class _Brush:
         mask = model.masks["lips"]
         creases = 1 + rng.uniform(0.02, 0.1) * np.sin(self.x * rng.uniform(150, 260) + 2 * self.medium)
         shading = creases * (1 + 0.06 * self.medium)
-        self.blend(mask * rng.uniform(0.45, 1), colours.lips * shading[..., None])
+        self.blend(mask * rng.uniform(0.45, 1), colours.lips, shading)
         self.shine = np.where(mask > 0.5, rng.uniform(0.8, 2.6), self.shine)
         self.blend(model.masks["lids"] * rng.uniform(0, 0.5), colours.skin * rng.uniform(0.5, 1, 3))
         self.blend(model.masks["cavity"] * (1 - mask), colours.cavity)
@@ -161,7 +163,7 @@ class _Brush:
             self.x * rng.uniform(50, 150) + rng.uniform(1, 6) * np.sin(self.y * rng.uniform(3, 14))
         )
         strands = (0.85 + 0.25 * waves) * (1 + 0.15 * self.fine + 0.12 * self.medium)
-        self.blend(mask, colours.hair * strands[..., None])
+        self.blend(mask, colours.hair, strands)
         self.shine *= 1 - 0.6 * mask
         return mask
 
@@ -173,29 +175,48 @@ class _Brush:
         )
         line -= rng.choice([0, 0.8]) * np.clip(0.35 - self.side, 0, 1) * (self.z > 0.6)
         cloth = (self.y < line).astype(np.float32)
-        fabric = self.identity.colours.clothes * (1 + 0.05 * self.medium + 0.03 * self.fine)[..., None]
+        self.blend(cloth, self.identity.colours.clothes, 1 + 0.05 * self.medium + 0.03 * self.fine)
         if rng.random() < 0.3:
             stripes = np.sin((self.y if rng.random() < 0.5 else self.x) * rng.uniform(20, 60)) > rng.uniform(
                 -0.5, 0.8
             )
-            fabric = np.where(stripes[..., None], rng.uniform(0.05, 0.95, 3), fabric)
-        self.blend(cloth, fabric)
+            self.blend(cloth * stripes, rng.uniform(0.05, 0.95, 3))
         self.darken(_band(self.y, 0, 0, 0.02, at=line) * 0.4)
         self.shine = np.where(cloth > 0.5, 0.1, self.shine)
 
-    def blend(self, mask: npt.ArrayLike, colour: npt.ArrayLike) -> None:
-        """Cover with a colour as far as `mask` says."""
-        cover = np.clip(np.asarray(mask, np.float32), 0, 1)[..., None]
-        self.colour += (np.asarray(colour, np.float32) - self.colour) * cover
+    def blend(self, mask: Float, colour: npt.ArrayLike, shading: Float | None = None) -> None:
+        """Cover with a colour, times `shading` [512, 512] where given, as far as `mask` says."""
+        shades = np.ones_like(self.shine) if shading is None else shading.astype(np.float32)
+        _blend(self.colour, mask.astype(np.float32), np.asarray(colour, np.float32), shades)
 
-    def darken(self, amount: npt.ArrayLike) -> None:
+    def darken(self, amount: Float) -> None:
         """Take light away, more of green and blue than of red."""
-        dark = np.clip(np.asarray(amount, np.float32), 0, 1)[..., None]
-        self.colour *= 1 - dark * np.array([0.85, 1.0, 1.0], np.float32)
+        _darken(self.colour, amount.astype(np.float32))
 
     def _noise(self, cells: int) -> Float:
         grid = noise(self.rng, cells, cells)
         return grid if cells == _SIZE else enlarged(grid, _SIZE)
+
+
+@njit(cache=True, fastmath=True)
+def _blend(picture: Float, mask: Float, colour: Float, shading: Float) -> None:
+    for y in range(picture.shape[0]):
+        for x in range(picture.shape[1]):
+            cover = min(max(mask[y, x], np.float32(0)), np.float32(1))
+            if cover > 0:
+                for k in range(3):
+                    picture[y, x, k] += (colour[k] * shading[y, x] - picture[y, x, k]) * cover
+
+
+@njit(cache=True, fastmath=True)
+def _darken(picture: Float, amount: Float) -> None:
+    for y in range(picture.shape[0]):
+        for x in range(picture.shape[1]):
+            dark = min(max(amount[y, x], np.float32(0)), np.float32(1))
+            if dark > 0:
+                picture[y, x, 0] *= 1 - 0.85 * dark
+                picture[y, x, 1] *= 1 - dark
+                picture[y, x, 2] *= 1 - dark
 
 
 def _step(value: Float, width: float) -> Float:

@@ -18,14 +18,8 @@ import numpy as np
 from hallo_cli.training.synth.phones import FPS, PHONE_ID, PHONES, VISEMES
 from hallo_cli.training.synth.pool import map_in_processes
 from hallo_cli.training.synth.speech import Utterance, silence, utter
-from hallo_cli.training.takes import (
-    make_folder,
-    note_origin,
-    partial_path,
-    publish,
-    reporting_write_errors,
-    require_same_origin,
-)
+from hallo_cli.training.takes import note_origin, require_same_origin
+from hallo_cli.writing import make_folder, partial_path, publish, reporting_write_errors
 
 UTTERANCES_PER_SHARD = 64
 _SILENT_SHARE = 0.04

@@ -15,7 +15,8 @@ from hallo_cli.analysis.face import LIPS, SILHOUETTE, FaceAnalyser
 from hallo_cli.domain import Bytes, Float
 from hallo_cli.training.synth.acoustics import SAMPLE_RATE
 from hallo_cli.training.synth.appearance import Look, Warp
-from hallo_cli.training.synth.filters import looked_up
+from hallo_cli.training.synth.filters import averaged, looked_up
+from hallo_cli.training.synth.head_model import HeadModel
 from hallo_cli.training.synth.performance import Performance, rehearse
 from hallo_cli.training.synth.phones import FPS
 from hallo_cli.training.synth.renderer import SIZE as RAW_SIZE
@@ -58,6 +59,16 @@ class _Crop:
         return (points - origin) / np.float32(self.side) * FRAME_SIZE
 
 
+@dataclass(frozen=True)
+class _Shot:
+    """What is true of one frame."""
+
+    opening: float  # inner lips' distance / face height
+    mouth_width: float  # corners' distance / face height
+    lips: Float  # [points, 2] the lips' vertices in pixels of the crop
+    materials: npt.NDArray[np.int8]  # [64, 64] what is seen there: head_model.SKIN, EYE, ...
+
+
 def make_take(spec: TakeSpec) -> Take | None:
     """Render a take; None where the landmark network sees no face in the reference picture."""
     rng = np.random.default_rng([spec.seed, spec.index, 2])
@@ -72,17 +83,21 @@ def make_take(spec: TakeSpec) -> Take | None:
         return None
     crop, landmarks = found
     sampling = _sampling_map(warp, crop)
-    pictures = [actor.draw(moment) for moment in performance.moments]
-    frames = [look(_sampled(picture, sampling)) for picture in pictures]
-    lips = np.stack([crop.inside(warp.target_of(p.lips / np.float32(RAW_SIZE))) for p in pictures])
-    seen = np.stack([_sampled_materials(picture.materials(actor.model), sampling) for picture in pictures])
+    frames: list[bytes] = []
+    shots: list[_Shot] = []
+    for moment in performance.moments:  # one raw picture in memory at a time
+        picture = actor.draw(moment)
+        frames.append(_jpeg(look(_sampled(picture, sampling))))
+        lips = crop.inside(warp.target_of(picture.lips / np.float32(RAW_SIZE))).astype(np.float32)
+        materials = _sampled_materials(picture, actor.model, sampling)
+        shots.append(_Shot(picture.opening, picture.mouth_width, lips, materials))
     info = TakeInfo(
         n_frames=spec.n_frames,
         fps=float(FPS),
         size=FRAME_SIZE,
         source=f"synthetic, voice {performance.utterance.voice}",
         face_box=_box(landmarks[list(SILHOUETTE)]),
-        lip_box=_box(np.concatenate([*lips, landmarks[list(LIPS)]])),
+        lip_box=_box(np.concatenate([*(shot.lips for shot in shots), landmarks[list(LIPS)]])),
         split="validation" if spec.held_out else "train",
         reference="own",
         audio_lead_s=performance.lead_frames / FPS,
@@ -90,30 +105,28 @@ def make_take(spec: TakeSpec) -> Take | None:
     return Take(
         key=spec.key,
         info=info,
-        frames=tuple(_jpeg(frame) for frame in frames),
+        frames=tuple(frames),
         wav=_wav(performance.sound()),
         landmarks=landmarks.astype(np.float32),
         reference=_jpeg(look(_sampled(reference, sampling))),
-        truth={**_truth(performance, pictures), "lips": lips.astype(np.float32), "materials": seen},
+        truth=_truth(performance, shots),
     )
 
 
 def _truth(
-    performance: Performance, pictures: list[Picture]
+    performance: Performance, shots: list[_Shot]
 ) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]]]:
-    """Per frame: visemes [n, 6], phones [n], blink, opening and mouth_width [n] (over the face's height).
-
-    Beside them stand lips [n, points, 2], the lips' vertices in pixels of the crop, and materials
-    [n, 64, 64], what is seen there (head_model.SKIN, EYE, ...).
-    """
-    first, n_frames = performance.first_frame, len(pictures)
+    """Per frame: visemes [n, 6], phones [n], blink [n], and what `_Shot` names."""
+    first, n_frames = performance.first_frame, len(shots)
     faces = [moment.face for moment in performance.moments]
     return {
         "visemes": np.stack([face.visemes for face in faces]).astype(np.float32),
         "phones": performance.utterance.phones[first : first + n_frames],
         "blink": np.array([face.blink for face in faces], np.float32),
-        "opening": np.array([picture.opening for picture in pictures], np.float32),
-        "mouth_width": np.array([picture.mouth_width for picture in pictures], np.float32),
+        "opening": np.array([shot.opening for shot in shots], np.float32),
+        "mouth_width": np.array([shot.mouth_width for shot in shots], np.float32),
+        "lips": np.stack([shot.lips for shot in shots]),
+        "materials": np.stack([shot.materials for shot in shots]),
     }
 
 
@@ -142,18 +155,16 @@ def _sampling_map(warp: Warp, crop: _Crop) -> Float:
 
 
 def _sampled(picture: Picture, source: Float) -> Float:
-    pixels: Float = np.clip(picture.pixels, 0, 1)
     # raw pixels are finer than the take's: each is first averaged with its neighbours
-    total: Float = pixels[:-1, :-1] + pixels[1:, :-1] + pixels[:-1, 1:] + pixels[1:, 1:]
-    smooth: Float = total / np.float32(4)
+    smooth = averaged(np.clip(picture.pixels, 0, 1), 2)
     return looked_up(smooth, source * np.float32(RAW_SIZE) - 1)
 
 
-def _sampled_materials(materials: npt.NDArray[np.int16], source: Float) -> npt.NDArray[np.int8]:
+def _sampled_materials(picture: Picture, model: HeadModel, source: Float) -> npt.NDArray[np.int8]:
     """What is seen in every fourth pixel of every fourth row of the crop [64, 64]; -1 for the backdrop."""
     offset = MASK_STEP // 2
-    at = (source[offset::MASK_STEP, offset::MASK_STEP] * RAW_SIZE).astype(int).clip(0, RAW_SIZE - 1)
-    return materials[at[..., 1], at[..., 0]].astype(np.int8)
+    at = (source[offset::MASK_STEP, offset::MASK_STEP] * RAW_SIZE).astype(np.int32).clip(0, RAW_SIZE - 1)
+    return picture.materials(model, (at[..., 1], at[..., 0])).astype(np.int8)
 
 
 def _box(points: Float) -> tuple[float, float, float, float]:
