@@ -179,6 +179,14 @@ def export(
     guidance: Annotated[
         float | None, typer.Option(min=0.0, max=100.0, help="Guidance by default, instead of the base's.")
     ] = None,
+    average: Annotated[
+        list[Path] | None,
+        typer.Option(help="Another run of the same networks: write the mean of the weights. Repeatable."),
+    ] = None,
+    audio_gain: Annotated[
+        float,
+        typer.Option(min=0.1, max=5.0, help="Scale the audio attention: above 1, mouths move more."),
+    ] = 1.0,
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float16",
     official: Annotated[
         bool,
@@ -196,7 +204,15 @@ def export(
         written = export_official(run, output, dead=dead_weights, dtype=_dtype(dtype))
     else:
         options = BundleOptions(
-            name, licence=licence, base=base, vae=vae, speech=speech, steps=steps, guidance=guidance
+            name,
+            licence=licence,
+            base=base,
+            vae=vae,
+            speech=speech,
+            steps=steps,
+            guidance=guidance,
+            average=tuple(average or ()),
+            audio_gain=audio_gain,
         )
         written = export_bundle(run, output, options, dtype=_dtype(dtype)).path
     typer.echo(str(written))

@@ -1,4 +1,4 @@
-"""`hallo train speech` and `hallo train autoencoder`: the two networks that are trained before the UNets."""
+"""`hallo train speech`, `autoencoder` and `polish`: the two networks around the UNets."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from hallo_cli.models.autoencoder import TinyAutoencoder
+    from hallo_cli.training.polish import PolishReport
 
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
 Seed = Annotated[int, typer.Option(help="Everything random follows from it.")]
@@ -22,6 +23,7 @@ def add_encoder_commands(app: typer.Typer) -> None:
     """Register the commands."""
     app.command()(speech)
     app.command()(autoencoder)
+    app.command()(polish)
 
 
 def speech(
@@ -103,6 +105,75 @@ def autoencoder(
     _finish(train_autoencoder(vae, pictures, training, on_report=show), output)
 
 
+def polish(
+    takes: Annotated[
+        Path, typer.Argument(help="Folder of take shards, from `train synth` or `train prepare`.")
+    ],
+    photographs: Annotated[
+        Path, typer.Argument(help="Folder of pictures that you may use: photographs, textures.")
+    ],
+    output: Annotated[Path, typer.Argument(help="Autoencoder weights to write (.safetensors).")],
+    shards: Annotated[Path, typer.Option(help="Folder of the takes encoded with this bundle.")],
+    bundle: Annotated[str, typer.Option(help="Whose decoder is polished, on what its networks make.")],
+    steps: Annotated[int, typer.Option(min=1, help="Optimizer steps.")] = 1600,
+    clips: Annotated[int, typer.Option(min=8, help="Takes that the networks render first.")] = 480,
+    adversarial: Annotated[
+        float, typer.Option(min=0.0, max=10.0, help="How hard the discriminator pulls; 0: not at all.")
+    ] = 2.0,
+    learning_rate: Annotated[float, typer.Option(min=1e-6, help="AdamW's highest learning rate.")] = 4e-4,
+    frames: Annotated[int, typer.Option(min=1, help="Frames of takes to load at most.")] = 3000,
+    threads: Threads = 1,
+    seed: Seed = 0,
+) -> None:
+    """Teach a trained bundle's decoder to draw crisp mouths, against a discriminator.
+
+    The latents stay as they are: no other network has to be trained again. Give the result to `train export`
+    as --vae. Until it is done, what there is lies beside the output as NAME-unfinished.safetensors.
+    """
+    import torch
+
+    from hallo_cli.models.autoencoder import TinyAutoencoder
+    from hallo_cli.training.autoencoder import AutoencoderTraining, read_pictures
+    from hallo_cli.training.config import StartSettings
+    from hallo_cli.training.init import start_networks
+    from hallo_cli.training.polish import PolishSettings, polish_decoder
+    from hallo_cli.training.windows import WindowSettings, make_windows, measure
+
+    torch.set_num_threads(threads)
+    networks = start_networks(StartSettings(bundle=bundle), seed=seed)
+    if not isinstance(networks.vae, TinyAutoencoder):
+        raise InputError(
+            f'{bundle}: its autoencoder is of the published kind; this polishes the "tiny" kind.'
+        )
+    pictures = read_pictures(
+        takes, photographs, frames_per_take=AutoencoderTraining.frames_per_take, limit=frames, seed=seed
+    )
+
+    def show_clip(done: int, total: int) -> None:
+        if done % 40 == 0 or done == total:
+            typer.echo(f"rendered {done}/{total} takes", err=True)
+
+    windows, held_out = make_windows(
+        networks, shards, WindowSettings(clips=clips, seed=seed), on_clip=show_clip
+    )
+    sharpness, distance = measure(networks.vae, held_out)
+    typer.echo(f"before: sharpness of lips {sharpness:.2f}, {distance:.1f} levels from the truth", err=True)
+
+    def show(report: PolishReport, average: TinyAutoencoder) -> None:
+        typer.echo(
+            f"step {report.step}/{report.steps}  told apart {report.told_apart:.2f}  "
+            f"sharpness {report.sharpness:.2f}  {report.distance:.1f} levels  {report.psnr_db:.1f} dB  "
+            f"{report.elapsed_s:.0f} s",
+            err=True,
+        )
+        _save(average, _unfinished(output))
+
+    settings = PolishSettings(
+        steps=steps, adversarial=adversarial, learning_rate=learning_rate, threads=threads, seed=seed
+    )
+    _finish(polish_decoder(networks.vae, windows, held_out, pictures, settings, on_report=show), output)
+
+
 def _new_autoencoder(network: Path, init: Path | None, *, seed: int) -> TinyAutoencoder:
     import torch
 
@@ -135,7 +206,7 @@ def _save(network: nn.Module, output: Path) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    from hallo_cli.training.takes import make_folder, partial_path, publish, reporting_write_errors
+    from hallo_cli.writing import make_folder, partial_path, publish, reporting_write_errors
 
     make_folder(output.parent)
     tensors = {name: value.contiguous() for name, value in network.state_dict().items()}

@@ -219,7 +219,7 @@ def train_autoencoder(
     started, errors = time.monotonic(), [1.0]
     for step in range(training.steps):
         for group in optimizer.param_groups:
-            group["lr"] = training.learning_rate * _warmth(step / training.steps, step)
+            group["lr"] = training.learning_rate * warmth(step / training.steps, step)
         pixels, weight = random_batch(pictures, training, rng)
         loss, squared_error, deviation = objective(pixels, weight)
         optimizer.zero_grad()
@@ -259,7 +259,7 @@ def _objective(
     return torch.compile(objective) if training.compile else objective
 
 
-def _warmth(share: float, step: int) -> float:
+def warmth(share: float, step: int) -> float:
     """Share of the learning rate: 50 steps up, level for half of the run, then down to 3 %."""
     return min(1.0, (step + 1) / 50) * min(1.0, max(0.03, 2 - 2 * share))
 

@@ -31,8 +31,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from hallo_cli.errors import InputError, OutputError
-from hallo_cli.training.takes import partial_path, publish, reporting_write_errors, shards_in
+from hallo_cli.errors import InputError, OutputError, SettingsError
+from hallo_cli.models.config import NetworkConfig
+from hallo_cli.training.takes import shards_in
+from hallo_cli.writing import partial_path, publish, reporting_write_errors
 
 FORMAT = 1
 REQUIRED = ("latents", "reference", "own_reference", "grey", "audio", "boxes", "starts", "masks.0")
@@ -145,6 +147,22 @@ class EncodedFolder:
             for path, (header, tensors) in zip(paths, opened, strict=True)
             for take in _takes(tensors, header.context)
         )
+
+    def require_fit(self, network: NetworkConfig) -> None:
+        """Raises SettingsError where networks of this configuration cannot be trained with the takes."""
+        header = self.format
+        pairs = {
+            "channels of latents": (header.latent_shape[0], network.latent_channels),
+            "layers of audio features": (header.audio_blocks, network.audio_blocks),
+            "audio features": (header.audio_dim, network.audio_dim),
+            "levels of masks": (header.levels, network.levels),
+        }
+        for what, (ours, theirs) in pairs.items():
+            if ours != theirs:
+                raise SettingsError(
+                    f"{self.folder} holds {ours} {what}, the networks take {theirs}: encode the takes with "
+                    "this model's files"
+                )
 
 
 def _open(path: Path) -> tuple[EncodedFormat, dict[str, Tensor]]:

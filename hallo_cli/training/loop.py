@@ -25,7 +25,6 @@ from hallo_cli.errors import SettingsError
 from hallo_cli.models.attention import matmul_kernel, use_attention_kernel
 from hallo_cli.models.autoencoder import Autoencoder
 from hallo_cli.models.config import NetworkConfig
-from hallo_cli.models.weights import Networks
 from hallo_cli.training.checkpoint import (
     AVERAGE,
     NETWORKS,
@@ -110,11 +109,10 @@ class Trainer:
         self.config, self.stage, self.folder = config, stage, RunFolder(config.run.output)
         self.accelerator = _accelerator(config)
         self.device = self.accelerator.device
-        takes, held_out = _takes(config)
+        takes, held_out = _takes(config, network)
         self.source = BatchSource(takes, config.data, network=network, stage=stage, seed=config.run.seed)
         self.held_out = BatchSource(held_out, config.data, network=network, stage=stage, seed=VALIDATION_SEED)
         networks = start_networks(config.start, seed=config.run.seed)
-        _check_latents(networks, self.source)
         self.module = TrainedNetworks(networks)
         self.trained = choose_trained(self.module, config.objective, stage)
         if not self.trained:
@@ -344,20 +342,14 @@ def _accelerator(config: TrainingConfig) -> Accelerator:
     )
 
 
-def _takes(config: TrainingConfig) -> tuple[list[EncodedTake], list[EncodedTake]]:
+def _takes(config: TrainingConfig, network: NetworkConfig) -> tuple[list[EncodedTake], list[EncodedTake]]:
     folder = EncodedFolder(config.data.shards)
+    folder.require_fit(network)
     if config.data.validation is None:
         return split_takes(folder, config.data.held_out)
-    return list(folder.takes), list(EncodedFolder(config.data.validation).takes)
-
-
-def _check_latents(networks: Networks, source: BatchSource) -> None:
-    shape = tuple(source.takes[0].shard["latents"].shape[1:])
-    if shape[0] != networks.config.latent_channels:
-        raise SettingsError(
-            f"the shards hold latents of {shape[0]} channels, the networks take "
-            f"{networks.config.latent_channels}: encode the takes with this model's autoencoder"
-        )
+    held_out = EncodedFolder(config.data.validation)
+    held_out.require_fit(network)
+    return list(folder.takes), list(held_out.takes)
 
 
 def _generator(device: torch.device, seed: int, number: int) -> torch.Generator:

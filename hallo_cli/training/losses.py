@@ -88,7 +88,7 @@ class LossFunction:
         n_chosen = max(1, round(settings.share * takes * frames))
         order = torch.randperm(takes * frames, generator=generator, device=prediction.device)[:n_chosen]
         portrait = generated_rows(self.network, batch.reference)[order // frames]
-        window = _Window.around(batch, self._covered(batch), settings.window, order // frames)
+        window = LipWindow.around(batch, self._covered(batch), settings.window, order // frames)
         predicted = self._latents(noisy.clean_from(prediction).flatten(0, 1)[order], portrait)
         with torch.no_grad():
             target = self.decode(window.crop(self._latents(noisy.clean.flatten(0, 1)[order], portrait)))
@@ -108,8 +108,8 @@ class LossFunction:
 
 
 @dataclass(frozen=True)
-class _Window:
-    """A window of one size around each row's lips, inside the generated rows."""
+class LipWindow:
+    """A window of one size around each row's lips, inside the generated rows of the latents."""
 
     rows: Tensor  # [n, height] latent rows
     columns: Tensor  # [n, width]
@@ -118,7 +118,11 @@ class _Window:
     @classmethod
     def around(
         cls, batch: Batch, covered: tuple[float, float], size: tuple[int, int], takes: Tensor
-    ) -> _Window:
+    ) -> LipWindow:
+        """Windows of `size` (height, width) latents for the rows of `takes` [n].
+
+        `covered` are the generated rows as shares of the height, 0..1.
+        """
         height, width = batch.latents.shape[-2:]
         first, last = (round(edge * height) for edge in covered)
         region = objective.lip_region(batch.boxes[:, 1], batch.boxes[:, 2])[takes]

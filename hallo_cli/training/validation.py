@@ -45,8 +45,22 @@ def render_takes(
 ) -> tuple[Bytes, Bytes]:
     """The batch's frames as the networks make them, and as they were: [takes, frames, height, width, 3].
 
-    DDIM without guidance, from the same noise in all frames where the model is sampled so. What they were is
-    decoded too, so that both sides have been through the autoencoder.
+    What they were is decoded too, so that both sides have been through the autoencoder.
+    """
+    made = sample_takes(predict, batch, rendering, generator)
+    return _pictures(rendering, made), _pictures(rendering, batch.latents)
+
+
+@torch.no_grad()
+def sample_takes(
+    predict: Callable[[Tensor, Tensor, Conditions], Tensor],
+    batch: Batch,
+    rendering: Rendering,
+    generator: torch.Generator,
+) -> Tensor:
+    """The batch's latents as the networks make them: [takes, frames, channels, height, width].
+
+    DDIM without guidance, from the same noise in all frames where the model is sampled so.
     """
     takes, frames = batch.latents.shape[:2]
     nothing = torch.zeros(takes, dtype=torch.bool)
@@ -66,8 +80,7 @@ def render_takes(
         a, following = alphas[index], alphas[index + 1]
         clean, noisy = a**0.5 * x - (1 - a) ** 0.5 * v, a**0.5 * v + (1 - a) ** 0.5 * x
         x = following**0.5 * clean + (1 - following) ** 0.5 * noisy
-    made = from_generated(rendering.network, x.unflatten(0, (takes, frames)), batch.reference[:, None])
-    return _pictures(rendering, made), _pictures(rendering, batch.latents)
+    return from_generated(rendering.network, x.unflatten(0, (takes, frames)), batch.reference[:, None])
 
 
 def opening_correlation(made: Bytes, true: Bytes, analyser: FaceAnalyser) -> float | None:

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from bundles import make_bundle, random_networks, tiny_config
+from safetensors.torch import load_file
 
 from hallo_cli.errors import SettingsError, WeightsError
 from hallo_cli.models.config import NetworkConfig
 from hallo_cli.models.weights import build_networks
-from hallo_cli.training.checkpoint import RunFolder
-from hallo_cli.training.export import export_official, unused_shapes
+from hallo_cli.training.checkpoint import AVERAGE, NETWORKS, Progress, RunFolder
+from hallo_cli.training.export import BundleOptions, export_bundle, export_official, unused_shapes
+from hallo_cli.training.forward import TrainedNetworks
 
 MANIFEST = Path(__file__).parent.parent / "data" / "official_net_manifest.json"
 
@@ -43,3 +46,56 @@ def test_what_only_sampling_uses_may_differ(tmp_path: Path) -> None:
     RunFolder(tmp_path).describe({}, config)
     with pytest.raises(WeightsError, match="no checkpoint yet"):
         export_official(tmp_path, tmp_path / "net.pth", dtype=torch.float16)
+
+
+def write_run(folder: Path, seed: int, **changes: object) -> dict[str, torch.Tensor]:
+    config = tiny_config(**changes)
+    weights = TrainedNetworks(random_networks(config, seed)).state_dict()
+    RunFolder(folder).describe({}, config)
+    RunFolder(folder).write(1, {NETWORKS: weights, AVERAGE: {}}, Progress(step=1), 1)
+    return weights
+
+
+def exported(base: Path, run: Path, output: Path, **options: object) -> dict[str, torch.Tensor]:
+    chosen = BundleOptions("toy", base=str(base), **options)  # type: ignore[arg-type]
+    return load_file(export_bundle(run, output, chosen, dtype=torch.float32).file("networks"))
+
+
+def test_the_mean_of_runs_is_exported(tmp_path: Path) -> None:
+    base = make_bundle(tmp_path / "base").path
+    first, second = (write_run(tmp_path / str(seed), seed) for seed in (1, 2))
+    mean = exported(base, tmp_path / "1", tmp_path / "mean", average=(tmp_path / "2",))
+    assert mean.keys() == first.keys()
+    for name, value in mean.items():
+        torch.testing.assert_close(value, (first[name] + second[name]) / 2)
+
+
+def test_runs_of_other_networks_are_not_averaged(tmp_path: Path) -> None:
+    base = make_bundle(tmp_path / "base").path
+    write_run(tmp_path / "1", 1)
+    write_run(tmp_path / "2", 2, audio_hidden=8)
+    with pytest.raises(SettingsError, match="other networks than"):
+        exported(base, tmp_path / "1", tmp_path / "mean", average=(tmp_path / "2",))
+
+
+def test_audio_gain_is_the_same_as_the_three_region_weights(tmp_path: Path) -> None:
+    base = make_bundle(tmp_path / "base").path
+    plain = write_run(tmp_path / "1", 1)
+    louder = exported(base, tmp_path / "1", tmp_path / "louder", audio_gain=1.5)
+    changed = {name for name, value in louder.items() if not torch.equal(value, plain[name])}
+    assert changed
+    assert all(".zero_conv_" in name for name in changed)
+
+    config = tiny_config()
+    module = TrainedNetworks(random_networks(config, 1))
+    width = config.channels[1]
+    tokens = torch.randn(2, config.audio_tokens, config.audio_token_dim)
+    masks = torch.rand(1, 16, 3)
+    (block,) = [
+        layer for name, layer in module.denoising_unet.named_modules() if name == "mid_block.audio_modules.0"
+    ]
+    x = torch.randn(2, width, 4, 4)
+    by_weights = block(x, block.project(tokens, masks, torch.full((3,), 1.5)), masks)
+    module.load_state_dict(louder)
+    by_gain = block(x, block.project(tokens, masks, torch.ones(3)), masks)
+    torch.testing.assert_close(by_gain, by_weights)
