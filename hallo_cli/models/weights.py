@@ -90,21 +90,26 @@ class Networks:
         return {prefix: module for prefix, module in modules.items() if module is not None}
 
 
-def build_networks(config: NetworkConfig) -> Networks:
-    """The networks without weights (on the meta device): shapes only, at no cost."""
-    with torch.device("meta"):
-        networks = Networks(
-            config,
-            ReferenceUNet(config),
-            DenoisingUNet(config),
-            FaceLocator(config),
-            ImageProjection(config) if config.identity_tokens else None,
-            AudioProjection(config),
-            build_autoencoder(config),
-        )
+def initial_networks(config: NetworkConfig) -> Networks:
+    """The networks as torch initialises them, on its default device; none of them learns."""
+    networks = Networks(
+        config,
+        ReferenceUNet(config),
+        DenoisingUNet(config),
+        FaceLocator(config),
+        ImageProjection(config) if config.identity_tokens else None,
+        AudioProjection(config),
+        build_autoencoder(config),
+    )
     for module in (*networks.by_prefix().values(), networks.vae):
         module.eval().requires_grad_(False)
     return networks
+
+
+def build_networks(config: NetworkConfig) -> Networks:
+    """The networks without weights (on the meta device): shapes only, at no cost."""
+    with torch.device("meta"):
+        return initial_networks(config)
 
 
 def load_networks(

@@ -12,14 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from hallo_cli.errors import SettingsError, WeightsError
-from hallo_cli.models.autoencoder import build_autoencoder
 from hallo_cli.models.bundle import find_bundle
-from hallo_cli.models.conditioners import AudioProjection, FaceLocator, ImageProjection
 from hallo_cli.models.config import Compat, NetworkConfig
-from hallo_cli.models.denoising_unet import DenoisingUNet
-from hallo_cli.models.reference_unet import ReferenceUNet
 from hallo_cli.models.tensor_file import map_tensors
-from hallo_cli.models.weights import Networks, fill, ignored_reason
+from hallo_cli.models.weights import Networks, fill, ignored_reason, initial_networks
 from hallo_cli.training.checkpoint import RunFolder, averaged_weights
 from hallo_cli.training.config import StartSettings
 
@@ -82,15 +78,7 @@ def new_networks(config: NetworkConfig, *, seed: int, is_grafted: bool = False) 
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        networks = Networks(
-            config,
-            ReferenceUNet(config),
-            DenoisingUNet(config),
-            FaceLocator(config),
-            ImageProjection(config) if config.identity_tokens else None,
-            AudioProjection(config),
-            build_autoencoder(config),
-        )
+        networks = initial_networks(config)
     silent = [networks.denoising_unet.conv_out]
     for name, module in networks.denoising_unet.named_modules():
         if name.endswith(".temporal_transformer.proj_out") or (is_grafted and ".zero_conv_" in name):
@@ -98,8 +86,6 @@ def new_networks(config: NetworkConfig, *, seed: int, is_grafted: bool = False) 
     for module in (*silent, *([networks.face_locator.conv_out] if is_grafted else [])):
         for value in module.parameters():
             nn.init.zeros_(value)
-    for whole in (*networks.by_prefix().values(), networks.vae):
-        whole.eval().requires_grad_(False)
     return networks
 
 

@@ -94,7 +94,9 @@ def polish_decoder(
     )
     polished = average.module
     assert isinstance(polished, TinyAutoencoder)
-    started, told_apart, errors = time.monotonic(), [0.5], [1.0]
+    started = time.monotonic()
+    told_apart: list[float] = []
+    errors: list[float] = []
     for step in range(settings.steps):
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * warmth(step / settings.steps, step)

@@ -3,46 +3,18 @@
 from pathlib import Path
 
 import torch
+from bundles import tiny_config
 
 from hallo_cli.models.config import NetworkConfig
 from hallo_cli.training.encoded import EncodedFormat, write_encoded
 
-NETWORK = NetworkConfig(
+NETWORK = tiny_config(
     channels=(8, 16),
-    layers_per_block=1,
-    heads=2,
-    norm_groups=4,
     attention_levels=(False, True),
     motion_levels=(False, True),
-    latent_channels=4,
-    identity_tokens=0,
-    audio_window=5,
-    audio_blocks=1,
     audio_dim=130,
-    audio_hidden=16,
-    audio_tokens=2,
-    audio_token_dim=16,
-    locator_channels=(4, 8, 8, 8),
-    clip_frames=4,
-    motion_frames=2,
     max_temporal=8,
-    image_size=64,
-    vae_kind="tiny",
-    vae_patch=4,
-    vae={
-        "in_channels": 48,
-        "out_channels": 48,
-        "latent_channels": 4,
-        "encoder_block_out_channels": (16, 16),
-        "decoder_block_out_channels": (16, 16),
-        "num_encoder_blocks": (1, 1),
-        "num_decoder_blocks": (1, 1),
-    },
-    latents="residual",
-    residual_scale=0.5,
-    latent_rows=(2, 8),
-    locator_input="portrait",
-    compat="sane",
+    noise="per_clip",
 )
 
 
