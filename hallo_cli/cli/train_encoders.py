@@ -68,7 +68,7 @@ def autoencoder(
     network: Annotated[Path, typer.Option(help="Network configuration (TOML or JSON).")],
     init: Annotated[Path | None, typer.Option(help="Weights to start from.")] = None,
     decoder_only: Annotated[
-        bool, typer.Option("--decoder-only", help="Polish the decoder; the latents stay as they are.")
+        bool, typer.Option("--decoder-only", help="Train the decoder alone; the latents stay as they are.")
     ] = False,
     steps: Annotated[int, typer.Option(min=1, help="Optimizer steps.")] = 3000,
     learning_rate: Annotated[float, typer.Option(min=1e-6, help="AdamW's highest learning rate.")] = 1.2e-3,

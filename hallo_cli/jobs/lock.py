@@ -63,6 +63,6 @@ else:
             return False
         except OSError as error:  # such as NFS without its lock service
             raise OutputError(
-                f"this disk has no file locks ({error.strerror}): put the work elsewhere with --work-dir."
+                f"this disk has no file locks ({error.strerror}): choose an output or work folder elsewhere."
             ) from error
         return True

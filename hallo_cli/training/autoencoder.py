@@ -44,7 +44,7 @@ class AutoencoderTraining:
     photograph_share: float = 0.3
     frames_per_take: int = 3
     ema_decay: float = 0.99
-    decoder_only: bool = False  # keep the latents as they are: for polishing after the UNets have learnt them
+    decoder_only: bool = False  # keep the latents as they are, for UNets that have learnt them
     compile: bool = False
     threads: int = 2
     seed: int = 0
