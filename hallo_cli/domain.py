@@ -42,6 +42,7 @@ class Portrait:
     blend: Float  # [height, width] 0..1: how much of the generated picture shows
     identity: Float | None  # [512] raw face embedding, None for bundles trained without
     digest: str  # content hash of the source picture
+    skin: Float | None = None  # [height, width] 0..1: the face without its mouth; None: not looked for
 
 
 @dataclass(frozen=True)

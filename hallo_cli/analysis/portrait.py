@@ -39,7 +39,7 @@ from hallo_cli.models.manifest import Geometry
 
 MIN_FACE = 64  # pixels, longer side of the face oval's box
 MAX_YAW = 50.0  # degrees
-CACHE_VERSION = 1  # raise when the analysis changes
+CACHE_VERSION = 2  # raise when the analysis changes
 
 log = logging.getLogger(__name__)
 
@@ -118,6 +118,7 @@ class PortraitAnalyser:
             blend=self._blend(frame.landmarks, options.size),
             identity=identity,
             digest=digest,
+            skin=regions.skin_region(frame.landmarks, (options.size, options.size)),
         )
 
     def _square(self, picture: Bytes, face: Face, options: PortraitOptions) -> _Frame:

@@ -68,6 +68,7 @@ def _to_arrays(portrait: Portrait) -> dict[str, Any]:
         "face_region": portrait.face_region,
         "blend": portrait.blend,
         "identity": np.zeros(0, np.float32) if portrait.identity is None else portrait.identity,
+        "skin": np.zeros(0, np.float32) if portrait.skin is None else portrait.skin,
         "levels": np.array(len(portrait.masks.full)),
     }
 
@@ -87,4 +88,5 @@ def _from_arrays(arrays: Mapping[str, Any], digest: str) -> Portrait:
         blend=arrays["blend"],
         identity=arrays["identity"] if arrays["identity"].size else None,
         digest=digest,
+        skin=arrays["skin"] if arrays["skin"].size else None,
     )

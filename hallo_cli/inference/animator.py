@@ -43,6 +43,7 @@ from hallo_cli.inference.sampling import (
     denoise,
 )
 from hallo_cli.inference.schedule import Solver, make_solver
+from hallo_cli.inference.skin import Skin, skin_of
 from hallo_cli.inference.step_plan import DeepReuse, guidance_of
 from hallo_cli.models import compat
 from hallo_cli.models.attention import TokenAttention
@@ -92,6 +93,7 @@ class Animator:
             pictures = _pictures(portrait.pixels).to(self.execution.device)
             context = self._portrait(pictures, reference_identity)
             located, eyes = self._located(portrait)
+            ink = single_ink(pictures) if self.config.detail_back else None
             once = None
             if compat.normalises_twice(self.config, pictures):
                 once, context = context, self._portrait(2 * pictures - 1, reference_identity)
@@ -101,7 +103,8 @@ class Animator:
                 portrait=context,
                 portrait_once=once,
                 copy=self.finisher.decode(context.latents, 1) if self.config.detail_back else None,
-                ink=single_ink(pictures) if self.config.detail_back else None,
+                ink=ink,
+                skin=_skin(portrait, pictures) if self.config.detail_back and ink is None else None,
                 reference_identity=reference_identity,
                 identity=None if tokens is None else self.networks.denoising_unet.project_identity(tokens),
                 masks=self._masks(portrait.masks),
@@ -322,3 +325,9 @@ def audio_windows(speech: Speech, offset: int, n_frames: int, width: int) -> Flo
 def _pictures(pixels: npt.NDArray[np.uint8]) -> Tensor:
     """[height, width, 3] -> [1, 3, height, width] in -1..1."""
     return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 127.5 - 1
+
+
+def _skin(portrait: Portrait, pictures: Tensor) -> Skin | None:
+    if portrait.skin is None or not portrait.skin.any():
+        return None
+    return skin_of(pictures, torch.from_numpy(portrait.skin))

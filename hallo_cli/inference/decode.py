@@ -22,10 +22,10 @@ def decode_frames(vae: Autoencoder, latents: Tensor, *, chunk: int) -> Tensor:
     return torch.cat([vae.decode(part).float() for part in parts]).clamp(-1, 1)
 
 
-def give_back_detail(frames: Tensor, portrait: Tensor, copy: Tensor) -> Tensor:
-    """Add what the autoencoder lost of the portrait, fading out where a frame differs from the portrait.
+def likeness(frames: Tensor, copy: Tensor) -> Tensor:
+    """How much each place is still that of the portrait: [rows, 1, height, width] in 0..1.
 
-    All [rows, 3, height, width] in -1..1; `copy` is the portrait after the autoencoder.
+    frames [rows, 3, height, width] and the portrait after the autoencoder, in -1..1.
     """
     change = F.avg_pool2d(
         (frames - copy).abs().mean(1, keepdim=True),
@@ -34,4 +34,12 @@ def give_back_detail(frames: Tensor, portrait: Tensor, copy: Tensor) -> Tensor:
         padding=DETAIL_WINDOW // 2,
         count_include_pad=False,
     )
-    return (frames + (portrait - copy) * torch.exp(-((change / DETAIL_TOLERANCE) ** 2))).clamp(-1, 1)
+    return torch.exp(-((change / DETAIL_TOLERANCE) ** 2))
+
+
+def give_back_detail(frames: Tensor, portrait: Tensor, copy: Tensor, alike: Tensor) -> Tensor:
+    """Add what the autoencoder lost of the portrait, as far as places are still `alike` (see `likeness`).
+
+    All [rows, 3, height, width] in -1..1; `copy` is the portrait after the autoencoder.
+    """
+    return (frames + (portrait - copy) * alike).clamp(-1, 1)

@@ -17,9 +17,10 @@ from torch import Tensor
 from hallo_cli.domain import Clip, MotionFrames
 from hallo_cli.inference import latents as conventions
 from hallo_cli.inference import speed
-from hallo_cli.inference.decode import decode_frames, give_back_detail
+from hallo_cli.inference.decode import decode_frames, give_back_detail, likeness
 from hallo_cli.inference.inks import with_ink
 from hallo_cli.inference.job_context import JobContext
+from hallo_cli.inference.skin import with_skin
 from hallo_cli.models import compat
 from hallo_cli.models.weights import Networks
 from hallo_cli.trace import span
@@ -41,7 +42,10 @@ class Finisher:
         latents = conventions.from_generated(self.config, generated, context.portrait.latents)
         frames = self.decode(latents, self.execution.decode_chunk)
         if context.copy is not None:
-            frames = give_back_detail(frames, context.pictures, context.copy)
+            alike = likeness(frames, context.copy)
+            frames = give_back_detail(frames, context.pictures, context.copy, alike)
+            if context.skin is not None:
+                frames = with_skin(frames, context.skin, 1 - alike)
         return frames if context.ink is None else with_ink(frames, context.ink)
 
     def images(self, frames: Tensor) -> Any:

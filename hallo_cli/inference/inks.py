@@ -21,7 +21,7 @@ def single_ink(portrait: Tensor) -> Tensor | None:
     portrait: [1, 3, height, width] in -1..1.
     """
     pixels = portrait[0].flatten(1).double()
-    level = (_brightness(portrait)[0].flatten() * (LEVELS - 1)).round().long()
+    level = (brightness(portrait)[0].flatten() * (LEVELS - 1)).round().long()
     count = torch.bincount(level, minlength=LEVELS)
     sums = torch.stack([torch.bincount(level, weights=channel, minlength=LEVELS) for channel in pixels])
     seen = (count > 0).nonzero().flatten().cpu().numpy()
@@ -34,16 +34,22 @@ def single_ink(portrait: Tensor) -> Tensor | None:
 
 def with_ink(frames: Tensor, table: Tensor) -> Tensor:
     """Frames [rows, 3, height, width] in -1..1 in the ink of `table`, each pixel as bright as it was."""
-    position = _brightness(frames) * (LEVELS - 1)
-    below = position.floor().clamp(max=LEVELS - 2)
+    return looked_up(table, brightness(frames))
+
+
+def looked_up(table: Tensor, light: Tensor) -> Tensor:
+    """Entries of a table [3, levels] at each brightness [rows, height, width]: [rows, 3, height, width]."""
+    last = table.shape[1] - 1
+    position = light * last
+    below = position.floor().clamp(max=last - 1)
     share = (position - below)[:, None]
     index = below.long()
     low, high = table[:, index].transpose(0, 1), table[:, index + 1].transpose(0, 1)
     return torch.lerp(low, high, share)
 
 
-def _brightness(pictures: Tensor) -> Tensor:
-    """[rows, height, width] in 0..1."""
+def brightness(pictures: Tensor) -> Tensor:
+    """Of pictures [rows, 3, height, width] in -1..1: [rows, height, width] in 0..1."""
     red, green, blue = pictures.unbind(1)
     luma = _LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue
     return ((luma + 1) / 2).clamp(0, 1)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from hallo_cli.inference.skin import Skin
 from hallo_cli.models.attention import KeyValue, TokenAttention
 from hallo_cli.models.context import UNetTree
 from hallo_cli.settings.schema import RenderSettings
@@ -30,6 +31,7 @@ class JobContext:
     portrait_once: PortraitContext | None  # where the portrait's own was normalised twice (compat)
     copy: Tensor | None  # [1, 3, height, width] the portrait after the autoencoder
     ink: Tensor | None  # the colours of a portrait of a single ink, see inks.py
+    skin: Skin | None  # the colours of other portraits' skin, see skin.py
     reference_identity: UNetTree[TokenAttention] | None  # rows: identities
     identity: UNetTree[TokenAttention] | None  # rows: halves
     masks: tuple[Tensor, ...]

@@ -103,3 +103,18 @@ def test_blend_is_smooth_and_begins_at_the_first_row(landmarks: Float) -> None:
     assert np.abs(np.diff(blend, axis=0)).max() < 0.2
     assert np.abs(np.diff(blend, axis=1)).max() < 0.12
     assert blend[74, 128] > 0.9
+
+
+def test_skin_is_the_face_without_its_mouth(landmarks: Float) -> None:
+    skin = regions.skin_region(landmarks, (256, 256))
+    assert skin.shape == (256, 256)
+    assert 0 <= skin.min() <= skin.max() <= 1
+
+    def at(*indices: int) -> float:
+        x, y = landmarks[list(indices)].mean(axis=0)
+        return float(skin[round(float(y)), round(float(x))])
+
+    assert at(50, 101) > 0.9  # a cheek
+    assert at(13, 14) < 0.05  # between the lips
+    assert at(61) < 0.4  # a corner of the mouth
+    assert skin[2, 2] < 0.01

@@ -283,3 +283,25 @@ def test_settings_of_reuse_reach_the_sampler():
     windows = audio_windows(make_speech(config, 4), 0, 4, 5)
     _, predictor = animator.sampler(settings, animator.clip_context(job, windows, None))
     assert predictor.deep.every == 2
+
+
+def test_skin_is_matched_where_a_portrait_has_some_and_colours_of_its_own() -> None:
+    config = tiny_config(detail_back=True)
+    plain = make_portrait(config)
+    with_skin = dataclasses.replace(plain, skin=plain.face_region)
+    grey = dataclasses.replace(with_skin, pixels=np.repeat(plain.pixels[..., :1], 3, axis=2))
+    without = dataclasses.replace(plain, skin=np.zeros_like(plain.face_region))
+    animator = Animator(random_networks(config), RuntimeSettings(device="cpu", threads=1))
+    found = [animator.prepare(portrait, SETTINGS).skin for portrait in (plain, with_skin, grey, without)]
+    assert [skin is not None for skin in found] == [False, True, False, False]
+    frames = [
+        next(
+            clip.frames
+            for clip in animator.clips(animator.prepare(portrait, SETTINGS), make_speech(config, 4))
+            if isinstance(clip, Clip)
+        )
+        for portrait in (plain, with_skin)
+    ]
+    changed = (frames[0] != frames[1]).any(axis=(0, 3))
+    assert changed.any()
+    assert not changed[plain.face_region == 0].any()

@@ -3,7 +3,7 @@
 import torch
 from bundles import random_networks, tiny_config
 
-from hallo_cli.inference.decode import decode_frames, give_back_detail
+from hallo_cli.inference.decode import decode_frames, give_back_detail, likeness
 
 
 def test_slices_decode_to_the_same_pictures():
@@ -18,6 +18,6 @@ def test_detail_comes_back_where_the_frame_agrees_with_the_portrait():
     copy = portrait * 0.9
     frames = copy.clone()
     frames[..., 16:, :] += 0.4
-    found = give_back_detail(frames, portrait, copy)
+    found = give_back_detail(frames, portrait, copy, likeness(frames, copy))
     torch.testing.assert_close(found[..., :11, :], portrait[..., :11, :])
     torch.testing.assert_close(found[..., 21:, :], frames[..., 21:, :])
