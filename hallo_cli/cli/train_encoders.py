@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from hallo_cli.models.autoencoder import TinyAutoencoder
     from hallo_cli.training.polish import PolishReport
 
+Takes = Annotated[Path, typer.Argument(help="Folder of take shards, from `train synth` or `train prepare`.")]
+Photographs = Annotated[
+    Path, typer.Argument(help="Folder of pictures that you may use: photographs, textures.")
+]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
 Seed = Annotated[int, typer.Option(help="Everything random follows from it.")]
 
@@ -58,12 +62,8 @@ def speech(
 
 
 def autoencoder(
-    takes: Annotated[
-        Path, typer.Argument(help="Folder of take shards, from `train synth` or `train prepare`.")
-    ],
-    photographs: Annotated[
-        Path, typer.Argument(help="Folder of pictures that you may use: photographs, textures.")
-    ],
+    takes: Takes,
+    photographs: Photographs,
     output: Annotated[Path, typer.Argument(help="Weights file to write (.safetensors).")],
     network: Annotated[Path, typer.Option(help="Network configuration (TOML or JSON).")],
     init: Annotated[Path | None, typer.Option(help="Weights to start from.")] = None,
@@ -106,12 +106,8 @@ def autoencoder(
 
 
 def polish(
-    takes: Annotated[
-        Path, typer.Argument(help="Folder of take shards, from `train synth` or `train prepare`.")
-    ],
-    photographs: Annotated[
-        Path, typer.Argument(help="Folder of pictures that you may use: photographs, textures.")
-    ],
+    takes: Takes,
+    photographs: Photographs,
     output: Annotated[Path, typer.Argument(help="Autoencoder weights to write (.safetensors).")],
     shards: Annotated[Path, typer.Option(help="Folder of the takes encoded with this bundle.")],
     bundle: Annotated[str, typer.Option(help="Whose decoder is polished, on what its networks make.")],
