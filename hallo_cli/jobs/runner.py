@@ -6,23 +6,21 @@ Knows neither networks nor the command line: it asks an `Engine`, and tells a li
 from __future__ import annotations
 
 import dataclasses
-import gc
-import logging
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from hallo_cli.domain import Clip, MotionFrames, Speech
-from hallo_cli.errors import DeviceMemoryError, EncoderError, InputError, Interrupted
+from hallo_cli.errors import EncoderError, InputError, Interrupted
 from hallo_cli.jobs import events, outcome
 from hallo_cli.jobs.engine import Engine, Pace
 from hallo_cli.jobs.ladder import is_out_of_memory
 from hallo_cli.jobs.outcome import JobResult
 from hallo_cli.jobs.plan import Job, Segment
 from hallo_cli.jobs.prepare import Prepared, SpeechAhead, prepare
+from hallo_cli.jobs.stream import ClipSource, fall_back, last_words
 from hallo_cli.jobs.workspace import open_workspace, remove_abandoned, remove_workspace
 from hallo_cli.media.joining import Sound, assemble, sound_modes
 from hallo_cli.media.probe import probe
@@ -32,8 +30,6 @@ from hallo_cli.writing import reporting_write_errors
 
 PATIENCE_S = 20.0  # with a dying worker of a batch
 MIN_CLIPS_FOR_SPEED = 4  # fewer say little about a longer job
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -161,7 +157,8 @@ class _Run:
                 self._with_fallbacks(self._load)
         self.clip_times = [time.monotonic()]
         speech = SpeechAhead(self.prepared, missing, works_ahead=self.engine.leaves_processor_free)
-        with self._stage("render"), closing(speech) as self.speech:
+        self.source = ClipSource(self.engine, self.job.settings, self.prepared, speech, self.report)
+        with self._stage("render"), closing(speech):
             for segment in missing:
                 self._with_fallbacks(partial(self._attempt_segment, segment))
                 self.report(events.SegmentCommitted(segment.index, len(self.plan.segments)))
@@ -187,16 +184,8 @@ class _Run:
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
-                reason = next(iter(str(error).splitlines()), type(error).__name__)
-            fallback = self.engine.fall_back()
-            gc.collect()
-            if fallback is None:
-                raise DeviceMemoryError(
-                    f"out of memory after every fallback ({reason}). Lower --size, close other programs "
-                    "or use another --device; finished work is kept."
-                )
-            logger.warning("out of memory: going on with %s", fallback)
-            self.report(events.FellBack(fallback, reason))
+                reason = last_words(error)
+            fall_back(self.engine, reason, self.report)
 
     def _attempt_segment(self, segment: Segment) -> None:
         spool = self.workspace.spool(segment)
@@ -210,7 +199,7 @@ class _Run:
                     writer.write(self.compositor.compose(frames))
                     frame += len(frames)
                 self._report_clip(frame)
-            with closing(self._clips(segment, frame, motion)) as clips:
+            with closing(self.source.clips(segment, frame, motion)) as clips:
                 for clip in clips:
                     with span("encoding"):
                         writer.write(self.compositor.compose(clip.frames))
@@ -225,29 +214,6 @@ class _Run:
             self.workspace.write_state(segment, motion)
             writer.commit()
         spool.remove()
-
-    def _clips(self, segment: Segment, start: int, motion: MotionFrames | None) -> Generator[Clip]:
-        """The segment's clips from frame `start` on, the job's last one cropped."""
-        if start >= segment.stop:
-            return
-        clip_frames = self.plan.clip_frames
-        speech = self._heard(segment, start)
-        with closing(self.engine.clips(self.portrait, self.job.settings, speech, motion)) as steps:
-            for step in steps:
-                if isinstance(step, Clip):
-                    n_wanted = min(len(step.frames), segment.stop - step.index * clip_frames)
-                    yield dataclasses.replace(step, frames=step.frames[:n_wanted])
-                else:
-                    self.report(events.StepRendered(step.clip, step.step, step.n_steps))
-
-    def _heard(self, segment: Segment, start: int) -> Speech:
-        """Features from frame `start` to the end of the last clip, cut from those of the whole segment."""
-        whole = self.speech.of(segment)
-        offset = start - whole.first_frame
-        features = whole.features[offset:]
-        return dataclasses.replace(
-            whole, features=features, first_frame=start, n_frames=whole.n_frames - offset
-        )
 
     def _format(self) -> VideoFormat:
         width, height = self.compositor.size

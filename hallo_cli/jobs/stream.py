@@ -1,0 +1,123 @@
+"""A job's clips and frames in order, without a word about where they are kept.
+
+The runner writes them into files; `stream_frames` hands them to a program.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import logging
+import tempfile
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from hallo_cli.domain import Bytes, Clip, MotionFrames, Speech
+from hallo_cli.errors import DeviceMemoryError
+from hallo_cli.jobs import events, outcome
+from hallo_cli.jobs.engine import Engine
+from hallo_cli.jobs.ladder import is_out_of_memory
+from hallo_cli.jobs.plan import Job, Segment
+from hallo_cli.jobs.prepare import Prepared, SpeechAhead, prepare
+from hallo_cli.jobs.workspace import open_workspace
+from hallo_cli.settings.schema import RenderSettings
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ClipSource:
+    """What renders the clips of a prepared job."""
+
+    engine: Engine
+    settings: RenderSettings  # settled
+    prepared: Prepared
+    speech: SpeechAhead
+    report: events.Listener = events.ignore
+
+    def clips(self, segment: Segment, start: int, motion: MotionFrames | None) -> Generator[Clip]:
+        """The segment's clips from frame `start` on, the job's last one cropped."""
+        if start >= segment.stop:
+            return
+        clip_frames = self.prepared.plan.clip_frames
+        speech = self._heard(segment, start)
+        with closing(self.engine.clips(self.prepared.portrait, self.settings, speech, motion)) as steps:
+            for step in steps:
+                if isinstance(step, Clip):
+                    n_wanted = min(len(step.frames), segment.stop - step.index * clip_frames)
+                    yield dataclasses.replace(step, frames=step.frames[:n_wanted])
+                else:
+                    self.report(events.StepRendered(step.clip, step.step, step.n_steps))
+
+    def _heard(self, segment: Segment, start: int) -> Speech:
+        """Features from frame `start` to the end of the last clip, cut from those of the whole segment."""
+        whole = self.speech.of(segment)
+        offset = start - whole.first_frame
+        return dataclasses.replace(
+            whole, features=whole.features[offset:], first_frame=start, n_frames=whole.n_frames - offset
+        )
+
+
+def stream_frames(job: Job, engine: Engine, *, on_event: events.Listener = events.ignore) -> Generator[Bytes]:
+    """Yield the frames of a job's video as [height, width, 3] uint8 RGB, one at a time.
+
+    They are the frames that `run_job` encodes. Nothing stays on disk. Raises what `run_job` raises.
+    """
+    job = dataclasses.replace(job, settings=engine.settle(job.settings))
+    name = outcome.inspect_inputs(job, engine.weights_id).pictures
+    with (
+        tempfile.TemporaryDirectory(prefix="hallo-") as folder,
+        open_workspace(Path(folder)) as workspace,
+    ):
+        prepared = prepare(job, engine, workspace, name)
+        segments = prepared.plan.segments
+        speech = SpeechAhead(prepared, segments, works_ahead=engine.leaves_processor_free)
+        with closing(speech):
+            source = ClipSource(engine, job.settings, prepared, speech, on_event)
+            motion: MotionFrames | None = None
+            for segment in segments:
+                for clip in _with_fallbacks(source, segment, motion):
+                    motion = clip.motion
+                    yield from prepared.compositor.compose(clip.frames)
+
+
+def fall_back(engine: Engine, reason: str, report: events.Listener) -> None:
+    """After memory ran out, have the engine go on in a slower way that needs less.
+
+    To be called when the exception is gone, since what it refers to holds memory. Raises DeviceMemoryError
+    where no way is left.
+    """
+    fallback = engine.fall_back()
+    gc.collect()
+    if fallback is None:
+        raise DeviceMemoryError(
+            f"out of memory after every fallback ({reason}). Lower --size, close other programs "
+            "or use another --device; finished work is kept."
+        )
+    logger.warning("out of memory: going on with %s", fallback)
+    report(events.FellBack(fallback, reason))
+
+
+def last_words(error: Exception) -> str:
+    """The first line of what an error says, or its kind."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def _with_fallbacks(source: ClipSource, segment: Segment, motion: MotionFrames | None) -> Generator[Clip]:
+    """The segment's clips; where memory runs out, those that are missing in slower ways."""
+    start, is_compiled = segment.start, source.prepared.plan.is_compiled
+    while True:
+        try:
+            source.engine.load(source.settings, is_compiled=is_compiled)
+            with closing(source.clips(segment, start, motion)) as clips:
+                for clip in clips:
+                    start, motion = start + len(clip.frames), clip.motion
+                    yield clip
+            return
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            reason = last_words(error)
+        fall_back(source.engine, reason, source.report)
