@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hallo_cli.api import Renderer
 from hallo_cli.cli.options import Given, takes_settings
 from hallo_cli.cli.progress import clock
-from hallo_cli.settings.resolve import Resolved
 
 if TYPE_CHECKING:
     from hallo_cli.jobs.plan import Job
     from hallo_cli.jobs.preflight import Preflight
-    from hallo_cli.jobs.studio import Studio
 
 SCHEMA = 1
 BASES = {
@@ -43,28 +42,24 @@ def command(
     Takes the settings of `hallo render`; needs seconds and no GPU. Ends with 4 where an input cannot be used,
     with 5 where weights are missing.
     """
-    resolved = given.resolve()
-    from hallo_cli.jobs.plan import Job
-    from hallo_cli.jobs.studio import Studio
-
-    job = Job(portrait, audio, Path("out.mp4"), resolved.render)
-    report(job, resolved, Studio.open(resolved.render.bundle, resolved.runtime), as_json=as_json)
+    renderer = Renderer.of(given.resolve())
+    report(renderer.job(portrait, audio, "out.mp4"), renderer, as_json=as_json)
 
 
-def report(job: Job, resolved: Resolved, studio: Studio, *, as_json: bool) -> None:
+def report(job: Job, renderer: Renderer, *, as_json: bool) -> None:
     """Look at a job and print what was found."""
     from hallo_cli.jobs.preflight import look_at
     from hallo_cli.settings.schema import to_values
 
-    found = look_at(job, studio)
-    settings = to_values(studio.settle(job.settings))
+    found = look_at(job, renderer.studio)
+    settings = to_values(renderer.studio.settle(job.settings))
     if as_json:
         rows = {"schema": SCHEMA, **dataclasses.asdict(found), "settings": settings}
         typer.echo(json.dumps(rows))
         return
     for line in _lines(found):
         typer.echo(line)
-    chosen = [key for key in settings if resolved.origins[key] != "default"]
+    chosen = [key for key in settings if renderer.resolved.origins[key] != "default"]
     if chosen:
         typer.echo("settings   " + ", ".join(f"{key} {settings[key]}" for key in chosen))
     for warning in found.warnings:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from hallo_cli.api import Renderer
 from hallo_cli.cli.options import Given, takes_settings
 from hallo_cli.cli.progress import Shown, failures_as_json
 from hallo_cli.errors import InputError, SettingsError
@@ -38,15 +39,14 @@ def command(
 
 def _render(output: Path, given: Given, shown: Shown) -> None:
     from hallo_cli.cli.render import render
-    from hallo_cli.jobs.plan import Job
     from hallo_cli.jobs.runner import RunOptions
-    from hallo_cli.jobs.studio import Studio
 
     _require_replaceable(output)
     resolved = given.resolve()
-    settings = resolved.render
     if resolved.origins["duration"] == "default":
-        settings = dataclasses.replace(settings, duration_s=DURATION_S)
+        short = dataclasses.replace(resolved.render, duration_s=DURATION_S)
+        resolved = dataclasses.replace(resolved, render=short)
+    settings = resolved.render
     length = f"{settings.duration_s or 0:g} s"
     if not shown.is_quiet:
         typer.echo(
@@ -54,8 +54,8 @@ def _render(output: Path, given: Given, shown: Shown) -> None:
             f"with the {settings.bundle} weights.",
             err=True,
         )
-    studio = Studio.open(settings.bundle, resolved.runtime)
-    render(Job(PORTRAIT, SPEECH, output, settings), studio, RunOptions(overwrite=True), shown)
+    renderer = Renderer.of(resolved)
+    render(renderer, renderer.job(PORTRAIT, SPEECH, output), RunOptions(overwrite=True), shown)
     if not shown.is_quiet:
         typer.echo(
             "Now your own: hallo render PORTRAIT AUDIO (hallo check says beforehand what you would get).",

@@ -41,10 +41,14 @@ class Given:
     preset: str | None
     config: Path | None
 
+    @property
+    def sources(self) -> Sources:
+        """They and the environment."""
+        return Sources(self.flags, os.environ, self.config, self.preset)
+
     def resolve(self) -> Resolved:
         """Bring them together with the environment and the defaults. Raises SettingsError."""
-        preset = self.preset or os.environ.get(variable_of("preset")) or None
-        return resolve(Sources(self.flags, os.environ, self.config, preset))
+        return resolve(self.sources)
 
 
 def takes_settings(command: Callable[..., None]) -> Callable[..., None]:

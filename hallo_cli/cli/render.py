@@ -9,18 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hallo_cli.api import Renderer, at_home
 from hallo_cli.cli.options import Given, takes_settings
 from hallo_cli.cli.progress import Shown, clock, failures_as_json, print_json, showing
 from hallo_cli.cli.signals import obeying_signals
-from hallo_cli.errors import PortraitError, SettingsError, SpeechError, WeightsError
-from hallo_cli.settings.resolve import Resolved
+from hallo_cli.errors import SettingsError
 
 if TYPE_CHECKING:
-    from hallo_cli.jobs.engine import Engine
     from hallo_cli.jobs.events import Event
     from hallo_cli.jobs.plan import Job
     from hallo_cli.jobs.runner import RunOptions
-    from hallo_cli.jobs.studio import Studio
 
 
 @dataclass(frozen=True)
@@ -97,22 +95,23 @@ def command(
     """
     shown.start_log()
     with failures_as_json(shown.as_json):
-        job, resolved, engine = _job(portrait, audio, record, files.output, given)
+        renderer, job = _job(portrait, audio, record, files.output, given)
         if not dry_run:
-            render(job, engine, files.run_options(), shown)
+            render(renderer, job, files.run_options(), shown)
             return
         from hallo_cli.cli.check import report
         from hallo_cli.jobs.outcome import inspect_inputs
         from hallo_cli.jobs.runner import find_obstacles
 
-        settled = dataclasses.replace(job, settings=engine.settle(job.settings))
-        find_obstacles(settled, inspect_inputs(settled, engine.weights_id), files.run_options())
-        report(job, resolved, engine, as_json=shown.as_json)
+        studio = renderer.studio
+        settled = dataclasses.replace(job, settings=studio.settle(job.settings))
+        find_obstacles(settled, inspect_inputs(settled, studio.weights_id), files.run_options())
+        report(job, renderer, as_json=shown.as_json)
 
 
-def render(job: Job, engine: Engine, options: RunOptions, shown: Shown) -> None:
+def render(renderer: Renderer, job: Job, options: RunOptions, shown: Shown) -> None:
     """Run a job with progress and signal handling; the output's path goes to standard output."""
-    from hallo_cli.jobs.runner import StopRequest, run_job
+    from hallo_cli.jobs.runner import StopRequest
 
     stop = StopRequest()
     with (
@@ -125,21 +124,13 @@ def render(job: Job, engine: Engine, options: RunOptions, shown: Shown) -> None:
             if shown.as_json:
                 print_json(event)
 
-        result = run_job(job, engine, options=options, on_event=tell, stop=stop)
+        result = renderer.run(job, progress=tell, stop=stop, options=options)
     if not shown.is_quiet:
         said = "was there already" if result.was_done else f"rendered in {clock(result.seconds)}"
         length = f"{result.n_frames} frames, {result.n_frames / result.fps:.1f} s"
         typer.echo(f"{job.output}: {length}, {said}", err=True)
     if not shown.as_json:
         typer.echo(str(job.output))
-
-
-def at_home(path: Path) -> Path:
-    """A path whose leading ~ or ~user is that home, where there is one: files may begin so, too."""
-    try:
-        return path.expanduser()
-    except RuntimeError:
-        return path
 
 
 def default_output(portrait: Path, audio: Path) -> Path:
@@ -149,62 +140,13 @@ def default_output(portrait: Path, audio: Path) -> Path:
 
 def _job(
     portrait: Path | None, audio: Path | None, record: Path | None, output: Path | None, given: Given
-) -> tuple[Job, Resolved, Studio]:
+) -> tuple[Renderer, Job]:
     """What is to be rendered: of two inputs, or of the record of an earlier render."""
     if record:
         if portrait or audio:
             raise SettingsError("--from takes portrait and recording from the record: leave them out.")
-        return _repeat(record, output, given)
+        return Renderer.of_record(record, output, given.sources)
     if portrait is None or audio is None:
         raise SettingsError("give a PORTRAIT and an AUDIO file; see hallo render --help.")
-    return _prepare(portrait, audio, output, given)
-
-
-def _prepare(portrait: Path, audio: Path, output: Path | None, given: Given) -> tuple[Job, Resolved, Studio]:
-    resolved = given.resolve()
-    from hallo_cli.media.files import require_file
-
-    portrait, audio = at_home(portrait), at_home(audio)
-    require_file(portrait, PortraitError, "portrait")  # at once, before the slow imports
-    require_file(audio, SpeechError, "recording")
-    from hallo_cli.jobs.plan import Job
-    from hallo_cli.jobs.studio import Studio
-
-    studio = Studio.open(resolved.render.bundle, resolved.runtime)
-    settings = dataclasses.replace(resolved.render, bundle=_lasting_name(resolved.render.bundle, studio))
-    output = at_home(output or default_output(portrait, audio))
-    resolved = dataclasses.replace(resolved, render=settings)
-    return Job(portrait, audio, output, settings), resolved, studio
-
-
-def _lasting_name(name: str, studio: Studio) -> str:
-    """What names the bundle in the record: a folder's path must hold from anywhere."""
-    folder = at_home(Path(name))
-    is_path = folder.is_dir() and folder.samefile(studio.bundle.path)
-    return str(folder.absolute()) if is_path else name
-
-
-def _repeat(record: Path, output: Path | None, given: Given) -> tuple[Job, Resolved, Studio]:
-    """The job of a record, with the settings that were typed changed."""
-    from hallo_cli.jobs.outcome import read_record, require_same_inputs
-    from hallo_cli.jobs.studio import Studio
-    from hallo_cli.settings.schema import RenderSettings, build, fields_of, to_values
-
-    if given.preset or given.config:
-        raise SettingsError("--from takes the settings from the record: leave --preset and --config out.")
-    resolved = given.resolve()
-    known = read_record(record)
-    typed = {key: value for key, value in given.flags.items() if key in fields_of(RenderSettings)}
-    settings = build(RenderSettings, {**to_values(known.job.settings), **typed}, where="command line")
-    origins = {key: resolved.origins[key] if key in given.flags else str(record) for key in resolved.origins}
-    resolved = Resolved(settings, resolved.runtime, origins)
-    output = at_home(output) if output else known.job.output
-    job = dataclasses.replace(known.job, output=output, settings=settings)
-    studio = Studio.open(settings.bundle, resolved.runtime)
-    if "bundle" not in typed and studio.weights_id != known.inputs.weights_id:
-        raise WeightsError(
-            f"{record}: the bundle {settings.bundle!r} does not hold the weights of that render any more. "
-            "Name a folder that does with --bundle, or render anew."
-        )
-    require_same_inputs(known, job)
-    return job, resolved, studio
+    renderer = Renderer.of(given.resolve())
+    return renderer, renderer.job(portrait, audio, output or default_output(portrait, audio))

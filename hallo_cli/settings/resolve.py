@@ -78,9 +78,10 @@ def flag_of(key: str) -> str:
 def _sources_weakest_first(sources: Sources) -> list[dict[str, tuple[object, str, str]]]:
     """For each source: key -> the raw value, its origin, and how a message names the place."""
     layers = []
-    if sources.preset:
-        origin = f"preset {sources.preset}"
-        values = read_preset(sources.preset).values
+    preset = sources.preset or sources.environment.get(variable_of("preset"))
+    if preset:
+        origin = f"preset {preset}"
+        values = read_preset(preset).values
         layers.append({key: (raw, origin, f"{origin}, {key}") for key, raw in values.items()})
     if sources.config:
         origin = str(sources.config)

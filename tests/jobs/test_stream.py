@@ -20,7 +20,7 @@ class WatchedEngine(TrivialEngine):
         self.composed: list[str] = []
 
         class Watched(PlainCompositor):
-            def compose(_, frames: Bytes) -> Bytes:  # noqa: N805
+            def compose(_, frames: Bytes) -> Bytes:
                 self.composed += digest_of(frames)
                 return frames
 

@@ -1,0 +1,223 @@
+"""The door for programs, through which the command line goes, too: `render`, `Renderer`, `repeat`.
+
+Imports nothing heavy until something is rendered.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Generator
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, Unpack
+
+from hallo_cli.errors import PortraitError, SettingsError, SpeechError, WeightsError
+from hallo_cli.settings.keywords import Keywords
+from hallo_cli.settings.resolve import Resolved, Sources, resolve
+from hallo_cli.settings.schema import RenderSettings, RuntimeSettings, build, fields_of, to_values
+
+if TYPE_CHECKING:
+    from hallo_cli.domain import Bytes
+    from hallo_cli.jobs.events import Event
+    from hallo_cli.jobs.outcome import JobResult
+    from hallo_cli.jobs.plan import Job
+    from hallo_cli.jobs.preflight import Preflight
+    from hallo_cli.jobs.runner import RunOptions, StopRequest
+    from hallo_cli.jobs.studio import Studio
+
+AnyPath = str | os.PathLike[str]
+Progress = Callable[["Event"], None]
+
+
+def render(
+    portrait: AnyPath,
+    audio: AnyPath,
+    output: AnyPath,
+    *,
+    progress: Progress | None = None,
+    stop: StopRequest | None = None,
+    options: RunOptions | None = None,
+    **settings: Unpack[Keywords],
+) -> JobResult:
+    """Render a video of the person in `portrait` saying what is heard in `audio`.
+
+    `settings` are those of `hallo render`, by the names of their flags, with `preset` and `config`; HALLO_*
+    variables count, too. `progress` is called with each event (see `hallo_cli.jobs.events`). `stop` ends the
+    render after the clip in hand. `options` say what becomes of files that are there.
+    An unfinished render goes on where it was; a finished one is not done again.
+
+    Raises a HalloError: SettingsError, PortraitError, SpeechError, WeightsError, DeviceMemoryError, JobError,
+    or Interrupted.
+    """
+    renderer = Renderer(**settings)
+    return renderer.render(portrait, audio, output, progress=progress, stop=stop, options=options)
+
+
+def repeat(
+    record: AnyPath,
+    output: AnyPath | None = None,
+    *,
+    progress: Progress | None = None,
+    stop: StopRequest | None = None,
+    options: RunOptions | None = None,
+    **settings: Unpack[Keywords],
+) -> JobResult:
+    """Render once more what the record OUT.json beside a video describes, with `settings` changed.
+
+    `output`: None puts the video where the record says. Raises InputError where inputs or record have
+    changed, WeightsError where the weights have, and what `render` raises.
+    """
+    renderer, job = Renderer.of_record(Path(record), Path(output) if output else None, _sources(settings))
+    return renderer.run(job, progress=progress, stop=stop, options=options)
+
+
+class Renderer:
+    """Renders one video after the other, and keeps the weights in memory meanwhile."""
+
+    def __init__(self, **settings: Unpack[Keywords]) -> None:
+        """Settings for all renders of this renderer, as `render` takes them. Raises SettingsError."""
+        self.resolved = resolve(_sources(settings))
+
+    @classmethod
+    def of(cls, resolved: Resolved) -> Self:
+        """The renderer for settings that were brought together already."""
+        renderer = cls.__new__(cls)
+        renderer.resolved = resolved
+        return renderer
+
+    @classmethod
+    def of_record(cls, record: Path, output: Path | None, sources: Sources) -> tuple[Self, Job]:
+        """The renderer and the job of an earlier render, with the settings that were given changed.
+
+        Raises InputError, SettingsError or WeightsError.
+        """
+        from hallo_cli.jobs.outcome import read_record, require_same_inputs
+
+        if sources.preset or sources.config:
+            raise SettingsError("a record brings its settings along: leave preset and config out.")
+        resolved = resolve(sources)
+        known = read_record(record)
+        changed = {key: value for key, value in sources.flags.items() if key in fields_of(RenderSettings)}
+        settings = _changed(known.job.settings, changed)
+        origins = {
+            key: origin if key in sources.flags else str(record) for key, origin in resolved.origins.items()
+        }
+        renderer = cls.of(Resolved(settings, resolved.runtime, origins))
+        if "bundle" not in changed and renderer.studio.weights_id != known.inputs.weights_id:
+            raise WeightsError(
+                f"{record}: the bundle {settings.bundle!r} no longer holds the weights of that render. "
+                "Name a folder that does with --bundle, or render anew."
+            )
+        job = dataclasses.replace(
+            known.job, output=at_home(output) if output else known.job.output, settings=settings
+        )
+        require_same_inputs(known, job)
+        return renderer, job
+
+    @cached_property
+    def studio(self) -> Studio:
+        """Networks and analysers, loaded when they are first needed. Raises WeightsError."""
+        from hallo_cli.jobs.studio import Studio
+
+        return Studio.open(self.resolved.render.bundle, self.resolved.runtime)
+
+    def render(
+        self,
+        portrait: AnyPath,
+        audio: AnyPath,
+        output: AnyPath,
+        *,
+        progress: Progress | None = None,
+        stop: StopRequest | None = None,
+        options: RunOptions | None = None,
+        **changes: Unpack[Keywords],
+    ) -> JobResult:
+        """Render one video, with some of what is rendered changed for this one: see `render`."""
+        job = self.job(portrait, audio, output, **changes)
+        return self.run(job, progress=progress, stop=stop, options=options)
+
+    def frames(
+        self,
+        portrait: AnyPath,
+        audio: AnyPath,
+        *,
+        progress: Progress | None = None,
+        **changes: Unpack[Keywords],
+    ) -> Generator[Bytes]:
+        """Yield the video's frames as [height, width, 3] uint8 RGB arrays, each when it is asked for.
+
+        They are those that `render` encodes; there are `settings.fps` a second. Raises what `render` raises.
+        """
+        from hallo_cli.jobs.events import ignore
+        from hallo_cli.jobs.stream import stream_frames
+
+        job = self.job(portrait, audio, "frames.mp4", **changes)
+        return stream_frames(job, self.studio, on_event=progress or ignore)
+
+    def check(self, portrait: AnyPath, audio: AnyPath, **changes: Unpack[Keywords]) -> Preflight:
+        """Say what a render would find, make and cost, in seconds and without rendering."""
+        from hallo_cli.jobs.preflight import look_at
+
+        return look_at(self.job(portrait, audio, "out.mp4", **changes), self.studio)
+
+    def job(self, portrait: AnyPath, audio: AnyPath, output: AnyPath, **changes: Unpack[Keywords]) -> Job:
+        """What would be rendered. Raises PortraitError, SpeechError, SettingsError or WeightsError."""
+        from hallo_cli.jobs.plan import Job
+        from hallo_cli.media.files import require_file
+
+        face, speech = at_home(Path(portrait)), at_home(Path(audio))
+        require_file(face, PortraitError, "portrait")  # at once, before the slow imports
+        require_file(speech, SpeechError, "recording")
+        settings = _changed(self.resolved.render, changes)
+        settings = dataclasses.replace(settings, bundle=_lasting_name(settings.bundle, self.studio))
+        return Job(face, speech, at_home(Path(output)), settings)
+
+    def run(
+        self,
+        job: Job,
+        *,
+        progress: Progress | None = None,
+        stop: StopRequest | None = None,
+        options: RunOptions | None = None,
+    ) -> JobResult:
+        """Render a job that was made here. Raises what `render` raises."""
+        from hallo_cli.jobs.events import ignore
+        from hallo_cli.jobs.runner import RunOptions, run_job
+
+        return run_job(
+            job,
+            self.studio,
+            options=options or RunOptions(),
+            on_event=progress or ignore,
+            stop=stop,
+        )
+
+
+def at_home(path: Path) -> Path:
+    """A path whose leading ~ or ~user is that home, where there is one: files may begin so, too."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
+
+
+def _sources(settings: Any) -> Sources:
+    flags = dict(settings)
+    preset, config = flags.pop("preset", None), flags.pop("config", None)
+    return Sources(flags, os.environ, Path(config) if config else None, preset)
+
+
+def _changed(settings: RenderSettings, changes: Any) -> RenderSettings:
+    """The settings with some of them changed. Raises SettingsError."""
+    fixed = {"preset", "config", *fields_of(RuntimeSettings)} & changes.keys()
+    if fixed:
+        raise SettingsError(f"{min(fixed)} belongs to all renders of a Renderer: give it to Renderer(...).")
+    return build(RenderSettings, {**to_values(settings), **changes}, where="settings")
+
+
+def _lasting_name(name: str, studio: Studio) -> str:
+    """What names the bundle in the record: a folder's path must hold from anywhere."""
+    folder = at_home(Path(name))
+    is_path = folder.is_dir() and folder.samefile(studio.bundle.path)
+    return str(folder.absolute()) if is_path else name
