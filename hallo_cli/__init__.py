@@ -31,10 +31,10 @@ from hallo_cli.errors import (
 )
 
 if TYPE_CHECKING:
-    from hallo_cli.jobs.outcome import JobResult
+    from hallo_cli.jobs.record import JobResult
     from hallo_cli.jobs.runner import RunOptions, StopRequest
 
-_LATE = {"JobResult": "outcome", "RunOptions": "runner", "StopRequest": "runner"}  # these import numpy
+_LATE = {"JobResult": "record", "RunOptions": "runner", "StopRequest": "runner"}  # these import numpy
 
 __all__ = [
     "DeviceMemoryError",

@@ -19,12 +19,12 @@ from hallo_cli.settings.schema import RenderSettings, RuntimeSettings, build, fi
 
 if TYPE_CHECKING:
     from hallo_cli.domain import Bytes
+    from hallo_cli.jobs.bundle_engine import Studio
     from hallo_cli.jobs.events import Event
-    from hallo_cli.jobs.outcome import JobResult
     from hallo_cli.jobs.plan import Job
     from hallo_cli.jobs.preflight import Preflight
+    from hallo_cli.jobs.record import JobResult
     from hallo_cli.jobs.runner import RunOptions, StopRequest
-    from hallo_cli.jobs.studio import Studio
 
 AnyPath = str | os.PathLike[str]
 Progress = Callable[["Event"], None]
@@ -92,7 +92,7 @@ class Renderer:
 
         Raises InputError, SettingsError or WeightsError.
         """
-        from hallo_cli.jobs.outcome import read_record, require_same_inputs
+        from hallo_cli.jobs.record import read_record, require_same_inputs
 
         if sources.preset or sources.config:
             raise SettingsError("a record brings its settings along: leave preset and config out.")
@@ -118,7 +118,7 @@ class Renderer:
     @cached_property
     def studio(self) -> Studio:
         """Networks and analysers, loaded when they are first needed. Raises WeightsError."""
-        from hallo_cli.jobs.studio import Studio
+        from hallo_cli.jobs.bundle_engine import Studio
 
         return Studio.open(self.resolved.render.bundle, self.resolved.runtime)
 

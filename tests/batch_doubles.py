@@ -17,18 +17,18 @@ import numpy as np
 from job_doubles import SIZE, TrivialEngine
 from PIL import Image
 
+from hallo_cli.batch import events
+from hallo_cli.batch.failure import attempt
+from hallo_cli.batch.ledger import Record, read_records
+from hallo_cli.batch.local_pool import LocalPool
+from hallo_cli.batch.paths import Paths
+from hallo_cli.batch.planner import RowSettings
+from hallo_cli.batch.renderer import JobRenderer, RendererSpec
+from hallo_cli.batch.rows import Layout
+from hallo_cli.batch.run import Batch, OpenBatch, Source, opened
+from hallo_cli.batch.task import Began, Broken, Ended, Message, Rendered, Task
 from hallo_cli.domain import Clip, MotionFrames, Portrait, Speech, StepDone
 from hallo_cli.errors import DeviceMemoryError, EncoderError, HalloError, Interrupted, WeightsError
-from hallo_cli.jobs.batch import events
-from hallo_cli.jobs.batch.batch import Batch, OpenBatch, Source, opened
-from hallo_cli.jobs.batch.failure import attempt
-from hallo_cli.jobs.batch.ledger import Record, read_records
-from hallo_cli.jobs.batch.local_pool import LocalPool
-from hallo_cli.jobs.batch.paths import Paths
-from hallo_cli.jobs.batch.planner import RowSettings
-from hallo_cli.jobs.batch.renderer import JobRenderer, RendererSpec
-from hallo_cli.jobs.batch.rows import Layout
-from hallo_cli.jobs.batch.task import Began, Broken, Ended, Message, Rendered, Task
 from hallo_cli.jobs.runner import StopRequest
 from hallo_cli.media.image import read_image
 from hallo_cli.settings.quality import QualityLimits

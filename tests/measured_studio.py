@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from hallo_cli.domain import Clip, MotionFrames, Portrait, Speech, StepDone
-from hallo_cli.jobs.studio import Studio
+from hallo_cli.jobs.bundle_engine import Studio
 from hallo_cli.settings.schema import RenderSettings
 
 

@@ -12,7 +12,7 @@ from job_doubles import TrivialEngine
 
 from hallo_cli.cli.app import main
 from hallo_cli.domain import Clip, MotionFrames, Portrait, Speech, StepDone
-from hallo_cli.jobs import studio
+from hallo_cli.jobs import bundle_engine
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 
 STUCK_FROM = int(os.environ.get("STUB_STUCK_FROM", sys.maxsize))
@@ -33,5 +33,5 @@ class StubStudio(TrivialEngine):
 
 
 if __name__ == "__main__":
-    studio.Studio = StubStudio  # type: ignore[misc, assignment]
+    bundle_engine.Studio = StubStudio  # type: ignore[misc, assignment]
     main()

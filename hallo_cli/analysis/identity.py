@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from hallo_cli.analysis.face import Face
-from hallo_cli.digest import file_digest
 from hallo_cli.domain import Bytes, Float
 from hallo_cli.errors import PortraitError, WeightsError
+from hallo_cli.store.digests import file_digest
 
 DETECTION_SIZE = (640, 640)
 MIN_SCORE = 0.5

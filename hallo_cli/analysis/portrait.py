@@ -29,13 +29,13 @@ from hallo_cli.analysis.framing import (
 )
 from hallo_cli.analysis.identity import IdentityNetwork
 from hallo_cli.analysis.portrait_cache import recall, remember
-from hallo_cli.digest import cache_dir, file_digest
 from hallo_cli.domain import Bytes, CropBox, Float, Portrait, RegionMasks
 from hallo_cli.errors import PortraitError
 from hallo_cli.media.files import require_file, shown
 from hallo_cli.media.image import read_image
 from hallo_cli.models.config import NetworkConfig
 from hallo_cli.models.manifest import Geometry
+from hallo_cli.store.digests import cache_dir, file_digest
 
 MIN_FACE = 64  # pixels, longer side of the face oval's box
 MAX_YAW = 50.0  # degrees

@@ -26,7 +26,7 @@ from hallo_cli.cli.progress import Shown, clock, failures_as_json
 from hallo_cli.errors import ManifestError
 
 if TYPE_CHECKING:
-    from hallo_cli.jobs.batch.paths import Paths
+    from hallo_cli.batch.paths import Paths
 
 SCHEMA = 1
 
@@ -84,7 +84,7 @@ def retry_command(
 
     The options are those of the last run. Rows that are named are rendered again whatever became of them.
     """
-    from hallo_cli.jobs.batch.planner import Repeat
+    from hallo_cli.batch.planner import Repeat
 
     repeat = Repeat(("error", "invalid", "quarantined", "fail"), frozenset(ids or ()))
     with failures_as_json(shown.as_json):
@@ -94,7 +94,7 @@ def retry_command(
 @app.command("status")
 def status_command(named: Named, as_json: JsonOption = False) -> None:
     """Say how far a batch is, whether or not it is running."""
-    from hallo_cli.jobs.batch.status import read_status
+    from hallo_cli.batch.status import read_status
 
     status = read_status(_paths(named))
     if as_json:
@@ -117,8 +117,8 @@ def report_command(
     previews: Annotated[int, typer.Option(help="Rows that get a picture and a preview.", min=0)] = 200,
 ) -> None:
     """Write one HTML page that holds everything, and a CSV of the same rows beside it."""
-    from hallo_cli.jobs.batch.report import ReportOptions, write_page, write_table
-    from hallo_cli.jobs.batch.status import last_records
+    from hallo_cli.batch.report import ReportOptions, write_page, write_table
+    from hallo_cli.batch.status import last_records
 
     paths = _paths(named)
     records = sorted(last_records(paths), key=lambda record: record.row)
@@ -133,7 +133,7 @@ def report_command(
 @app.command("merge")
 def merge_command(named: Named) -> None:
     """Bring the ledgers of all shards together in NAME.results.jsonl."""
-    from hallo_cli.jobs.batch.merge import merge
+    from hallo_cli.batch.merge import merge
 
     paths = _paths(named)
     typer.echo(f"{paths.merged}: {merge(paths)} rows added", err=True)
@@ -142,8 +142,8 @@ def merge_command(named: Named) -> None:
 
 def _last_options(named: Path) -> BatchOptions:
     """The options of a batch's last run, for all its rows. Raises ManifestError, JobError."""
-    from hallo_cli.jobs.batch.ledger import last_run
-    from hallo_cli.jobs.batch.status import require_ledgers
+    from hallo_cli.batch.ledger import last_run
+    from hallo_cli.batch.status import require_ledgers
 
     ledger = require_ledgers(_paths(named))[-1]
     head = last_run(ledger)
@@ -156,6 +156,6 @@ def _last_options(named: Path) -> BatchOptions:
 
 
 def _paths(named: Path) -> Paths:
-    from hallo_cli.jobs.batch.paths import Paths
+    from hallo_cli.batch.paths import Paths
 
     return Paths(base_of(named))

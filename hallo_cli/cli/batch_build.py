@@ -12,12 +12,12 @@ from hallo_cli.cli.batch_options import STDIN, BatchOptions
 from hallo_cli.cli.options import Given
 
 if TYPE_CHECKING:
-    from hallo_cli.jobs.batch.batch import Batch, Source
-    from hallo_cli.jobs.batch.paths import Paths
-    from hallo_cli.jobs.batch.planner import Repeat
-    from hallo_cli.jobs.batch.renderer import RendererSpec
-    from hallo_cli.jobs.batch.rows import Layout
-    from hallo_cli.jobs.batch.task import Pool
+    from hallo_cli.batch.paths import Paths
+    from hallo_cli.batch.planner import Repeat
+    from hallo_cli.batch.renderer import RendererSpec
+    from hallo_cli.batch.rows import Layout
+    from hallo_cli.batch.run import Batch, Source
+    from hallo_cli.batch.task import Pool
     from hallo_cli.jobs.engine import Engine
     from hallo_cli.settings.quality import QualityLimits
     from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 def build_batch(options: BatchOptions, *, repeat: Repeat | None = None) -> Batch:
     """The batch. Raises SettingsError."""
-    from hallo_cli.jobs.batch import batch
-    from hallo_cli.jobs.batch.planner import Repeat, RowSettings
-    from hallo_cli.jobs.batch.scheduler import Policy
+    from hallo_cli.batch import run as batch
+    from hallo_cli.batch.planner import Repeat, RowSettings
+    from hallo_cli.batch.scheduler import Policy
 
     given = options.given
     resolved = given.resolve()
@@ -65,24 +65,24 @@ def worker_devices(options: BatchOptions, device: str) -> list[str]:
 def make_pool(options: BatchOptions, devices: list[str], spec: RendererSpec) -> Pool:
     """The workers that the options ask for."""
     if options.engine == "ray":
-        from hallo_cli.jobs.batch.ray_pool import RayPool
+        from hallo_cli.batch.ray_pool import RayPool
 
         return RayPool(spec, devices, address=options.address)
-    from hallo_cli.jobs.batch.local_pool import LocalPool
+    from hallo_cli.batch.local_pool import LocalPool
 
     return LocalPool(spec, devices, _paths(options).folder / "logs")
 
 
 def make_engine(bundle: str, runtime: RuntimeSettings) -> Engine:
     """The real engine; a function of a module, so that worker processes find it."""
-    from hallo_cli.jobs.studio import Studio
+    from hallo_cli.jobs.bundle_engine import Studio
 
     return Studio.open(bundle, runtime)
 
 
 def predict(engine: Engine, settings: RenderSettings, frames: int) -> float:
     """Seconds that a row takes, from what this machine has shown before."""
-    from hallo_cli.jobs.studio import Studio
+    from hallo_cli.jobs.bundle_engine import Studio
 
     assert isinstance(engine, Studio)
     return _seconds_per_frame(engine.load_of(settings)) * frames
@@ -90,14 +90,14 @@ def predict(engine: Engine, settings: RenderSettings, frames: int) -> float:
 
 @functools.lru_cache(maxsize=256)
 def _seconds_per_frame(load: object) -> float:
-    from hallo_cli.jobs.estimate import Load, estimate
+    from hallo_cli.jobs.forecast import Load, estimate
 
     assert isinstance(load, Load)
     return estimate(load).seconds_per_frame
 
 
 def _source(options: BatchOptions) -> Source:
-    from hallo_cli.jobs.batch.batch import Source
+    from hallo_cli.batch.run import Source
 
     if options.manifest == STDIN:
         return Source(is_stdin=True)
@@ -107,14 +107,14 @@ def _source(options: BatchOptions) -> Source:
 
 
 def _layout(options: BatchOptions) -> Layout:
-    from hallo_cli.jobs.batch.rows import Layout
+    from hallo_cli.batch.rows import Layout
 
     output_dir = Path(options.output_dir) if options.output_dir else _paths(options).videos
     return Layout(Path(options.root), output_dir, options.name_template, options.is_confined)
 
 
 def _paths(options: BatchOptions) -> Paths:
-    from hallo_cli.jobs.batch.paths import Paths, read_shard
+    from hallo_cli.batch.paths import Paths, read_shard
 
     return Paths(Path(options.base), read_shard(options.shard))
 
@@ -139,7 +139,7 @@ def _per_worker(runtime: RuntimeSettings, devices: list[str]) -> RuntimeSettings
 def _renderer(
     options: BatchOptions, given: Given, first: RenderSettings, runtime: RuntimeSettings
 ) -> RendererSpec:
-    from hallo_cli.jobs.batch.renderer import RendererSpec, measure_figures
+    from hallo_cli.batch.renderer import RendererSpec, measure_figures
 
     return RendererSpec(
         make_engine=make_engine,

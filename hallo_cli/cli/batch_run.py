@@ -15,13 +15,13 @@ from hallo_cli.cli.progress import Shown, Style, clock
 from hallo_cli.cli.signals import obeying_signals
 
 if TYPE_CHECKING:
-    from hallo_cli.jobs.batch.batch import Batch, OpenBatch
-    from hallo_cli.jobs.batch.events import BatchPlanned, Event
+    from hallo_cli.batch.events import BatchPlanned, Event
+    from hallo_cli.batch.run import Batch, OpenBatch
 
 
 def run(batch: Batch, shown: Shown, telling: Telling = Telling()) -> None:
     """Check, then render; the last line says what became of the rows. Ends with status 1 if some failed."""
-    from hallo_cli.jobs.batch.batch import opened
+    from hallo_cli.batch.run import opened
 
     shown.start_log()
     with (
@@ -54,7 +54,7 @@ def _render(open_batch: OpenBatch, results: Path, shown: Shown, telling: Telling
 
 
 def _tell_program(event: Event, shown: Shown, telling: Telling) -> None:
-    from hallo_cli.jobs.batch import events
+    from hallo_cli.batch import events
 
     if shown.as_json:
         typer.echo(events.to_json(event))
@@ -66,7 +66,7 @@ def _tell_plan(open_batch: OpenBatch, gpu_hour_price: float, *, as_json: bool) -
     """Say what would be rendered; returns whether every row can be."""
     plan = open_batch.summary()
     if as_json:
-        from hallo_cli.jobs.batch.events import to_json
+        from hallo_cli.batch.events import to_json
 
         typer.echo(to_json(plan))
     for bad, kind in open_batch.bad_rows():

@@ -17,8 +17,8 @@ from hallo_cli.cli.progress import Style, clock
 if TYPE_CHECKING:
     from rich.console import Group
 
-    from hallo_cli.jobs.batch.events import BatchPlanned, Event
-    from hallo_cli.jobs.batch.ledger import Record
+    from hallo_cli.batch.events import BatchPlanned, Event
+    from hallo_cli.batch.ledger import Record
 
 PORCELAIN = ("id", "status", "output", "frames", "seconds", "compute_s", "attempts", "message")
 PLAIN_INTERVAL_S = 30.0
@@ -53,7 +53,7 @@ class Tally:
 
     def add(self, event: Event) -> None:
         """Count one event."""
-        from hallo_cli.jobs.batch import events
+        from hallo_cli.batch import events
 
         match event:
             case events.BatchPlanned():
@@ -135,7 +135,7 @@ class JsonLines:
 
     def show(self, event: Event) -> None:
         """Count and show one event."""
-        from hallo_cli.jobs.batch.events import to_json
+        from hallo_cli.batch.events import to_json
 
         self.tally.add(event)
         typer.echo(to_json(event), err=True)
@@ -150,7 +150,7 @@ class Plain:
 
     def show(self, event: Event) -> None:
         """Count and show one event."""
-        from hallo_cli.jobs.batch import events
+        from hallo_cli.batch import events
 
         self.tally.add(event)
         text = describe(event)
@@ -189,7 +189,7 @@ def table(tally: Tally) -> Group:
 
 def describe(event: Event) -> str:
     """One event for people; empty where it is not worth a line."""
-    from hallo_cli.jobs.batch import events
+    from hallo_cli.batch import events
 
     match event:
         case events.BatchPlanned():

@@ -19,7 +19,7 @@ from hallo_cli.errors import OutputError, SettingsError
 from hallo_cli.settings.resolve import Resolved
 
 if TYPE_CHECKING:
-    from hallo_cli.jobs.bench_rig import Rig
+    from hallo_cli.bench.example import Rig
 
 SCHEMA = 2
 
@@ -127,7 +127,7 @@ class _Bench:
 
     @property
     def rig(self) -> Rig:
-        from hallo_cli.jobs.bench_rig import open_rig
+        from hallo_cli.bench.example import open_rig
 
         if self._rig is None:
             resolved, subject = self.resolved, self.subject
@@ -163,7 +163,7 @@ class _Bench:
         return {"schema": SCHEMA, **self._machine(), **found}
 
     def _stages(self, found: dict[str, Any]) -> Iterator[str]:
-        from hallo_cli.jobs.bench import bench, keep_speeds, matmul_peak
+        from hallo_cli.bench.stages import bench, keep_speeds, matmul_peak
 
         subject, rig = self.subject, self.rig
         names = ["settings", *(subject.against or [])]
@@ -179,15 +179,15 @@ class _Bench:
         yield from bench_view.stages({**self._machine(), "matmul_peak_tflops": peak}, rows)
 
     def _operations(self, found: dict[str, Any]) -> Iterator[str]:
-        from hallo_cli.jobs.bench import costliest_operations
+        from hallo_cli.bench.stages import costliest_operations
 
         rows = costliest_operations(self.rig, self._settled())
         found["operations"] = dict(rows)
         yield from ("", "where a step's time goes", *(f"{share:>7.1%}  {name}" for name, share in rows))
 
     def _trace(self, found: dict[str, Any]) -> Iterator[str]:
-        from hallo_cli.jobs.bench_film import Overlap, film
-        from hallo_cli.trace import recording, to_chrome
+        from hallo_cli.bench.clips import Overlap, film
+        from hallo_cli.inference.spans import recording, to_chrome
 
         film(self.rig, self._settled(), 1)  # warms up
         with recording() as spans:
@@ -204,7 +204,7 @@ class _Bench:
         yield from bench_view.film(made.n_frames, made.seconds, overlap)
 
     def _pareto(self, found: dict[str, Any]) -> Iterator[str]:
-        from hallo_cli.jobs.bench_pareto import candidates, measure_losses, with_front
+        from hallo_cli.bench.against import candidates, measure_losses, with_front
 
         settled = self._settled()
         variants = candidates(settled) | {name: self._preset(name) for name in self.subject.against or []}
@@ -217,8 +217,8 @@ class _Bench:
         yield from bench_view.pareto(found["pareto"])
 
     def _scaling(self, found: dict[str, Any]) -> Iterator[str]:
+        from hallo_cli.bench.scaling import Point, measure_scaling, plan_points
         from hallo_cli.inference.latents import fits
-        from hallo_cli.jobs.bench_scaling import Point, measure_scaling, plan_points
 
         config = self.rig.animator.config
         runtime, subject = self.resolved.runtime, self.subject
@@ -237,9 +237,9 @@ class _Bench:
             yield bench_view.scaling_line(rows[-1])
 
     def _layers(self, found: dict[str, Any]) -> Iterator[str]:
+        from hallo_cli.bench.example import RANDOM_KINDS
+        from hallo_cli.bench.layers import LayerCase, bench_layers, choose_dtype, totals
         from hallo_cli.inference.speed import choose_execution
-        from hallo_cli.jobs.bench_layers import LayerCase, bench_layers, choose_dtype, totals
-        from hallo_cli.jobs.bench_rig import RANDOM_KINDS
 
         config, _ = RANDOM_KINDS[self.subject.kind or Kind.official.value]()
         execution = choose_execution(self.resolved.runtime)
@@ -267,8 +267,8 @@ class _Bench:
         return dataclasses.replace(other, bundle=own.bundle, dtype=own.dtype, size=own.size)
 
     def _machine(self) -> dict[str, Any]:
+        from hallo_cli.bench.scaling import peak_host_bytes
         from hallo_cli.inference.speed import resolve_device
-        from hallo_cli.jobs.bench_scaling import peak_host_bytes
 
         device = resolve_device(self.resolved.runtime.device)
         return {**bench_view.machine(device), **self._loaded, "peak_host_bytes": peak_host_bytes()}

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-    from hallo_cli.jobs.bench import Figures
-    from hallo_cli.jobs.bench_film import Overlap
-    from hallo_cli.jobs.bench_layers import LayerCase, LayerFigures
-    from hallo_cli.jobs.bench_pareto import Loss
-    from hallo_cli.jobs.bench_rig import Rig
-    from hallo_cli.jobs.bench_scaling import PointFailure, PointFigures
+    from hallo_cli.bench.against import Loss
+    from hallo_cli.bench.clips import Overlap
+    from hallo_cli.bench.example import Rig
+    from hallo_cli.bench.layers import LayerCase, LayerFigures
+    from hallo_cli.bench.scaling import PointFailure, PointFigures
+    from hallo_cli.bench.stages import Figures
 
 LOSS_KEYS = (
     *("psnr", "ssim", "gmsd", "landmark_distance", "truth_opening"),
@@ -143,7 +143,7 @@ def pareto(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 def point_row(measured: PointFigures | PointFailure) -> dict[str, Any]:
     """One point of a curve, or why it is missing."""
-    from hallo_cli.jobs.bench_scaling import PointFailure
+    from hallo_cli.bench.scaling import PointFailure
 
     point = measured.point
     named = {

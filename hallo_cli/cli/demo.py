@@ -65,7 +65,7 @@ def _render(output: Path, given: Given, shown: Shown) -> None:
 
 def _require_replaceable(output: Path) -> None:
     """Raise SettingsError where something lies under the names that is not what a render left."""
-    from hallo_cli.jobs.outcome import read_record, sidecar_path
+    from hallo_cli.jobs.record import read_record, sidecar_path
 
     record = sidecar_path(output)
     if not output.exists() and not record.exists():

@@ -157,7 +157,7 @@ def _extras() -> Iterator[Finding]:
 def _disk() -> Iterator[Finding]:
     import tempfile
 
-    from hallo_cli.digest import cache_dir
+    from hallo_cli.store.digests import cache_dir
 
     places = {"here": Path.cwd(), "temporary": Path(tempfile.gettempdir()), "cache": cache_dir()}
     for name, folder in places.items():

@@ -98,7 +98,7 @@ class NetworkFiles:
                 "(--fid-network, --fvd-network, --efid-network; see hallo eval --help)."
             )
         from hallo_cli.evaluation.distribution import load_network
-        from hallo_cli.evaluation.identity import find_identity
+        from hallo_cli.evaluation.likeness import find_identity
         from hallo_cli.evaluation.video import videos_in
 
         return Networks(

@@ -12,8 +12,8 @@ import typer
 from hallo_cli.errors import WeightsError
 
 if TYPE_CHECKING:
-    from hallo_cli.hub import PullPlan
     from hallo_cli.models.bundle import Bundle
+    from hallo_cli.models.hub import PullPlan
 
 SCHEMA = 1
 app = typer.Typer(help="List, show, fetch, check and convert weights.", no_args_is_help=True)
@@ -134,7 +134,7 @@ def pull(
     HF_ENDPOINT names a mirror, HALLO_MODELS the models folder. Stable Diffusion and AnimateDiff files are not
     needed and not fetched.
     """
-    from hallo_cli import hub
+    from hallo_cli.models import hub
     from hallo_cli.models.bundle import models_dir
 
     directory = to or models_dir() / "official"
@@ -187,7 +187,7 @@ def _pull(plan: PullPlan, directory: Path) -> Bundle:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
-    from hallo_cli import hub
+    from hallo_cli.models import hub
 
     columns = (
         "{task.description}",

@@ -100,7 +100,7 @@ def command(
             render(renderer, job, files.run_options(), shown)
             return
         from hallo_cli.cli.check import report
-        from hallo_cli.jobs.outcome import inspect_inputs
+        from hallo_cli.jobs.record import inspect_inputs
         from hallo_cli.jobs.runner import find_obstacles
 
         studio = renderer.studio

@@ -85,9 +85,9 @@ def prepare(
 
     The same command goes on where it was stopped.
     """
-    from hallo_cli.jobs.lock import locked
     from hallo_cli.models.bundle import find_bundle
     from hallo_cli.models.manifest import Geometry
+    from hallo_cli.store.locks import locked
     from hallo_cli.training.footage import Standard
     from hallo_cli.training.prepare import PrepareSettings
     from hallo_cli.training.prepare import prepare as prepare_videos

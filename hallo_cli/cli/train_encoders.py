@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from hallo_cli.models.autoencoder import TinyAutoencoder
-    from hallo_cli.training.polish import PolishReport
+    from hallo_cli.workshop.polish_decoder import PolishReport
 
 Takes = Annotated[Path, typer.Argument(help="Folder of take shards, from `train synth` or `train prepare`.")]
 Photographs = Annotated[
@@ -41,7 +41,7 @@ def speech(
 
     Until it is done, what there is lies beside the output as NAME-unfinished.safetensors.
     """
-    from hallo_cli.training.speech_encoder import (
+    from hallo_cli.workshop.train_speech_encoder import (
         SpeechReport,
         SpeechTraining,
         read_corpus,
@@ -81,7 +81,7 @@ def autoencoder(
     Until it is done, what there is lies beside the output as NAME-unfinished.safetensors, its latents not yet
     normalised: good for --init, not for encoding takes.
     """
-    from hallo_cli.training.autoencoder import (
+    from hallo_cli.workshop.train_autoencoder import (
         AutoencoderReport,
         AutoencoderTraining,
         read_pictures,
@@ -129,11 +129,11 @@ def polish(
     import torch
 
     from hallo_cli.models.autoencoder import TinyAutoencoder
-    from hallo_cli.training.autoencoder import AutoencoderTraining, read_pictures
     from hallo_cli.training.config import StartSettings
     from hallo_cli.training.init import start_networks
-    from hallo_cli.training.polish import PolishSettings, polish_decoder
-    from hallo_cli.training.windows import WindowSettings, make_windows, measure
+    from hallo_cli.workshop.mouth_windows import WindowSettings, make_windows, measure
+    from hallo_cli.workshop.polish_decoder import PolishSettings, polish_decoder
+    from hallo_cli.workshop.train_autoencoder import AutoencoderTraining, read_pictures
 
     torch.set_num_threads(threads)
     networks = start_networks(StartSettings(bundle=bundle), seed=seed)
@@ -202,7 +202,7 @@ def _save(network: nn.Module, output: Path) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    from hallo_cli.writing import make_folder, partial_path, publish, reporting_write_errors
+    from hallo_cli.store.writing import make_folder, partial_path, publish, reporting_write_errors
 
     make_folder(output.parent)
     tensors = {name: value.contiguous() for name, value in network.state_dict().items()}

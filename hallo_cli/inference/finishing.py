@@ -21,9 +21,9 @@ from hallo_cli.inference.decode import decode_frames, give_back_detail, likeness
 from hallo_cli.inference.inks import with_ink
 from hallo_cli.inference.job_context import JobContext
 from hallo_cli.inference.skin import with_skin
+from hallo_cli.inference.spans import span
 from hallo_cli.models import compat
 from hallo_cli.models.weights import Networks
-from hallo_cli.trace import span
 
 
 class Finisher:

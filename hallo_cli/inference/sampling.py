@@ -15,11 +15,11 @@ from torch import Tensor
 
 from hallo_cli.inference.passes import NetworkPass, PassInputs, PassRunner, run_plainly
 from hallo_cli.inference.schedule import Solver
+from hallo_cli.inference.spans import span
 from hallo_cli.inference.step_plan import DeepReuse, Guidance, Step, plan_steps
 from hallo_cli.models.blocks import DeepFeatures
 from hallo_cli.models.context import ClipContext
 from hallo_cli.models.denoising_unet import DenoisingUNet
-from hallo_cli.trace import span
 
 Shape = tuple[int, int, int, int]  # frames, channels, height, width
 

@@ -18,7 +18,7 @@ from torch import nn
 
 from hallo_cli.errors import SettingsError
 from hallo_cli.models.attention import AttentionKernel, adaptive_kernel, fused_kernel, use_attention_kernel
-from hallo_cli.models.audio import AudioTransformer
+from hallo_cli.models.audio_attention import AudioTransformer
 from hallo_cli.models.convolution import use_convolutions_of_small_maps
 from hallo_cli.models.denoising_unet import DenoisingUNet
 from hallo_cli.models.motion import MotionModule

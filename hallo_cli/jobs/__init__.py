@@ -1,1 +1,1 @@
-"""A render as resumable work on disk: plan, workspace, runner, batch."""
+"""A render as resumable work on disk: plan, workspace, runner."""

@@ -12,15 +12,15 @@ import numpy as np
 from hallo_cli.analysis.loudness import measure, pauses
 from hallo_cli.analysis.portrait import choose_face, require_usable, sharpness
 from hallo_cli.errors import SpeechError
-from hallo_cli.jobs import estimate
+from hallo_cli.jobs import forecast as estimate
+from hallo_cli.jobs.bundle_engine import Studio
 from hallo_cli.jobs.plan import Job, count_frames
-from hallo_cli.jobs.studio import Studio
 from hallo_cli.media.audio import decode
 from hallo_cli.media.image import read_image
 from hallo_cli.media.probe import probe
 from hallo_cli.media.video import exact_rate, require_encoder
 from hallo_cli.settings.schema import RenderSettings
-from hallo_cli.writing import reporting_write_errors
+from hallo_cli.store.writing import reporting_write_errors
 
 CLIPPED_LEVEL = 0.999
 MIN_SHARPNESS = 30.0

@@ -17,7 +17,7 @@ from hallo_cli.jobs.plan import Job, JobPlan, Segment, count_frames, plan_segmen
 from hallo_cli.jobs.workspace import Workspace, remove_workspace
 from hallo_cli.media.audio import Recording
 from hallo_cli.media.video import exact_rate
-from hallo_cli.writing import reporting_write_errors
+from hallo_cli.store.writing import reporting_write_errors
 
 BYTES_PER_SAMPLE = 4  # of the decoded recording
 

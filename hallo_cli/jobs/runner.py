@@ -14,19 +14,20 @@ from functools import partial
 from pathlib import Path
 
 from hallo_cli.errors import EncoderError, InputError, Interrupted
-from hallo_cli.jobs import events, outcome
+from hallo_cli.inference.spans import span
+from hallo_cli.jobs import events
+from hallo_cli.jobs import record as outcome
 from hallo_cli.jobs.engine import Engine, Pace
-from hallo_cli.jobs.ladder import is_out_of_memory
-from hallo_cli.jobs.outcome import JobResult
+from hallo_cli.jobs.fallbacks import is_out_of_memory
 from hallo_cli.jobs.plan import Job, Segment
 from hallo_cli.jobs.prepare import Prepared, SpeechAhead, prepare
+from hallo_cli.jobs.record import JobResult
 from hallo_cli.jobs.stream import ClipSource, fall_back, last_words
 from hallo_cli.jobs.workspace import open_workspace, remove_abandoned, remove_workspace
 from hallo_cli.media.joining import Sound, assemble, sound_modes
 from hallo_cli.media.probe import probe
 from hallo_cli.media.video import SegmentWriter, VideoFormat, require_encoder
-from hallo_cli.trace import span
-from hallo_cli.writing import reporting_write_errors
+from hallo_cli.store.writing import reporting_write_errors
 
 PATIENCE_S = 20.0  # with a dying worker of a batch
 MIN_CLIPS_FOR_SPEED = 4  # fewer say little about a longer job

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from hallo_cli.domain import Bytes, Clip, MotionFrames
-from hallo_cli.writing import reporting_write_errors, write_whole
+from hallo_cli.store.writing import reporting_write_errors, write_whole
 
 READ_FRAMES = 16  # frames held in memory at a time
 

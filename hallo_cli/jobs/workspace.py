@@ -18,10 +18,10 @@ import numpy as np
 
 from hallo_cli.domain import Float, MotionFrames
 from hallo_cli.errors import JobError
-from hallo_cli.jobs.lock import locked
 from hallo_cli.jobs.plan import JobPlan, Segment, from_json, to_json
 from hallo_cli.jobs.spool import Spool
-from hallo_cli.writing import reporting_write_errors, write_whole
+from hallo_cli.store.locks import locked
+from hallo_cli.store.writing import reporting_write_errors, write_whole
 
 logger = logging.getLogger(__name__)
 

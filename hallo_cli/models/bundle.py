@@ -15,10 +15,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hallo_cli.digest import cache_dir, file_digest
 from hallo_cli.errors import WeightsError
 from hallo_cli.models.config import NetworkConfig
 from hallo_cli.models.manifest import MANIFEST, BundleFile, BundleManifest, read_manifest
+from hallo_cli.store.digests import cache_dir, file_digest
 
 EMBEDDED = Path(__file__).parent.parent / "assets" / "preview"
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hallo_cli.models.attention import KeyValue, TokenAttention
-from hallo_cli.models.audio import AudioTransformer
+from hallo_cli.models.audio_attention import AudioTransformer
 from hallo_cli.models.blocks import Block, BlockPlan, DeepFeatures, UNet
 from hallo_cli.models.config import NetworkConfig
 from hallo_cli.models.context import AudioContext, ClipContext, LayerContext, UNetTree, zip_trees

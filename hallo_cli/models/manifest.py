@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from hallo_cli.digest import file_digest
 from hallo_cli.errors import WeightsError
 from hallo_cli.models.config import NetworkConfig
+from hallo_cli.store.digests import file_digest
 
 FORMAT = 1
 MANIFEST = "bundle.toml"

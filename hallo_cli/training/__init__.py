@@ -1,1 +1,1 @@
-"""Data preparation, losses, loops and the synthetic corpus."""
+"""The two stages of training: data preparation, losses, loops, export."""

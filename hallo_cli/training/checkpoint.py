@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from hallo_cli.errors import InputError, OutputError, WeightsError
 from hallo_cli.models.config import NetworkConfig
-from hallo_cli.writing import flush
+from hallo_cli.store.writing import flush
 
 NETWORKS, AVERAGE, OPTIMIZER, STATE = (
     "networks.safetensors",

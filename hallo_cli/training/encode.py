@@ -19,16 +19,16 @@ from PIL import Image
 from torch import Tensor
 
 from hallo_cli.analysis import regions
-from hallo_cli.digest import file_digest
 from hallo_cli.domain import Bytes, Float
 from hallo_cli.errors import InputError
 from hallo_cli.models.autoencoder import Autoencoder
 from hallo_cli.models.config import NetworkConfig
 from hallo_cli.models.manifest import Geometry
+from hallo_cli.store.digests import file_digest
+from hallo_cli.store.writing import make_folder
 from hallo_cli.training.dataset import prefetched
 from hallo_cli.training.encoded import EncodedFormat, read_origin, write_encoded
 from hallo_cli.training.takes import Take, read_takes, shards_in
-from hallo_cli.writing import make_folder
 
 SAMPLE_RATE = 16_000
 CONTEXT = 2  # frames of features before and after a take

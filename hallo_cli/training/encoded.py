@@ -33,8 +33,8 @@ from torch import Tensor
 
 from hallo_cli.errors import InputError, OutputError, SettingsError
 from hallo_cli.models.config import NetworkConfig
+from hallo_cli.store.writing import partial_path, publish, reporting_write_errors
 from hallo_cli.training.takes import shards_in
-from hallo_cli.writing import partial_path, publish, reporting_write_errors
 
 FORMAT = 1
 REQUIRED = ("latents", "reference", "own_reference", "grey", "audio", "boxes", "starts", "masks.0")

@@ -9,12 +9,12 @@ import torch
 
 from hallo_cli.analysis.embedded_speech import EmbeddedEncoder
 from hallo_cli.analysis.speech import load_encoder
-from hallo_cli.digest import file_digest
 from hallo_cli.errors import SettingsError
 from hallo_cli.models.autoencoder import Autoencoder, build_autoencoder
 from hallo_cli.models.bundle import find_bundle
 from hallo_cli.models.config import NetworkConfig
 from hallo_cli.models.weights import fill
+from hallo_cli.store.digests import file_digest
 from hallo_cli.training.encode import SpeechFeatures, TakeEncoder
 from hallo_cli.training.init import read_network_config
 from hallo_cli.training.speech_features import EncoderFeatures

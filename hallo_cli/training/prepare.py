@@ -35,9 +35,9 @@ from hallo_cli.media.audio import Recording, decode
 from hallo_cli.media.video import read_frames
 from hallo_cli.models.bundle import find_bundle
 from hallo_cli.models.manifest import Geometry
+from hallo_cli.store.writing import make_folder, reporting_write_errors, write_whole
 from hallo_cli.training.footage import FPS, Reject, Seen, Standard, Stretch, choose, shut_lids, watch
 from hallo_cli.training.takes import Take, TakeInfo, TakeWriter
-from hallo_cli.writing import make_folder, reporting_write_errors, write_whole
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts")
 SAMPLE_RATE = 16_000

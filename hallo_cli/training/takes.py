@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hallo_cli.errors import InputError
-from hallo_cli.writing import make_folder, partial_path, publish, reporting_write_errors, write_whole
+from hallo_cli.store.writing import make_folder, partial_path, publish, reporting_write_errors, write_whole
 
 KEY = re.compile(r"[A-Za-z0-9_-]{1,120}")
 MAX_MEMBER_BYTES = 256 << 20  # a shard with a larger member is not one of ours

@@ -13,9 +13,9 @@ from hallo_cli.errors import PortraitError
 from hallo_cli.media.image import write_png
 from hallo_cli.models.config import NetworkConfig
 from hallo_cli.models.manifest import Geometry
-from hallo_cli.training.synth.expression import Face
-from hallo_cli.training.synth.phones import VISEMES
-from hallo_cli.training.synth.renderer import Actor, Moment
+from hallo_cli.workshop.corpus.drawing import Actor, Moment
+from hallo_cli.workshop.corpus.expression import Face
+from hallo_cli.workshop.corpus.phones import VISEMES
 
 pytestmark = pytest.mark.slow  # a person takes seconds to paint
 REST = Face(np.zeros(len(VISEMES), np.float32), blink=0.0, mood={})

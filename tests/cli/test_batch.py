@@ -9,14 +9,15 @@ import pytest
 from batch_doubles import InlinePool
 from typer.testing import CliRunner, Result
 
+from hallo_cli.batch import events
+from hallo_cli.batch import run as batch
+from hallo_cli.batch.ledger import Record
 from hallo_cli.cli import batch_build
 from hallo_cli.cli.app import register
 from hallo_cli.cli.batch_options import BatchOptions
 from hallo_cli.cli.batch_run import plan_lines
 from hallo_cli.cli.batch_view import PORCELAIN, Tally, describe, table
 from hallo_cli.errors import HalloError, ManifestError, SettingsError
-from hallo_cli.jobs.batch import batch, events
-from hallo_cli.jobs.batch.ledger import Record
 
 PLAN = events.BatchPlanned(10, 6, 2, 1, 1, 600, 24.0, 7200.0, 5_000_000_000)
 

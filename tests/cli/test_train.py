@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from hallo_cli.cli.app import app, register
 from hallo_cli.errors import InputError, JobError, SettingsError
-from hallo_cli.jobs.lock import locked
+from hallo_cli.store.locks import locked
 
 register()
 
@@ -82,7 +82,7 @@ def test_two_synthetic_corpora_do_not_meet_in_one_folder(tmp_path: Path, command
 
 
 def test_the_lock_of_a_killed_run_does_not_hinder(tmp_path: Path) -> None:
-    code = "import sys, time; from pathlib import Path; from hallo_cli.jobs.lock import locked\n"
+    code = "import sys, time; from pathlib import Path; from hallo_cli.store.locks import locked\n"
     code += "with locked(Path(sys.argv[1]), what='a test'): print('held', flush=True); time.sleep(60)"
     with subprocess.Popen(
         [sys.executable, "-c", code, tmp_path / ".lock"], stdout=subprocess.PIPE, text=True

@@ -8,13 +8,13 @@ import pytest
 
 from hallo_cli.analysis.face import FaceAnalyser
 from hallo_cli.analysis.framing import cut, face_square
-from hallo_cli.digest import file_digest
 from hallo_cli.domain import CropBox
 from hallo_cli.evaluation.figures import VideoFigures
 from hallo_cli.evaluation.video import measure_video, square_of
 from hallo_cli.media.image import read_image
 from hallo_cli.media.video import SegmentWriter, VideoFormat
 from hallo_cli.models.manifest import Geometry
+from hallo_cli.store.digests import file_digest
 
 PORTRAIT = Path(__file__).parents[2] / "hallo_cli/assets/examples/portrait_astronaut.png"
 

@@ -16,9 +16,9 @@ from hallo_cli.domain import Clip, StepDone
 from hallo_cli.errors import DeviceMemoryError, PortraitError
 from hallo_cli.inference.animator import Animator, audio_windows
 from hallo_cli.inference.memory import reporting_memory
+from hallo_cli.inference.spans import recording, shared_s, span
 from hallo_cli.models.config import NetworkConfig
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
-from hallo_cli.trace import recording, shared_s, span
 
 SETTINGS = RenderSettings(steps=2, guidance=3.5, solver="ddim", seed=7)
 RUNTIME = RuntimeSettings(device="cpu", compile="off")

@@ -36,7 +36,7 @@ import sys
 from pathlib import Path
 from measured_studio import peak_kib
 from hallo_cli.jobs.plan import count_frames, plan_segments
-from hallo_cli.jobs.studio import Studio
+from hallo_cli.jobs.bundle_engine import Studio
 from hallo_cli.models.bundle import read_bundle
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 

@@ -24,12 +24,12 @@ from hallo_cli.errors import (
     SpeechError,
 )
 from hallo_cli.jobs import events
-from hallo_cli.jobs.lock import locked
-from hallo_cli.jobs.outcome import read_record
 from hallo_cli.jobs.plan import Job
+from hallo_cli.jobs.record import read_record
 from hallo_cli.jobs.runner import JobResult, RunOptions, StopRequest, run_job
 from hallo_cli.media.ffmpeg import find_ffmpeg
 from hallo_cli.media.probe import frame_hashes, probe
+from hallo_cli.store.locks import locked
 
 N_FRAMES = 50
 N_CLIPS = 13

@@ -52,7 +52,7 @@ def test_wrong_configuration_is_named(wrong) -> None:
 def test_preview_starts_without_the_networks_of_diffusers_that_it_lacks() -> None:
     unused = ("diffusers.models.unets", "diffusers.loaders", "transformers.models", "scipy.stats")
     code = (
-        "import sys, hallo_cli.inference.animator, hallo_cli.jobs.studio;"
+        "import sys, hallo_cli.inference.animator, hallo_cli.jobs.bundle_engine;"
         f"print([module for module in {unused} if module in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from hallo_cli.digest import file_digest
 from hallo_cli.errors import WeightsError
 from hallo_cli.models import bundle as bundles
 from hallo_cli.models.bundle import OFFICIAL_FILES, Bundle, find_bundle, list_bundles
@@ -20,6 +19,7 @@ from hallo_cli.models.manifest import (
     read_manifest,
     write_manifest,
 )
+from hallo_cli.store.digests import file_digest
 
 SMALL = NetworkConfig(
     channels=(32, 64, 128, 128), cross_dim=48, norm_groups=8, latent_rows=(8, 32), identity_tokens=0
@@ -195,7 +195,7 @@ def test_weights_id_depends_on_all_that_changes_pixels_and_on_nothing_else(tmp_p
 def test_digest_of_a_large_file_is_read_once_and_again_when_the_file_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hallo_cli.digest.WORTH_REMEMBERING", 1)
+    monkeypatch.setattr("hallo_cli.store.digests.WORTH_REMEMBERING", 1)
     path = tmp_path / "large"
     path.write_bytes(b"one")
     first = file_digest(path)

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hallo_cli.inference import baseline
 from hallo_cli.inference.step_plan import DeepReuse
-from hallo_cli.jobs.estimate import SHALLOW_COST
+from hallo_cli.jobs.forecast import SHALLOW_COST
 from hallo_cli.models import compat
 from hallo_cli.models.attention import adaptive_kernel, fused_kernel, matmul_kernel, use_attention_kernel
 from hallo_cli.models.blocks import DeepFeatures

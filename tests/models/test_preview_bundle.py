@@ -29,7 +29,7 @@ def test_every_file_is_whole(bundle: Bundle) -> None:
 
 
 def test_its_networks_are_those_of_the_recipe(bundle: Bundle) -> None:
-    recipe = read_network_config(PACKAGE / "training" / "recipes" / "preview_network.toml")
+    recipe = read_network_config(PACKAGE / "workshop" / "recipes" / "preview_network.toml")
     assert bundle.manifest.networks == recipe
 
 

@@ -8,9 +8,9 @@ from bundles import make_bundle
 from safetensors.torch import load_file
 from training.footage_files import ASSETS, write_video
 
+from hallo_cli.jobs.bundle_engine import Studio
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.runner import run_job
-from hallo_cli.jobs.studio import Studio
 from hallo_cli.media.probe import probe
 from hallo_cli.models.bundle import read_bundle
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings

@@ -1,0 +1,189 @@
+"""Looks at each picture and recording of a batch once, in parallel processes, before anything is rendered.
+
+A file that kills the process which looks at it is itself the finding.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from hallo_cli.batch.failure import attempt
+from hallo_cli.batch.findings import Checks, Finding, Request, find_content
+from hallo_cli.jobs.engine import Engine
+from hallo_cli.settings.schema import RenderSettings, RuntimeSettings, build
+
+MakeEngine = Callable[[str, RuntimeSettings], Engine]  # bundle, how to run it
+_AHEAD = 4  # requests in flight for each process
+
+
+@dataclass
+class Looker:
+    """Looks at files one by one, with one engine for each bundle."""
+
+    make_engine: MakeEngine
+    runtime: RuntimeSettings
+    database: Path  # of the findings so far
+    engines: dict[str, Engine] = field(default_factory=dict)
+
+    def look_at(self, request: Request) -> Finding:
+        """What there is to say of one file; its faults are part of the finding."""
+        found = attempt(str(request.path), partial(self._look_at, request))
+        if isinstance(found, Finding):
+            return found
+        is_named = found.is_final or str(request.path) in found.message
+        message = found.message if is_named else f"{request.path}: {found.message}"
+        return Finding(error=found.kind, message=message)
+
+    def _look_at(self, request: Request) -> Finding:
+        from hallo_cli.store.digests import file_digest
+
+        digest = file_digest(request.path)
+        return find_content(self.database, request, digest) or self._examine(request, digest)
+
+    def _examine(self, request: Request, digest: str) -> Finding:
+        settings = build(RenderSettings, json.loads(request.settings), where="row")
+        if request.kind == "audio":
+            return Finding(digest, _listen(request.path, settings))
+        if settings.bundle not in self.engines:
+            self.engines[settings.bundle] = self.make_engine(settings.bundle, self.runtime)
+        self.engines[settings.bundle].portrait(request.path, settings)
+        return Finding(digest)
+
+
+def look_at_all(
+    checks: Checks, make_engine: MakeEngine, runtime: RuntimeSettings, *, processes: int
+) -> Iterator[Finding]:
+    """Look at every wanted file in parallel and keep the findings; with 0 processes, in this one."""
+    looker = Looker(make_engine, runtime, checks.path)
+    try:
+        if processes:
+            yield from _look_in_processes(checks, looker, processes)
+        else:
+            for wanted in checks.wanted():
+                found = looker.look_at(wanted)
+                checks.keep(wanted, found)
+                yield found
+    finally:  # an interrupted check goes on where it was
+        checks.commit()
+
+
+def _look_in_processes(checks: Checks, looker: Looker, processes: int) -> Iterator[Finding]:
+    suspects: list[Request] = []
+    requests = checks.wanted()  # a new pool goes on where the broken one stopped
+    while True:
+        with _Pool(looker, processes) as pool:
+            for request, finding in pool.run(requests):
+                if finding is None:
+                    suspects.append(request)
+                else:
+                    checks.keep(request, finding)
+                    yield finding
+        if not pool.is_broken:
+            break
+    yield from _look_alone(checks, suspects, looker)
+
+
+def _look_alone(checks: Checks, suspects: Iterable[Request], looker: Looker) -> Iterator[Finding]:
+    """Give each file that was with a process when it died a process of its own."""
+    for suspect in suspects:
+        with _Pool(looker, 1) as pool:
+            for request, found in pool.run(iter([suspect])):
+                what = "recording" if request.kind == "audio" else "portrait"
+                crash = Finding(
+                    error="InputError",
+                    message=f"the {what} {request.path} crashes its decoder; convert it or leave it out.",
+                )
+                checks.keep(request, found or crash)
+                yield found or crash
+
+
+class _Pool:
+    """Processes that look at files; a bounded number of requests is in flight."""
+
+    def __init__(self, looker: Looker, processes: int) -> None:
+        self.is_broken = False
+        self._limit = processes * _AHEAD
+        self._executor = ProcessPoolExecutor(
+            processes,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_begin,
+            initargs=(looker,),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._executor.shutdown(wait=kind is None, cancel_futures=True)
+
+    def run(self, requests: Iterator[Request]) -> Iterator[tuple[Request, Finding | None]]:
+        """The findings as they come; None for what was in flight when a process died, then it ends."""
+        flying: dict[Future[Finding], Request] = {}
+        while True:
+            while not self.is_broken and len(flying) < self._limit and (request := next(requests, None)):
+                try:
+                    flying[self._executor.submit(_look, request)] = request
+                except BrokenProcessPool:
+                    self.is_broken = True
+                    yield request, None
+            if not flying:
+                return
+            for future in wait(flying, return_when=FIRST_COMPLETED).done:
+                request = flying.pop(future)
+                try:
+                    yield request, future.result()
+                except BrokenProcessPool:
+                    self.is_broken = True
+                    yield request, None
+
+
+_looker: Looker
+
+
+def _begin(looker: Looker) -> None:
+    global _looker  # noqa: PLW0603 - a process of the pool has no other place for what it was started with
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _silence()
+    _looker = looker
+
+
+def _end_with_parent() -> None:
+    """A killed batch leaves no process that waits for requests for ever."""
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _look(request: Request) -> Finding:
+    return _looker.look_at(request)
+
+
+def _silence() -> None:
+    """Native decoders print what they think of broken files; people get the finding instead."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    os.close(null)
+
+
+def _listen(path: Path, settings: RenderSettings) -> int:
+    from hallo_cli.media.audio import read_blocks
+
+    return sum(
+        len(block) for block in read_blocks(path, start_s=settings.start_s, duration_s=settings.duration_s)
+    )

@@ -1,0 +1,83 @@
+"""What a batch reports while it runs: values for whoever draws progress or writes a log."""
+
+import dataclasses
+from dataclasses import dataclass
+
+from hallo_cli.batch.ledger import Record
+from hallo_cli.jobs.events import to_line
+
+
+@dataclass(frozen=True)
+class BatchPlanned:
+    """All rows are checked; nothing has been rendered by this run."""
+
+    rows: int
+    ready: int
+    skipped: int  # done by earlier runs
+    left_out: int  # put into quarantine or failed by the quality gate in earlier runs
+    invalid: int
+    frames: int  # to render
+    seconds: float  # of video to render
+    compute_s: float  # predicted, of one worker
+    disk_bytes: int  # predicted
+
+
+@dataclass(frozen=True)
+class WorkerReady:
+    """A worker has loaded its weights."""
+
+    worker: str
+
+
+@dataclass(frozen=True)
+class WorkerLost:
+    """A worker died, or cannot work at all."""
+
+    worker: str
+    reason: str
+    is_replaced: bool  # another one takes its place
+
+
+@dataclass(frozen=True)
+class RowStarted:
+    """A row is being rendered."""
+
+    id: str
+    row: int
+    worker: str
+    attempt: int
+    frames: int
+
+
+@dataclass(frozen=True)
+class RowAdvanced:
+    """Frames of a row that are safe on disk."""
+
+    id: str
+    worker: str
+    frames_done: int
+    n_frames: int
+
+
+@dataclass(frozen=True)
+class RowRetried:
+    """A row goes back into the queue."""
+
+    id: str
+    row: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class RowEnded:
+    """A row is in the ledger."""
+
+    record: Record
+
+
+Event = BatchPlanned | WorkerReady | WorkerLost | RowStarted | RowAdvanced | RowRetried | RowEnded
+
+
+def to_json(event: Event) -> str:
+    """One line: the version, the event's name in snake case, its fields; of a finished row, its record's."""
+    return to_line(event, dataclasses.asdict(event.record if isinstance(event, RowEnded) else event))

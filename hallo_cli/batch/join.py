@@ -1,0 +1,95 @@
+"""Joins the rendered parts of a row into its video."""
+
+import dataclasses
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from hallo_cli.batch.parts import Part, blended, part_path, parts_of
+from hallo_cli.batch.task import Task
+from hallo_cli.errors import EncoderError
+from hallo_cli.jobs import record as outcome
+from hallo_cli.jobs.engine import Engine
+from hallo_cli.jobs.plan import Job, JobPlan, Segment
+from hallo_cli.jobs.record import JobResult
+from hallo_cli.jobs.workspace import open_workspace, remove_workspace
+from hallo_cli.media.joining import Sound, assemble
+from hallo_cli.media.probe import probe
+from hallo_cli.media.video import SegmentWriter, VideoFormat, read_frames
+
+
+def join(job: Job, task: Task, engine: Engine) -> JobResult:
+    """Blend the parts' videos, add the recording, and give the video its name.
+
+    Raises EncoderError, OutputError, and SettingsError where something else has the output's name.
+    """
+    began = time.monotonic()
+    inputs = dataclasses.replace(outcome.inspect_inputs(job, engine.weights_id), fingerprint=task.fingerprint)
+    if (done := outcome.find_finished(job, inputs)) is not None:
+        return done
+    if not task.may_replace:
+        outcome.require_free_name(job)
+    parts = parts_of(task)
+    videos = [part_path(Path(task.parts_dir), index) for index in range(len(parts))]
+    form = _format(job, videos[0])
+    root = job.output.parent / outcome.work_name(job, inputs.fingerprint)
+    with open_workspace(root) as workspace:
+        whole = Segment(0, 0, task.frames)
+        _blend(videos, parts, workspace.segment_path(whole), form)
+        settings = job.settings
+        sound = Sound(job.audio, settings.start_s, settings.duration_s, settings.audio_codec)
+        finished = job.output.with_name(f"{root.name}.mp4")
+        try:
+            video = assemble([workspace.segment_path(whole)], finished, video=form, sound=sound)
+            plan = _plan(task, parts, fps=settings.fps)
+            took = {"total": _seconds_of(videos) + time.monotonic() - began}
+            if not task.may_replace:
+                outcome.require_free_name(job)
+            portrait = engine.portrait(job.portrait, settings)
+            square = engine.compositor(job.portrait, portrait, settings).shown
+            result = outcome.publish(job, inputs, video, plan, engine.describe(), took, square=square)
+        finally:
+            finished.unlink(missing_ok=True)
+        remove_workspace(root)
+    shutil.rmtree(task.parts_dir, ignore_errors=True)
+    return result
+
+
+def seconds_of(sidecar: Path) -> float:
+    """What a finished job's record says it took."""
+    try:
+        return float(json.loads(sidecar.read_bytes())["timings_s"]["total"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0
+
+
+def _blend(videos: Sequence[Path], parts: Sequence[Part], target: Path, form: VideoFormat) -> None:
+    with SegmentWriter(target, form) as writer:
+        for frame in blended(map(read_frames, videos), parts):
+            writer.write(frame[None])
+        writer.commit()
+
+
+def _format(job: Job, video: Path) -> VideoFormat:
+    track = probe(video, what="part").video
+    if track is None:
+        raise EncoderError(f"{video} holds no picture; run again.")
+    settings = job.settings
+    return VideoFormat(track.width, track.height, settings.fps, settings.codec, settings.crf)
+
+
+def _plan(task: Task, parts: Sequence[Part], *, fps: float) -> JobPlan:
+    """What the record says: where the joins are, for whoever measures them.
+
+    Parts begin wherever their overlap asks, so that clips lie elsewhere than in a row that is rendered in one
+    go: the whole counts as one clip.
+    """
+    segments = tuple(Segment(index, part.start, part.stop) for index, part in enumerate(parts))
+    return JobPlan(task.fingerprint, task.frames, fps, task.frames, segments)
+
+
+def _seconds_of(videos: Sequence[Path]) -> float:
+    """What rendering the parts took, all together."""
+    return sum(seconds_of(outcome.sidecar_path(video)) for video in videos)

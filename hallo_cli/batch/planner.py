@@ -1,0 +1,199 @@
+"""Decides, row by row, what a batch has to do: checks inputs, prices rows, recognises what is done."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hallo_cli.batch.checks import MakeEngine, look_at_all
+from hallo_cli.batch.events import BatchPlanned
+from hallo_cli.batch.findings import Checks, Finding, request_for
+from hallo_cli.batch.ledger import DONE
+from hallo_cli.batch.parts import split
+from hallo_cli.batch.queue import Past, Queue, Totals
+from hallo_cli.batch.renderer import settings_of
+from hallo_cli.batch.rows import Row
+from hallo_cli.batch.task import Task
+from hallo_cli.errors import HalloError, InputError
+from hallo_cli.jobs.engine import Engine
+from hallo_cli.jobs.forecast import video_bytes
+from hallo_cli.jobs.plan import count_frames, fingerprint
+from hallo_cli.media.video import exact_rate
+from hallo_cli.settings.schema import RenderSettings, RuntimeSettings, fields_of, to_values
+
+SAMPLE_RATE = 16_000  # of recordings, as findings.Finding counts them
+Predict = Callable[[Engine, RenderSettings, int], float]  # settled settings, frames -> seconds of compute
+
+
+@dataclass(frozen=True)
+class RowSettings:
+    """The settings of rows: a row's own cells, over what the command says with the row's preset."""
+
+    resolve: Callable[[str | None], RenderSettings]  # preset -> settings; remembers
+
+    def of(self, row: Row) -> RenderSettings:
+        """The row's settings. Raises SettingsError."""
+        names = {key: field.name for key, field in fields_of(RenderSettings).items()}
+        cells = {names[key]: value for key, value in row.settings.items()}
+        return dataclasses.replace(self.resolve(row.preset), **cells)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """What to render again although the ledger knows it."""
+
+    statuses: Collection[str] = ("error", "invalid")
+    ids: Collection[str] = ()
+
+    def wants(self, past: Past) -> bool:
+        """Whether a row with this past is rendered again even if nothing changed."""
+        return past.id in self.ids if self.ids else past.status in self.statuses
+
+
+@dataclass
+class Planner:
+    """Plans a loaded queue."""
+
+    queue: Queue
+    checks: Checks
+    make_engine: MakeEngine
+    runtime: RuntimeSettings
+    settings: RowSettings
+    predict: Predict
+    repeat: Repeat = field(default_factory=Repeat)
+    may_overwrite: bool = False
+    parts_dir: Path | None = None  # render long rows in parallel parts, kept here
+    engines: dict[str, Engine] = field(default_factory=dict)
+    disk_bytes: int = 0
+
+    def plan(self, *, processes: int) -> Iterator[int]:
+        """Check all new rows; yields the number of files looked at, as it grows."""
+        for row in self.queue.rows("new"):
+            self._want(row)
+        yield 0
+        found = look_at_all(self.checks, self.make_engine, self.runtime, processes=processes)
+        for n_found, _ in enumerate(found, 1):
+            yield n_found
+        for row in self.queue.rows("new"):
+            self._decide(row)
+
+    def summary(self) -> BatchPlanned:
+        """The plan in numbers."""
+        totals = self.queue.totals()
+        ready = totals.get("ready", Totals()) + totals.get("waiting", Totals())
+        return BatchPlanned(
+            rows=sum(total.rows for total in totals.values()),
+            ready=ready.rows,
+            skipped=totals.get("skipped", Totals()).rows,
+            left_out=totals.get("left out", Totals()).rows,
+            invalid=totals.get("invalid", Totals()).rows,
+            frames=ready.frames,
+            seconds=round(ready.seconds, 3),
+            compute_s=round(ready.cost, 3),
+            disk_bytes=self.disk_bytes,
+        )
+
+    def _want(self, row: Row) -> None:
+        try:
+            settings: dict[str, object] = dict(to_values(self.settings.of(row)))
+            for kind, path in (("portrait", row.portrait), ("audio", row.audio)):
+                self.checks.want(request_for(kind, path, settings))
+        except HalloError as error:
+            self.queue.refuse(row.number, type(error).__name__, str(error))
+
+    def _decide(self, row: Row) -> None:
+        try:
+            task, past = self._task(row), self.queue.past(row.output)
+        except HalloError as error:
+            kind = error.kind if isinstance(error, _FoundError) else type(error).__name__
+            self.queue.refuse(row.number, kind, str(error))
+            return
+        whole, parts = self._split(task)
+        state = self._state(whole, past)
+        if state == "ready" and parts:
+            self.queue.add_parts(whole, parts)
+        else:
+            self.queue.accept([whole], state)
+        if state == "ready":
+            self.disk_bytes += disk_bytes(settings_of(task), task.frames)
+
+    def _split(self, task: Task) -> tuple[Task, list[Task]]:
+        if self.parts_dir is None:
+            return task, []
+        settings = settings_of(task)
+        return split(task, settings, rate=float(exact_rate(settings.fps)), folder=self.parts_dir)
+
+    def _state(self, task: Task, past: Past | None) -> str:
+        if past is None or past.fingerprint != task.fingerprint or self.repeat.wants(past):
+            return "ready"
+        if past.status == "quarantined":
+            return "left out"
+        if past.status not in DONE or not _is_there(task.output, past.size):
+            return "ready"
+        return "left out" if past.status == "fail" else "skipped"
+
+    def _task(self, row: Row) -> Task:
+        """The row as a task. Raises HalloError with what checking found wrong."""
+        given = self.settings.of(row)
+        engine = self._engine(given.bundle)
+        settings = engine.settle(given)
+        values: Mapping[str, object] = to_values(given)
+        portrait, audio = (
+            self._finding(kind, path, dict(values))
+            for kind, path in (("portrait", row.portrait), ("audio", row.audio))
+        )
+        name = fingerprint(
+            portrait=portrait.digest, audio=audio.digest, weights_id=engine.weights_id, settings=settings
+        )
+        rate = float(exact_rate(settings.fps))
+        frames = count_frames(audio.n_samples / SAMPLE_RATE, rate)
+        past = self.queue.past(row.output)
+        return Task(
+            number=row.number,
+            id=row.id,
+            portrait=row.portrait,
+            audio=row.audio,
+            output=row.output,
+            settings=json.dumps(dict(to_values(settings))),
+            preset=row.preset or "",
+            fingerprint=name,
+            frames=frames,
+            seconds=frames / rate,
+            cost=self.predict(engine, settings, frames),
+            may_replace=int(self.may_overwrite or (past is not None and past.status in DONE)),
+        )
+
+    def _finding(self, kind: str, path: Path, settings: dict[str, object]) -> Finding:
+        finding = self.checks.find(request_for(kind, path, settings).key)
+        if finding is None:
+            raise InputError(f"{path} changed while the batch was being checked; run it again.")
+        if finding.error:
+            raise _FoundError(finding)
+        return finding
+
+    def _engine(self, bundle: str) -> Engine:
+        if bundle not in self.engines:
+            self.engines[bundle] = self.make_engine(bundle, self.runtime)
+        return self.engines[bundle]
+
+
+class _FoundError(InputError):
+    """What checking found wrong, under the name that the ledger shall call it."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(finding.message)
+        self.kind = finding.error
+
+
+def disk_bytes(settings: RenderSettings, frames: int) -> int:
+    """About how large a row's video becomes."""
+    size = settings.size or 256
+    return video_bytes(frames, (size, size))
+
+
+def _is_there(output: Path, size: int) -> bool:
+    try:
+        return output.stat().st_size == size
+    except OSError:
+        return False

@@ -1,0 +1,64 @@
+"""Puts a row that keeps killing its worker aside, with all it takes to see why."""
+
+import json
+import shutil
+from pathlib import Path
+
+from hallo_cli.batch.task import Task
+from hallo_cli.store.writing import write_whole
+
+MAX_LOG_BYTES = 1 << 20
+MAX_INPUT_BYTES = 2 << 30  # larger inputs are named, not copied
+
+
+def put_aside(folder: Path, task: Task, reason: str, log: bytes) -> Path:
+    """Copy a row's inputs, settings and log into a folder of its own; returns it. Raises OutputError."""
+    place = folder / f"row-{task.number:06d}"  # never the user's text
+    place.mkdir(parents=True, exist_ok=True)
+    inputs = {name: _copy(path, place / name) for name, path in _inputs(task).items()}
+    settings = json.loads(task.settings)
+    row = {"row": task.number, "id": task.id, "reason": reason, "fingerprint": task.fingerprint, **inputs}
+    write_whole(place / "row.json", (json.dumps({**row, "settings": settings}, indent=1) + "\n").encode())
+    write_whole(place / "worker.log", log)
+    write_whole(place / "settings.toml", _toml(settings).encode())
+    write_whole(place / "README.txt", _how_to(inputs).encode())
+    return place
+
+
+def read_log(log: Path | None, offset: int) -> bytes:
+    """The end of a worker's log since a row began."""
+    try:
+        if log is None:
+            return b""
+        with log.open("rb") as file:
+            file.seek(max(offset, log.stat().st_size - MAX_LOG_BYTES))
+            return file.read(MAX_LOG_BYTES)
+    except OSError as error:
+        return f"the log could not be read: {error}\n".encode()
+
+
+def _inputs(task: Task) -> dict[str, Path]:
+    return {"portrait": task.portrait, "audio": task.audio}
+
+
+def _copy(source: Path, target: Path) -> str:
+    """A copy's name, or the source's where it could not be copied."""
+    target = target.with_suffix(source.suffix if source.suffix.isascii() else "")
+    try:
+        if source.stat().st_size > MAX_INPUT_BYTES:
+            return str(source)
+        shutil.copyfile(source, target)
+    except OSError:
+        return str(source)
+    return target.name
+
+
+def _toml(settings: dict[str, object]) -> str:
+    return "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
+
+
+def _how_to(inputs: dict[str, str]) -> str:
+    return (
+        "This row killed its worker again and again. In this folder, this runs it alone:\n\n"
+        f"    hallo render {inputs['portrait']} {inputs['audio']} -o out.mp4 --config settings.toml\n"
+    )

@@ -1,0 +1,256 @@
+"""The rows of a batch while it runs, in a temporary database: a million rows need no more memory than ten.
+
+The ledger is the truth; what is kept here is made anew by every run and gone after it.
+"""
+
+import dataclasses
+import itertools
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from hallo_cli.batch.ledger import Record
+from hallo_cli.batch.rows import BadRow, Row
+from hallo_cli.batch.task import Task
+from hallo_cli.errors import ManifestError
+
+_SCHEMA = """
+CREATE TABLE rows(
+  number INTEGER PRIMARY KEY, id TEXT, portrait TEXT, audio TEXT, output TEXT, preset TEXT, given TEXT,
+  state TEXT, settings TEXT, fingerprint TEXT, frames INTEGER, seconds REAL, cost REAL,
+  attempts INTEGER DEFAULT 0, is_alone INTEGER DEFAULT 0, seed_offset INTEGER DEFAULT 0,
+  may_replace INTEGER DEFAULT 0, parent INTEGER DEFAULT 0, parts TEXT DEFAULT '', parts_dir TEXT DEFAULT '',
+  kind TEXT DEFAULT '', message TEXT DEFAULT '');
+CREATE TABLE history(output TEXT PRIMARY KEY, id TEXT, status TEXT, fingerprint TEXT, size INTEGER);
+"""
+_INDEXES = "CREATE INDEX by_state ON rows(state, cost DESC, number); CREATE INDEX by_id ON rows(id);"
+_READ = "SELECT number,id,portrait,audio,output,preset,given FROM rows NOT INDEXED"
+_READ_BAD = "SELECT number,id,message,output,kind FROM rows NOT INDEXED WHERE state='invalid'"
+_ACCEPT = (
+    "UPDATE rows SET state=?,settings=?,fingerprint=?,frames=?,seconds=?,cost=?,may_replace=?,parts=?,"
+    "parts_dir=? WHERE number=?"
+)
+_TAKE = """
+SELECT number,id,portrait,audio,output,settings,preset,fingerprint,frames,seconds,cost,
+  attempts,is_alone,seed_offset,may_replace,parent,parts,parts_dir
+FROM rows"""
+_NEXT = f"{_TAKE} WHERE state='ready' ORDER BY cost DESC, number LIMIT ?"
+_PUT_BACK = """
+UPDATE rows SET state='ready', attempts=?, is_alone=?, seed_offset=?, may_replace=? WHERE number=?
+"""
+_DROP = """
+DELETE FROM rows WHERE number IN (
+  SELECT number FROM (SELECT number, ROW_NUMBER() OVER (ORDER BY number) - 1 AS position FROM rows)
+  WHERE position % ? != ?)
+"""
+_CACHE_KIB = 16 * 1024
+_BLOCK = 1000  # rows moved at a time
+
+
+@dataclass(frozen=True)
+class Past:
+    """What the ledger says last about an output."""
+
+    id: str
+    status: str
+    fingerprint: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Totals:
+    """The sums over rows of one state."""
+
+    rows: int = 0
+    frames: int = 0
+    seconds: float = 0.0
+    cost: float = 0.0
+
+    def __add__(self, other: "Totals") -> "Totals":
+        return Totals(
+            self.rows + other.rows,
+            self.frames + other.frames,
+            self.seconds + other.seconds,
+            self.cost + other.cost,
+        )
+
+
+class Queue:
+    """Rows by state: new, then ready, skipped or invalid, then running, then finished."""
+
+    def __init__(self) -> None:
+        self._db = sqlite3.connect("", isolation_level=None)  # "": a private file that vanishes with us
+        self._db.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
+        self._db.execute("PRAGMA journal_mode=OFF")
+        self._db.execute("PRAGMA synchronous=OFF")
+        self._db.executescript(_SCHEMA)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._db.close()
+
+    def load(self, rows: Iterable[Row | BadRow]) -> None:
+        """Take in a manifest. Raises ManifestError where two rows write one file or share an id."""
+        statement = "INSERT INTO rows(number,id,portrait,audio,output,preset,given,state,kind,message)"
+        for block in _blocks(map(_values, rows)):
+            self._db.executemany(f"{statement} VALUES(?,?,?,?,?,?,?,?,?,?)", block)
+        self._db.executescript(_INDEXES)
+        self._refuse_repeats("output", "would both write")
+        self._refuse_repeats("id", "both have the id")
+
+    def keep_share(self, index: int, count: int) -> None:
+        """Forget all rows but every `count`-th, from the one at position `index` (from 0) on."""
+        if count > 1:
+            self._db.execute(_DROP, (count, index))
+
+    def remember(self, records: Iterable[Record], folder: Path) -> None:
+        """Take in a ledger that lies in `folder`; later records replace earlier ones."""
+        values = (
+            (str(folder / record.output), record.id, record.status, record.fingerprint, record.size)
+            for record in records
+        )
+        for block in _blocks(values):
+            self._db.executemany("INSERT OR REPLACE INTO history VALUES(?,?,?,?,?)", block)
+
+    def past(self, output: Path) -> Past | None:
+        """What earlier runs say about an output."""
+        found = self._db.execute(
+            "SELECT id, status, fingerprint, size FROM history WHERE output=?", (str(output),)
+        ).fetchone()
+        return Past(*found) if found else None
+
+    def rows(self, state: str) -> Iterator[Row]:
+        """The rows of a state in the manifest's order, as they were read."""
+        query = f"{_READ} WHERE state=? AND number>? ORDER BY number LIMIT {_BLOCK}"
+        last = -1
+        while block := self._db.execute(query, (state, last)).fetchall():
+            for number, name, portrait, audio, output, preset, given in block:
+                yield Row(
+                    number, name, Path(portrait), Path(audio), Path(output), preset or None, json.loads(given)
+                )
+            last = block[-1][0]
+
+    def bad_rows(self) -> Iterator[tuple[BadRow, str]]:
+        """The rows that cannot be rendered, each with the kind of its error."""
+        query = f"{_READ_BAD} AND number>? ORDER BY number LIMIT {_BLOCK}"
+        last = -1
+        while block := self._db.execute(query, (last,)).fetchall():
+            for number, name, message, output, kind in block:
+                yield BadRow(number, name, message, output), kind
+            last = block[-1][0]
+
+    def accept(self, tasks: Iterable[Task], state: str = "ready") -> None:
+        """Set what checking found out about rows."""
+        values = (
+            (
+                *(state, t.settings, t.fingerprint, t.frames, t.seconds, t.cost, t.may_replace),
+                *(t.parts, t.parts_dir, t.number),
+            )
+            for t in tasks
+        )
+        for block in _blocks(values):
+            self._db.executemany(_ACCEPT, block)
+
+    def add_parts(self, whole: Task, parts: Sequence[Task]) -> None:
+        """Have a row wait until its parts are rendered."""
+        self.accept([whole], "waiting")
+        (lowest,) = self._db.execute("SELECT MIN(0, MIN(number)) FROM rows").fetchone()
+        for number, part in enumerate(parts, lowest - len(parts)):  # negative: no line of a manifest
+            self._db.execute(
+                "INSERT INTO rows(number,id,portrait,audio,output,preset,parent) VALUES(?,?,?,?,?,?,?)",
+                (
+                    number,
+                    part.id,
+                    *map(str, (part.portrait, part.audio, part.output)),
+                    part.preset,
+                    whole.number,
+                ),
+            )
+            self.accept([dataclasses.replace(part, number=number)])
+
+    def finish_part(self, part: Task) -> None:
+        """Note that a part is rendered; the last one makes its row ready."""
+        self.set_state(part.number, "finished")
+        (left,) = self._db.execute(
+            "SELECT COUNT(*) FROM rows WHERE parent=? AND state!='finished'", (part.parent,)
+        ).fetchone()
+        if not left:
+            self._db.execute(
+                "UPDATE rows SET state='ready' WHERE number=? AND state='waiting'", (part.parent,)
+            )
+
+    def give_up_parts(self, part: Task) -> Task | None:
+        """Drop the parts still to render of a part's row; the row, unless it was given up before."""
+        self._db.execute("UPDATE rows SET state='finished' WHERE parent=? AND state='ready'", (part.parent,))
+        self.set_state(part.number, "finished")
+        row = self._db.execute(f"{_TAKE} WHERE number=? AND state='waiting'", (part.parent,)).fetchone()
+        return _task(row) if row else None
+
+    def refuse(self, number: int, kind: str, message: str) -> None:
+        """Mark a row as one that cannot be rendered."""
+        self._db.execute(
+            "UPDATE rows SET state='invalid', kind=?, message=? WHERE number=?", (kind, message, number)
+        )
+
+    def set_state(self, number: int, state: str) -> None:
+        """Move a row on."""
+        self._db.execute("UPDATE rows SET state=? WHERE number=?", (state, number))
+
+    def take(self, n: int) -> list[Task]:
+        """Up to `n` ready rows, the costliest first, which are running from now on."""
+        found = self._db.execute(_NEXT, (n,)).fetchall()
+        self._db.executemany("UPDATE rows SET state='running' WHERE number=?", [row[:1] for row in found])
+        return [_task(row) for row in found]
+
+    def put_back(self, task: Task) -> None:
+        """Make a running row ready again, with its counts as they stand now."""
+        self._db.execute(
+            _PUT_BACK,
+            (task.attempts, task.is_alone, task.seed_offset, task.may_replace, task.number),
+        )
+
+    def totals(self) -> dict[str, Totals]:
+        """The sums by state."""
+        sums = "COUNT(*), TOTAL(frames), TOTAL(seconds), TOTAL(cost)"
+        query = f"SELECT state, {sums} FROM rows WHERE number>=0 GROUP BY state"  # noqa: S608
+        return {
+            state: Totals(rows, int(frames), seconds, cost)
+            for state, rows, frames, seconds, cost in self._db.execute(query)
+        }
+
+    def _refuse_repeats(self, column: str, what: str) -> None:
+        found = self._db.execute(
+            f"SELECT {column}, MIN(number), MAX(number) FROM rows WHERE {column}!='' AND kind='' "  # noqa: S608
+            f"GROUP BY {column} HAVING COUNT(*)>1 ORDER BY 2 LIMIT 1"
+        ).fetchone()
+        if found:
+            raise ManifestError(
+                f"rows {found[1]} and {found[2]} {what} {found[0]}; give each its own id or output."
+            )
+
+
+def _values(row: Row | BadRow) -> tuple[object, ...]:
+    if isinstance(row, BadRow):
+        return (row.number, row.id, "", "", row.output, "", "{}", "invalid", "ManifestError", row.message)
+    given = json.dumps(dict(row.settings))
+    paths = (str(row.portrait), str(row.audio), str(row.output))
+    return (row.number, row.id, *paths, row.preset or "", given, "new", "", "")
+
+
+def _task(row: tuple[Any, ...]) -> Task:
+    number, name, portrait, audio, output, *rest = row
+    return Task(number, name, Path(portrait), Path(audio), Path(output), *rest)
+
+
+def _blocks(values: Iterable[tuple[object, ...]]) -> Iterator[list[tuple[object, ...]]]:
+    iterator = iter(values)
+    while block := list(itertools.islice(iterator, _BLOCK)):
+        yield block

@@ -1,0 +1,156 @@
+"""Renders rows with the job runner: what a worker does, with the real engine or a test's double."""
+
+import dataclasses
+import json
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hallo_cli.batch.checks import MakeEngine
+from hallo_cli.batch.join import join, seconds_of
+from hallo_cli.batch.judge import Judgement, judge
+from hallo_cli.batch.task import Rendered, Task
+from hallo_cli.errors import HalloError
+from hallo_cli.jobs import events
+from hallo_cli.jobs import record as outcome
+from hallo_cli.jobs.engine import Engine
+from hallo_cli.jobs.plan import Job
+from hallo_cli.jobs.prepare import Prepared
+from hallo_cli.jobs.record import JobResult
+from hallo_cli.jobs.runner import RunOptions, StopRequest, prepare_ahead, run_job
+from hallo_cli.settings.quality import QualityLimits
+from hallo_cli.settings.schema import RenderSettings, RuntimeSettings, build
+from hallo_cli.store.writing import reporting_write_errors
+
+Measure = Callable[[Path, Path], Mapping[str, float]]  # video, portrait -> figures
+_N_SEEDS = 2**32
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RendererSpec:
+    """How a worker makes its renderer; travels to it, so everything in it pickles."""
+
+    make_engine: MakeEngine
+    runtime: RuntimeSettings
+    measure: Measure | None  # None: no quality gate
+    limits: Mapping[str, QualityLimits]  # by preset; "": rows that name none
+    first: RenderSettings | None = None  # load its networks before the first row
+
+    def __call__(self, device: str) -> "JobRenderer":
+        """The renderer of one worker."""
+        runtime = dataclasses.replace(self.runtime, device=device)
+        renderer = JobRenderer(dataclasses.replace(self, runtime=runtime))
+        if self.first is not None:
+            engine = renderer.engine(self.first.bundle)
+            engine.load(engine.settle(self.first))
+        return renderer
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A row that waits to be rendered."""
+
+    job: Job
+    inputs: Prepared | None = None  # None: there is nothing to analyse
+
+
+class JobRenderer:
+    """Runs jobs on one device; engines stay loaded from row to row."""
+
+    def __init__(self, spec: RendererSpec) -> None:
+        self._spec = spec
+        self._engines: dict[str, Engine] = {}
+        self._lock = threading.Lock()  # prepare and render run in different threads
+
+    def engine(self, bundle: str) -> Engine:
+        """The engine of a bundle, made once."""
+        with self._lock:
+            if bundle not in self._engines:
+                self._engines[bundle] = self._spec.make_engine(bundle, self._spec.runtime)
+            return self._engines[bundle]
+
+    def prepare(self, task: Task) -> Ready:
+        """The row as a job, and its inputs analysed where there is something to render."""
+        job = self._job(task)
+        with reporting_write_errors(task.output.parent):
+            task.output.parent.mkdir(parents=True, exist_ok=True)
+        if task.parts or task.output.exists():
+            return Ready(job)
+        return Ready(job, prepare_ahead(job, self.engine(job.settings.bundle)))
+
+    def render(
+        self, task: Task, prepared: object, *, report: Callable[[int, int], None], stop: StopRequest
+    ) -> Rendered:
+        """Render the row, or recognise that an earlier run was killed after it was done."""
+        assert isinstance(prepared, Ready)
+        job = prepared.job
+        engine = self.engine(job.settings.bundle)
+
+        def on_event(event: events.Event) -> None:
+            if isinstance(event, events.ClipRendered):
+                report(event.frames_done, event.n_frames)
+
+        result = self._finished(job, engine) if task.may_replace else None
+        if task.parts:
+            result = join(job, task, engine)
+        if result is None:
+            options = RunOptions(overwrite=bool(task.may_replace) or self._is_other_try(job, engine))
+            result = run_job(
+                job, engine, options=options, on_event=on_event, stop=stop, prepared=prepared.inputs
+            )
+        return Rendered(
+            frames=result.n_frames,
+            seconds=result.n_frames / result.fps,
+            seed=job.settings.seed,
+            sha256=result.sha256,
+            compute_s=result.seconds or seconds_of(result.sidecar),
+        )
+
+    def measure(self, task: Task, rendered: Rendered) -> Rendered:
+        """Add the quality gate's figures and verdict."""
+        rendered = dataclasses.replace(rendered, size=task.output.stat().st_size)
+        figures: dict[str, float] = {"n_frames": rendered.frames}
+        judgement = None
+        if self._spec.measure is not None and not task.parent:
+            try:
+                figures |= self._spec.measure(task.output, task.portrait)
+            except HalloError as error:  # the video is there, but no face can be found in it, say
+                judgement = Judgement("fail", (f"cannot be measured: {error}",))
+        # a part's length in samples is rounded: it may have a frame more, which joining leaves out
+        expected = rendered.frames if task.parent else task.frames
+        judgement = judgement or judge(figures, self._spec.limits[task.preset], expected_frames=expected)
+        return dataclasses.replace(
+            rendered,
+            quality={name: round(value, 4) for name, value in figures.items()},
+            verdict=judgement.verdict,
+            objections=judgement.objections,
+        )
+
+    def _job(self, task: Task) -> Job:
+        settings = settings_of(task)
+        settings = self.engine(settings.bundle).settle(settings)
+        seed = (settings.seed + task.seed_offset) % _N_SEEDS
+        return Job(task.portrait, task.audio, task.output, dataclasses.replace(settings, seed=seed))
+
+    def _finished(self, job: Job, engine: Engine) -> JobResult | None:
+        return outcome.find_finished(job, outcome.inspect_inputs(job, engine.weights_id))
+
+    def _is_other_try(self, job: Job, engine: Engine) -> bool:
+        inputs = outcome.inspect_inputs(job, engine.weights_id) if job.output.exists() else None
+        return inputs is not None and outcome.is_other_try(job, inputs)
+
+
+def settings_of(task: Task) -> RenderSettings:
+    """The task's settings."""
+    return build(RenderSettings, json.loads(task.settings), where=f"row {task.number}")
+
+
+def measure_figures(video: Path, portrait: Path) -> dict[str, float]:
+    """The figures that can be had offline, without those that could not be measured."""
+    from hallo_cli.evaluation.video import measure_video
+
+    values = measure_video(video, portrait=portrait).to_dict()
+    return {name: float(value) for name, value in values.items() if isinstance(value, int | float)}

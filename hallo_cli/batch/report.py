@@ -1,0 +1,162 @@
+"""The results of a batch as one self-contained page and as a table; reads ledgers and videos only."""
+
+import base64
+import csv
+import html
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from hallo_cli.batch.ledger import STATUSES, Record
+from hallo_cli.batch.preview import poster, preview
+from hallo_cli.settings.quality import QualityLimits
+from hallo_cli.store.writing import reporting_write_errors
+
+_PAGE = Path(__file__).with_name("report.html")
+_NUMBERS = ("seconds", "compute_s", "attempts")
+COLUMNS = ("row", "id", "status", "output", "frames", *_NUMBERS, "seed", "worker", "error", "message",
+           "objections", "sha256", "finished")  # fmt: skip
+_UNREADABLE = (OSError, ValueError, RuntimeError)  # av's errors derive from these
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """What goes into the page."""
+
+    title: str
+    folder: Path  # of the ledger, which outputs are named relative to
+    max_previews: int = 200  # the page grows by about 40 kB for each
+
+
+def write_page(path: Path, records: Iterable[Record], options: ReportOptions) -> None:
+    """Write the page row by row, with the figures that the gate judges. Raises OutputError."""
+    head, _, foot = _PAGE.read_text(encoding="utf-8").partition("<!--rows-->")
+    records = list(records)
+    counts = Counter(record.status for record in records)
+    measured = {name for record in records for name in record.quality}
+    figures = [field.name for field in fields(QualityLimits) if field.name in measured]
+    head = head.replace("<!--title-->", html.escape(options.title))
+    head = head.replace("<!--summary-->", _summary(records, counts))
+    head = head.replace("<!--chips-->", "".join(_chips(counts, len(records))))
+    head = head.replace("<!--figures-->", "".join(f"<th data-number>{_words(name)}</th>" for name in figures))
+
+    def parts() -> Iterator[str]:
+        yield head
+        for position, record in enumerate(records):
+            yield _row(record, figures, options, has_media=position < options.max_previews)
+        yield foot
+
+    _write(path, parts())
+
+
+def write_table(path: Path, records: Iterable[Record]) -> None:
+    """Write a CSV of the same rows, with one column for each figure. Raises OutputError."""
+    records = list(records)
+    figures = sorted({name for record in records for name in record.quality})
+
+    class Lines(list[str]):
+        write = list.append
+
+    def parts() -> Iterator[str]:
+        lines = Lines()
+        writer = csv.writer(lines)
+        writer.writerow([*COLUMNS, *figures])
+        for record in records:
+            cells = [getattr(record, name) for name in COLUMNS]
+            cells = ["; ".join(cell) if isinstance(cell, tuple) else cell for cell in cells]
+            writer.writerow([*map(_harmless, cells), *(record.quality.get(name, "") for name in figures)])
+            yield from lines
+            lines.clear()
+
+    _write(path, parts())
+
+
+def _write(path: Path, parts: Iterable[str]) -> None:
+    part = path.with_name(path.name + ".part")
+    with reporting_write_errors(path):
+        try:
+            with part.open("w", encoding="utf-8", newline="") as file:
+                for text in parts:
+                    file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def _harmless(cell: object) -> object:
+    """A cell that no spreadsheet takes for a formula."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+
+
+def _summary(records: list[Record], counts: Counter[str]) -> str:
+    done = sum(record.is_rendered for record in records)
+    video_s = sum(record.seconds for record in records)
+    compute_s = sum(record.compute_s for record in records)
+    failed = len(records) - counts["done"] - counts["warn"]
+    return (
+        f"{done} of {len(records)} rows rendered, {failed} failed or refused. "
+        f"{video_s:,.1f} s of video in {compute_s:,.1f} s of compute."
+    )
+
+
+def _chips(counts: Counter[str], total: int) -> Iterator[str]:
+    yield f'<button type="button" class="chip on" data-status="">all {total}</button>'
+    for status in STATUSES:
+        if counts[status]:
+            yield (
+                f'<button type="button" class="chip {status}" data-status="{status}">'
+                f"{status} {counts[status]}</button>"
+            )
+
+
+def _row(record: Record, figures: list[str], options: ReportOptions, *, has_media: bool) -> str:
+    media = _media(options.folder / record.output) if has_media and record.is_rendered else ""
+    said = record.message or "; ".join(record.objections)
+    cells = [
+        ("preview", media, ""),
+        ("row", str(record.row), str(record.row)),
+        ("id", html.escape(record.id), ""),
+        ("status", f'<span class="chip {record.status}">{record.status}</span>', ""),
+        ("what was said", f'<div class="said">{html.escape(said)}</div>' if said else "", ""),
+        *((name.replace("_s", " s"), *_number(getattr(record, name))) for name in _NUMBERS),
+        *((_words(name), *_number(record.quality.get(name))) for name in figures),
+    ]
+    return (
+        f'<tr data-status="{record.status}">'
+        + "".join(
+            f'<td data-label="{label}"{f" data-value={chr(34)}{value}{chr(34)}" if value else ""}>{body}</td>'
+            for label, body, value in cells
+        )
+        + "</tr>\n"
+    )
+
+
+def _number(value: float | None) -> tuple[str, str]:
+    """What is shown, and what is sorted by."""
+    if value is None:
+        return "", ""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}", repr(value)
+
+
+def _words(name: str) -> str:
+    return html.escape(name.replace("_", " "))
+
+
+def _media(video: Path) -> str:
+    """The video's poster with its preview behind it; nothing where the file is gone."""
+    try:
+        image, moving = _inline("image/jpeg", poster, video), _inline("video/mp4", preview, video)
+    except _UNREADABLE as error:
+        _log.warning("%s: no preview: %s", video, error)
+        return '<span class="gone">video not readable</span>'
+    return f'<video controls preload="none" playsinline poster="{image}" src="{moving}"></video>'
+
+
+def _inline(kind: str, make: Callable[[Path], bytes], video: Path) -> str:
+    return f"data:{kind};base64,{base64.b64encode(make(video)).decode()}"

@@ -1,0 +1,181 @@
+"""A batch from its manifest to its ledger: reads, locks, plans, runs."""
+
+import dataclasses
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hallo_cli.batch import quarantine
+from hallo_cli.batch.events import BatchPlanned, Event, RowEnded
+from hallo_cli.batch.findings import Checks
+from hallo_cli.batch.ledger import Ledger, Record, Run, read_records, stored_path
+from hallo_cli.batch.manifest import read_manifest, read_rows
+from hallo_cli.batch.pairs import pair_folders
+from hallo_cli.batch.paths import Paths
+from hallo_cli.batch.planner import Planner, Predict, Repeat, RowSettings
+from hallo_cli.batch.queue import Queue
+from hallo_cli.batch.renderer import RendererSpec
+from hallo_cli.batch.rows import BadRow, Layout, Row
+from hallo_cli.batch.scheduler import Policy, Scheduler, now
+from hallo_cli.batch.task import Pool, Task
+from hallo_cli.errors import Interrupted, SettingsError
+from hallo_cli.store.locks import locked
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where rows come from: a manifest, standard input, or two folders."""
+
+    manifest: Path | None = None
+    is_stdin: bool = False
+    portraits: Path | None = None
+    audios: Path | None = None
+    pairing: str = "cross"
+
+    def rows(self, layout: Layout) -> Iterator[Row | BadRow]:
+        """The rows, in order. Raises ManifestError."""
+        if self.manifest is not None:
+            return read_manifest(self.manifest, layout)
+        if self.is_stdin:
+            return read_rows(sys.stdin.buffer, layout)
+        assert self.portraits is not None
+        assert self.audios is not None
+        return pair_folders(self.portraits, self.audios, self.pairing, layout)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a batch may cost; 0: anything."""
+
+    max_gpu_hours: float = 0.0
+
+    def require(self, plan: BatchPlanned) -> None:
+        """Raise SettingsError where the plan does not fit."""
+        hours = plan.compute_s / 3600
+        if self.max_gpu_hours and hours > self.max_gpu_hours:
+            raise SettingsError(
+                f"the batch needs about {hours:.2f} hours of compute, --max-gpu-hours allows "
+                f"{self.max_gpu_hours:g}. Raise it, shorten the batch, or use a faster preset."
+            )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Everything a run needs to know; makes no decision by itself."""
+
+    source: Source
+    layout: Layout
+    paths: Paths
+    settings: RowSettings
+    renderer: RendererSpec
+    predict: Predict
+    make_pool: Callable[[RendererSpec], Pool]
+    policy: Policy = field(default_factory=Policy)
+    repeat: Repeat = field(default_factory=Repeat)
+    budget: Budget = field(default_factory=Budget)
+    may_overwrite: bool = False
+    has_parallel_parts: bool = False
+    check_processes: int = 1
+    options: dict[str, object] = field(
+        default_factory=dict
+    )  # for the ledger, so that `retry` can repeat the run
+
+
+class OpenBatch:
+    """A batch that is planned and locked: nobody else runs it meanwhile."""
+
+    def __init__(self, batch: Batch, queue: Queue, planner: Planner) -> None:
+        self._batch = batch
+        self._queue = queue
+        self._planner = planner
+        self._scheduler: Scheduler | None = None
+        self._stop_status: int | None = None
+
+    def check(self) -> Iterator[int]:
+        """Look at all inputs; yields how many files were looked at so far. Raises Interrupted."""
+        for n_found in self._planner.plan(processes=self._batch.check_processes):
+            if self._stop_status is not None:
+                raise Interrupted("stopped before the first row was rendered.", exit_status=self._stop_status)
+            yield n_found
+
+    def summary(self) -> BatchPlanned:
+        """The plan in numbers."""
+        return self._planner.summary()
+
+    def bad_rows(self) -> Iterator[tuple[BadRow, str]]:
+        """The rows that cannot be rendered, with the kind of error."""
+        return self._queue.bad_rows()
+
+    def stop(self, exit_status: int) -> None:
+        """Finish the clips in hand and end; safe in a signal handler."""
+        self._stop_status = exit_status
+        if self._scheduler:
+            self._scheduler.stop(exit_status)
+
+    def run(self) -> Iterator[Event]:
+        """Render what is ready. Raises HalloError where the batch cannot go on, Interrupted when stopped."""
+        batch = self._batch
+        plan = self.summary()
+        batch.budget.require(plan)
+        with Ledger(batch.paths.results) as ledger:
+            ledger.append(Run({**batch.options, "rows": plan.rows}, now()))
+            yield plan
+            yield from self._write_invalid(ledger)
+            if plan.ready and not (plan.invalid and batch.policy.is_fail_fast):
+                yield from self._render(ledger)
+
+    def _write_invalid(self, ledger: Ledger) -> Iterator[Event]:
+        for bad, kind in self._queue.bad_rows():
+            output = stored_path(Path(bad.output), ledger.path) if bad.output else ""
+            record = Record(bad.id, bad.number, "invalid", output, error=kind, message=bad.message)
+            record = dataclasses.replace(record, finished=now())
+            ledger.append(record)
+            yield RowEnded(record)
+
+    def _render(self, ledger: Ledger) -> Iterator[Event]:
+        batch = self._batch
+        pool = batch.make_pool(batch.renderer)
+        try:
+            self._scheduler = Scheduler(self._queue, pool, ledger, batch.policy, self._put_aside)
+            if self._stop_status is not None:
+                self._scheduler.stop(self._stop_status)
+            yield from self._scheduler.run()
+        finally:
+            pool.close()
+
+    def _put_aside(self, task: Task, reason: str, log: Path | None, offset: int) -> str:
+        folder = self._batch.paths.folder / "quarantine"
+        return str(quarantine.put_aside(folder, task, reason, quarantine.read_log(log, offset)))
+
+
+@contextmanager
+def opened(batch: Batch) -> Iterator[OpenBatch]:
+    """Read manifest and ledgers, under the batch's lock. Raises ManifestError, JobError, OutputError."""
+    with ExitStack() as stack:
+        stack.enter_context(locked(batch.paths.folder / "lock", what="this batch"))
+        queue = stack.enter_context(Queue())
+        queue.load(batch.source.rows(batch.layout))
+        queue.keep_share(batch.paths.shard.index - 1, batch.paths.shard.count)
+        for ledger in batch.paths.ledgers():
+            queue.remember(read_records(ledger), ledger.parent.absolute())
+        checks = stack.enter_context(Checks(batch.paths.folder / "checks.sqlite"))
+        planner = Planner(
+            queue,
+            checks,
+            batch.renderer.make_engine,
+            batch.renderer.runtime,
+            batch.settings,
+            batch.predict,
+            batch.repeat,
+            batch.may_overwrite,
+            batch.paths.folder / "parts" if batch.has_parallel_parts else None,
+        )
+        yield OpenBatch(batch, queue, planner)
+
+
+def default_check_processes() -> int:
+    """As many as there are cores, within reason: each loads the face networks."""
+    return max(1, min(8, os.cpu_count() or 1))

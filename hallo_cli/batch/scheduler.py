@@ -1,0 +1,280 @@
+"""Hands rows to workers and writes down what becomes of them; the only writer of the ledger.
+
+A row is finished when its record is on disk. Whoever dies meanwhile, the row is tried again; a row that
+takes its worker with it again and again is put into quarantine.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hallo_cli.batch.events import (
+    Event,
+    RowAdvanced,
+    RowEnded,
+    RowRetried,
+    RowStarted,
+    WorkerLost,
+    WorkerReady,
+)
+from hallo_cli.batch.failure import Failure
+from hallo_cli.batch.ledger import Ledger, Record, stored_path
+from hallo_cli.batch.queue import Queue
+from hallo_cli.batch.task import (
+    Advanced,
+    Began,
+    Broken,
+    Died,
+    Ended,
+    Message,
+    Pool,
+    Rendered,
+    Task,
+    Up,
+)
+from hallo_cli.errors import HalloError, Interrupted, OutputError
+
+_POLL_S = 0.5
+_AHEAD = 2  # rows a worker holds: the one in hand and the next, being prepared
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What to do about trouble."""
+
+    retries: int = 2  # after the first attempt
+    other_seeds: int = 0  # to try where the quality gate says fail
+    is_fail_fast: bool = False
+
+
+@dataclass
+class _Held:
+    """A row that is with a worker."""
+
+    task: Task
+    stage: str = "wait"
+    log_offset: int = 0
+    began: float = 0.0  # of its render, monotonic
+
+
+Quarantine = Callable[[Task, str, Path | None, int], str]  # task, reason, log, offset -> where it was put
+
+
+class Scheduler:
+    """Drives one pool through one queue."""
+
+    def __init__(
+        self, queue: Queue, pool: Pool, ledger: Ledger, policy: Policy, quarantine: Quarantine
+    ) -> None:
+        self._queue = queue
+        self._pool = pool
+        self._ledger = ledger
+        self._policy = policy
+        self._quarantine = quarantine
+        self._held: dict[str, dict[int, _Held]] = {slot: {} for slot in pool.slots}
+        self._stop_status: int | None = None
+        self._trouble: HalloError | None = None  # ends the batch once the rows in hand have stopped
+        self._has_stopped = False
+
+    def stop(self, exit_status: int) -> None:
+        """Hand out nothing more and have the clips in hand finished; safe in a signal handler."""
+        self._stop_status = exit_status
+
+    def run(self) -> Iterator[Event]:
+        """Run until every row is in the ledger. Raises Interrupted, OutputError or a worker's HalloError."""
+        while True:
+            self._obey_stop()
+            self._fill()
+            if not any(self._held.values()):
+                break
+            for slot, message in self._pool.wait(_POLL_S):
+                yield from self._handle(slot, message)
+        if self._trouble:
+            raise self._trouble
+        if self._stop_status is not None:
+            raise Interrupted(
+                "stopped; finished work is kept, and the same command goes on from there.",
+                exit_status=self._stop_status,
+            )
+
+    @property
+    def _is_stopping(self) -> bool:
+        return self._stop_status is not None or self._trouble is not None
+
+    def _obey_stop(self) -> None:
+        if self._is_stopping and not self._has_stopped:
+            self._has_stopped = True
+            self._pool.stop()
+
+    def _fill(self) -> None:
+        """Give each worker up to two rows, shortest queue first; a suspect is alone with its worker."""
+        if self._is_stopping:
+            return
+        for depth in range(_AHEAD):
+            for slot, held in self._held.items():
+                if len(held) == depth and self._may_take_more(held):
+                    task = self._next(must_be_alone=not held)
+                    if task is None:
+                        return
+                    held[task.number] = _Held(task)
+                    self._pool.send(slot, task)
+
+    def _may_take_more(self, held: dict[int, _Held]) -> bool:
+        return not any(row.task.is_alone for row in held.values())
+
+    def _next(self, *, must_be_alone: bool) -> Task | None:
+        """The costliest ready row; suspects only for a worker without rows."""
+        task = next(iter(self._queue.take(1)), None)
+        if task is not None and task.is_alone and not must_be_alone:
+            self._queue.put_back(task)
+            return None
+        return task
+
+    def _handle(self, slot: str, message: Message) -> Iterator[Event]:
+        match message:
+            case Up():
+                yield WorkerReady(slot)
+            case Broken():
+                yield from self._lose(slot, message)
+            case Began():
+                yield from self._begin(slot, message)
+            case Advanced():
+                if held := self._held[slot].get(message.number):
+                    yield RowAdvanced(held.task.id, slot, message.frames_done, message.n_frames)
+            case Ended():
+                yield from self._end(slot, message)
+            case Died():
+                yield from self._bury(slot, message)
+
+    def _begin(self, slot: str, message: Began) -> Iterator[Event]:
+        held = self._held[slot].get(message.number)
+        if held is None:
+            return
+        held.stage = message.stage
+        if message.stage == "prepare":
+            held.log_offset = message.log_offset
+        if message.stage == "render":
+            held.began = time.monotonic()
+            task = held.task
+            yield RowStarted(task.id, task.number, slot, task.attempts + 1, task.frames)
+
+    def _end(self, slot: str, message: Ended) -> Iterator[Event]:
+        held = self._held[slot].pop(message.number)
+        if isinstance(message.outcome, Rendered):
+            yield from self._accept(slot, held.task, message.outcome)
+        else:
+            yield from self._fail(slot, held, message.outcome)
+        if message.is_leaving:
+            self._release(slot)
+
+    def _accept(self, slot: str, task: Task, rendered: Rendered) -> Iterator[Event]:
+        if rendered.verdict == "fail" and task.seed_offset < self._policy.other_seeds:
+            self._queue.put_back(task.with_other_seed())
+            yield RowRetried(task.id, task.number, "; ".join(rendered.objections) + "; trying another seed")
+            return
+        if task.parent:
+            self._queue.finish_part(task)
+            return
+        record = dataclasses.replace(
+            self._record(slot, task, rendered.verdict),
+            sha256=rendered.sha256,
+            size=rendered.size,
+            frames=rendered.frames,
+            seconds=round(rendered.seconds, 3),
+            compute_s=round(rendered.compute_s, 3),
+            seed=rendered.seed,
+            quality=rendered.quality,
+            objections=rendered.objections,
+        )
+        yield self._write(record)
+        if record.status == "fail" and self._policy.is_fail_fast:
+            self._stop_after_failure(record)
+
+    def _fail(self, slot: str, held: _Held, failure: Failure) -> Iterator[Event]:
+        task = held.task
+        if failure.is_interrupt:
+            self._queue.put_back(task)
+        elif failure.is_disk_full:
+            self._queue.put_back(task)
+            self._trouble = self._trouble or OutputError(failure.message)
+        elif not failure.is_final and task.attempts < self._policy.retries and not self._is_stopping:
+            self._queue.put_back(task.tried())
+            yield RowRetried(task.id, task.number, failure.message)
+        else:
+            yield from self._give_up(slot, task, "error", failure.kind, failure.message)
+
+    def _bury(self, slot: str, death: Died) -> Iterator[Event]:
+        """Blame the rows a dead worker was busy with; those that only waited go back as they were."""
+        yield WorkerLost(slot, death.reason, is_replaced=True)
+        busy = [held for held in self._held[slot].values() if held.stage != "wait"]
+        self._release(slot, keep=busy)
+        for held in busy:
+            task = held.task.tried(is_alone=True)
+            reason = f"worker {slot} died: {death.reason}"
+            if self._is_stopping or len(busy) > 1 or held.task.attempts < self._policy.retries:
+                self._queue.put_back(task)
+                yield RowRetried(task.id, task.number, reason)
+            else:
+                place = self._quarantine(held.task, reason, self._pool.log(slot), held.log_offset)
+                message = f"{reason}; its inputs and log are in {place}"
+                yield from self._give_up(slot, held.task, "quarantined", "WorkerDied", message)
+
+    def _release(self, slot: str, keep: list[_Held] | None = None) -> None:
+        """Put the rows of a worker that is gone back into the queue."""
+        for held in self._held[slot].values():
+            if held not in (keep or []):
+                self._queue.put_back(held.task)
+        self._held[slot].clear()
+
+    def _give_up(self, slot: str, task: Task, status: str, kind: str, message: str) -> Iterator[Event]:
+        if task.parent:
+            message = f"{task.id}: {message}"
+            whole = self._queue.give_up_parts(task)
+            if whole is None:
+                return
+            task = dataclasses.replace(whole, attempts=task.attempts)
+        record = dataclasses.replace(self._record(slot, task, status), error=kind, message=message)
+        yield self._write(record)
+        if self._policy.is_fail_fast:
+            self._stop_after_failure(record)
+
+    def _stop_after_failure(self, record: Record) -> None:
+        reason = record.message or "; ".join(record.objections)
+        self._trouble = self._trouble or HalloError(
+            f"row {record.row} ({record.id}) failed and --fail-fast stopped the batch: {reason}"
+        )
+
+    def _record(self, slot: str, task: Task, status: str) -> Record:
+        return Record(
+            id=task.id,
+            row=task.number,
+            status=status,
+            output=stored_path(task.output, self._ledger.path),
+            fingerprint=task.fingerprint,
+            attempts=task.attempts + task.seed_offset + 1,
+            worker=slot,
+        )
+
+    def _write(self, record: Record) -> RowEnded:
+        record = dataclasses.replace(record, finished=now())
+        self._ledger.append(record)
+        self._queue.set_state(record.row, "finished")
+        return RowEnded(record)
+
+    def _lose(self, slot: str, broken: Broken) -> Iterator[Event]:
+        """Go on without a worker that cannot work; raise what it said where it was the last."""
+        yield WorkerLost(slot, broken.message, is_replaced=False)
+        self._release(slot)
+        del self._held[slot]
+        if not self._held:
+            error = HalloError(broken.message)
+            error.exit_status = broken.exit_status
+            raise error
+
+
+def now() -> str:
+    """Wall-clock time, for people."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

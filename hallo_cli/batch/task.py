@@ -1,0 +1,152 @@
+"""What travels between the scheduler and its workers: tasks one way, messages the other; all pickles."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from hallo_cli.batch.failure import Failure
+from hallo_cli.jobs.runner import StopRequest
+
+
+@dataclass(frozen=True)
+class Task:
+    """A row that can be rendered: checked, priced, and how often it was tried."""
+
+    number: int
+    id: str
+    portrait: Path
+    audio: Path
+    output: Path
+    settings: str  # JSON of every render setting by key
+    preset: str  # that the row names; empty: none
+    fingerprint: str
+    frames: int
+    seconds: float  # of video
+    cost: float  # seconds of compute, predicted
+    attempts: int = 0  # that failed so far
+    is_alone: int = 0  # 1: share the worker with no other row, since one of them killed it
+    seed_offset: int = 0  # the quality gate refused this many seeds
+    may_replace: int = 0  # 1: what has the output's name may be replaced
+    parent: int = 0  # of a part: the number of its row
+    parts: str = ""  # of a row that is rendered in parts: their layout, as parts.py reads it
+    parts_dir: str = ""  # where those parts are
+
+    def __str__(self) -> str:
+        return f"row {self.number} ({self.id})"
+
+    def tried(self, *, is_alone: bool = False) -> "Task":
+        """The task with one more attempt counted."""
+        return dataclasses.replace(self, attempts=self.attempts + 1, is_alone=int(is_alone or self.is_alone))
+
+    def with_other_seed(self) -> "Task":
+        """The task with the next seed, whose video replaces the one there is."""
+        return dataclasses.replace(self, seed_offset=self.seed_offset + 1, may_replace=1)
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A whole video under its final name."""
+
+    frames: int
+    seconds: float
+    seed: int
+    sha256: str = ""
+    size: int = 0
+    compute_s: float = 0.0
+    verdict: str = "done"  # of the quality gate: done, warn or fail
+    quality: Mapping[str, float] = field(default_factory=dict)
+    objections: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Up:
+    """A worker has loaded its weights."""
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A worker cannot work at all: its weights or its device are missing."""
+
+    kind: str
+    message: str
+    exit_status: int
+
+
+@dataclass(frozen=True)
+class Began:
+    """A row entered a stage of its worker: prepare, wait, render or measure."""
+
+    number: int
+    stage: str
+    log_offset: int = 0  # bytes of the worker's log so far
+
+
+@dataclass(frozen=True)
+class Advanced:
+    """Frames of a row that are safe on disk."""
+
+    number: int
+    frames_done: int
+    n_frames: int
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A row left its worker; where `is_leaving`, the worker goes too and takes nothing with it."""
+
+    number: int
+    outcome: Rendered | Failure
+    is_leaving: bool = False
+
+
+@dataclass(frozen=True)
+class Died:
+    """A worker is gone without a word; another one takes its place."""
+
+    reason: str
+
+
+Message = Up | Broken | Began | Advanced | Ended | Died
+
+
+class Renderer(Protocol):
+    """What a worker does with a row; lives as long as its worker, which keeps the weights loaded."""
+
+    def prepare(self, task: Task) -> object:
+        """Decode and analyse; runs beside another row's render."""
+
+    def render(
+        self,
+        task: Task,
+        prepared: object,
+        *,
+        report: Callable[[int, int], None],
+        stop: StopRequest,
+    ) -> Rendered:
+        """Write the video; `report` takes frames done and all frames. Raises Interrupted when stopped."""
+
+    def measure(self, task: Task, rendered: Rendered) -> Rendered:
+        """Judge the video; runs beside the next row's render."""
+
+
+class Pool(Protocol):
+    """Workers, each behind a slot that outlives it."""
+
+    slots: tuple[str, ...]
+
+    def send(self, slot: str, task: Task) -> None:
+        """Give a worker a row; several may wait in line."""
+
+    def wait(self, timeout_s: float) -> list[tuple[str, Message]]:
+        """What the workers said since, at once or after at most `timeout_s`. Raises HalloError."""
+
+    def stop(self) -> None:
+        """Ask all workers to finish the clip in hand and keep it."""
+
+    def log(self, slot: str) -> Path | None:
+        """The worker's log file, where it lies on this machine."""
+
+    def close(self) -> None:
+        """End all workers now."""

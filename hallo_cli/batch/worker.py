@@ -1,0 +1,152 @@
+"""The worker process: prepares the next row while it renders one and measures the one before.
+
+It knows no manifest and no ledger; it ends as soon as its parent is gone, however that happened.
+"""
+
+import faulthandler
+import logging
+import os
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from hallo_cli.batch.failure import Failure, attempt
+from hallo_cli.batch.task import Advanced, Began, Broken, Ended, Message, Rendered, Renderer, Task, Up
+from hallo_cli.errors import HalloError, Interrupted
+from hallo_cli.jobs.runner import StopRequest
+
+DEVICE_LOST = 70  # exit status after an error that leaves the accelerator unusable
+
+
+@dataclass(frozen=True)
+class WorkerSpec:
+    """What a worker process is started with; `make_renderer` is called in it."""
+
+    name: str
+    device: str
+    make_renderer: Callable[[str], Renderer]
+    log: Path
+
+
+def work(connection: Connection, spec: WorkerSpec) -> None:
+    """The body of a worker process: serve tasks from the connection until it closes."""
+    _redirect_output(spec.log)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    channel = _Channel(connection)
+    try:
+        renderer = spec.make_renderer(spec.device)
+    except HalloError as error:
+        channel.send(Broken(type(error).__name__, str(error), error.exit_status))
+        return
+    channel.send(Up())
+    _Worker(channel, renderer).serve()
+
+
+class _Channel:
+    """The connection to the parent, usable from several threads; no parent, no worker."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+
+    def send(self, message: Message) -> None:
+        with self._lock:
+            try:
+                self._connection.send(message)
+            except OSError:
+                os._exit(1)
+
+    def receive(self) -> Task | str:
+        try:
+            received: Task | str = self._connection.recv()
+        except (OSError, EOFError):
+            os._exit(1)
+        return received
+
+
+class _Worker:
+    def __init__(self, channel: _Channel, renderer: Renderer) -> None:
+        self._channel = channel
+        self._renderer = renderer
+        self._inbox: queue.SimpleQueue[tuple[Task, Future[object]]] = queue.SimpleQueue()
+        self._before = ThreadPoolExecutor(1, "prepare")
+        self._after = ThreadPoolExecutor(1, "measure")
+        self._stop = StopRequest()
+
+    def serve(self) -> None:
+        threading.Thread(target=self._receive, name="receive", daemon=True).start()
+        while True:
+            task, prepared = self._inbox.get()
+            rendered = attempt(str(task), partial(self._render, task, prepared))
+            if isinstance(rendered, Failure):
+                self._end(task, rendered)
+            else:
+                self._after.submit(self._measure, task, rendered)
+
+    def _receive(self) -> None:
+        while True:
+            received = self._channel.receive()
+            if isinstance(received, Task):
+                self._inbox.put((received, self._before.submit(self._prepare, received)))
+            else:
+                self._stop.ask()
+
+    def _prepare(self, task: Task) -> object:
+        self._began(task, "prepare")
+        prepared = self._renderer.prepare(task)
+        self._began(task, "wait")
+        return prepared
+
+    def _render(self, task: Task, prepared: Future[object]) -> Rendered:
+        if self._stop.exit_status is not None:
+            raise Interrupted("stopped before it began")
+        value = prepared.result()
+        self._began(task, "render")
+        return self._renderer.render(
+            task,
+            value,
+            report=lambda done, of: self._channel.send(Advanced(task.number, done, of)),
+            stop=self._stop,
+        )
+
+    def _measure(self, task: Task, rendered: Rendered) -> None:
+        self._began(task, "measure")
+        self._end(task, attempt(str(task), partial(self._renderer.measure, task, rendered)))
+
+    def _began(self, task: Task, stage: str) -> None:
+        self._channel.send(Began(task.number, stage, _log_size()))
+
+    def _end(self, task: Task, outcome: Rendered | Failure) -> None:
+        """Tell the parent, and leave where only a new process can go on."""
+        if isinstance(outcome, Failure) and outcome.is_device_lost:
+            sys.stderr.flush()
+            os._exit(DEVICE_LOST)
+        is_leaving = isinstance(outcome, Failure) and outcome.is_out_of_memory
+        self._channel.send(Ended(task.number, outcome, is_leaving))
+        if is_leaving:
+            os._exit(0)
+
+
+def _log_size() -> int:
+    sys.stderr.flush()
+    return os.fstat(2).st_size
+
+
+def _redirect_output(log: Path) -> None:
+    """Send everything this process prints, native libraries included, to its log."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+    faulthandler.enable()
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("hallo_cli").setLevel(logging.INFO)

@@ -1,0 +1,268 @@
+"""The real engine: one bundle's networks and analysers, loaded when first needed, kept between jobs."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import importlib.metadata
+import logging
+import os
+from collections.abc import Generator
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hallo_cli.analysis.portrait import PortraitAnalyser, PortraitOptions, Requirements, canvas
+from hallo_cli.domain import Clip, MotionFrames, Portrait, Speech, StepDone
+from hallo_cli.errors import SettingsError
+from hallo_cli.jobs import forecast as estimate
+from hallo_cli.jobs.engine import Compositor, Pace, SpeechTrack
+from hallo_cli.jobs.fallbacks import next_rung
+from hallo_cli.media.audio import Recording, decode
+from hallo_cli.media.ffmpeg import describe_ffmpeg
+from hallo_cli.media.video import exact_rate
+from hallo_cli.models.bundle import Bundle, find_bundle
+from hallo_cli.models.config import NetworkConfig
+from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
+
+if TYPE_CHECKING:
+    from hallo_cli.analysis.speech import SpeechEncoder
+    from hallo_cli.inference.animator import Animator
+    from hallo_cli.inference.job_context import JobContext
+
+RECORDED_PACKAGES = ("torch", "diffusers", "transformers", "onnxruntime", "numpy", "av")
+
+LARGE_WIDTH = 640  # networks with wider layers cost as much as the official ones
+
+logger = logging.getLogger(__name__)
+
+
+class Studio:
+    """Implements `engine.Engine` with a bundle's networks."""
+
+    def __init__(self, bundle: Bundle, runtime: RuntimeSettings) -> None:
+        self.bundle = bundle
+        self.runtime = runtime
+        self._animator: Animator | None = None
+        self._held: tuple[str, bool] | None = None  # dtype of the animator's networks, are they compiled
+        self._is_compiled = False  # as the job wants it
+        self._is_first_job = True  # of the animator
+        self._has_rendered = False
+        self._context: tuple[tuple[str, RenderSettings], JobContext] | None = None
+
+    @classmethod
+    def open(cls, bundle: str, runtime: RuntimeSettings) -> Studio:
+        """The studio for a bundle's name or folder. Raises WeightsError."""
+        return cls(find_bundle(bundle), runtime)
+
+    @cached_property
+    def weights_id(self) -> str:
+        """See Engine."""
+        return self.bundle.weights_id
+
+    @property
+    def networks(self) -> NetworkConfig:
+        """The bundle's configuration."""
+        return self.bundle.manifest.networks
+
+    @property
+    def clip_frames(self) -> int:
+        """See Engine."""
+        return self.networks.clip_frames
+
+    @property
+    def leaves_processor_free(self) -> bool:
+        """See Engine."""
+        from hallo_cli.inference.speed import resolve_device
+
+        return resolve_device(self.runtime.device).type != "cpu"
+
+    def settle(self, settings: RenderSettings) -> RenderSettings:
+        """See Engine."""
+        from hallo_cli.inference.speed import resolve_device, resolve_dtype
+
+        sampling = self.bundle.manifest.sampling
+        dtype = resolve_dtype(settings.dtype, resolve_device(self.runtime.device))
+        settled = dataclasses.replace(
+            settings,
+            steps=sampling.steps if settings.steps is None else settings.steps,
+            guidance=sampling.guidance if settings.guidance is None else settings.guidance,
+            solver=settings.solver or sampling.solver,
+            size=settings.size or self.networks.image_size,
+            dtype=str(dtype).removeprefix("torch."),
+        )
+        self._require_fitting(settled)
+        return settled
+
+    def describe(self) -> dict[str, str]:
+        """See Engine."""
+        manifest = self.bundle.manifest
+        from hallo_cli.inference.speed import resolve_device
+
+        versions = {name: importlib.metadata.version(name) for name in RECORDED_PACKAGES}
+        return {
+            "name": manifest.name,
+            "version": manifest.version,
+            "licence": manifest.licence,
+            "device": str(resolve_device(self.runtime.device)),
+            "compiled": "yes" if self._is_compiled else "no",
+            "ffmpeg": describe_ffmpeg(),
+            **versions,
+        }
+
+    @cached_property
+    def analyser(self) -> PortraitAnalyser:
+        """What finds and frames faces as this bundle was trained."""
+        manifest = self.bundle.manifest
+        identity = None
+        if manifest.needs_identity:
+            from hallo_cli.analysis.identity import IdentityNetwork
+
+            identity = IdentityNetwork(self.bundle.file("face_detector"), self.bundle.file("identity"))
+        requirements = Requirements(manifest.networks, manifest.geometry)
+        threads = self.runtime.threads or os.cpu_count() or 1
+        return PortraitAnalyser(requirements, identity=identity, threads=threads)
+
+    def portrait(self, path: Path, settings: RenderSettings) -> Portrait:
+        """See Engine."""
+        options = PortraitOptions(
+            size=settings.size or self.networks.image_size,
+            framing=settings.framing,
+            face_index=settings.face_index,
+            face_expand_ratio=settings.face_expand_ratio,
+        )
+        return self.analyser.analyse(path, options)
+
+    def compositor(self, path: Path, portrait: Portrait, settings: RenderSettings) -> Compositor:
+        """See Engine."""
+        return canvas(path, portrait, settings.framing)
+
+    def decode(self, source: Path, target: Path, settings: RenderSettings) -> Recording:
+        """See Engine."""
+        start_s, duration_s = settings.start_s, settings.duration_s
+        if not settings.separate_vocals:
+            return decode(source, target, start_s=start_s, duration_s=duration_s)
+        from hallo_cli.analysis import vocals
+
+        part = target.with_name(f"{target.name}.part-voice")  # at first it holds the mixture
+        voice = vocals.separate(source, part, self.bundle, start_s=start_s, duration_s=duration_s)
+        part.replace(target)
+        return Recording(target, voice.n_samples)
+
+    @cached_property
+    def encoder(self) -> SpeechEncoder:
+        """What turns sound into features, as this bundle was trained."""
+        from hallo_cli.analysis.speech import load_encoder
+
+        return load_encoder(self.bundle)
+
+    def track(self, recording: Recording, n_frames: int, settings: RenderSettings) -> SpeechTrack:
+        """See Engine."""
+        from hallo_cli.analysis.speech import RecordingTrack, TrackOptions
+
+        options = TrackOptions(
+            n_frames=n_frames,
+            clip_frames=self.clip_frames,
+            fps=float(exact_rate(settings.fps)),
+            overlap_s=settings.overlap_s,
+            seed=settings.seed,
+            guards_silence=settings.silence_guard,
+        )
+        return RecordingTrack(recording, self.encoder, options)
+
+    def chooses_compiling(self, settings: RenderSettings, n_frames: int) -> bool:
+        """See Engine: as the runtime settings say, or by what this machine has measured."""
+        if self.runtime.compile != "auto":
+            return self.runtime.compile == "on"
+        return estimate.is_worth_compiling(self.load_of(settings), n_frames)
+
+    def load(self, settings: RenderSettings, *, is_compiled: bool = False) -> None:
+        """See Engine."""
+        self._is_compiled = is_compiled if self.runtime.compile == "auto" else self.runtime.compile == "on"
+        self._hold(settings)
+        self._is_first_job = not self._has_rendered
+
+    def _hold(self, settings: RenderSettings) -> Animator:
+        """The networks in the settings' dtype, compiled where the job wants it."""
+        from hallo_cli.inference.animator import Animator
+        from hallo_cli.inference.speed import DTYPES, autoencoder_dtype, resolve_device
+        from hallo_cli.models.weights import load_networks
+
+        wanted = settings.dtype, self._is_compiled
+        if self._animator is None or self._held != wanted:
+            self._release()
+            # those that wait in the host's memory must not pass through a device that is too small for them
+            device = resolve_device("cpu" if self.runtime.offload else self.runtime.device)
+            dtype = DTYPES[settings.dtype]
+            vae_dtype = autoencoder_dtype(dtype, resolve_device(self.runtime.device))
+            networks = load_networks(self.bundle, device=device, dtype=dtype, vae_dtype=vae_dtype)
+            runtime = dataclasses.replace(self.runtime, compile="on" if self._is_compiled else "off")
+            self._animator, self._held, self._has_rendered = Animator(networks, runtime), wanted, False
+        return self._animator
+
+    def clips(
+        self, portrait: Portrait, settings: RenderSettings, speech: Speech, motion: MotionFrames | None
+    ) -> Generator[StepDone | Clip]:
+        """See Engine."""
+        animator = self._hold(settings)
+        self._has_rendered = True
+        key = (portrait.digest, settings)
+        if self._context is None or self._context[0] != key:
+            self._context = key, animator.prepare(portrait, settings)
+        first_clip = speech.first_frame // self.clip_frames
+        return animator.clips(self._context[1], speech, first_clip=first_clip, motion=motion)
+
+    def fall_back(self) -> str | None:
+        """See Engine."""
+        rung = next_rung(self.runtime)
+        if rung is None:
+            return None
+        self.runtime = rung.runtime
+        self._release()
+        return rung.name
+
+    def note_speed(self, settings: RenderSettings, pace: Pace) -> None:
+        """See Engine."""
+        load = self.load_of(settings, is_compiled=self._is_compiled)
+        compile_s = pace.start_s if self._is_compiled and self._is_first_job else None
+        estimate.remember(estimate.Speed(load, pace.seconds_per_frame, compile_s))
+
+    def load_of(self, settings: RenderSettings, *, is_compiled: bool | None = None) -> estimate.Load:
+        """What decides how long a frame of settled settings takes.
+
+        `is_compiled`: None takes the runtime settings' word, `auto` meaning no.
+        """
+        from hallo_cli.inference.speed import resolve_device
+
+        assert settings.size is not None
+        return estimate.Load(
+            weights_id=self.weights_id,
+            device=resolve_device(self.runtime.device).type,
+            dtype=settings.dtype,
+            size=settings.size,
+            passes=estimate.count_passes(settings),
+            is_large=max(self.networks.channels) >= LARGE_WIDTH,
+            is_compiled=self.runtime.compile == "on" if is_compiled is None else is_compiled,
+        )
+
+    def _release(self) -> None:
+        """Let go of the networks and of what they hold on the device."""
+        import torch
+
+        self._animator, self._context = None, None
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _require_fitting(self, settings: RenderSettings) -> None:
+        from hallo_cli.inference.latents import fits
+
+        networks = self.networks
+        size = settings.size or networks.image_size
+        if not fits(networks, size):
+            sizes = [side for side in range(64, 2048 + 1, 8) if fits(networks, side)]
+            nearest = min(sizes, key=lambda side: abs(side - size))
+            known = ", ".join(map(str, sizes[:4]))
+            raise SettingsError(
+                f"--size {size} does not fit these weights ({known} and so on do): give {nearest}."
+            )

@@ -1,0 +1,170 @@
+"""How long a render will take and how much disk it needs, from what this machine has shown before.
+
+Every render and every bench leaves its speed in the cache folder; without one, the guess is a rough one and
+says so.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hallo_cli.errors import OutputError
+from hallo_cli.settings.schema import RenderSettings
+from hallo_cli.store.digests import cache_dir
+from hallo_cli.store.writing import write_whole
+
+SIZE_LIMIT = 1 << 20  # bytes; a real file of speeds has a few thousand
+MAX_SPEEDS = 200
+# Seconds for one pass of the denoising UNet over one frame of 256 x 256, where nothing was measured yet, by
+# size of the networks (embedded, official) and device. Guesses, good to a factor of a few.
+GUESSES = {("small", "cpu"): 0.02, ("small", "cuda"): 0.0005, ("large", "cpu"): 0.6, ("large", "cuda"): 0.002}
+SHALLOW_COST = (
+    0.28  # of a pass without the deep layers against a whole one, counted for the official networks
+)
+VIDEO_BITS_PER_PIXEL = 0.12  # of H.264 at crf 18, faces hardly moving
+SPOOL_BYTES_PER_PIXEL = 3
+COMPILING_MARGIN = 1.5  # times what compiling takes must be saved by it: speeds vary from run to run
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Load:
+    """What decides how long a frame takes; the settings must be settled."""
+
+    weights_id: str
+    device: str  # cpu, cuda, mps
+    dtype: str
+    size: int
+    passes: float  # of the denoising UNet a frame
+    is_large: bool = False  # networks of the official size
+    is_compiled: bool = False
+
+
+@dataclass(frozen=True)
+class Speed:
+    """One measurement."""
+
+    load: Load
+    seconds_per_frame: float
+    compile_s: float | None = None  # what compiling took, where it was seen
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds a frame, and where the number is from: measured, scaled or guess."""
+
+    seconds_per_frame: float
+    basis: str
+    compile_s: float = 0.0  # before the first frame
+
+    def seconds(self, n_frames: int) -> float:
+        """Of a job, without the loading of the networks."""
+        return self.compile_s + n_frames * self.seconds_per_frame
+
+
+def count_passes(settings: RenderSettings) -> float:
+    """Whole passes of the denoising UNet that a frame costs, about. The settings are settled.
+
+    One a step, two where guidance is computed; one without the deep layers counts as SHALLOW_COST.
+    """
+    assert settings.steps is not None
+    assert settings.guidance is not None
+    share = max(0.0, settings.guidance_stop - settings.guidance_start) if settings.guidance != 1 else 0.0
+    depth = 1 / settings.deep_every
+    cost = depth + (1 - depth) * SHALLOW_COST
+    return settings.steps * (1 + share) * cost
+
+
+def estimate(load: Load, *, file: Path | None = None) -> Estimate:
+    """Seconds a frame under this load: of the same one measured before, of a similar one, or guessed."""
+    known = read_speeds(file)
+    if same := _of(load, known):
+        return Estimate(same.seconds_per_frame, "measured", same.compile_s or 0.0)
+    similar = [s for s in known if (s.load.weights_id, s.load.device) == (load.weights_id, load.device)]
+    if similar:
+        nearest = min(similar, key=lambda speed: _distance(speed.load, load))
+        ratio = (load.passes * load.size**2) / (nearest.load.passes * nearest.load.size**2)
+        compile_s = nearest.compile_s if load.is_compiled else None
+        return Estimate(nearest.seconds_per_frame * ratio, "scaled", compile_s or 0.0)
+    size_class = "large" if load.is_large else "small"
+    guess = GUESSES.get((size_class, load.device), GUESSES[size_class, "cpu"])
+    return Estimate(guess * load.passes * (load.size / 256) ** 2, "guess")
+
+
+def is_worth_compiling(load: Load, n_frames: int, *, file: Path | None = None) -> bool:
+    """Whether a job of so many frames under this load gains clearly more by compiling than that takes.
+
+    False where this machine has not measured the load both ways, and how long compiling took.
+    """
+    known = read_speeds(file)
+    plain, compiled = (_of(replace(load, is_compiled=way), known) for way in (False, True))
+    if plain is None or compiled is None or compiled.compile_s is None:
+        return False
+    saved_s = n_frames * (plain.seconds_per_frame - compiled.seconds_per_frame)
+    return saved_s > COMPILING_MARGIN * compiled.compile_s
+
+
+def remember(speed: Speed, *, file: Path | None = None) -> None:
+    """Keep a measurement for later estimates; a cache that cannot be written is no failure.
+
+    What compiling took is kept from an earlier one where this one does not say.
+    """
+    path = file or _default_file()
+    known = read_speeds(path)
+    earlier = _of(speed.load, known)
+    if earlier is not None and speed.compile_s is None:
+        speed = replace(speed, compile_s=earlier.compile_s)
+    kept = [other for other in known if other.load != speed.load][-MAX_SPEEDS:]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, json.dumps([asdict(one) for one in [*kept, speed]], indent=1).encode())
+    except (OSError, OutputError) as error:
+        logger.debug("speed not remembered: %s", error)
+
+
+def read_speeds(file: Path | None = None) -> list[Speed]:
+    """The measurements of this machine, the oldest first; none where there is no readable file."""
+    path = file or _default_file()
+    try:
+        if path.stat().st_size > SIZE_LIMIT:
+            return []
+        rows = json.loads(path.read_bytes())
+        return [_speed(**row) for row in rows]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return []
+
+
+def video_bytes(n_frames: int, size: tuple[int, int]) -> int:
+    """About how large the video gets."""
+    return round(n_frames * size[0] * size[1] * VIDEO_BITS_PER_PIXEL / 8)
+
+
+def work_bytes(n_frames: int, size: tuple[int, int], *, segment_frames: int, spool_size: int) -> int:
+    """About how much disk is in use at most, besides the video itself: its segments, a spool, the sound."""
+    spool = min(n_frames, segment_frames) * spool_size**2 * SPOOL_BYTES_PER_PIXEL
+    sound = n_frames * 16_000 * 4 // 25
+    return video_bytes(n_frames, size) + spool + sound
+
+
+def _speed(load: dict[str, Any], seconds_per_frame: float, compile_s: float | None = None) -> Speed:
+    taken = None if compile_s is None else float(compile_s)
+    return Speed(Load(**load), float(seconds_per_frame), taken)
+
+
+def _of(load: Load, known: list[Speed]) -> Speed | None:
+    """The last measurement of just this load."""
+    return next((speed for speed in reversed(known) if speed.load == load), None)
+
+
+def _distance(some: Load, other: Load) -> tuple[bool, float]:
+    differs = some.is_compiled != other.is_compiled
+    return differs, abs(some.passes - other.passes) + abs(some.size - other.size)
+
+
+def _default_file() -> Path:
+    return cache_dir() / "speeds.json"

@@ -1,0 +1,280 @@
+"""What a job leaves behind: the video under its name and, beside it, OUT.json, the record of how it was made.
+
+The record is written before the video appears and holds the video's digest, so the two are known to belong
+together; from it a render can be repeated, and a finished job is recognised.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hallo_cli import __version__
+from hallo_cli.domain import CropBox
+from hallo_cli.errors import InputError, OutputError, PortraitError, SettingsError, SpeechError
+from hallo_cli.jobs.plan import Job, JobPlan, fingerprint
+from hallo_cli.media.files import require_file, shown
+from hallo_cli.media.joining import FinishedVideo
+from hallo_cli.settings.schema import RenderSettings, build, to_values
+from hallo_cli.store.digests import file_digest
+from hallo_cli.store.writing import flush, reporting_write_errors, write_whole
+
+SIDECAR_FORMAT = 1
+MAX_TRIES = 100  # other seeds that a batch tries
+SIDECAR_LIMIT = 1 << 20  # bytes; a real one has a few thousand
+SUFFIX = ".mp4"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The content that a job is made of."""
+
+    portrait: str  # SHA-256 of the picture file
+    audio: str  # SHA-256 of the recording's file
+    weights_id: str
+    fingerprint: str
+    pictures: str  # the same whatever becomes of the sound: names the work that is kept
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """A finished job."""
+
+    output: Path
+    sidecar: Path
+    n_frames: int
+    fps: float
+    sha256: str  # of the video file
+    seconds: float  # this run took
+    timings_s: Mapping[str, float]  # by stage
+    was_done: bool = False  # an earlier run had finished it
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a sidecar says that is needed to repeat its render."""
+
+    job: Job
+    inputs: Inputs
+
+
+def inspect_inputs(job: Job, weights_id: str) -> Inputs:
+    """Digests of the inputs. Raises PortraitError or SpeechError where a file cannot be read."""
+    portrait = _digest(job.portrait, "portrait", PortraitError)
+    audio = _digest(job.audio, "recording", SpeechError)
+    silent = dataclasses.replace(job.settings, audio_codec="auto")
+    name, pictures = (
+        fingerprint(portrait=portrait, audio=audio, weights_id=weights_id, settings=settings)
+        for settings in (job.settings, silent)
+    )
+    return Inputs(portrait, audio, weights_id, name, pictures)
+
+
+def work_name(job: Job, name: str) -> str:
+    """Name of a job's folder, from the output and the fingerprint; holds nothing of the user's text."""
+    return f"{work_prefix(job)}{name[:12]}"
+
+
+def work_prefix(job: Job) -> str:
+    """What the folders of all jobs with this output begin with."""
+    output = os.fsencode(job.output.absolute())
+    return f".hallo-{hashlib.sha256(output).hexdigest()[:12]}-"
+
+
+def sidecar_path(output: Path) -> Path:
+    """OUT.json of OUT.mp4."""
+    return output.with_suffix(".json")
+
+
+def require_writable(job: Job) -> None:
+    """Raise SettingsError or OutputError where the video could not be put under its name."""
+    output = job.output
+    if output.suffix.lower() != SUFFIX:
+        raise SettingsError(f"the output {shown(output)} must end in {SUFFIX}.")
+    with reporting_write_errors(output):  # looking may be forbidden, too
+        if output.is_dir():
+            raise OutputError(f"the output {shown(output)} is a folder; name a file in it.")
+        if not output.parent.is_dir():
+            raise OutputError(f"{shown(output.parent)} is no folder; make it first or choose another output.")
+    for path in (output, sidecar_path(output)):
+        with reporting_write_errors(path), contextlib.suppress(FileNotFoundError):
+            path.lstat()  # too long a name, say
+        if any(_is_same(path, read) for read in (job.portrait, job.audio)):
+            raise SettingsError(f"{shown(path)} is read by this render; choose another output with -o.")
+    with reporting_write_errors(output), tempfile.NamedTemporaryFile(dir=output.parent, prefix=".hallo-"):
+        pass
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    try:
+        return path.samefile(other)
+    except OSError:
+        return False
+
+
+def require_free_name(job: Job) -> None:
+    """Raise SettingsError where something else has the video's name or the record's.
+
+    A record without its video is what a run leaves that was killed between the two: it may be replaced.
+    """
+    sidecar = sidecar_path(job.output)
+    for path, is_taken in ((job.output, _exists(job.output)), (sidecar, _is_strange(sidecar))):
+        if is_taken:
+            raise SettingsError(
+                f"{shown(path)} is there already, and not of this render; add --overwrite to replace it, "
+                "or choose another output with -o."
+            )
+
+
+def find_finished(job: Job, inputs: Inputs) -> JobResult | None:
+    """The result of an earlier run of exactly this job, where it is still there and unchanged."""
+    path = sidecar_path(job.output)
+    try:
+        values = _read_values(path)
+        made = values["output"]
+        if values["fingerprint"] != inputs.fingerprint or made["sha256"] != file_digest(job.output):
+            return None
+        return JobResult(
+            job.output,
+            path,
+            int(made["n_frames"]),
+            float(made["fps"]),
+            made["sha256"],
+            0.0,
+            {},
+            was_done=True,
+        )
+    except (InputError, OSError, KeyError, TypeError, ValueError):
+        return None
+
+
+def is_other_try(job: Job, inputs: Inputs) -> bool:
+    """Whether the output was made of just this job with one of the seeds after its own.
+
+    That is what a batch leaves that was killed before it had judged the video of another seed.
+    """
+    try:
+        made = read_record(sidecar_path(job.output))
+    except (InputError, SettingsError):
+        return False
+    same_files = (made.inputs.portrait, made.inputs.audio) == (inputs.portrait, inputs.audio)
+    same_weights = made.inputs.weights_id == inputs.weights_id
+    same_settings = dataclasses.replace(made.job.settings, seed=job.settings.seed) == job.settings
+    tries = made.job.settings.seed - job.settings.seed
+    return same_files and same_weights and same_settings and 0 < tries <= MAX_TRIES
+
+
+def publish(
+    job: Job,
+    inputs: Inputs,
+    video: FinishedVideo,
+    plan: JobPlan,
+    made_with: Mapping[str, str],
+    timings_s: Mapping[str, float],
+    *,
+    square: CropBox | None,
+) -> JobResult:
+    """Write the record and give the finished video its name. Raises OutputError.
+
+    square: which of the portrait's file the video shows, if it shows one.
+    """
+    digest = file_digest(video.file)
+    sidecar = sidecar_path(job.output)
+    output = {
+        "path": str(job.output.absolute()),
+        "sha256": digest,
+        "n_frames": plan.n_frames,
+        "fps": plan.fps,
+        "clip_frames": plan.clip_frames,
+        "segment_starts": [segment.start for segment in plan.segments],
+        "square": None if square is None else [square.left, square.top, square.side],
+        "sound": {"mode": video.sound, "codec": video.info.audio.codec if video.info.audio else None},
+    }
+    values = {
+        "format": SIDECAR_FORMAT,
+        "hallo": __version__,
+        "fingerprint": inputs.fingerprint,
+        "portrait": {"path": str(job.portrait.absolute()), "sha256": inputs.portrait},
+        "audio": {"path": str(job.audio.absolute()), "sha256": inputs.audio},
+        "weights": {"id": inputs.weights_id, **made_with},
+        "settings": to_values(job.settings),
+        "output": output,
+        "timings_s": {stage: round(seconds, 3) for stage, seconds in timings_s.items()},
+        "machine": {"python": platform.python_version(), "system": platform.platform()},
+    }
+    write_whole(sidecar, (json.dumps(values, indent=1) + "\n").encode())
+    with reporting_write_errors(job.output):
+        os.replace(video.file, job.output)
+        flush(job.output.parent)
+    return JobResult(
+        job.output, sidecar, plan.n_frames, plan.fps, digest, timings_s.get("total", 0.0), timings_s
+    )
+
+
+def read_record(sidecar: Path) -> Record:
+    """The job that a sidecar describes. Raises InputError where the file is no such record."""
+    values = _read_values(sidecar)
+    where = str(sidecar)
+    try:
+        settings = build(RenderSettings, values["settings"], where=where)
+        paths = [Path(str(values[key]["path"])) for key in ("portrait", "audio", "output")]
+        digests = [str(values[key]["sha256"]) for key in ("portrait", "audio")]
+        inputs = Inputs(digests[0], digests[1], str(values["weights"]["id"]), str(values["fingerprint"]), "")
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{shown(sidecar)} is no record of a render: {error} is missing.") from error
+    return Record(Job(paths[0], paths[1], paths[2], settings), inputs)
+
+
+def require_same_inputs(record: Record, job: Job) -> None:
+    """Raise InputError where a repeated render's inputs are no longer those of the record."""
+    now = inspect_inputs(job, record.inputs.weights_id)
+    for name, path in (("portrait", job.portrait), ("audio", job.audio)):
+        if getattr(now, name) != getattr(record.inputs, name):
+            raise InputError(
+                f"the {name} {shown(path)} is not the one that was rendered: its content has changed. "
+                "Restore it, or render anew without --from."
+            )
+
+
+def _exists(path: Path) -> bool:
+    return path.exists() or path.is_symlink()
+
+
+def _is_strange(sidecar: Path) -> bool:
+    """Whether a file has the record's name and is none."""
+    if not _exists(sidecar):
+        return False
+    try:
+        _read_values(sidecar)
+    except InputError:
+        return True
+    return False
+
+
+def _digest(path: Path, what: str, error: type[InputError]) -> str:
+    try:
+        return file_digest(require_file(path, error, what))
+    except OSError as reason:
+        raise error(f"the {what} {shown(path)} cannot be read ({reason.strerror or reason}).") from reason
+
+
+def _read_values(sidecar: Path) -> dict[str, Any]:
+    file = require_file(sidecar, InputError, "record")
+    try:
+        if file.stat().st_size > SIDECAR_LIMIT:
+            raise ValueError("it is too large")
+        values = json.loads(file.read_bytes())
+        if not isinstance(values, dict) or values.get("format") != SIDECAR_FORMAT:
+            raise ValueError(f"its format is not {SIDECAR_FORMAT}")
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{shown(sidecar)} is no record of a render ({error}).") from error
+    return values

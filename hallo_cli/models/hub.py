@@ -1,0 +1,271 @@
+"""Fetch the published weights from the Hugging Face hub, whole and checked, resuming where a fetch stopped.
+
+The hub is asked once for names, sizes and digests; then each file is fetched into a `.part` file beside its
+place, compared with the hub's digest and renamed. This module prints nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hallo_cli import __version__
+from hallo_cli.errors import WeightsError
+from hallo_cli.models.bundle import OFFICIAL_FILES, Bundle, official_manifest, read_bundle
+from hallo_cli.models.manifest import MANIFEST, write_manifest
+from hallo_cli.store.digests import file_digest
+
+OFFICIAL_REPO = "fudan-generative-ai/hallo"
+Report = Callable[[str, int], None]  # (path inside the bundle, bytes that have just arrived)
+
+
+@dataclass(frozen=True)
+class Licence:
+    """On what terms a part of the published weights may be used."""
+
+    part: str
+    files: tuple[str, ...]  # path prefixes inside the tree
+    terms: str
+    is_commercial_use_allowed: bool
+
+
+LICENCES = (
+    Licence(
+        "Hallo networks (Fudan University)",
+        ("hallo/",),
+        "MIT; made from Stable Diffusion 1.5, whose CreativeML OpenRAIL-M use restrictions stay",
+        True,
+    ),
+    Licence("sd-vae-ft-mse (Stability AI)", ("sd-vae-ft-mse/",), "MIT", True),
+    Licence("wav2vec2-base-960h (Meta)", ("wav2vec/",), "Apache-2.0", True),
+    Licence(
+        "InsightFace detector and recogniser (scrfd_10g_bnkps, glintr100)",
+        ("face_analysis/",),
+        "non-commercial research only; for anything else ask InsightFace for a licence",
+        False,
+    ),
+    Licence(
+        "Kim_Vocal_2 (Ultimate Vocal Remover)",
+        ("audio_separator/",),
+        "no licence is stated with the file; the project asks for credit",
+        True,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """One file as the hub lists it."""
+
+    path: str
+    n_bytes: int
+    sha256: str | None  # of large files
+    git_sha1: str | None  # of small files: git's blob id
+
+
+@dataclass(frozen=True)
+class PullPlan:
+    """What there is to fetch, at one commit of the repository."""
+
+    endpoint: str
+    commit: str
+    files: tuple[RemoteFile, ...]  # smallest first, so that what is wrong shows early
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of all files together."""
+        return sum(file.n_bytes for file in self.files)
+
+
+def is_offline() -> bool:
+    """Whether the user's environment forbids asking the hub."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
+
+
+def hub_endpoint() -> str:
+    """The hub, or the mirror that the environment names."""
+    return os.environ.get("HF_ENDPOINT", "").rstrip("/") or "https://huggingface.co"
+
+
+def plan_pull(revision: str = "main") -> PullPlan:
+    """Ask the hub what the published weights consist of. Raises WeightsError where it cannot tell."""
+    from huggingface_hub import HfApi
+
+    endpoint = hub_endpoint()
+    api = HfApi(endpoint=endpoint, library_name="hallo", library_version=__version__)
+    try:
+        info = api.model_info(OFFICIAL_REPO, revision=revision, files_metadata=True, timeout=30)
+    except _network_errors() as error:
+        raise WeightsError(
+            f"{endpoint} does not list {OFFICIAL_REPO} at revision {revision!r} ({_first_line(error)}). "
+            "Check the network, --revision and HF_ENDPOINT, or use --offline with what is already here."
+        ) from error
+    listed = {sibling.rfilename: sibling for sibling in info.siblings or ()}
+    if missing := [path for path in OFFICIAL_FILES.values() if path not in listed]:
+        raise WeightsError(
+            f"{OFFICIAL_REPO} at revision {revision!r} lacks {', '.join(missing[:3])}. "
+            "Choose another --revision."
+        )
+    files = [_remote_file(listed[path]) for path in OFFICIAL_FILES.values()]
+    return PullPlan(endpoint, info.sha or revision, tuple(sorted(files, key=lambda file: file.n_bytes)))
+
+
+def pull(plan: PullPlan, directory: Path, report: Report) -> Bundle:
+    """Fetch what is not there yet and describe the tree by a `bundle.toml`. Run again to resume.
+
+    Raises WeightsError where a file cannot be fetched, does not match the hub's digest or does not fit.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    missing = [file for file in plan.files if not _is_there(directory, file)]
+    _check_space(directory, missing)
+    for file in plan.files:
+        if file in missing:
+            _fetch(plan, file, directory, report)
+        else:
+            report(file.path, file.n_bytes)
+    manifest = official_manifest(directory)
+    write_manifest(directory, dataclasses.replace(manifest, version=plan.commit[:12], made_with=__version__))
+    return read_bundle(directory)
+
+
+def adopt(directory: Path) -> Bundle:
+    """Complete the tree without a network, from what other programs left in the hub's cache.
+
+    Raises WeightsError naming the first files that are in neither place.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    missing = []
+    for path in OFFICIAL_FILES.values():
+        target = directory / path
+        if target.is_file():
+            continue
+        cached = try_to_load_from_cache(OFFICIAL_REPO, path)
+        if not isinstance(cached, str):
+            missing.append(path)
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f"{target.name}.part")
+        shutil.copyfile(cached, part)
+        os.replace(part, target)
+    if missing:
+        raise WeightsError(
+            f"{directory}: offline, and {len(missing)} files are neither there nor in the hub's cache: "
+            f"{', '.join(missing[:3])}. Run `hallo models pull` once with a network."
+        )
+    if not (directory / MANIFEST).exists():
+        write_manifest(directory, official_manifest(directory))
+    return read_bundle(directory)
+
+
+def _remote_file(listed: Any) -> RemoteFile:
+    """From huggingface_hub's RepoSibling, whose `lfs` is a dict or an object, by version."""
+    lfs = listed.lfs
+    sha256 = None if lfs is None else (lfs["sha256"] if isinstance(lfs, dict) else lfs.sha256)
+    return RemoteFile(listed.rfilename, listed.size or 0, sha256, None if lfs else listed.blob_id)
+
+
+def _is_there(directory: Path, file: RemoteFile) -> bool:
+    path = directory / file.path
+    return path.is_file() and path.stat().st_size == file.n_bytes and _matches(path, file)
+
+
+def _matches(path: Path, file: RemoteFile) -> bool:
+    if file.sha256 is not None:
+        return file_digest(path) == file.sha256
+    if file.git_sha1 is None:
+        return True
+    content = path.read_bytes()
+    blob = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False)
+    return blob.hexdigest() == file.git_sha1
+
+
+def _check_space(directory: Path, missing: list[RemoteFile]) -> None:
+    needed = sum(file.n_bytes for file in missing)
+    kept = sum(part.stat().st_size for part in directory.rglob("*.part"))
+    free = shutil.disk_usage(directory).free
+    if needed - kept > free:
+        raise WeightsError(
+            f"{directory}: {(needed - kept) / 1e9:.1f} GB to fetch, {free / 1e9:.1f} GB free. "
+            "Free some space, or choose another folder with --to or HALLO_MODELS."
+        )
+
+
+def _fetch(plan: PullPlan, file: RemoteFile, directory: Path, report: Report) -> None:
+    target = directory / file.path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    version = (file.sha256 or file.git_sha1 or plan.commit)[:12]
+    part = target.with_name(f"{target.name}.{version}.part")  # another version's part is never continued
+    if part.exists() and part.stat().st_size > file.n_bytes:
+        part.unlink()
+    try:
+        _download(plan, file, part, report)
+    except _network_errors() as error:
+        raise WeightsError(
+            f"{file.path}: the fetch from {plan.endpoint} stopped ({_first_line(error)}). "
+            "What has arrived is kept: run the same command again to go on."
+        ) from error
+    if part.stat().st_size != file.n_bytes or not _matches(part, file):
+        part.unlink()
+        raise WeightsError(
+            f"{file.path}: what {plan.endpoint} sent does not match the digest it lists, and was removed. "
+            "Run the same command again, or try another HF_ENDPOINT."
+        )
+    os.replace(part, target)
+
+
+def _download(plan: PullPlan, file: RemoteFile, part: Path, report: Report) -> None:
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    disable_progress_bars()  # the caller draws its own
+    url = hf_hub_url(OFFICIAL_REPO, file.path, revision=plan.commit, endpoint=plan.endpoint)
+    with _ReportingFile(part, lambda count: report(file.path, count)) as stream:
+        http_get(url, stream, resume_size=stream.tell(), expected_size=file.n_bytes)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+class _ReportingFile(io.FileIO):
+    """A file opened for going on at its end, that says how many bytes it gets."""
+
+    def __init__(self, path: Path, report: Callable[[int], None]) -> None:
+        super().__init__(path, "r+b" if path.exists() else "w+b")
+        self._report = report
+        report(self.seek(0, os.SEEK_END))
+
+    def write(self, data: Any) -> int:
+        """Write all of it, where a raw file may write less."""
+        rest = memoryview(data)
+        while rest:
+            count = super().write(rest)
+            self._report(count)
+            rest = rest[count:]
+        return len(data)
+
+    def truncate(self, size: int | None = None) -> int:
+        """Called where the server cannot resume and sends the file from its start."""
+        before = os.fstat(self.fileno()).st_size
+        after = super().truncate(size)
+        self._report(after - before)
+        return after
+
+
+def _network_errors() -> tuple[type[Exception], ...]:
+    """What huggingface_hub lets through: its own errors are OSErrors, the transport's differ by version."""
+    transports = [sys.modules[name] for name in ("httpx", "httpx2") if name in sys.modules]
+    return (OSError, *(transport.HTTPError for transport in transports))
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

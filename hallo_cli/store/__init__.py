@@ -1,0 +1,1 @@
+"""Everything the program writes: whole files, digests, locks."""

@@ -1,0 +1,126 @@
+"""Utterances: synthetic speech with pauses, the phones in it and the visemes it asks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hallo_cli.domain import Float
+from hallo_cli.workshop.corpus import espeak, flite
+from hallo_cli.workshop.corpus.acoustics import SAMPLE_RATE, recorded
+from hallo_cli.workshop.corpus.espeak import Prosody
+from hallo_cli.workshop.corpus.phones import FPS, REST, Segment, phone_ids, viseme_curves
+from hallo_cli.workshop.corpus.sentences import sentence
+
+_ACCENTS = (
+    "en-us",
+    "en",
+    "en-us",
+    "en-gb-x-rp",
+    "en-029",
+    "gmw/en-GB-scotland",
+    "en-gb-x-gbclan",
+    "en-gb-x-gbcwmd",
+)
+_TIMBRE_NAMES = """
+f1 f2 f3 f4 m1 m2 m3 m4 m6 m7 m8 Alex Alicia Andrea Andy Annie Denis Diogo Gene Henrique Hugo Jacky Lee
+Marco Michael Mike Nguyen Reed adam anika antonio belinda benjamin boris caleb david ed edward grandma
+grandpa gustave ian iven john kaukovalta klatt klatt2 klatt4 linda marcelo max michel miguel norbert pablo
+paul pedro quincy rob robert sandro shelby steph travis victor whisper zac
+"""
+_TIMBRES = _TIMBRE_NAMES.split()
+_HELD_OUT_TIMBRES = ("f5", "m5", "Gene2", "Mario", "aunty", "steph3", "klatt3", "iven3")
+_FLITE_VOICES = ("awb", "rms", "slt", "kal16", "awb_time")
+_HELD_OUT_FLITE_VOICES = ("kal",)
+_FLITE_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """Speech and its ground truth; `waveform` holds whole 40 ms frames."""
+
+    waveform: Float  # [n_frames * 640] in -1..1 at 16 kHz
+    segments: tuple[Segment, ...]
+    visemes: Float  # [n_frames, 6] in 0..1, see phones.VISEMES
+    phones: npt.NDArray[np.uint8]  # [n_frames] index into phones.PHONES
+    voice: str
+
+    @property
+    def n_frames(self) -> int:
+        """Frames at 25 fps."""
+        return len(self.visemes)
+
+
+def utter(rng: np.random.Generator, *, held_out: bool = False, n_phrases: int | None = None) -> Utterance:
+    """A random utterance of some 2 to 10 s; `held_out` takes voices that the corpus never uses."""
+    voice = _draw_voice(rng, held_out=held_out)
+    if n_phrases is None:
+        n_phrases = int(rng.choice([1, 2, 3], p=[0.45, 0.35, 0.2]))
+    factor = rng.uniform(0.88, 1.13)
+    parts: list[Float] = [_silence(rng.uniform(0.1, 0.9))]
+    segments: list[Segment] = []
+    for index in range(n_phrases):
+        start_s = sum(map(len, parts)) / SAMPLE_RATE
+        samples, spoken = _phrase(rng, voice=voice, factor=factor)
+        segments += [Segment(s.start_s + start_s, s.end_s + start_s, s.phone) for s in spoken]
+        last = index == n_phrases - 1
+        parts += [samples, _silence(rng.uniform(0.3, 1.0 if last else 1.5))]
+    return _finished(np.concatenate(parts), segments, voice=voice.name, rng=rng)
+
+
+def silence(rng: np.random.Generator, *, duration_s: float) -> Utterance:
+    """A recording in which nobody speaks: room noise, at times music."""
+    return _finished(_silence(duration_s), [], voice="none", rng=rng)
+
+
+@dataclass(frozen=True)
+class _Voice:
+    engine: str
+    name: str
+
+
+def _draw_voice(rng: np.random.Generator, *, held_out: bool) -> _Voice:
+    if flite.has_flite() and rng.random() < _FLITE_SHARE:
+        return _Voice("flite", str(rng.choice(_HELD_OUT_FLITE_VOICES if held_out else _FLITE_VOICES)))
+    timbre = rng.choice(_HELD_OUT_TIMBRES if held_out else _TIMBRES)
+    return _Voice("espeak", f"{rng.choice(_ACCENTS)}+{timbre}")
+
+
+def _phrase(rng: np.random.Generator, *, voice: _Voice, factor: float) -> tuple[Float, list[Segment]]:
+    text = sentence(rng, n_words=int(rng.integers(3, 13)))
+    if voice.engine == "flite":
+        samples, rate, segments = flite.speak(text, voice=voice.name, stretch=rng.uniform(0.8, 1.3))
+    else:
+        prosody = Prosody(int(rng.uniform(120, 210)), int(rng.uniform(20, 80)), int(rng.uniform(20, 80)))
+        samples, rate, segments = espeak.speak(text, voice=voice.name, prosody=prosody)
+    return _resampled(samples, segments, rate=rate, factor=factor)
+
+
+def _resampled(
+    samples: Float, segments: list[Segment], *, rate: int, factor: float
+) -> tuple[Float, list[Segment]]:
+    """At 16 kHz and `factor` times faster and higher."""
+    from scipy.signal import resample_poly
+
+    up = 320
+    down = round(rate * factor * up / SAMPLE_RATE)
+    faster = down * SAMPLE_RATE / (up * rate)
+    slowed = [Segment(s.start_s / faster, s.end_s / faster, s.phone) for s in segments]
+    sound = resample_poly(samples, up, down).astype(np.float32)
+    return sound / (np.abs(sound).max() + 1e-6), slowed
+
+
+def _finished(sound: Float, segments: list[Segment], *, voice: str, rng: np.random.Generator) -> Utterance:
+    per_frame = SAMPLE_RATE // FPS
+    n_frames = len(sound) // per_frame
+    waveform = recorded(sound[: n_frames * per_frame], rng)
+    voiced = tuple(s for s in segments if s.phone != REST)
+    return Utterance(
+        waveform, voiced, viseme_curves(list(voiced), n_frames), phone_ids(list(voiced), n_frames), voice
+    )
+
+
+def _silence(duration_s: float) -> Float:
+    return np.zeros(int(duration_s * SAMPLE_RATE), np.float32)

@@ -1,0 +1,80 @@
+"""What is looked at before a batch renders, and where the findings are kept."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from batch_doubles import batch_of, results, write_batch
+
+from hallo_cli.batch.checks import Looker
+from hallo_cli.batch.findings import Checks, Finding, Request
+from hallo_cli.batch.paths import Paths
+from hallo_cli.batch.run import opened
+from hallo_cli.errors import Interrupted, OutputError
+
+
+def test_stopping_while_inputs_are_checked_renders_nothing(tmp_path: Path) -> None:
+    manifest = write_batch(tmp_path, ["a"])
+    with opened(batch_of(manifest)) as batch:
+        batch.stop(130)
+        with pytest.raises(Interrupted, match="before the first row"):
+            list(batch.check())
+    assert not results(manifest)
+
+
+def test_check_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
+    manifest = write_batch(tmp_path, ["a", "b", "c"])
+    with opened(batch_of(manifest)) as batch:
+        checking = batch.check()
+        next(checking)
+        next(checking)
+        checking.close()
+    with opened(batch_of(manifest)) as batch:
+        assert list(batch.check())[-1] == 3  # of 4
+
+
+def test_damaged_findings_are_made_anew(tmp_path: Path) -> None:
+    manifest = write_batch(tmp_path, ["a"])
+    folder = Paths(manifest.with_suffix("")).folder
+    folder.mkdir()
+    (folder / "checks.sqlite").write_bytes(b"no database" * 1000)
+    with opened(batch_of(manifest)) as batch:
+        assert list(batch.check())[-1] == 2
+
+
+def test_findings_are_looked_up_by_the_next_run(tmp_path: Path) -> None:
+    manifest = write_batch(tmp_path, ["a", "b"])
+    with opened(batch_of(manifest)) as batch:
+        assert list(batch.check())[-1] == 3
+    with opened(batch_of(manifest)) as batch:
+        assert list(batch.check())[-1] == 0
+        assert batch.summary().ready == 2
+
+
+def test_content_that_was_found_good_is_not_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = write_batch(tmp_path, ["a", "b"])
+    with opened(batch_of(manifest)) as batch:
+        list(batch.check())
+    for file in (*tmp_path.glob("*.png"), *tmp_path.glob("*.wav")):
+        shutil.copy(file, file.with_suffix(".copy"))
+        file.with_suffix(".copy").replace(file)  # another file by its number and times
+    seen: list[Path] = []
+    monkeypatch.setattr(Looker, "_examine", lambda self, request, digest: seen.append(request.path))
+    with opened(batch_of(manifest)) as batch:
+        assert list(batch.check())[-1] == 3
+        assert batch.summary().ready == 2
+    assert seen == []
+
+
+def fill_a_small_disk(path: Path) -> None:
+    with Checks(path) as checks:
+        checks._db.execute("PRAGMA max_page_count=2")
+        for number in range(1000):
+            checks.keep(Request(str(number), "audio", path, "{}"), Finding(message="x" * 1000))
+
+
+def test_findings_that_cannot_be_written_are_an_error_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="cannot be written: database or disk is full"):
+        fill_a_small_disk(tmp_path / "checks.sqlite")

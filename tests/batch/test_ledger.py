@@ -1,0 +1,126 @@
+"""The ledger survives what happens to files, and the queue finds what the ledger knows."""
+
+from pathlib import Path
+
+import pytest
+
+from hallo_cli.batch.ledger import Ledger, Record, Run, last_run, read_ledger, read_records, stored_path
+from hallo_cli.batch.queue import Queue
+from hallo_cli.batch.rows import BadRow, Row
+from hallo_cli.batch.task import Task
+from hallo_cli.errors import JobError, ManifestError, OutputError
+
+RECORD = Record("a", 2, "done", "v/a.mp4", "f00", "abc", 10, 5, 0.2, 1.5, 1, 42, "cpu", quality={"x": 0.5})
+
+
+def row(number: int, name: str = "", output: str = "") -> Row:
+    name = name or f"r{number}"
+    return Row(number, name, Path("/p.png"), Path("/s.wav"), Path(output or f"/out/{name}.mp4"))
+
+
+def task(number: int, cost: float = 1.0) -> Task:
+    a = row(number)
+    return Task(number, a.id, a.portrait, a.audio, a.output, "{}", "", "f", 25, 1.0, cost)
+
+
+def test_what_is_appended_is_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "batch.results.jsonl"
+    with Ledger(path) as ledger:
+        ledger.append(Run({"output_dir": "v"}, "now"))
+        ledger.append(RECORD)
+    assert list(read_ledger(path)) == [Run({"output_dir": "v"}, "now"), RECORD]
+    assert last_run(path) == Run({"output_dir": "v"}, "now")
+
+
+def test_row_that_names_no_output_is_read_back(tmp_path: Path) -> None:
+    refused = Record("row-3", 3, "invalid", error="ManifestError", message="this line is not JSON")
+    with Ledger(tmp_path / "ledger") as ledger:
+        ledger.append(refused)
+    assert list(read_records(tmp_path / "ledger")) == [refused]
+
+
+@pytest.mark.parametrize("n_bytes_lost", [1, 2, 20, 60])
+def test_torn_last_line_costs_only_its_own_row(tmp_path: Path, n_bytes_lost: int) -> None:
+    path = tmp_path / "ledger"
+    with Ledger(path) as ledger:
+        ledger.append(RECORD)
+        ledger.append(RECORD)
+    path.write_bytes(path.read_bytes()[:-n_bytes_lost])
+    is_whole = n_bytes_lost == 1  # only the line's end was lost
+    with Ledger(path) as ledger:
+        ledger.append(RECORD)
+    assert len(list(read_records(path))) == (3 if is_whole else 2)
+
+
+def test_strange_lines_are_skipped(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    path.write_bytes(b'\xff\xfe\n{"v": 1, "type": "row", "id": 3}\n[]\n\n{"v": 1, "type": "cow"}\n')
+    assert list(read_ledger(path)) == []
+
+
+def test_ledger_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    path.write_text('{"v": 2, "type": "row"}\n', encoding="utf-8")
+    with pytest.raises(JobError, match="update hallo"):
+        list(read_ledger(path))
+
+
+def test_ledger_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="cannot be written"), Ledger(tmp_path):
+        pass
+
+
+def test_outputs_are_named_relative_to_the_ledger(tmp_path: Path) -> None:
+    ledger = tmp_path / "a.results.jsonl"
+    assert stored_path(tmp_path / "v" / "x.mp4", ledger) == "v/x.mp4"
+    assert stored_path(Path("/elsewhere/x.mp4"), ledger) == "/elsewhere/x.mp4"
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        (row(7, "other", "/out/r3.mp4"), "rows 3 and 7 would both write /out/r3.mp4"),
+        (row(7, "r3", "/out/other.mp4"), "rows 3 and 7 both have the id r3"),
+    ],
+)
+def test_two_rows_for_one_file_or_id_are_refused(second: Row, message: str) -> None:
+    with Queue() as queue, pytest.raises(ManifestError, match=message):
+        queue.load([row(2), row(3), second])
+
+
+def test_queue_gives_the_costliest_row_first() -> None:
+    with Queue() as queue:
+        queue.load([row(n) for n in range(2, 6)])
+        queue.accept([task(2, 1), task(3, 9), task(4, 5), task(5, 9)])
+        assert [t.number for t in queue.take(3)] == [3, 5, 4]
+        assert [t.number for t in queue.take(3)] == [2]
+
+
+def test_row_put_back_keeps_its_counts() -> None:
+    with Queue() as queue:
+        queue.load([row(2)])
+        queue.accept([task(2)])
+        (taken,) = queue.take(1)
+        queue.put_back(taken.tried(is_alone=True).with_other_seed())
+        (again,) = queue.take(1)
+        assert (again.attempts, again.is_alone, again.seed_offset) == (1, 1, 1)
+
+
+def test_queue_remembers_the_last_record_of_an_output(tmp_path: Path) -> None:
+    with Queue() as queue:
+        queue.remember([Record("a", 2, "error", "v/a.mp4"), RECORD], tmp_path)
+        past = queue.past(tmp_path / "v/a.mp4")
+        assert past is not None
+        assert (past.status, past.fingerprint, past.size) == ("done", "f00", 10)
+        assert queue.past(tmp_path / "a.mp4") is None
+
+
+def test_queue_walks_more_rows_than_one_block() -> None:
+    with Queue() as queue:
+        queue.load(BadRow(n, f"b{n}", "no") if n % 3 else row(n) for n in range(1, 3001))
+        assert sum(1 for _ in queue.rows("new")) == 1000
+        assert [bad.number for bad, _ in queue.bad_rows()][-1] == 2999
+        assert {state: total.rows for state, total in queue.totals().items()} == {
+            "new": 1000,
+            "invalid": 2000,
+        }

@@ -1,0 +1,237 @@
+"""What a manifest may look like, and what is said of one that may not."""
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hallo_cli.batch.manifest import read_manifest, read_rows
+from hallo_cli.batch.pairs import pair_folders
+from hallo_cli.batch.rows import BadRow, Layout, Row
+from hallo_cli.errors import ManifestError, SettingsError
+
+LAYOUT = Layout(Path("/in"), Path("/out"))
+
+
+def rows_of(text: str | bytes, layout: Layout = LAYOUT) -> list[Row | BadRow]:
+    data = text.encode() if isinstance(text, str) else text
+    return list(read_rows(io.BytesIO(data), layout))
+
+
+def only(text: str | bytes, layout: Layout = LAYOUT) -> Row:
+    (row,) = rows_of(text, layout)
+    assert isinstance(row, Row)
+    return row
+
+
+def only_bad(text: str | bytes, layout: Layout = LAYOUT) -> BadRow:
+    (row,) = rows_of(text, layout)
+    assert isinstance(row, BadRow)
+    return row
+
+
+def test_csv_row_gets_absolute_paths_and_parsed_settings() -> None:
+    row = only("id,portrait,audio,seed,pose-weight,preset\na,p/x.png,s.wav,7,0.5,still\n")
+    assert row == Row(
+        2, "a", Path("/in/p/x.png"), Path("/in/s.wav"), Path("/out/a.mp4"), "still",
+        {"seed": 7, "pose_weight": 0.5},
+    )  # fmt: skip
+
+
+def test_json_line_means_the_same_as_a_csv_row() -> None:
+    cells = {"id": "a", "portrait": "p.png", "audio": "s.wav", "seed": 7, "pose-weight": 0.5}
+    as_csv = only("id,portrait,audio,seed,pose_weight\na,p.png,s.wav,7,0.5\n")
+    as_json = only("\n" + json.dumps(cells) + "\n")
+    assert as_json == as_csv
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"\xef\xbb\xbfportrait,audio\r\np.png,s.wav\r\n",
+        b"portrait;audio\np.png;s.wav",
+        b"audio\tportrait\ns.wav\tp.png\n",
+        b'"portrait","audio"\n"p.png","s.wav"\n',
+        b"\n\nportrait,audio,,\n\np.png,s.wav,,\n\n",
+        b'\xef\xbb\xbf{"portrait": "p.png", "audio": "s.wav", "seed": null}\r\n',
+    ],
+)
+def test_manifest_in_every_usual_dress_reads_the_same(text: bytes) -> None:
+    row = only(text)
+    assert (row.portrait, row.audio, row.id) == (Path("/in/p.png"), Path("/in/s.wav"), "p_s")
+
+
+def test_unicode_names_commas_and_quotes_survive() -> None:
+    row = only('portrait,audio\n"Zoë, ""die"" Große.png",слово.wav\n')
+    assert row.portrait.name == 'Zoë, "die" Große.png'
+    assert row.output == Path("/out/Zoë, -die- Große_слово.mp4")
+
+
+def test_id_left_out_tells_rows_with_other_settings_apart() -> None:
+    rows = rows_of("portrait,audio,seed\np.png,s.wav,1\np.png,s.wav,2\n")
+    assert [row.id for row in rows] == ["p_s_seed=1", "p_s_seed=2"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "empty"),
+        ("\n \n", "empty"),
+        ("portrait,audoi\n", "unknown column 'audoi'. Did you mean 'audio'"),
+        ("portrait,seed\n", "lacks audio"),
+        ("portrait,audio,audio\n", "names 'audio' twice"),
+        ('portrait,audio,"id\n', "first line is not CSV"),
+        ('[{"portrait": "p"}]', "JSON array"),
+        ("portrait,audio\np,ä\n".encode("latin-1"), "line 2 of the manifest is not UTF-8"),
+        ("portrait,audio\n".encode("utf-16"), "UTF-16"),
+        (b"portrait,audio\np\x00,s\n", "line 2 of the manifest holds a zero byte"),
+        (b"portrait,audio\n" + b"x" * (2 << 20), "line 2 of the manifest is longer than 1 MiB"),
+    ],
+)
+def test_file_that_is_no_manifest_is_refused_as_a_whole(text: str | bytes, message: str) -> None:
+    with pytest.raises(ManifestError, match=message.replace("[", r"\[")):
+        rows_of(text)
+
+
+def test_missing_manifest_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match=r"none\.csv cannot be read: No such file"):
+        list(read_manifest(tmp_path / "none.csv", LAYOUT))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("p,", "audio is empty"),
+        ("p,s,,,-1", "seed: '-1' is not a whole number from 0"),
+        (f"p,s,,,1{'0' * 400}", "is not a whole number from 0"),
+        ("p,s,a/b", "cannot be part of a file's name"),
+        ("p,s,..", "cannot be part of a file's name"),
+        (f"p,s,{'x' * 300}", "longer than 200 bytes"),
+        ("p,s,,v.avi", "does not end in .mp4"),
+        ('p,"s', "not CSV: unexpected end of data"),
+        ("p,s,,,1,extra", "6 cells for 5 columns"),
+    ],
+)
+def test_bad_csv_line_is_named_and_the_others_go_on(line: str, message: str) -> None:
+    rows = rows_of(f"portrait,audio,id,output,seed\n{line}\np,s\n")
+    assert isinstance(rows[0], BadRow)
+    assert rows[0].number == 2
+    assert message in rows[0].message
+    assert isinstance(rows[1], Row)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{broken", "not JSON"),
+        ("3", "not a JSON object"),
+        ('{"portrait": "p", "audio": "s", "seeed": 3}', "Did you mean 'seed'"),
+        ('{"portrait": ["p"], "audio": "s"}', "portrait is ['p']; it must be a text"),
+        ('{"portrait": "p", "audio": "s", "guidance": NaN}', "NaN is not a number"),
+        ('{"portrait": "p", "audio": "s", "steps": 2.5}', "steps: 2.5 is not a whole number"),
+        ('{"portrait": "p\\ud800", "audio": "s"}', "characters that no file name can have"),
+        ('{"a":' * 50_000, "not JSON"),
+    ],
+)
+def test_bad_json_line_is_named_and_the_others_go_on(line: str, message: str) -> None:
+    good = '{"portrait": "p", "audio": "s"}'
+    rows = rows_of(f"{good}\n{line}\n{good}\n")
+    assert [type(row) for row in rows] == [Row, BadRow, Row]
+    assert isinstance(rows[1], BadRow)
+    assert message in rows[1].message
+
+
+@pytest.mark.parametrize("cells", ["../p.png,s.wav,", "p.png,/etc/s.wav,", "p.png,s.wav,../v.mp4"])
+def test_confined_row_may_not_reach_outside(cells: str, tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "in", tmp_path / "out", is_confined=True)
+    assert "--confine forbids" in only_bad(f"portrait,audio,output\n{cells}\n", layout).message
+
+
+@pytest.mark.parametrize("bundle", ["/home/other/weights", "../weights", "a/b", "~/weights", ".hidden"])
+def test_confined_row_may_not_name_a_bundles_folder(bundle: str, tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "in", tmp_path / "out", is_confined=True)
+    assert "--confine forbids" in only_bad(f"portrait,audio,bundle\np,s,{bundle}\n", layout).message
+
+
+def test_confined_row_may_not_leave_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "link").symlink_to(tmp_path)
+    layout = Layout(tmp_path / "in", tmp_path / "out", is_confined=True)
+    assert "lies outside" in only_bad("portrait,audio\nlink/p.png,s.wav\n", layout).message
+
+
+def test_name_template_fills_in_what_it_names() -> None:
+    layout = Layout(Path("/in"), Path("/out"), "{portrait}/{row:04}-{seed}-{preset}.mp4")
+    row = only("portrait,audio,seed\nface.png,s.wav,9\n", layout)
+    assert row.output == Path("/out/face/0002-9-default.mp4")
+
+
+@pytest.mark.parametrize("template", ["{id.__class__}.mp4", "{name}.mp4", "{id!r}.mp4", "{id.mp4", "{id}"])
+def test_name_template_takes_plain_known_names_only(template: str) -> None:
+    with pytest.raises(SettingsError, match="--name-template"):
+        Layout(Path("/in"), Path("/out"), template)
+
+
+def test_folders_pair_by_cross_zip_and_stem(tmp_path: Path) -> None:
+    for name in ("pictures/a.png", "pictures/b.JPG", "pictures/notes.txt", "sounds/b.wav", "sounds/c.mp3"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    folders = (tmp_path / "pictures", tmp_path / "sounds")
+    ids = {how: [row.id for row in pair_folders(*folders, how, LAYOUT)] for how in ("cross", "zip", "stem")}
+    assert ids == {"cross": ["a_b", "a_c", "b_b", "b_c"], "zip": ["a_b", "b_c"], "stem": ["b_b"]}
+
+
+def test_folders_of_different_length_cannot_be_zipped(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png", "c.wav"):
+        (tmp_path / name).touch()
+    with pytest.raises(ManifestError, match="2 pictures and 1 recordings cannot be zipped"):
+        list(pair_folders(tmp_path, tmp_path, "zip", LAYOUT))
+
+
+def test_folder_without_pictures_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="holds no pictures"):
+        list(pair_folders(tmp_path, tmp_path, "cross", LAYOUT))
+
+
+COUNT_MEMORY = """
+import io, json, resource, sys
+from pathlib import Path
+from hallo_cli.batch.manifest import read_rows
+from hallo_cli.batch.queue import Queue
+from hallo_cli.batch.rows import Layout
+
+class Manifest(io.RawIOBase):
+    left, number, memory = int(sys.argv[1]), 0, {}
+    def readable(self): return True
+    def readline(self, limit=-1):
+        self.number += 1
+        if self.number in (self.left // 4, self.left):
+            self.memory[self.number] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        row = {"portrait": "p.png", "audio": f"{self.number}.wav", "seed": self.number}
+        return (json.dumps(row) + chr(10)).encode() if self.number <= self.left else b""
+
+manifest = Manifest()
+with Queue() as queue:
+    queue.load(read_rows(manifest, Layout(Path("/in"), Path("/out"))))
+    print(sum(1 for _ in queue.rows("new")), *manifest.memory.values(),
+          resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_manifest() -> None:
+    command = [sys.executable, "-c", COUNT_MEMORY, "1000000"]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    n_rows, early_kib, _, all_kib = map(int, result.stdout.split())
+    assert n_rows == 1_000_000
+    # SQLite's cache and the sorting of an index take 16 MiB each; 750,000 rows in memory would take 250 MiB.
+    assert all_kib - early_kib < 40 * 1024
+
+
+@pytest.mark.parametrize("folders", [("/in\udcff", "/out"), ("/in", "/out\udcff")])
+def test_folders_whose_names_ledgers_cannot_hold_are_refused(folders: tuple[str, str]) -> None:
+    with pytest.raises(SettingsError, match="UTF-8"):
+        Layout(Path(folders[0]), Path(folders[1]))

@@ -1,0 +1,138 @@
+"""The report page and table; in a real browser where one is installed."""
+
+import csv
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.io import wavfile
+
+from hallo_cli.batch.ledger import Record
+from hallo_cli.batch.report import ReportOptions, _number, write_page, write_table
+from hallo_cli.media.joining import Sound, assemble
+from hallo_cli.media.video import SegmentWriter, VideoFormat
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+NASTY = '<script>document.title = "owned"</script>"&'
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One real video with sound, and a page over five rows."""
+    folder = tmp_path_factory.mktemp("report")
+    form = VideoFormat(96, 128, 25, "libx264", 18)
+    ramp = np.linspace(0, 255, 96, dtype=np.uint8)
+    with SegmentWriter(folder / "s.mp4", form) as writer:
+        writer.write(np.stack([np.tile(np.roll(ramp, 3 * n)[None, :, None], (128, 1, 3)) for n in range(50)]))
+        writer.commit()
+    wavfile.write(folder / "s.wav", 16_000, np.zeros(32_000, np.int16))
+    assemble([folder / "s.mp4"], folder / "ok.mp4", video=form, sound=Sound(folder / "s.wav", 0, None, "aac"))
+    write_page(folder / "page.html", records(), ReportOptions("Week <12>", folder))
+    write_table(folder / "page.csv", records())
+    return folder
+
+
+def records() -> list[Record]:
+    figures = {"sync_correlation": 0.61, "seam_jump": 1.2, "identity": 0.9, "drift_colour": 0.01}
+    return [
+        Record("fine", 2, "done", "ok.mp4", seconds=2.0, compute_s=31.5, attempts=1, quality=figures),
+        Record("gone", 3, "done", "missing.mp4", seconds=9.0, compute_s=10.0, attempts=1, quality=figures),
+        Record("odd", 10, "warn", "ok.mp4", objections=("jump at joins 4 is at or above 3",), seconds=2.0),
+        Record(NASTY, 4, "error", "x.mp4", error="EncoderError", message=f"=ffmpeg {NASTY}", attempts=3),
+        Record("x" * 150, 5, "quarantined", "y.mp4", message="/a/very/long/path" * 12),
+    ]
+
+
+def test_page_is_self_contained_and_escapes_what_users_wrote(folder: Path) -> None:
+    page = (folder / "page.html").read_text(encoding="utf-8")
+    assert NASTY not in page
+    assert "Week &lt;12&gt;" in page
+    assert not re.search(r'(src|href)="(?!data:)', page)
+    assert page.count("<tr data-status") == 5
+    assert page.count("data:video/mp4;base64,") == 2
+    assert "video not readable" in page
+
+
+def test_numbers_are_short_but_never_powers_of_ten() -> None:
+    shown = [_number(value) for value in (None, 0.20384, 12.345, 12345.6)]
+    assert shown == [("", ""), ("0.204", "0.20384"), ("12.3", "12.345"), ("12,346", "12345.6")]
+
+
+def test_previews_are_small_and_bounded_in_number(folder: Path) -> None:
+    assert (folder / "page.html").stat().st_size < 200_000
+    write_page(folder / "few.html", records(), ReportOptions("few", folder, max_previews=1))
+    assert (folder / "few.html").read_text(encoding="utf-8").count("data:video/mp4") == 1
+
+
+def test_table_holds_every_row_and_no_formula(folder: Path) -> None:
+    with (folder / "page.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["status"] for row in rows] == ["done", "done", "warn", "error", "quarantined"]
+    assert rows[0]["sync_correlation"] == "0.61"
+    assert rows[2]["objections"].startswith("jump at joins")
+    assert rows[3]["message"].startswith("'=ffmpeg")
+
+
+# Runs in the page and tells the frame around it what it found.
+PROBE = """
+<script>
+addEventListener("load", () => setTimeout(() => {
+  const out = ["overflow " + (document.documentElement.scrollWidth - innerWidth)];
+  const names = () => [...document.querySelectorAll("tbody tr:not([hidden]) td[data-label=id]")]
+    .map(cell => cell.textContent.slice(0, 4)).join(",");
+  const heads = [...document.querySelectorAll("th button")];
+  const seconds = heads.find(head => head.textContent === "seconds");
+  seconds.click();
+  seconds.click();
+  out.push("falling " + names());
+  document.querySelector("button[data-status=warn]").click();
+  out.push("warn " + names());
+  document.querySelector("button[data-status='']").click();
+  const find = document.getElementById("find");
+  find.value = "FFMPEG";
+  find.dispatchEvent(new Event("input"));
+  out.push("found " + names(), "title " + document.title);
+  const video = document.querySelector("video");
+  const before = video.controls;
+  video.click();
+  out.push("controls " + before + " " + video.controls);
+  video.addEventListener("loadedmetadata", () => {
+    out.push("video " + video.videoWidth + " " + Math.round(video.duration));
+    parent.postMessage(out.join("\\n"), "*");
+  });
+  video.preload = "metadata";
+  video.load();
+}, 100));
+</script>
+"""
+FRAME = """<body style="margin:0">
+<iframe src="{page}" style="width:{width}px;height:1400px;border:0"></iframe>
+<pre></pre><script>onmessage = event => document.querySelector("pre").textContent = event.data</script>"""
+
+
+def browse(*arguments: str) -> str:
+    assert BROWSER is not None
+    options = ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars")
+    command = [BROWSER, *options, "--virtual-time-budget=20000", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
+@pytest.mark.parametrize("width", [1280, 390])
+def test_page_fits_sorts_filters_and_plays_in_a_browser(folder: Path, width: int) -> None:
+    page = (folder / "page.html").read_text(encoding="utf-8")
+    (folder / "probe.html").write_text(page.replace("</body>", PROBE + "</body>"), encoding="utf-8")
+    frame = folder / "frame.html"
+    frame.write_text(FRAME.format(page="probe.html", width=width), encoding="utf-8")
+    said = browse("--window-size=1400,1500", "--dump-dom", frame.as_uri())
+    assert "overflow 0\n" in said
+    assert "falling gone," in said
+    assert "warn odd\n" in said
+    assert "found &lt;scr\n" in said
+    assert "title Week" in said
+    assert "controls false true\n" in said
+    assert re.search(r"video 160 [23]", said)

@@ -1,0 +1,307 @@
+"""Whole batches with real processes on the trivial engine."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+from batch_doubles import (
+    batch_of,
+    judge_by_seed,
+    make_engine,
+    results,
+    run,
+    write_batch,
+    write_picture,
+    write_sound,
+)
+
+from hallo_cli.batch.events import BatchPlanned, RowEnded, RowRetried, RowStarted, WorkerLost
+from hallo_cli.batch.ledger import Record, last_run, read_records
+from hallo_cli.batch.paths import Paths, Shard
+from hallo_cli.batch.planner import Repeat
+from hallo_cli.batch.run import Budget, opened
+from hallo_cli.batch.scheduler import Policy
+from hallo_cli.errors import (
+    HalloError,
+    InputError,
+    JobError,
+    ManifestError,
+    SettingsError,
+)
+from hallo_cli.jobs.plan import Job
+from hallo_cli.jobs.runner import run_job
+from hallo_cli.media.probe import frame_hashes
+from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
+
+
+def plan_of(events: list[object]) -> BatchPlanned:
+    (plan,) = (event for event in events if isinstance(event, BatchPlanned))
+    return plan
+
+
+@dataclasses.dataclass
+class Ran:
+    """A batch that ran, with one of each trouble in it."""
+
+    manifest: Path
+    events: list[object]
+    results: dict[str, Record]
+
+    def record(self, name: str) -> Record:
+        return self.results[name]
+
+
+@pytest.fixture(scope="module")
+def troubled(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    folder = tmp_path_factory.mktemp("troubled")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HALLO_TEST_MARKER", str(folder / "marker"))
+        names = ["good", "kill", "once", "bug", "memory", "device", "encoder", "crash-check", "notes"]
+        manifest = write_batch(folder, names)
+        (folder / "notes.png").write_text("no picture", encoding="utf-8")
+        with manifest.open("a", encoding="utf-8") as file:
+            file.write("absent,nowhere.png,speech.wav\nsilent,good.png,notes.png\n")
+        events: list[object] = [*run(batch_of(manifest, workers=2, policy=Policy(retries=1)))]
+    return Ran(manifest, events, results(manifest))
+
+
+def test_every_row_is_in_the_ledger_once(troubled: Ran) -> None:
+    records = list(read_records(Paths(troubled.manifest.with_suffix("")).results))
+    assert len(records) == len(troubled.results) == 11
+
+
+def test_row_is_rendered_to_the_frames_of_a_single_job(troubled: Ran, tmp_path: Path) -> None:
+    folder = troubled.manifest.parent
+    output = tmp_path / "alone.mp4"
+    settings = RenderSettings(segment_s=0.5)
+    engine = make_engine("embedded", RuntimeSettings())
+    run_job(Job(folder / "good.png", folder / "speech.wav", output, settings), engine)
+    assert list(frame_hashes(output)) == list(frame_hashes(folder / troubled.record("good").output))
+
+
+def test_row_that_kills_its_worker_once_is_done_by_the_next(troubled: Ran) -> None:
+    assert troubled.record("once").status == "done"
+    assert troubled.record("once").attempts == 2
+
+
+def test_row_that_always_kills_its_worker_goes_into_quarantine(troubled: Ran) -> None:
+    record = troubled.record("kill")
+    assert (record.status, record.attempts, record.error) == ("quarantined", 2, "WorkerDied")
+    assert "SIGKILL" in record.message
+    place = Paths(troubled.manifest.with_suffix("")).folder / "quarantine" / "row-000003"
+    assert str(place) in record.message
+    assert (place / "portrait.png").read_bytes() == (troubled.manifest.parent / "kill.png").read_bytes()
+    assert json.loads((place / "row.json").read_text())["id"] == "kill"
+    assert (place / "settings.toml").read_text().startswith('bundle = "embedded"')
+
+
+def test_lost_device_takes_the_worker_along(troubled: Ran) -> None:
+    assert "its device failed" in troubled.record("device").message
+    assert "CUDA error" in (
+        Paths(troubled.manifest.with_suffix("")).folder / "quarantine/row-000007/worker.log"
+    ).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "kind", "message"),
+    [
+        ("bug", "error", "ZeroDivisionError", "division by zero"),
+        ("memory", "error", "DeviceMemoryError", "out of memory after every fallback"),
+        ("encoder", "error", "EncoderError", "ffmpeg ended with status 1"),
+        ("crash-check", "invalid", "InputError", "crashes its decoder"),
+        ("notes", "invalid", "PortraitError", "no picture that can be read"),
+        ("absent", "invalid", "InputError", "No such file"),
+        ("silent", "invalid", "SpeechError", "has no sound track"),
+    ],
+)
+def test_each_trouble_is_told_by_its_own_name(
+    troubled: Ran, name: str, status: str, kind: str, message: str
+) -> None:
+    record = troubled.record(name)
+    assert (record.status, record.error) == (status, kind)
+    assert message in record.message
+
+
+def test_lost_workers_are_replaced_and_only_busy_rows_are_blamed(troubled: Ran) -> None:
+    assert sum(isinstance(event, WorkerLost) for event in troubled.events) >= 4
+    assert troubled.record("good").attempts == 1
+
+
+def test_rerun_repeats_errors_and_leaves_done_and_quarantined_rows(troubled: Ran) -> None:
+    again = run(batch_of(troubled.manifest, policy=Policy(retries=0)))
+    assert {event.id for event in again if isinstance(event, RowStarted)} == {"bug", "memory", "encoder"}
+    plan = plan_of(list(again))
+    assert (plan.skipped, plan.left_out, plan.invalid) == (2, 2, 4)
+
+
+def started(events: list[object]) -> set[str]:
+    return {event.id for event in events if isinstance(event, RowStarted)}
+
+
+def test_rerun_renders_changed_rows_and_missing_outputs_only(tmp_path: Path) -> None:
+    manifest = write_batch(tmp_path, ["same", "edited", "gone", "renamed"])
+    assert len(started([*run(batch_of(manifest))])) == 4
+    write_picture(tmp_path / "edited.png", 99)
+    (tmp_path / "batch.videos" / "gone.mp4").unlink()
+    (tmp_path / "renamed.png").rename(tmp_path / "other.png")
+    text = manifest.read_text(encoding="utf-8").replace("renamed.png", "other.png")
+    manifest.write_text(text + "new,same.png,speech.wav\n", encoding="utf-8")
+    assert started([*run(batch_of(manifest))]) == {"edited", "gone", "new"}
+    assert started([*run(batch_of(manifest))]) == set()
+
+
+def test_row_that_was_done_when_the_ledger_lost_it_is_recognised(tmp_path: Path) -> None:
+    manifest = write_batch(tmp_path, ["a"])
+    run(batch_of(manifest))
+    ledger = Paths(manifest.with_suffix("")).results
+    written = (tmp_path / "batch.videos" / "a.mp4").stat().st_mtime_ns
+    ledger.write_bytes(ledger.read_bytes()[:-30])
+    run(batch_of(manifest))
+    assert results(manifest)["a"].status == "done"
+    assert (tmp_path / "batch.videos" / "a.mp4").stat().st_mtime_ns == written
+
+
+def test_foreign_output_is_not_replaced(tmp_path: Path) -> None:
+    manifest = write_batch(tmp_path, ["a"])
+    (tmp_path / "batch.videos").mkdir()
+    (tmp_path / "batch.videos" / "a.mp4").write_text("mine", encoding="utf-8")
+    run(batch_of(manifest))
+    assert (results(manifest)["a"].status, results(manifest)["a"].error) == ("error", "SettingsError")
+    assert (tmp_path / "batch.videos" / "a.mp4").read_text(encoding="utf-8") == "mine"
+    run(batch_of(manifest, may_overwrite=True))
+    assert results(manifest)["a"].status == "done"
+
+
+def test_gate_that_says_fail_has_other_seeds_tried(tmp_path: Path) -> None:
+    manifest = write_batch(tmp_path, ["a"])
+    batch = batch_of(manifest, measure=judge_by_seed, policy=Policy(other_seeds=2))
+    events = run(batch)
+    record = results(manifest)["a"]
+    assert (record.status, record.seed, record.attempts) == ("done", 43, 2)
+    assert any(isinstance(event, RowRetried) and "jump at joins" in event.reason for event in events)
+
+
+def test_batch_that_was_killed_before_it_judged_another_seed_goes_on(tmp_path: Path) -> None:
+    manifest = write_batch(tmp_path, ["a"])
+    policy = Policy(other_seeds=2)
+    run(batch_of(manifest, measure=judge_by_seed, policy=policy))
+    (tmp_path / "batch.results.jsonl").unlink()
+    run(batch_of(manifest, measure=judge_by_seed, policy=policy))
+    record = results(manifest)["a"]
+    assert (record.status, record.seed) == ("done", 43)
+
+
+def test_gate_without_other_seeds_leaves_the_video_and_says_fail(tmp_path: Path) -> None:
+    manifest = write_batch(tmp_path, ["a"])
+    run(batch_of(manifest, measure=judge_by_seed))
+    record = results(manifest)["a"]
+    assert (record.status, record.objections) == ("fail", ("jump at joins 99 is at or above 8",))
+    assert (tmp_path / record.output).exists()
+    assert started([*run(batch_of(manifest, measure=judge_by_seed))]) == set()
+    repeat = Repeat(statuses=("fail",))
+    assert started([*run(batch_of(manifest, measure=judge_by_seed, repeat=repeat))]) == {"a"}
+
+
+def find_no_face(video: Path, portrait: Path) -> dict[str, float]:
+    raise InputError("no face was found.")
+
+
+def test_video_that_cannot_be_measured_is_kept_and_refused(tmp_path: Path) -> None:
+    manifest = write_batch(tmp_path, ["a"])
+    run(batch_of(manifest, measure=find_no_face))
+    record = results(manifest)["a"]
+    assert (record.status, record.objections) == ("fail", ("cannot be measured: no face was found.",))
+    assert (tmp_path / record.output).exists()
+
+
+def test_fail_fast_stops_at_the_first_failure(tmp_path: Path) -> None:
+    manifest = write_batch(tmp_path, ["bug", "a", "b", "c", "d"])
+    with pytest.raises(HalloError, match="--fail-fast stopped the batch: division by zero"):
+        run(batch_of(manifest, policy=Policy(retries=0, is_fail_fast=True)))
+    assert results(manifest)["bug"].status == "error"
+    assert len(results(manifest)) < 5
+
+
+def test_fail_fast_stops_at_the_first_refused_video(tmp_path: Path) -> None:
+    manifest = write_batch(tmp_path, ["a", "b", "c", "d", "e"])
+    with pytest.raises(HalloError, match="--fail-fast stopped the batch: cannot be measured"):
+        run(batch_of(manifest, measure=find_no_face, policy=Policy(is_fail_fast=True)))
+    assert len(results(manifest)) < 5
+
+
+def test_bundle_that_no_worker_can_load_ends_the_batch(tmp_path: Path) -> None:
+    manifest = write_batch(tmp_path, ["a"])
+    batch = batch_of(manifest)
+    first = RenderSettings(bundle="missing")
+    batch = dataclasses.replace(batch, renderer=dataclasses.replace(batch.renderer, first=first))
+    with pytest.raises(HalloError, match="no bundle called 'missing'") as caught:
+        run(batch)
+    assert caught.value.exit_status == 5
+
+
+def test_longest_rows_come_first(tmp_path: Path) -> None:
+    write_picture(tmp_path / "p.png", 1)
+    for seconds in (1, 3, 2):
+        write_sound(tmp_path / f"{seconds}.wav", seconds / 5)
+    manifest = tmp_path / "batch.jsonl"
+    rows = [{"id": str(n), "portrait": "p.png", "audio": f"{n}.wav"} for n in (1, 3, 2)]
+    manifest.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    order = [event.id for event in run(batch_of(manifest)) if isinstance(event, RowStarted)]
+    assert order == ["3", "2", "1"]
+
+
+def test_two_runs_at_once_are_refused(tmp_path: Path) -> None:
+    manifest = write_batch(tmp_path, ["a"])
+    with opened(batch_of(manifest)), pytest.raises(JobError, match="this batch is being run by process"):
+        run(batch_of(manifest))
+
+
+def test_lock_left_behind_does_not_matter(tmp_path: Path) -> None:
+    manifest = write_batch(tmp_path, ["a"])
+    folder = Paths(manifest.with_suffix("")).folder
+    folder.mkdir()
+    (folder / "lock").write_text("process 1 on elsewhere", encoding="utf-8")
+    with opened(batch_of(manifest)) as batch:
+        assert batch.summary().rows == 1
+
+
+def test_budget_refuses_to_start(tmp_path: Path) -> None:
+    manifest = write_batch(tmp_path, ["a"], seconds=4.0)
+    batch = batch_of(manifest, budget=Budget(max_gpu_hours=1e-6))
+    with pytest.raises(SettingsError, match="--max-gpu-hours allows 1e-06"):
+        run(batch)
+    assert not results(manifest)
+
+
+def test_shards_share_the_rows_and_know_what_others_did(tmp_path: Path) -> None:
+    manifest = write_batch(tmp_path, ["a", "b", "c"])
+    base = manifest.with_suffix("")
+    for index, expected in ((1, {"a", "c"}), (2, {"b"})):
+        events = run(batch_of(manifest, paths=Paths(base, Shard(index, 2))))
+        assert started([*events]) == expected
+    assert plan_of([*run(batch_of(manifest))]).skipped == 3
+
+
+def test_rows_of_different_shards_may_not_write_one_file(tmp_path: Path) -> None:
+    manifest = write_batch(tmp_path, ["a", "b"])
+    manifest.write_text("portrait,audio,output\na.png,speech.wav,x.mp4\nb.png,speech.wav,x.mp4\n")
+    with pytest.raises(ManifestError, match="rows 2 and 3 would both write"):
+        run(batch_of(manifest, paths=Paths(manifest.with_suffix(""), Shard(1, 2))))
+
+
+def test_ledger_says_with_what_options_the_batch_ran(tmp_path: Path) -> None:
+    manifest = write_batch(tmp_path, ["a"])
+    run(batch_of(manifest, options={"output_dir": "x"}))
+    head = last_run(Paths(manifest.with_suffix("")).results)
+    assert head is not None
+    assert head.options == {"output_dir": "x", "rows": 1}
+
+
+def test_row_ends_with_a_record_that_is_on_disk(tmp_path: Path) -> None:
+    manifest = write_batch(tmp_path, ["a"])
+    with opened(batch_of(manifest)) as batch:
+        list(batch.check())
+        for event in batch.run():
+            if isinstance(event, RowEnded):
+                assert results(manifest)["a"] == event.record

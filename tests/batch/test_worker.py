@@ -1,0 +1,118 @@
+"""What a worker does beside rendering."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from queue import Queue
+
+import pytest
+from batch_doubles import batch_of, write_batch
+from job_doubles import TrivialEngine
+
+from hallo_cli.batch import worker
+from hallo_cli.batch.failure import attempt
+from hallo_cli.batch.renderer import JobRenderer, Ready
+from hallo_cli.batch.run import opened
+from hallo_cli.batch.task import Ended, Message, Rendered, Task
+from hallo_cli.errors import DeviceMemoryError
+from hallo_cli.jobs.runner import StopRequest
+
+PATIENCE_S = 20.0  # before a test that waits for another thread fails
+
+
+def tasks_of(manifest: Path) -> tuple[JobRenderer, list[Task]]:
+    """A renderer and the tasks of a manifest's rows, none of them rendered."""
+    batch = batch_of(manifest)
+    with opened(batch) as open_batch:
+        list(open_batch.check())
+        tasks = open_batch._queue.take(10)
+    return batch.renderer("cpu"), tasks
+
+
+class Overlapping:
+    """Renders each row only once the next one has been prepared: deadlocks unless both go on at once."""
+
+    def __init__(self, renderer: JobRenderer, n_rows: int) -> None:
+        self._renderer = renderer
+        self._prepared = threading.Semaphore(0)
+        self._n_left = n_rows
+        self.waited: list[bool] = []
+
+    def prepare(self, task: Task) -> object:
+        ready = self._renderer.prepare(task)
+        assert isinstance(ready, Ready)
+        assert ready.inputs is not None
+        assert ready.inputs.speech is not None
+        self._prepared.release()
+        return ready
+
+    def render(
+        self, task: Task, prepared: object, *, report: Callable[[int, int], None], stop: StopRequest
+    ) -> Rendered:
+        self._n_left -= 1
+        self._prepared.acquire(timeout=PATIENCE_S)  # this row
+        if self._n_left:
+            self.waited.append(self._prepared.acquire(timeout=PATIENCE_S))  # the next one
+            self._prepared.release()
+        return self._renderer.render(task, prepared, report=report, stop=stop)
+
+    def measure(self, task: Task, rendered: Rendered) -> Rendered:
+        return rendered
+
+
+class Channel:
+    """A connection to a parent in this process."""
+
+    def __init__(self) -> None:
+        self.inbox: Queue[Task] = Queue()
+        self.said: Queue[Message] = Queue()
+
+    def send(self, message: Message) -> None:
+        self.said.put(message)
+
+    def receive(self) -> Task:
+        return self.inbox.get()
+
+
+def test_next_row_is_decoded_and_analysed_while_one_is_rendered(tmp_path: Path) -> None:
+    renderer, tasks = tasks_of(write_batch(tmp_path, ["a", "b", "c"]))
+    overlapping = Overlapping(renderer, len(tasks))
+    channel = Channel()
+    threading.Thread(target=worker._Worker(channel, overlapping).serve, daemon=True).start()
+    for task in tasks:
+        channel.inbox.put(task)
+    outcomes = []
+    while len(outcomes) < len(tasks):
+        message = channel.said.get(timeout=PATIENCE_S)
+        if isinstance(message, Ended):
+            outcomes.append(message.outcome)
+    assert all(isinstance(outcome, Rendered) for outcome in outcomes)
+    assert overlapping.waited == [True, True]
+
+
+def test_row_that_is_done_is_not_analysed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    renderer, (task,) = tasks_of(write_batch(tmp_path, ["a"]))
+    renderer.render(task, renderer.prepare(task), report=lambda done, of: None, stop=StopRequest())
+    monkeypatch.setattr(TrivialEngine, "track", None)
+    ready = renderer.prepare(task)
+    assert isinstance(ready, Ready)
+    assert ready.inputs is None
+
+
+@pytest.mark.parametrize(
+    ("error", "flags"),
+    [
+        (RuntimeError("CUDA error: device-side assert triggered"), {"is_device_lost"}),
+        (DeviceMemoryError("out of memory"), {"is_out_of_memory"}),
+        (OSError(28, "No space left on device"), {"is_disk_full"}),
+        (ZeroDivisionError("division by zero"), set()),
+    ],
+)
+def test_failure_says_what_can_be_done_about_it(error: Exception, flags: set[str]) -> None:
+    def fail() -> None:
+        raise error
+
+    failure = attempt("row 1 (a)", fail)
+    assert failure is not None
+    assert failure.kind == type(error).__name__
+    assert {name for name, value in vars(failure).items() if value is True} == flags

@@ -1,0 +1,209 @@
+"""The real engine, with a tiny bundle of random weights."""
+
+import dataclasses
+import json
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bundles import make_bundle
+from scipy.io import wavfile
+
+from hallo_cli.errors import Interrupted, SettingsError, SpeechError
+from hallo_cli.inference import speed
+from hallo_cli.jobs import events
+from hallo_cli.jobs.bundle_engine import Studio
+from hallo_cli.jobs.forecast import Speed, read_speeds, remember
+from hallo_cli.jobs.plan import Job
+from hallo_cli.jobs.runner import RunOptions, StopRequest, run_job
+from hallo_cli.media.probe import frame_hashes, probe
+from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
+
+FACE = Path(__file__).parent.parent.parent / "hallo_cli/assets/examples/portrait_astronaut.png"
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Studio:
+    bundle = make_bundle(tmp_path_factory.mktemp("studio") / "bundle")
+    return Studio(bundle, RuntimeSettings(device="cpu", threads=1, decode_behind="on"))
+
+
+def shortened(job: Job, **settings: object) -> Job:
+    """Ten frames of the job, of the example portrait: three clips of four in two segments."""
+    values = {"duration_s": 0.4, "segment_s": 0.5, **settings}
+    return dataclasses.replace(job, portrait=FACE, settings=RenderSettings(**values))  # type: ignore[arg-type]
+
+
+def test_stopped_and_resumed_render_equals_uninterrupted_one(job: Job, studio: Studio) -> None:
+    job = shortened(job, duration_s=0.8)
+    stop = StopRequest()
+
+    def listen(event: events.Event) -> None:
+        if isinstance(event, events.ClipRendered) and event.frames_done == 8:
+            stop.ask()
+
+    with pytest.raises(Interrupted):
+        run_job(job, studio, on_event=listen, stop=stop)
+    run_job(job, studio)
+    whole = dataclasses.replace(job, output=job.output.with_name("whole.mp4"))
+    run_job(whole, studio)
+    assert list(frame_hashes(job.output)) == list(frame_hashes(whole.output))
+
+
+QUIET = np.zeros(6400, np.float32)
+LOUD = np.sin(np.arange(6400) / 20).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("samples", "n_frames"),
+    [
+        (QUIET, 10),
+        (QUIET[:640], 1),
+        (QUIET[:1], 1),
+        (np.sign(LOUD), 10),
+        (np.where(np.arange(6400) % 100 == 0, np.nan, LOUD).astype(np.float32), 10),
+        (np.concatenate([QUIET, LOUD, QUIET]), 30),
+    ],
+    ids=["silence", "40 ms", "one sample", "clipped", "NaN samples", "silent ends"],
+)
+def test_odd_recordings_are_rendered_whole(
+    job: Job, studio: Studio, samples: np.ndarray, n_frames: int
+) -> None:
+    wavfile.write(job.audio, 16_000, samples)
+    run_job(shortened(job, duration_s=None), studio)
+    info = probe(job.output)
+    assert info.video is not None
+    assert info.audio is not None
+    assert info.video.n_frames == n_frames
+    assert info.audio.duration_s == pytest.approx(n_frames / 25, abs=0.04)
+
+
+def test_recording_without_samples_is_refused(job: Job, studio: Studio) -> None:
+    wavfile.write(job.audio, 16_000, np.zeros(0, np.int16))
+    with pytest.raises(SpeechError, match="holds no sound"):
+        run_job(shortened(job, duration_s=None), studio)
+
+
+def test_clips_that_overlap_give_the_same_video(job: Job, studio: Studio) -> None:
+    one_by_one = Studio(studio.bundle, dataclasses.replace(studio.runtime, decode_behind="off"))
+    job = shortened(job)
+    other = dataclasses.replace(job, output=job.output.with_name("other.mp4"))
+    run_job(job, studio)
+    run_job(other, one_by_one)
+    assert [s._animator.execution.overlaps for s in (studio, one_by_one)] == [True, False]  # type: ignore[union-attr]
+    assert list(frame_hashes(job.output)) == list(frame_hashes(other.output))
+
+
+def test_failure_of_the_listener_leaves_work_that_can_be_gone_on_with(job: Job, studio: Studio) -> None:
+    job = shortened(job)
+
+    def fail(event: events.Event) -> None:
+        if isinstance(event, events.ClipRendered) and event.frames_done == 4:
+            raise KeyError("listener")
+
+    before = set(threading.enumerate())
+    with pytest.raises(KeyError):
+        run_job(job, studio, on_event=fail)
+    begun = [thread for thread in threading.enumerate() if thread.name == "ahead" and thread not in before]
+    assert len(begun) <= len(studio._animator.threads._idle)  # type: ignore[union-attr] # none is at work
+    run_job(job, studio)
+    whole = dataclasses.replace(job, output=job.output.with_name("whole.mp4"))
+    run_job(whole, studio)
+    assert list(frame_hashes(job.output)) == list(frame_hashes(whole.output))
+
+
+def test_full_framing_gives_the_whole_picture(job: Job, studio: Studio) -> None:
+    run_job(shortened(job, duration_s=0.1, framing="full"), studio)
+    info = probe(job.output).video
+    assert info is not None
+    assert (info.width, info.height) == (512, 512)
+
+
+def test_broadcast_rate_covers_the_recording(job: Job, studio: Studio) -> None:
+    run_job(shortened(job, duration_s=0.2, fps=29.97), studio)
+    info = probe(job.output).video
+    assert info is not None
+    assert (info.n_frames, float(info.fps)) == (6, pytest.approx(29.97, abs=1e-3))
+
+
+def test_settled_settings_leave_nothing_to_choose(studio: Studio) -> None:
+    settled = studio.settle(RenderSettings())
+    assert (settled.steps, settled.guidance, settled.solver, settled.size) == (2, 1.0, "ddim", 64)
+    assert settled.dtype != "auto"
+
+
+def test_size_that_does_not_fit_is_refused_with_one_that_does(studio: Studio) -> None:
+    with pytest.raises(SettingsError, match="give 64"):
+        studio.settle(RenderSettings(size=72))
+
+
+@pytest.fixture
+def speeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HALLO_CACHE", str(tmp_path / "cache"))
+
+
+def measured(studio: Studio, settings: RenderSettings) -> None:
+    """Leave speeds by which 24 frames are too few to compile for and 25 are enough."""
+    for is_compiled, seconds in ((False, 2.0), (True, 1.0)):
+        load = studio.load_of(studio.settle(settings), is_compiled=is_compiled)
+        remember(Speed(load, seconds, 16.0 if is_compiled else None))
+
+
+@pytest.mark.parametrize(
+    ("word", "chosen"), [("auto", [False, True]), ("on", [True, True]), ("off", [False, False])]
+)
+@pytest.mark.usefixtures("speeds")
+def test_compiling_is_chosen_by_the_length_of_the_job(studio: Studio, word: str, chosen: list[bool]) -> None:
+    own = Studio(studio.bundle, dataclasses.replace(studio.runtime, compile=word))
+    settings = own.settle(RenderSettings())
+    assert own.chooses_compiling(settings, 10**6) is (word == "on")  # nothing was measured
+    measured(own, settings)
+    assert [own.chooses_compiling(settings, n_frames) for n_frames in (24, 25)] == chosen
+
+
+@pytest.mark.usefixtures("speeds")
+def test_resumed_job_keeps_the_choice_that_it_began_with(
+    job: Job, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled = []
+    monkeypatch.setattr(speed, "compile_regions", compiled.append)  # a compiler takes minutes
+    job, stop = shortened(job, duration_s=1.0), StopRequest()
+    measured(studio, job.settings)
+
+    def listen(event: events.Event) -> None:
+        if isinstance(event, events.ClipRendered):
+            stop.ask()
+
+    with pytest.raises(Interrupted):
+        run_job(job, Studio(studio.bundle, studio.runtime), on_event=listen, stop=stop)
+    assert len(compiled) == 1
+    remember(Speed(studio.load_of(studio.settle(job.settings)), 0.0))  # it would not pay any more
+    run_job(job, Studio(studio.bundle, studio.runtime))
+    assert len(compiled) == 2
+    assert json.loads(job.output.with_suffix(".json").read_text())["weights"]["compiled"] == "yes"
+
+
+@pytest.mark.usefixtures("speeds")
+def test_render_leaves_its_speed_and_what_compiling_took(
+    job: Job, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speed, "compile_regions", lambda unet: None)
+    for word in ("off", "on"):
+        own = Studio(studio.bundle, dataclasses.replace(studio.runtime, compile=word))
+        run_job(shortened(job, duration_s=0.64), own, options=RunOptions(overwrite=True))
+    plain, compiled = read_speeds()
+    assert (plain.load.is_compiled, plain.compile_s) == (False, None)
+    assert compiled.load == dataclasses.replace(plain.load, is_compiled=True)
+    assert compiled.compile_s is not None
+    run_job(shortened(job, duration_s=0.64, seed=1), own, options=RunOptions(overwrite=True))
+    again = read_speeds()[-1]
+    assert again.seconds_per_frame != compiled.seconds_per_frame
+    assert again.compile_s == compiled.compile_s  # there was nothing left to compile
+
+
+def test_fallbacks_change_the_runtime_and_end(tmp_path: Path) -> None:
+    studio = Studio(make_bundle(tmp_path / "bundle"), RuntimeSettings())
+    taken = [studio.fall_back() for _ in range(5)]
+    assert taken[-1] is None
+    assert studio.runtime.offload

@@ -1,0 +1,207 @@
+"""The published weights are fetched from a small hub on this machine, faults included."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hub_server import COMMIT, HubServer
+
+from hallo_cli.errors import WeightsError
+from hallo_cli.models import hub
+from hallo_cli.models.bundle import OFFICIAL_FILES, find_bundle
+
+NET = OFFICIAL_FILES["networks"]
+
+
+def contents() -> dict[str, bytes]:
+    files = {path: (path * 3)[:40].encode() for path in OFFICIAL_FILES.values()}
+    return {**files, NET: bytes(range(256)) * 40, "stable-diffusion-v1-5/unet/model.bin": b"never" * 100}
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    monkeypatch.setenv("HALLO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HALLO_MODELS", str(tmp_path / "models"))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    with HubServer(contents()) as running:
+        monkeypatch.setenv("HF_ENDPOINT", running.endpoint)
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def small_and_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 1000)
+    monkeypatch.setattr("time.sleep", lambda _: None)  # the hub's client waits a second before it retries
+
+
+def pull(directory: Path, revision: str = "main") -> dict[str, int]:
+    arrived: dict[str, int] = {}
+
+    def report(path: str, count: int) -> None:
+        arrived[path] = arrived.get(path, 0) + count
+
+    hub.pull(hub.plan_pull(revision), directory, report)
+    return arrived
+
+
+def content_requests(server: HubServer, path: str) -> list[str | None]:
+    return [asked for method, where, asked in server.requests if method == "GET" and where == f"/cdn/{path}"]
+
+
+def test_pull_fetches_the_needed_files_and_nothing_else(server: HubServer, tmp_path: Path) -> None:
+    arrived = pull(tmp_path / "models" / "official")
+    bundle = find_bundle("official")
+    assert bundle.manifest.version == COMMIT[:12]
+    assert {role: bundle.verified(role).read_bytes() for role in OFFICIAL_FILES} == {
+        role: server.files[path] for role, path in OFFICIAL_FILES.items()
+    }
+    assert bundle.manifest.files["networks"].sha256 == hashlib.sha256(server.files[NET]).hexdigest()
+    assert arrived == {path: len(server.files[path]) for path in OFFICIAL_FILES.values()}
+    assert not (tmp_path / "models/official/stable-diffusion-v1-5").exists()
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_plan_counts_the_bytes_before_any_file_is_asked_for(server: HubServer) -> None:
+    plan = hub.plan_pull()
+    assert plan.n_bytes == sum(len(server.files[path]) for path in OFFICIAL_FILES.values())
+    assert plan.commit == COMMIT
+    assert not [path for _, path, _ in server.requests if not path.startswith("/api/")]
+
+
+def test_second_pull_fetches_nothing(server: HubServer, tmp_path: Path) -> None:
+    pull(tmp_path / "tree")
+    server.requests.clear()
+    arrived = pull(tmp_path / "tree", COMMIT)
+    assert [path for _, path, _ in server.requests if not path.startswith("/api/")] == []
+    assert arrived[NET] == len(server.files[NET])
+
+
+def test_broken_connection_is_resumed_within_one_pull(server: HubServer, tmp_path: Path) -> None:
+    server.cut_after[NET] = 4000
+    arrived = pull(tmp_path / "tree")
+    assert content_requests(server, NET) == [None, "bytes=4000-", "bytes=8000-"]
+    assert arrived[NET] == len(server.files[NET])
+    assert (tmp_path / "tree" / NET).read_bytes() == server.files[NET]
+
+
+def test_interrupted_pull_goes_on_where_it_stopped(
+    server: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.cut_after[NET] = 5000
+    monkeypatch.setattr("time.sleep", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        pull(tmp_path / "tree")
+    assert not (tmp_path / "tree" / NET).exists()
+    server.cut_after.clear()
+    server.requests.clear()
+    arrived = pull(tmp_path / "tree")
+    assert content_requests(server, NET) == ["bytes=5000-"]
+    assert arrived[NET] == len(server.files[NET])
+    assert (tmp_path / "tree" / NET).read_bytes() == server.files[NET]
+
+
+def interrupt(_: float) -> None:
+    raise KeyboardInterrupt
+
+
+def test_server_that_cannot_resume_sends_the_file_from_its_start(
+    server: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.cut_after[NET] = 5000
+    monkeypatch.setattr("time.sleep", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        pull(tmp_path / "tree")
+    server.cut_after.clear()
+    server.ignores_ranges = True
+    arrived = pull(tmp_path / "tree")
+    assert (tmp_path / "tree" / NET).read_bytes() == server.files[NET]
+    assert arrived[NET] == len(server.files[NET])
+
+
+def test_server_that_stays_away_leaves_what_has_arrived(server: HubServer, tmp_path: Path) -> None:
+    server.cut_after[NET] = 0
+    with pytest.raises(WeightsError, match=r"hallo/net.pth: the fetch .* run the same command again"):
+        pull(tmp_path / "tree")
+    assert find_part(tmp_path / "tree").stat().st_size == 0
+
+
+def find_part(tree: Path) -> Path:
+    (part,) = tree.rglob("*.part")
+    return part
+
+
+@pytest.mark.parametrize("path", [NET, OFFICIAL_FILES["speech_config"]])
+def test_file_that_does_not_match_its_digest_is_removed(server: HubServer, tmp_path: Path, path: str) -> None:
+    server.corrupt.add(path)
+    with pytest.raises(WeightsError, match=f"{path}: .* does not match the digest"):
+        pull(tmp_path / "tree")
+    assert not (tmp_path / "tree" / path).exists()
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_damaged_local_file_is_fetched_again(server: HubServer, tmp_path: Path) -> None:
+    pull(tmp_path / "tree")
+    (tmp_path / "tree" / NET).write_bytes(b"x" * len(server.files[NET]))
+    pull(tmp_path / "tree")
+    assert (tmp_path / "tree" / NET).read_bytes() == server.files[NET]
+
+
+def test_unknown_revision_is_named(server: HubServer, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="revision 'v9'"):
+        pull(tmp_path / "tree", "v9")
+
+
+def test_repository_without_a_needed_file_is_refused_before_fetching(
+    server: HubServer, tmp_path: Path
+) -> None:
+    del server.files[NET]
+    with pytest.raises(WeightsError, match=r"lacks hallo/net\.pth"):
+        pull(tmp_path / "tree")
+    assert not (tmp_path / "tree").exists()
+
+
+def test_unreachable_hub_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(WeightsError, match=r"http://127.0.0.1:9 does not list .* --offline"):
+        pull(tmp_path / "tree")
+
+
+def test_full_disk_is_told_before_the_first_byte(
+    server: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10})())
+    with pytest.raises(WeightsError, match="GB free"):
+        pull(tmp_path / "tree")
+    assert content_requests(server, NET) == []
+
+
+def test_offline_tree_is_completed_from_the_hubs_cache(
+    server: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pull(tmp_path / "tree")
+    (tmp_path / "tree/bundle.toml").unlink()
+    (tmp_path / "tree" / NET).rename(tmp_path / "cached.pth")
+    monkeypatch.setattr(
+        "huggingface_hub.try_to_load_from_cache",
+        lambda _, path: str(tmp_path / "cached.pth") if path == NET else None,
+    )
+    server.requests.clear()
+    bundle = hub.adopt(tmp_path / "tree")
+    assert bundle.file("networks").read_bytes() == server.files[NET]
+    assert server.requests == []
+
+
+def test_offline_tree_that_lacks_files_names_them(server: HubServer, tmp_path: Path) -> None:
+    pull(tmp_path / "tree")
+    (tmp_path / "tree" / NET).unlink()
+    with pytest.raises(WeightsError, match="offline, and 1 files are neither there"):
+        hub.adopt(tmp_path / "tree")
+
+
+def test_every_file_that_is_fetched_has_its_terms_stated() -> None:
+    for path in OFFICIAL_FILES.values():
+        assert [terms for terms in hub.LICENCES if path.startswith(terms.files)]
+    assert [terms.part for terms in hub.LICENCES if not terms.is_commercial_use_allowed] == [
+        "InsightFace detector and recogniser (scrfd_10g_bnkps, glintr100)"
+    ]
