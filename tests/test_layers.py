@@ -3,44 +3,110 @@
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent / "hallo_cli"
-MAY_IMPORT = {
-    "settings": set(),
-    "media": set(),
-    "models": set(),
-    "analysis": {"media", "models"},
-    "inference": {"models", "settings"},
-    "evaluation": {"media", "analysis", "models"},
-    "jobs": {"analysis", "inference", "media", "settings", "models", "evaluation"},
-    "training": {"models", "analysis", "media", "inference", "settings", "evaluation"},
+
+# Every package and every module at the top, with all that it may import besides itself. Lowest first.
+_BELOW_FILES = {"errors", "domain"}
+_BELOW_MODELS = _BELOW_FILES | {"store"}
+_BELOW_ANALYSIS = _BELOW_MODELS | {"models", "media", "settings"}
+_BELOW_JOBS = _BELOW_ANALYSIS | {"analysis", "inference"}
+_BELOW_BATCH = _BELOW_JOBS | {"jobs", "training", "evaluation"}
+_BELOW_CLI = _BELOW_BATCH | {"batch", "bench", "workshop"}
+MAY_IMPORT: dict[str, set[str]] = {
+    "errors": set(),
+    "domain": {"errors"},
+    "store": _BELOW_FILES,
+    "settings": _BELOW_MODELS,
+    "media": _BELOW_MODELS,
+    "models": _BELOW_MODELS,
+    "analysis": _BELOW_ANALYSIS - {"settings"},
+    "inference": _BELOW_ANALYSIS - {"media", "store"},  # no paths
+    "evaluation": _BELOW_JOBS - {"inference", "settings"},
+    "jobs": _BELOW_JOBS,
+    "training": _BELOW_JOBS,
+    "batch": _BELOW_BATCH - {"training"},
+    "bench": _BELOW_BATCH - {"training"},
+    "workshop": _BELOW_BATCH - {"jobs"},
+    "cli": _BELOW_CLI,
+    "__init__": _BELOW_CLI,  # the public door; what it imports it imports when called
+    "__main__": {"cli"},
 }
-FREE = {"domain", "errors", "__init__", "assets"}
+VERSION = "hallo_cli.__version__"
 
 
-def imported_layers(file: Path) -> set[str]:
-    names = []
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        elif isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-    parts = [name.split(".") for name in names]
-    return {p[1] for p in parts if p[0] == "hallo_cli" and len(p) > 1 and (ROOT / p[1]).is_dir()}
+def modules() -> list[Path]:
+    return sorted(ROOT.rglob("*.py"))
 
 
-@pytest.mark.parametrize("layer", sorted(MAY_IMPORT))
-def test_layer_imports_only_what_lies_below(layer: str) -> None:
-    allowed = MAY_IMPORT[layer] | FREE | {layer}
-    wrong = {
-        str(file.relative_to(ROOT)): imported_layers(file) - allowed
-        for file in (ROOT / layer).rglob("*.py")
-        if imported_layers(file) - allowed
-    }
-    assert not wrong
+def layer_of(file: Path) -> str:
+    """The package at the top that a module belongs to, or the module itself where it lies at the top."""
+    return file.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imports(source: str, package: list[str]) -> Iterator[str]:
+    """Full names of all that is imported; of `from a import b` both, as b may be a module."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            start = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*start, *filter(None, [node.module])])
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield from [node.value] * node.value.startswith("hallo_cli.")  # import_module("hallo_cli...")
+
+
+def imported_layers(source: str, package: list[str]) -> set[str]:
+    """The layers that a module imports; `from hallo_cli import x` names the layer x, or the door."""
+    names = {name for name in imports(source, package) if name.split(".")[0] == "hallo_cli" != name}
+    layers = {name.split(".")[1] for name in names - {VERSION}}
+    return {layer if layer in MAY_IMPORT else "__init__" for layer in layers}
+
+
+def upward_imports(source: str, layer: str, package: list[str]) -> set[str]:
+    return imported_layers(source, package) - MAY_IMPORT[layer] - {layer}
+
+
+@pytest.mark.parametrize("file", modules(), ids=lambda file: str(file.relative_to(ROOT)))
+def test_module_imports_only_what_lies_below(file: Path) -> None:
+    package = ["hallo_cli", *file.relative_to(ROOT).parts[:-1]]
+    assert not upward_imports(file.read_text(encoding="utf-8"), layer_of(file), package)
+
+
+def test_table_names_each_layer_and_nothing_else() -> None:
+    assert {layer_of(file) for file in modules()} == set(MAY_IMPORT)
+
+
+def test_table_has_no_circle() -> None:
+    order = list(MAY_IMPORT)
+    assert all(
+        order.index(below) < order.index(layer) for layer, all_ in MAY_IMPORT.items() for below in all_
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import hallo_cli.jobs.runner",
+        "from hallo_cli import jobs",
+        "from hallo_cli.jobs import runner",
+        "from hallo_cli import Renderer",
+        "from ..jobs import runner",
+        "def f():\n    from hallo_cli.jobs.runner import run_job",
+        "import importlib; importlib.import_module('hallo_cli.jobs.runner')",
+    ],
+)
+def test_upward_import_is_found_in_any_form(line: str) -> None:
+    assert upward_imports(line, "media", ["hallo_cli", "media"])
+
+
+def test_version_may_be_read_everywhere() -> None:
+    assert not upward_imports("from hallo_cli import __version__", "store", ["hallo_cli", "store"])
 
 
 def test_command_line_does_not_import_heavy_packages() -> None:
