@@ -32,8 +32,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "batch": _BELOW_BATCH - {"training"},
     "bench": _BELOW_BATCH - {"training"},
     "workshop": _BELOW_BATCH - {"jobs"},
-    "cli": _BELOW_CLI,
-    "__init__": _BELOW_CLI,  # the public door; what it imports it imports when called
+    "api": _BELOW_CLI,  # the public door
+    "__init__": _BELOW_CLI | {"api"},  # its names
+    "cli": _BELOW_CLI | {"api"},
     "__main__": {"cli"},
 }
 VERSION = "hallo_cli.__version__"
