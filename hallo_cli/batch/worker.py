@@ -21,6 +21,7 @@ from hallo_cli.batch.failure import Failure, attempt
 from hallo_cli.batch.task import Advanced, Began, Broken, Ended, Message, Rendered, Renderer, Task, Up
 from hallo_cli.errors import HalloError, Interrupted
 from hallo_cli.jobs.runner import StopRequest
+from hallo_cli.printable import PrintableFormatter
 
 DEVICE_LOST = 70  # exit status after an error that leaves the accelerator unusable
 
@@ -148,5 +149,7 @@ def _redirect_output(log: Path) -> None:
     os.dup2(file, 2)
     os.close(file)
     faulthandler.enable()
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("hallo_cli").setLevel(logging.INFO)

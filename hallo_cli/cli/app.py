@@ -5,7 +5,6 @@ Command modules import typer and settings at most; torch and friends are importe
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import sys
@@ -17,7 +16,10 @@ from typing import Any, NoReturn
 import typer
 
 from hallo_cli import __version__
+from hallo_cli.cli import console
+from hallo_cli.cli.console import answer, say
 from hallo_cli.errors import BUG_STATUS, HalloError
+from hallo_cli.printable import PrintableFormatter, printable
 
 # Modules under hallo_cli.cli and what they do, so that `hallo --help` need not import them.
 COMMANDS: dict[str, str] = {  # each has a function `command`
@@ -50,7 +52,7 @@ app = typer.Typer(
 
 def _show_version(value: bool) -> None:
     if value:
-        typer.echo(f"hallo {__version__}")
+        answer(f"hallo {__version__}")
         raise typer.Exit
 
 
@@ -90,35 +92,32 @@ def _application() -> typer.Typer:
 
 def main() -> NoReturn:
     """Run the command line; the only place that turns exceptions into exit statuses."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="surrogateescape")  # file names need not be UTF-8
+    console.prepare()
     try:
         status = _application()(standalone_mode=False)
     except HalloError as error:
-        typer.echo(f"hallo: {error}", err=True)
+        say(f"hallo: {error}")
         status = error.exit_status
     except typer.Exit as error:
         status = error.exit_code
     except (typer.Abort, KeyboardInterrupt):
-        typer.echo("hallo: interrupted", err=True)
+        say("hallo: interrupted")
         status = 130
     except WrongUsage as error:
+        error.message = printable(error.message)
         error.show()
         status = error.exit_code
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 141
     except Exception:  # noqa: BLE001 - the one boundary: what arrives here is a bug of ours
         status = BUG_STATUS
-        typer.echo(f"hallo: this is a bug; the details are in {_write_bug_report()}", err=True)
+        say(f"hallo: this is a bug; the details are in {_write_bug_report()}")
     sys.exit(status if isinstance(status, int) else 0)
 
 
 def _write_bug_report() -> Path:
     handle, name = tempfile.mkstemp(prefix="hallo-bug-", suffix=".log", text=True)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
+    with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
         handler = logging.StreamHandler(file)
+        handler.setFormatter(PrintableFormatter())
         logger = logging.getLogger("hallo_cli")
         logger.addHandler(handler)
         logger.exception("hallo %s %s", __version__, sys.argv)

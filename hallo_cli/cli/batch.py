@@ -21,6 +21,7 @@ from hallo_cli.cli.batch_options import (
     require_source,
 )
 from hallo_cli.cli.batch_run import run
+from hallo_cli.cli.console import answer, say
 from hallo_cli.cli.options import Given, takes_settings
 from hallo_cli.cli.progress import Shown, clock, failures_as_json
 from hallo_cli.errors import ManifestError
@@ -99,12 +100,12 @@ def status_command(named: Named, as_json: JsonOption = False) -> None:
     status = read_status(_paths(named))
     if as_json:
         values = {"schema": SCHEMA, "rows": status.rows, "pending": status.pending}
-        typer.echo(json.dumps({**values, "statuses": status.counts}))
+        answer(json.dumps({**values, "statuses": status.counts}))
         return
-    typer.echo(f"{status.rows} rows: " + ", ".join(f"{n} {name}" for name, n in status.counts.most_common()))
-    typer.echo(f"{status.pending} pending; {clock(status.compute_s)} of compute so far")
+    answer(f"{status.rows} rows: " + ", ".join(f"{n} {name}" for name, n in status.counts.most_common()))
+    answer(f"{status.pending} pending; {clock(status.compute_s)} of compute so far")
     for record in status.failures:
-        typer.echo(batch_view.describe_record(record))
+        answer(batch_view.describe_record(record))
 
 
 @app.command("report")
@@ -126,8 +127,8 @@ def report_command(
     options = ReportOptions(paths.base.name, paths.merged.parent, previews)
     write_page(page, records, options)
     write_table(page.with_suffix(".csv"), records)
-    typer.echo(str(page))
-    typer.echo(str(page.with_suffix(".csv")))
+    answer(str(page))
+    answer(str(page.with_suffix(".csv")))
 
 
 @app.command("merge")
@@ -136,8 +137,8 @@ def merge_command(named: Named) -> None:
     from hallo_cli.batch.merge import merge
 
     paths = _paths(named)
-    typer.echo(f"{paths.merged}: {merge(paths)} rows added", err=True)
-    typer.echo(str(paths.merged))
+    say(f"{paths.merged}: {merge(paths)} rows added")
+    answer(str(paths.merged))
 
 
 def _last_options(named: Path) -> BatchOptions:

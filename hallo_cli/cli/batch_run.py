@@ -11,6 +11,7 @@ import typer
 
 from hallo_cli.cli import batch_view
 from hallo_cli.cli.batch_options import Telling
+from hallo_cli.cli.console import answer, say
 from hallo_cli.cli.progress import Shown, Style, clock
 from hallo_cli.cli.signals import obeying_signals
 
@@ -57,9 +58,9 @@ def _tell_program(event: Event, shown: Shown, telling: Telling) -> None:
     from hallo_cli.batch import events
 
     if shown.as_json:
-        typer.echo(events.to_json(event))
+        answer(events.to_json(event))
     if telling.as_porcelain and isinstance(event, events.RowEnded):
-        typer.echo(batch_view.porcelain(event.record))
+        answer(*batch_view.porcelain(event.record))
 
 
 def _tell_plan(open_batch: OpenBatch, gpu_hour_price: float, *, as_json: bool) -> bool:
@@ -68,11 +69,11 @@ def _tell_plan(open_batch: OpenBatch, gpu_hour_price: float, *, as_json: bool) -
     if as_json:
         from hallo_cli.batch.events import to_json
 
-        typer.echo(to_json(plan))
+        answer(to_json(plan))
     for bad, kind in open_batch.bad_rows():
-        typer.echo(f"row {bad.number} ({bad.id}): {kind}: {bad.message}", err=True)
+        say(f"row {bad.number} ({bad.id}): {kind}: {bad.message}")
     for line in plan_lines(plan, gpu_hour_price):
-        typer.echo(line, err=as_json)
+        (say if as_json else answer)(line)
     return not plan.invalid
 
 
@@ -92,4 +93,4 @@ def _tell_end(tally: batch_view.Tally, seconds: float, results: Path) -> None:
     failed = tally.failed + tally.left_out
     where = f"; {failed} failed: see {results}, or `hallo batch report`" if failed else ""
     done = tally.rendered + tally.skipped
-    typer.echo(f"{done} of {tally.rows} rows done in {clock(seconds)}{where}", err=True)
+    say(f"{done} of {tally.rows} rows done in {clock(seconds)}{where}")

@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import typer
-
+from hallo_cli.cli.console import plain, say
 from hallo_cli.cli.progress import Style, clock
 
 if TYPE_CHECKING:
@@ -138,7 +137,7 @@ class JsonLines:
         from hallo_cli.batch.events import to_json
 
         self.tally.add(event)
-        typer.echo(to_json(event), err=True)
+        say(to_json(event))
 
 
 @dataclass
@@ -158,7 +157,7 @@ class Plain:
         if is_due:
             text = self.tally.line()
         if text:
-            typer.echo(text, err=True)
+            say(text)
 
     def _is_due(self) -> bool:
         now = self.tally.clock()
@@ -177,13 +176,13 @@ def table(tally: Tally) -> Group:
     in_hand = sum(row.frames_done for row in tally.workers.values() if row)
     grid = Table.grid(padding=(0, 1))
     whole = ProgressBar(total=max(1, tally.frames), completed=tally.frames_done + in_hand, width=30)
-    grid.add_row("all", whole, tally.line())
+    grid.add_row("all", whole, plain(tally.line()))
     for worker, row in sorted(tally.workers.items()):
         if row is None:
-            grid.add_row(worker, "", "waiting")
+            grid.add_row(plain(worker), "", "waiting")
         else:
             bar = ProgressBar(total=max(1, row.n_frames), completed=row.frames_done, width=30)
-            grid.add_row(worker, bar, f"{row.frames_done}/{row.n_frames} frames of {row.id}")
+            grid.add_row(plain(worker), bar, plain(f"{row.frames_done}/{row.n_frames} frames of {row.id}"))
     return Group(grid)
 
 
@@ -223,7 +222,7 @@ def describe_record(record: Record) -> str:
     return f"{what}: {said}" if said else what
 
 
-def porcelain(record: Record) -> str:
-    """One tab-separated line whose columns never change: see PORCELAIN."""
+def porcelain(record: Record) -> list[str]:
+    """The cells of one line whose columns never change: see PORCELAIN."""
     cells = {**vars(record), "message": record.message or "; ".join(record.objections)}
-    return "\t".join(" ".join(str(cells[name]).split()) for name in PORCELAIN)
+    return [" ".join(str(cells[name]).split()) for name in PORCELAIN]

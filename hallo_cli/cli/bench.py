@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hallo_cli.cli import bench_view
+from hallo_cli.cli.console import answer, say
 from hallo_cli.cli.options import Given, takes_settings
 from hallo_cli.errors import OutputError, SettingsError
 from hallo_cli.settings.resolve import Resolved
@@ -153,11 +154,11 @@ class _Bench:
             lines = getattr(self, f"_{name}")(found)
             for line in lines:
                 if not self.subject.as_json:
-                    typer.echo(line)
+                    answer(line)
             if self.modes.report:  # after each part: what is measured is kept, whatever stops the rest
                 _write(self.modes.report, self._result(found))
         if self.subject.as_json:
-            typer.echo(json.dumps(self._result(found)))
+            answer(json.dumps(self._result(found)))
 
     def _result(self, found: dict[str, Any]) -> dict[str, Any]:
         return {"schema": SCHEMA, **self._machine(), **found}
@@ -211,7 +212,7 @@ class _Bench:
         losses = []
         for loss in measure_losses(self.rig, settled, variants, n_clips=self.subject.clips):
             losses.append(loss)
-            typer.echo(f"{loss.name}: {1 / loss.frame_s:.2f} frames/s", err=True)
+            say(f"{loss.name}: {1 / loss.frame_s:.2f} frames/s")
         losses = with_front(losses)
         found["pareto"] = [bench_view.loss_row(loss) for loss in losses]
         yield from bench_view.pareto(found["pareto"])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hallo_cli.api import Renderer
+from hallo_cli.cli.console import answer, say
 from hallo_cli.cli.options import Given, takes_settings
 from hallo_cli.cli.progress import clock
 
@@ -55,15 +56,15 @@ def report(job: Job, renderer: Renderer, *, as_json: bool) -> None:
     settings = to_values(renderer.studio.settle(job.settings))
     if as_json:
         rows = {"schema": SCHEMA, **dataclasses.asdict(found), "settings": settings}
-        typer.echo(json.dumps(rows))
+        answer(json.dumps(rows))
         return
     for line in _lines(found):
-        typer.echo(line)
+        answer(line)
     chosen = [key for key in settings if renderer.resolved.origins[key] != "default"]
     if chosen:
-        typer.echo("settings   " + ", ".join(f"{key} {settings[key]}" for key in chosen))
+        answer("settings   " + ", ".join(f"{key} {settings[key]}" for key in chosen))
     for warning in found.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        say(f"warning: {warning}")
 
 
 def _lines(found: Preflight) -> list[str]:

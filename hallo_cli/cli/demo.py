@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from hallo_cli.api import Renderer
+from hallo_cli.cli.console import say
 from hallo_cli.cli.options import Given, takes_settings
 from hallo_cli.cli.progress import Shown, failures_as_json
 from hallo_cli.errors import InputError, SettingsError
@@ -49,18 +50,14 @@ def _render(output: Path, given: Given, shown: Shown) -> None:
     settings = resolved.render
     length = f"{settings.duration_s or 0:g} s"
     if not shown.is_quiet:
-        typer.echo(
+        say(
             f"Rendering {PORTRAIT.name} saying {length} of {SPEECH.name}, which both come with hallo, "
-            f"with the {settings.bundle} weights.",
-            err=True,
+            f"with the {settings.bundle} weights."
         )
     renderer = Renderer.of(resolved)
     render(renderer, renderer.job(PORTRAIT, SPEECH, output), RunOptions(overwrite=True), shown)
     if not shown.is_quiet:
-        typer.echo(
-            "Now your own: hallo render PORTRAIT AUDIO (hallo check says beforehand what you would get).",
-            err=True,
-        )
+        say("Now your own: hallo render PORTRAIT AUDIO (hallo check says beforehand what you would get).")
 
 
 def _require_replaceable(output: Path) -> None:

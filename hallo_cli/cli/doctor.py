@@ -17,6 +17,7 @@ from typing import Annotated
 import typer
 
 from hallo_cli import __version__
+from hallo_cli.cli.console import answer
 from hallo_cli.errors import HalloError
 
 SCHEMA = 1
@@ -48,13 +49,13 @@ def command(
     is_well = all(finding.state != "bad" for finding in findings)
     if as_json:
         rows = [asdict(finding) for finding in findings]
-        typer.echo(json.dumps({"schema": SCHEMA, "is_well": is_well, "findings": rows}))
+        answer(json.dumps({"schema": SCHEMA, "is_well": is_well, "findings": rows}))
     else:
         for finding in findings:
-            typer.echo(f"{MARKS[finding.state]}  {finding.topic:<12} {finding.detail}")
+            answer(f"{MARKS[finding.state]}  {finding.topic:<12} {finding.detail}")
             if finding.remedy:
-                typer.echo(f"      {'':<12} -> {finding.remedy}")
-        typer.echo("Renders can run." if is_well else "Renders will not run yet: see above.")
+                answer(f"      {'':<12} -> {finding.remedy}")
+        answer("Renders can run." if is_well else "Renders will not run yet: see above.")
     raise typer.Exit(0 if is_well else 1)
 
 

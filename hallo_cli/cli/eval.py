@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hallo_cli.cli.console import answer, plain
 from hallo_cli.cli.options import takes_settings
 from hallo_cli.errors import HalloError, InputError, SettingsError
 
@@ -276,25 +277,25 @@ def _row(record: dict[str, str], folder: Path, shared: Companions) -> Row:
 
 def _show(results: list[Measured], distances: Distances, *, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(_to_dict(results, distances), allow_nan=False))
+        answer(json.dumps(_to_dict(results, distances), allow_nan=False))
         return
     from rich.console import Console
     from rich.table import Table
 
     from hallo_cli.evaluation.distribution import LABELS
 
-    console = Console(markup=False)  # paths and messages may hold brackets
+    console = Console()
     for result in results:
-        table = Table("figure", "value", title=str(result.video))
+        table = Table("figure", "value", title=plain(result.video))
         for label, value in result.figures.rows() if result.figures else [("error", result.error or "")]:
-            table.add_row(label, value)
+            table.add_row(label, plain(value))
         console.print(table)
         for note in result.figures.notes if result.figures else ():
-            console.print(f"note: {note}")
+            answer(f"note: {note}")
     for name, distance in distances.values.items():
-        console.print(f"{LABELS[name]}: {distance:.3f}")
+        answer(f"{LABELS[name]}: {distance:.3f}")
     for name, error in distances.errors.items():
-        console.print(f"{LABELS[name]}: not measured: {error}")
+        answer(f"{LABELS[name]}: not measured: {error}")
 
 
 def _to_dict(results: list[Measured], distances: Distances) -> dict[str, object]:

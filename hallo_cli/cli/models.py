@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hallo_cli.cli.console import answer, say
 from hallo_cli.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -50,11 +51,11 @@ def list_command(as_json: JsonOption = False) -> None:
     for row in rows:
         if row["is_usable"]:
             size = _size(row["n_bytes"])
-            typer.echo(f"{row['name']}  {row['version']}  {size}  {row['image_size']} px  {row['path']}")
+            answer(f"{row['name']}  {row['version']}  {size}  {row['image_size']} px  {row['path']}")
         else:
-            typer.echo(f"{row['name']}  unusable: {row['problem']}")
+            answer(f"{row['name']}  unusable: {row['problem']}")
     if "official" not in [row["name"] for row in rows]:
-        typer.echo("The published weights are not here: fetch them with `hallo models pull`.", err=True)
+        say("The published weights are not here: fetch them with `hallo models pull`.")
 
 
 @app.command()
@@ -82,11 +83,11 @@ def show(bundle: BundleArgument, as_json: JsonOption = False) -> None:
         return
     for name, value in details.items():
         if isinstance(value, dict):
-            typer.echo(f"{name}:")
+            answer(f"{name}:")
             for key, item in value.items():
-                typer.echo(f"  {key}: {_plain(item)}")
+                answer(f"  {key}: {_plain(item)}")
         else:
-            typer.echo(f"{name}: {_plain(value)}")
+            answer(f"{name}: {_plain(value)}")
 
 
 @app.command()
@@ -106,11 +107,9 @@ def verify(bundle: BundleArgument, as_json: JsonOption = False) -> None:
         _print_json({**_summary(found), "checks": checks, "is_whole": not problems})
     else:
         for role, problem in checks.items():
-            typer.echo(f"{role}: {problem or 'good'}")
+            answer(f"{role}: {problem or 'good'}")
         if any(listed.sha256 is None for listed in found.manifest.files.values()):
-            typer.echo(
-                "No digests are listed for this tree; `hallo models pull` compares with the hub.", err=True
-            )
+            say("No digests are listed for this tree; `hallo models pull` compares with the hub.")
     if problems:
         raise typer.Exit(WeightsError.exit_status)
 
@@ -140,19 +139,17 @@ def pull(
     directory = to or models_dir() / "official"
     for licence in hub.LICENCES:
         mark = "" if licence.is_commercial_use_allowed else "NOT FOR COMMERCIAL USE: "
-        typer.echo(f"{mark}{licence.part}: {licence.terms}", err=True)
+        say(f"{mark}{licence.part}: {licence.terms}")
     if offline or hub.is_offline():
         bundle = hub.adopt(directory)
     else:
         plan = hub.plan_pull(revision)
-        typer.echo(
-            f"{_size(plan.n_bytes)} at {plan.commit[:12]} from {plan.endpoint} to {directory}", err=True
-        )
+        say(f"{_size(plan.n_bytes)} at {plan.commit[:12]} from {plan.endpoint} to {directory}")
         bundle = _pull(plan, directory)
     if as_json:
         _print_json(_summary(bundle))
     else:
-        typer.echo(f"{bundle.path}")
+        answer(f"{bundle.path}")
 
 
 @app.command()
@@ -180,7 +177,7 @@ def convert(
     if as_json:
         _print_json(_summary(bundle))
     else:
-        typer.echo(f"{bundle.path}  {_size(_summary(bundle)['n_bytes'])}")
+        answer(f"{bundle.path}  {_size(_summary(bundle)['n_bytes'])}")
 
 
 def _pull(plan: PullPlan, directory: Path) -> Bundle:
@@ -237,4 +234,4 @@ def _size(n_bytes: int) -> str:
 
 
 def _print_json(content: dict[str, Any]) -> None:
-    typer.echo(json.dumps({"schema": SCHEMA, **content}))
+    answer(json.dumps({"schema": SCHEMA, **content}))

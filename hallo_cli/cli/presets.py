@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from hallo_cli.cli.console import answer
 from hallo_cli.cli.options import Given, explain, starting_with, takes_settings
 from hallo_cli.settings.presets import list_presets, read_preset
 
@@ -22,10 +23,10 @@ def list_command(as_json: JsonOption = False) -> None:
     presets = [read_preset(name) for name in list_presets()]
     if as_json:
         rows = [{"name": preset.name, "about": preset.about} for preset in presets]
-        typer.echo(json.dumps({"schema": SCHEMA, "presets": rows}))
+        answer(json.dumps({"schema": SCHEMA, "presets": rows}))
         return
     for preset in presets:
-        typer.echo(f"{preset.name:<10} {preset.about.splitlines()[0]}")
+        answer(f"{preset.name:<10} {preset.about.splitlines()[0]}")
 
 
 @app.command("show")
@@ -53,11 +54,12 @@ def show_command(
     values = resolved.values()
     if as_json:
         rows = {key: {"value": value, "origin": resolved.origins[key]} for key, value in values.items()}
-        typer.echo(json.dumps({"schema": SCHEMA, "settings": rows}))
+        answer(json.dumps({"schema": SCHEMA, "settings": rows}))
         return
     width = max(len(f"{key} = {json.dumps(value)}") for key, value in values.items())
     for key, value in values.items():
         if explained:
-            typer.echo(f"\n# {explain(key)}")
+            answer("")
+            answer(f"# {explain(key)}")
         line = f"{key} = {json.dumps(value, ensure_ascii=False)}"
-        typer.echo(f"{line:<{width}}  # {resolved.origins[key]}")
+        answer(f"{line:<{width}}  # {resolved.origins[key]}")

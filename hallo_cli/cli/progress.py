@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hallo_cli.cli.console import answer, plain, say
 from hallo_cli.errors import BUG_STATUS, HalloError
+from hallo_cli.printable import PrintableFormatter
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -56,7 +58,9 @@ class Shown:
     def start_log(self) -> None:
         """Show the package's own messages: warnings, with -v what is done, with -vv everything."""
         level = [logging.WARNING, logging.INFO, logging.DEBUG][min(self.verbosity, 2)]
-        logging.basicConfig(format="hallo: %(message)s")
+        handler = logging.StreamHandler()
+        handler.setFormatter(PrintableFormatter("hallo: %(message)s"))
+        logging.basicConfig(handlers=[handler])
         logging.getLogger("hallo_cli").setLevel(logging.ERROR if self.is_quiet else level)
 
 
@@ -134,7 +138,7 @@ class PlainLines:
             self.last = self.speed.clock()
         text = describe(event, self.speed)
         if text:
-            typer.echo(text, err=True)
+            say(text)
 
 
 @dataclass
@@ -166,7 +170,7 @@ class Bar:
                 self.progress.update(self.task, completed=event.frames_done)
                 self._show_clip(event.clip, "")
             case events.FellBack():
-                self.progress.console.print(describe(event, self.speed))
+                self.progress.console.print(plain(describe(event, self.speed)))
 
     def _show_clip(self, clip: int, step: str) -> None:
         detail = f"clip {clip + 1}/{self.n_clips}{step}  {self.speed}"
@@ -201,7 +205,7 @@ def print_json(event: Event, *, err: bool = False) -> None:
     """One event as one line, on standard output unless `err`."""
     from hallo_cli.jobs.events import to_json
 
-    typer.echo(to_json(event), err=err)
+    (say if err else answer)(to_json(event))
 
 
 @contextmanager
@@ -227,4 +231,4 @@ def _print_failure(kind: str, message: str, exit_status: int) -> None:
     from hallo_cli.jobs.events import EVENTS_VERSION
 
     line = {"version": EVENTS_VERSION, "event": "failed", "kind": kind, "message": message}
-    typer.echo(json.dumps({**line, "exit_status": exit_status}))
+    answer(json.dumps({**line, "exit_status": exit_status}))

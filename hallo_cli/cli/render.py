@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hallo_cli.api import Renderer, at_home
+from hallo_cli.cli.console import answer, say
 from hallo_cli.cli.options import Given, takes_settings
 from hallo_cli.cli.progress import Shown, clock, failures_as_json, print_json, showing
 from hallo_cli.cli.signals import obeying_signals
@@ -128,9 +129,9 @@ def render(renderer: Renderer, job: Job, options: RunOptions, shown: Shown) -> N
     if not shown.is_quiet:
         said = "was there already" if result.was_done else f"rendered in {clock(result.seconds)}"
         length = f"{result.n_frames} frames, {result.n_frames / result.fps:.1f} s"
-        typer.echo(f"{job.output}: {length}, {said}", err=True)
+        say(f"{job.output}: {length}, {said}")
     if not shown.as_json:
-        typer.echo(str(job.output))
+        answer(str(job.output))
 
 
 def default_output(portrait: Path, audio: Path) -> Path:

@@ -7,8 +7,7 @@ import signal
 import types
 from collections.abc import Callable, Iterator
 
-import typer
-
+from hallo_cli.cli.console import say
 from hallo_cli.errors import Interrupted
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM)
@@ -27,7 +26,7 @@ def obeying_signals(stop: Callable[[int], None], *, in_hand: str) -> Iterator[No
             raise Interrupted("stopped at once; finished clips are kept.", exit_status=128 + number)
         seen.append(number)
         stop(128 + number)
-        typer.echo(f"finishing {in_hand}; once more stops at once", err=True)
+        say(f"finishing {in_hand}; once more stops at once")
 
     before = {number: signal.signal(number, handle) for number in NUMBERS}
     try:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hallo_cli.cli.console import answer, say
 from hallo_cli.cli.train_encoders import add_encoder_commands
 from hallo_cli.cli.train_synth import add_synth_commands
 from hallo_cli.cli.train_view import shown_events
@@ -104,14 +105,11 @@ def prepare(
     with locked(output / ".lock", what="preparing this folder"):
         for video in prepare_videos(videos, output, settings, workers=workers):
             n_takes += video.n_takes
-            typer.echo(
+            say(
                 f"{video.done}/{video.total} {video.video}: {video.n_takes} takes, "
-                f"{video.n_rejects} stretches left out; {video.seconds_left / 60:.0f} min left",
-                err=True,
+                f"{video.n_rejects} stretches left out; {video.seconds_left / 60:.0f} min left"
             )
-    typer.echo(
-        f"{n_takes} new takes in {output}; what was left out is in {output / 'rejects.jsonl'}", err=True
-    )
+    say(f"{n_takes} new takes in {output}; what was left out is in {output / 'rejects.jsonl'}")
 
 
 @app.command()
@@ -156,7 +154,7 @@ def encode(
 
     for shard in encode_folder(takes, output, make, part=_part(part)):
         state = "kept" if shard.was_there else "encoded"
-        typer.echo(f"{shard.done}/{shard.total} {shard.name} {state}", err=True)
+        say(f"{shard.done}/{shard.total} {shard.name} {state}")
 
 
 @app.command()
@@ -215,7 +213,7 @@ def export(
             audio_gain=audio_gain,
         )
         written = export_bundle(run, output, options, dtype=_dtype(dtype)).path
-    typer.echo(str(written))
+    answer(str(written))
 
 
 def _train(stage: Stage, file: Path, overrides: list[str], as_json: bool) -> None:
@@ -230,9 +228,7 @@ def _train(stage: Stage, file: Path, overrides: list[str], as_json: bool) -> Non
             f"stopped at step {result.progress.step}; the same command continues from there",
             exit_status=stop[0],
         )
-    typer.echo(
-        f"{result.progress.step} steps, {result.progress.seconds / 60:.1f} min: {result.output}", err=True
-    )
+    say(f"{result.progress.step} steps, {result.progress.seconds / 60:.1f} min: {result.output}")
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hallo_cli.cli.console import say
 from hallo_cli.errors import InputError, OutputError
 
 if TYPE_CHECKING:
@@ -50,10 +51,9 @@ def speech(
 
     def show(report: SpeechReport, network: nn.Module) -> None:
         shapes = " ".join(f"{value:.2f}" for value in report.viseme_correlations)
-        typer.echo(
+        say(
             f"step {report.step}/{report.steps}  loss {report.loss:.3f}  visemes {shapes}  "
-            f"phones {report.phone_accuracy:.2f}  {report.elapsed_s:.0f} s",
-            err=True,
+            f"phones {report.phone_accuracy:.2f}  {report.elapsed_s:.0f} s"
         )
         _save(network, _unfinished(output))
 
@@ -97,9 +97,7 @@ def autoencoder(
     )
 
     def show(report: AutoencoderReport, average: TinyAutoencoder) -> None:
-        typer.echo(
-            f"step {report.step}/{report.steps}  {report.psnr_db:.1f} dB  {report.elapsed_s:.0f} s", err=True
-        )
+        say(f"step {report.step}/{report.steps}  {report.psnr_db:.1f} dB  {report.elapsed_s:.0f} s")
         _save(average, _unfinished(output))
 
     _finish(train_autoencoder(vae, pictures, training, on_report=show), output)
@@ -147,20 +145,19 @@ def polish(
 
     def show_clip(done: int, total: int) -> None:
         if done % 40 == 0 or done == total:
-            typer.echo(f"rendered {done}/{total} takes", err=True)
+            say(f"rendered {done}/{total} takes")
 
     windows, held_out = make_windows(
         networks, shards, WindowSettings(clips=clips, seed=seed), on_clip=show_clip
     )
     sharpness, distance = measure(networks.vae, held_out)
-    typer.echo(f"before: sharpness of lips {sharpness:.2f}, {distance:.1f} levels from the truth", err=True)
+    say(f"before: sharpness of lips {sharpness:.2f}, {distance:.1f} levels from the truth")
 
     def show(report: PolishReport, average: TinyAutoencoder) -> None:
-        typer.echo(
+        say(
             f"step {report.step}/{report.steps}  told apart {report.told_apart:.2f}  "
             f"sharpness {report.sharpness:.2f}  {report.distance:.1f} levels  {report.psnr_db:.1f} dB  "
-            f"{report.elapsed_s:.0f} s",
-            err=True,
+            f"{report.elapsed_s:.0f} s"
         )
         _save(average, _unfinished(output))
 

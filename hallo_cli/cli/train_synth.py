@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from hallo_cli.cli.console import say
 from hallo_cli.errors import SettingsError
 
 Seed = Annotated[int, typer.Option(min=0, help="Another seed gives other people and other words.")]
@@ -56,10 +57,7 @@ def synth(
         for shard in write_corpus(output, template, n_takes=identities, workers=workers or _cores()):
             n_done, n_dropped = n_done + shard.n_takes, n_dropped + shard.n_dropped
             pace = n_done / (time.monotonic() - started)
-            typer.echo(
-                f"{shard.path.name}: {n_done} takes, {n_dropped} without a face, {pace:.1f} a second",
-                err=True,
-            )
+            say(f"{shard.path.name}: {n_done} takes, {n_dropped} without a face, {pace:.1f} a second")
     if contact_sheet is not None:
         write_contact_sheet(first_takes(output, 16), contact_sheet)
 
@@ -84,7 +82,7 @@ def synth_speech(
             output, n_shards=shards, seed=seed, workers=workers or _cores(), held_out=held_out
         ):
             total_s += duration_s
-            typer.echo(f"{path.name}: {total_s / 60:.1f} minutes", err=True)
+            say(f"{path.name}: {total_s / 60:.1f} minutes")
 
 
 def distil_head(

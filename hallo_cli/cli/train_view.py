@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
+from hallo_cli.cli.console import answer
+from hallo_cli.printable import printable
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -35,13 +36,13 @@ def shown_events(*, as_json: bool) -> Iterator[Callable[[TrainingEvent], None]]:
 
 def _print_json(event: TrainingEvent) -> None:
     values = {key: str(v) if isinstance(v, Path) else v for key, v in dataclasses.asdict(event).items()}
-    typer.echo(json.dumps({"event": type(event).__name__.lower(), **values}))
+    answer(json.dumps({"event": type(event).__name__.lower(), **values}))
 
 
 def _show(event: TrainingEvent, bar: tqdm[None]) -> None:
     from hallo_cli.training.logs import Logged
 
-    bar.write(_line(event), file=sys.stderr)
+    bar.write(printable(_line(event)), file=sys.stderr)
     if isinstance(event, Logged):
         bar.n = event.share
         bar.set_description_str(f"{event.minutes_left:.0f} min left")
