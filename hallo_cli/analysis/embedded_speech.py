@@ -15,7 +15,6 @@ from torch import Tensor
 from hallo_cli.analysis.blinks import blinks
 from hallo_cli.analysis.loudness import Sound, measure
 from hallo_cli.analysis.speech_network import (
-    CONTEXT_FRAMES,
     FRAME_SAMPLES,
     SAMPLE_RATE,
     LogMel,
@@ -54,6 +53,11 @@ class EmbeddedEncoder:
     def width(self) -> int:
         """Channels of a feature, controls included."""
         return self._net.config.features + CONTROLS
+
+    @property
+    def context_frames(self) -> int:
+        """Frames around a moment that can change its features."""
+        return self._net.config.context_frames
 
     @property
     def knows_silence(self) -> bool:
@@ -96,8 +100,9 @@ class EmbeddedHearing:
     def features(self, start: int, stop: int, *, margin: int) -> Float:
         """Features [stop - start, 1, width]; more than `margin` is heard where the network looks further."""
         times = (np.arange(start, stop) + 0.5) * (NET_FPS / self.fps) - 0.5
-        first = max(0, int(times[0]) - max(margin, CONTEXT_FRAMES))
-        last = min(self.n_net_frames, int(np.ceil(times[-1])) + 1 + max(margin, CONTEXT_FRAMES))
+        margin = max(margin, self.encoder.context_frames)
+        first = max(0, int(times[0]) - margin)
+        last = min(self.n_net_frames, int(np.ceil(times[-1])) + 1 + margin)
         samples = self.sound.read(first * FRAME_SAMPLES, last * FRAME_SAMPLES)
         encoded = self.encoder.encoded(normalised(samples, self.level)).numpy()
         chosen = _at(encoded, times - first)

@@ -2,7 +2,7 @@
 
 It plays wav2vec2's part for the embedded model at a hundredth of the size. Every layer looks at a bounded
 stretch of time and normalises each moment by itself, so any cut of a recording gives the features of the
-whole once `CONTEXT_FRAMES` frames surround it. It knows no files and no video.
+whole once `context_frames` frames surround it. It knows no files and no video.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from hallo_cli.domain import Float
 
 SAMPLE_RATE = 16_000
 FRAME_SAMPLES = 640  # samples of one video frame at 25 fps
-CONTEXT_FRAMES = 16  # frames of surroundings that can change a feature or an activity, and one to spare
 _HOP, _FFT, _WINDOW = 160, 512, 400
 _MEL_STEPS = FRAME_SAMPLES // _HOP  # mel steps a video frame
+_EDGE_FRAMES = 5  # seen by stem and halvings and by `speech_activity`, and one to spare
 _LOWEST_HZ, _HIGHEST_HZ = 50.0, 7600.0
 _LEVEL = 0.1  # root mean square that loud speech is scaled to
 _QUIETEST_LEVEL = 2e-3  # a recording quieter than this counts as silence: it is not scaled up further
@@ -39,7 +39,12 @@ class SpeechNetConfig:
     visemes: int = 6
     phones: int = 41
     rest: int = 28  # index of the phone of silence
-    dilations: tuple[int, ...] = (1, 2, 4, 1, 2, 1)
+    dilations: tuple[int, ...] = (1, 2, 4, 1, 2, 1, 4, 8, 1)
+
+    @property
+    def context_frames(self) -> int:
+        """Frames of surroundings, on either side, that can change a feature or an activity."""
+        return sum(self.dilations) + _EDGE_FRAMES
 
 
 @dataclass(frozen=True)

@@ -199,7 +199,8 @@ def disturbed(waveform: Tensor, rng: np.random.Generator) -> Tensor:
     noise = torch.fft.irfft(noise, n_samples)
     noise = noise / noise.std(1, keepdim=True)
     loudness = 0.05 * 10 ** (-uniform(8, 45) / 20)
-    return (sound + noise * loudness * some(0.6)) * 10 ** (uniform(-12, 8) / 20)
+    # little louder or quieter: how loud a syllable is among the others says how wide the mouth opens
+    return (sound + noise * loudness * some(0.6)) * 10 ** (uniform(-5, 4) / 20)
 
 
 def _colour_db(khz: Tensor, batch: int) -> Tensor:

@@ -3,7 +3,6 @@ import pytest
 import torch
 
 from hallo_cli.analysis.speech_network import (
-    CONTEXT_FRAMES,
     FRAME_SAMPLES,
     LogMel,
     SpeechNet,
@@ -26,11 +25,11 @@ def noise(n_frames: int) -> torch.Tensor:
 
 @torch.no_grad()
 def test_a_window_with_its_context_gives_the_features_of_the_whole(network: SpeechNet) -> None:
-    sound, log_mel = noise(80), LogMel()
+    sound, log_mel, context = noise(110), LogMel(), network.config.context_frames
     whole = network(log_mel(sound))
-    part = network(log_mel(sound[:, 20 * FRAME_SAMPLES : 60 * FRAME_SAMPLES]))
-    inner = slice(CONTEXT_FRAMES, 40 - CONTEXT_FRAMES)
-    outer = slice(20 + CONTEXT_FRAMES, 60 - CONTEXT_FRAMES)
+    part = network(log_mel(sound[:, 20 * FRAME_SAMPLES : 90 * FRAME_SAMPLES]))
+    inner = slice(context, 70 - context)
+    outer = slice(20 + context, 90 - context)
     torch.testing.assert_close(part.features[:, inner], whole.features[:, outer], atol=1e-4, rtol=0)
     torch.testing.assert_close(
         speech_activity(part.phone_logits, 2)[:, inner],
@@ -50,10 +49,10 @@ def test_there_is_one_feature_vector_for_each_frame(network: SpeechNet) -> None:
 
 @torch.no_grad()
 def test_a_sound_moved_by_a_frame_moves_the_features_by_a_frame(network: SpeechNet) -> None:
-    sound, log_mel = noise(60), LogMel()
-    before = network(log_mel(sound[:, : 50 * FRAME_SAMPLES])).features
-    after = network(log_mel(sound[:, FRAME_SAMPLES : 51 * FRAME_SAMPLES])).features
-    torch.testing.assert_close(after[:, 15:30], before[:, 16:31], atol=1e-4, rtol=0)
+    sound, log_mel = noise(90), LogMel()
+    before = network(log_mel(sound[:, : 80 * FRAME_SAMPLES])).features
+    after = network(log_mel(sound[:, FRAME_SAMPLES : 81 * FRAME_SAMPLES])).features
+    torch.testing.assert_close(after[:, 30:48], before[:, 31:49], atol=1e-4, rtol=0)
 
 
 def test_quiet_and_loud_recordings_are_made_alike() -> None:

@@ -22,7 +22,12 @@ def recorded(speech: Float, rng: np.random.Generator) -> Float:
         sound = sound + _noise(len(sound), rng) * level * 10 ** (-snr_db / 20)
     if rng.random() < 0.15:
         sound = sound + _music(len(sound), rng) * level * 10 ** (-rng.uniform(8, 25) / 20)
+    if rng.random() < 0.2:
+        sound = _coded(sound, rng)
     peak = float(np.abs(sound).max()) or 1.0
+    if rng.random() < 0.08:  # overdriven
+        sound = np.tanh(sound / peak * rng.uniform(1.5, 5))
+        peak = float(np.abs(sound).max()) or 1.0
     if np.abs(speech).max() > 0:
         sound = sound / peak * rng.uniform(0.1, 0.95)
     elif peak > 0.9:
@@ -54,6 +59,20 @@ def _echoed(sound: Float, rng: np.random.Generator) -> Float:
     return fftconvolve(sound, tail)[: len(sound)].astype(np.float32)
 
 
+def _coded(sound: Float, rng: np.random.Generator) -> Float:
+    """As a codec of few bits leaves it: weak parts of the spectrum are missing, the rest is coarse."""
+    from scipy.signal import istft, stft
+
+    _, _, spectra = stft(sound, SAMPLE_RATE, nperseg=512)
+    size = np.abs(spectra)
+    loudest = size.max(axis=0, keepdims=True) + 1e-9
+    spectra[size < loudest * 10 ** (-rng.uniform(24, 45) / 20)] = 0
+    step = loudest * 10 ** (-rng.uniform(18, 40) / 20)
+    spectra = np.round(spectra / step) * step
+    coded = istft(spectra, SAMPLE_RATE, nperseg=512)[1]
+    return np.asarray(np.pad(coded, (0, max(0, len(sound) - len(coded))))[: len(sound)], np.float32)
+
+
 def _noise(n_samples: int, rng: np.random.Generator) -> Float:
     spectrum = np.fft.rfft(rng.normal(size=n_samples))
     frequency = np.linspace(1, SAMPLE_RATE / 2, len(spectrum))
@@ -62,6 +81,9 @@ def _noise(n_samples: int, rng: np.random.Generator) -> Float:
     if rng.random() < 0.3:  # mains hum
         time = np.arange(n_samples) / SAMPLE_RATE
         noise += noise.std() * rng.uniform(0.2, 1) * np.sin(2 * np.pi * rng.choice([50, 60, 100, 120]) * time)
+    if rng.random() < 0.25:  # a street, a crowd: louder and softer
+        knots = rng.normal(size=int(n_samples / SAMPLE_RATE * rng.uniform(0.5, 4)) + 3)
+        noise *= np.exp(np.interp(np.linspace(0, len(knots) - 1, n_samples), np.arange(len(knots)), knots))
     return (noise / (noise.std() + 1e-9)).astype(np.float32)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import _ctypes
 import ctypes
 import sys
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,54 +20,54 @@ from hallo_cli.domain import Float
 from hallo_cli.errors import InputError
 from hallo_cli.workshop.corpus.phones import REST, Segment
 
-# our phones <- espeak-ng's mnemonics
-_MNEMONICS = {
-    "aa": "a A: A 0 0# A@",
-    "ay": "aI aI@ aI3 aI2",
-    "aw": "aU aU@",
-    "ey": "eI",
-    "ow": "oU oU#",
-    "oy": "OI",
-    "iy": "i: i",
-    "ih": "I I2 I# i@ i@3",
-    "eh": "E e E# E2 e@",
-    "ah": "V",
-    "ax": "@ @2 @5 @# a# @-",
-    "l": "@L l l# L",
-    "er": "3 3: VR",
-    "ao": "O: O O2 O@ o@",
-    "uw": "u: u",
-    "uh": "U U@",
-    "ae": "aa a2 &",
+# our phones <- letters of the International Phonetic Alphabet, as espeak-ng writes them in any language
+_LETTERS = {
+    "aa": "ɑ a ɒ",
+    "ay": "aɪ ai aj",
+    "aw": "aʊ au ɑu ao",
+    "ey": "eɪ ei eː",
+    "ow": "oʊ o oː əʊ ou",
+    "oy": "ɔɪ ɔø oi ɔʏ",
+    "iy": "i",
+    "ih": "ɪ ᵻ ɨ ɯ",
+    "eh": "ɛ ε e",
+    "ah": "ʌ ɐ ɤ",
+    "ax": "ə ɜ ɘ ɵ",
+    "er": "ɜː ɚ ɝ œ",
+    "ao": "ɔ",
+    "uw": "u ʉ y",
+    "uh": "ʊ ʏ ø",
+    "ae": "æ",
+    "l": "l ɫ ɭ ʎ ɬ ʟ r",
     "p": "p",
-    "b": "b",
-    "m": "m m-",
-    "t": "t t2 t[",
-    "d": "d t# *",
-    "n": "n n-",
-    "k": "k",
-    "g": "g Q",
-    "ng": "N N-",
-    "f": "f",
-    "v": "v",
-    "th": "T",
-    "dh": "D",
+    "b": "b β ɓ",
+    "m": "m ɱ",
+    "t": "t ʈ",
+    "d": "d ɖ ɗ ɾ ɽ",
+    "n": "n ɲ ɳ",
+    "k": "k c q",
+    "g": "ɡ g ɟ ɣ ʁ ʀ ɢ ɠ",
+    "ng": "ŋ ɴ",
+    "f": "f ɸ",
+    "v": "v ʋ",
+    "th": "θ",
+    "dh": "ð",
     "s": "s",
-    "z": "z z#",
-    "sh": "S C",
-    "zh": "Z",
-    "ch": "tS",
-    "jh": "dZ",
-    "hh": "h x",
-    "r": "r r-",
-    "w": "w w#",
-    "y": "j ;",
-    REST: "? _ _:",
+    "z": "z",
+    "sh": "ʃ ʂ ɕ ç",
+    "zh": "ʒ ʐ ʑ",
+    "ch": "tʃ tɕ ʈʂ tʂ",
+    "jh": "dʒ dʑ dʐ ɖʐ",
+    "hh": "h ɦ x χ ħ ʕ ʜ",
+    "r": "ɹ ɻ",
+    "w": "w ɥ ʍ",
+    "y": "j ʲ ʝ",
 }
-_PHONES = {mnemonic: phone for phone, names in _MNEMONICS.items() for mnemonic in names.split()} | {"": REST}
-_VOWELS = frozenset("aeiouAEIOUV@308&")
+_PHONES = {letters: phone for phone, names in _LETTERS.items() for letters in names.split()}
+_REDUCED = {"ɐ": "ax"}  # without stress
+_SOFT_BREAK_S = 0.06  # a shorter gap in a word (a glottal stop, a linking vowel) does not shut the mouth
 _PHONE_EVENT, _END_OF_LIST = 7, 0
-_SYNCHRONOUS, _PHONE_EVENTS = 2, 1
+_SYNCHRONOUS, _PHONE_EVENTS, _IPA = 2, 1, 2
 _RATE, _PITCH, _RANGE = 1, 3, 4
 _UTF8 = 1
 
@@ -117,7 +118,7 @@ class _Engine:
         self._chunks: list[np.ndarray[tuple[int], np.dtype[np.int16]]] = []
         self._events: list[tuple[float, str]] = []
         self._callback = _CALLBACK(self._receive)
-        self._rate = library.espeak_Initialize(_SYNCHRONOUS, 0, _data_path(), _PHONE_EVENTS)
+        self._rate = library.espeak_Initialize(_SYNCHRONOUS, 0, _data_path(), _PHONE_EVENTS | _IPA)
         if self._rate <= 0:
             raise InputError(
                 f"espeak-ng did not start (data in {_data_path()!r}); reinstall espeakng-loader."
@@ -139,10 +140,13 @@ class _Engine:
 
     def _segments(self, end_s: float) -> list[Segment]:
         starts = [start for start, _ in self._events] + [end_s]
-        return [
-            Segment(start, starts[i + 1], _phone(mnemonic))
-            for i, (start, mnemonic) in enumerate(self._events)
-        ]
+        segments: list[Segment] = []
+        for index, (start, letters) in enumerate(self._events):
+            phones = phones_of(letters)
+            if not phones and segments and starts[index + 1] - start < _SOFT_BREAK_S:
+                phones = (segments[-1].phone,)
+            segments += _divided(start, starts[index + 1], phones or (REST,))
+        return segments
 
     def _receive(
         self, samples: ctypes._Pointer[ctypes.c_short], n_samples: int, events: ctypes._Pointer[_Event]
@@ -153,17 +157,29 @@ class _Engine:
         while events[index].type != _END_OF_LIST:
             event = events[index]
             if event.type == _PHONE_EVENT:
-                mnemonic = bytes(event.id.string).split(b"\0")[0].decode("utf8", "replace")
-                self._events.append((event.audio_position / 1000, mnemonic))
+                letters = bytes(event.id.string).split(b"\0")[0].decode("utf8", "replace")
+                self._events.append((event.audio_position / 1000, letters))
             index += 1
         return 0
 
 
-def _phone(mnemonic: str) -> str:
-    plain = mnemonic.strip("',%=|").strip()
-    if plain in _PHONES:
-        return _PHONES[plain]
-    return "ax" if plain[:1] in _VOWELS else REST
+def phones_of(letters: str) -> tuple[str, ...]:
+    """Our phones for what espeak-ng calls one, in phonetic letters; none for a pause or a glottal stop."""
+    stressed = letters.startswith(("ˈ", "ˌ"))
+    table = _PHONES if stressed else _PHONES | _REDUCED
+    rest = unicodedata.normalize("NFD", letters.lstrip("ˈˌ").replace("ç", "ɕ"))
+    found: list[str] = []
+    while rest:
+        size = next((n for n in (2, 1) if rest[:n] in table), 0)
+        if size and not (found and rest[0] == "ʲ"):
+            found.append(table[rest[:size]])
+        rest = rest[max(size, 1) :]
+    return tuple(found)
+
+
+def _divided(start_s: float, end_s: float, phones: tuple[str, ...]) -> list[Segment]:
+    edges = np.linspace(start_s, end_s, len(phones) + 1)
+    return [Segment(float(edges[i]), float(edges[i + 1]), phone) for i, phone in enumerate(phones)]
 
 
 @contextmanager

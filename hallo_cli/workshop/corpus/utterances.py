@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +12,11 @@ from hallo_cli.domain import Float
 from hallo_cli.workshop.corpus import espeak, flite
 from hallo_cli.workshop.corpus.acoustics import SAMPLE_RATE, recorded
 from hallo_cli.workshop.corpus.espeak import Prosody
-from hallo_cli.workshop.corpus.phones import FPS, REST, Segment, phone_ids, viseme_curves
+from hallo_cli.workshop.corpus.languages import LANGUAGES, foreign_sentence
+from hallo_cli.workshop.corpus.manners import Manner, breath, draw_manner, spoken
+from hallo_cli.workshop.corpus.phones import FPS, REST, Segment, curve_length, phone_ids, viseme_curves
 from hallo_cli.workshop.corpus.sentences import sentence
+from hallo_cli.workshop.corpus.stress import dynamics, effort
 
 _ACCENTS = (
     "en-us",
@@ -32,9 +36,11 @@ paul pedro quincy rob robert sandro shelby steph travis victor whisper zac
 """
 _TIMBRES = _TIMBRE_NAMES.split()
 _HELD_OUT_TIMBRES = ("f5", "m5", "Gene2", "Mario", "aunty", "steph3", "klatt3", "iven3")
-_FLITE_VOICES = ("awb", "rms", "slt", "kal16", "awb_time")
+_FLITE_VOICES = ("awb", "rms", "slt", "kal16")
 _HELD_OUT_FLITE_VOICES = ("kal",)
-_FLITE_SHARE = 0.5
+_FLITE_SHARE = 0.45
+_FOREIGN_SHARE = 0.55  # of what espeak-ng speaks
+_BREATH_SHARE = 0.3  # of the pauses
 
 
 @dataclass(frozen=True)
@@ -58,44 +64,56 @@ def utter(rng: np.random.Generator, *, held_out: bool = False, n_phrases: int | 
     voice = _draw_voice(rng, held_out=held_out)
     if n_phrases is None:
         n_phrases = int(rng.choice([1, 2, 3], p=[0.45, 0.35, 0.2]))
-    factor = rng.uniform(0.88, 1.13)
+    manner = draw_manner(rng)
     parts: list[Float] = [_silence(rng.uniform(0.1, 0.9))]
     segments: list[Segment] = []
     for index in range(n_phrases):
         start_s = sum(map(len, parts)) / SAMPLE_RATE
-        samples, spoken = _phrase(rng, voice=voice, factor=factor)
+        samples, spoken = _phrase(rng, voice=voice, manner=manner)
         segments += [Segment(s.start_s + start_s, s.end_s + start_s, s.phone) for s in spoken]
         last = index == n_phrases - 1
         parts += [samples, _silence(rng.uniform(0.3, 1.0 if last else 1.5))]
-    return _finished(np.concatenate(parts), segments, voice=voice.name, rng=rng)
+    return _finished(parts, segments, voice=voice.name, rng=rng)
 
 
 def silence(rng: np.random.Generator, *, duration_s: float) -> Utterance:
     """A recording in which nobody speaks: room noise, at times music."""
-    return _finished(_silence(duration_s), [], voice="none", rng=rng)
+    return _finished([_silence(duration_s)], [], voice="none", rng=rng)
 
 
 @dataclass(frozen=True)
 class _Voice:
     engine: str
     name: str
+    language: str = "en"
 
 
 def _draw_voice(rng: np.random.Generator, *, held_out: bool) -> _Voice:
     if flite.has_flite() and rng.random() < _FLITE_SHARE:
         return _Voice("flite", str(rng.choice(_HELD_OUT_FLITE_VOICES if held_out else _FLITE_VOICES)))
     timbre = rng.choice(_HELD_OUT_TIMBRES if held_out else _TIMBRES)
+    if rng.random() < _FOREIGN_SHARE:
+        language = str(rng.choice(LANGUAGES))
+        return _Voice("espeak", f"{language}+{timbre}", language)
     return _Voice("espeak", f"{rng.choice(_ACCENTS)}+{timbre}")
 
 
-def _phrase(rng: np.random.Generator, *, voice: _Voice, factor: float) -> tuple[Float, list[Segment]]:
-    text = sentence(rng, n_words=int(rng.integers(3, 13)))
+def _phrase(rng: np.random.Generator, *, voice: _Voice, manner: Manner) -> tuple[Float, list[Segment]]:
+    n_words = int(rng.integers(3, 13 if manner.kind != "song" else 6))
     if voice.engine == "flite":
-        samples, rate, segments = flite.speak(text, voice=voice.name, stretch=rng.uniform(0.8, 1.3))
+        text = sentence(rng, n_words=n_words)
+        stretch = rng.uniform(0.75, 1.3) / manner.pace
+        samples, rate, segments = flite.speak(text, voice=voice.name, stretch=stretch)
     else:
-        prosody = Prosody(int(rng.uniform(120, 210)), int(rng.uniform(20, 80)), int(rng.uniform(20, 80)))
+        english = voice.language == "en"
+        words = sentence if english else partial(foreign_sentence, language=voice.language)
+        text = words(rng, n_words=n_words)
+        speed = int(np.clip(rng.uniform(115, 225) * manner.pace, 80, 400))
+        prosody = Prosody(speed, int(rng.uniform(10, 90)), int(rng.uniform(15, 95)))
         samples, rate, segments = espeak.speak(text, voice=voice.name, prosody=prosody)
-    return _resampled(samples, segments, rate=rate, factor=factor)
+    samples, segments = _resampled(samples, segments, rate=rate, factor=manner.factor)
+    said = spoken(samples, manner, rng)
+    return said * dynamics(len(said), rng), segments
 
 
 def _resampled(
@@ -112,14 +130,29 @@ def _resampled(
     return sound / (np.abs(sound).max() + 1e-6), slowed
 
 
-def _finished(sound: Float, segments: list[Segment], *, voice: str, rng: np.random.Generator) -> Utterance:
+def _finished(
+    parts: list[Float], segments: list[Segment], *, voice: str, rng: np.random.Generator
+) -> Utterance:
+    """`parts`: a pause, a phrase, a pause and so on."""
     per_frame = SAMPLE_RATE // FPS
+    sound = np.concatenate(parts)
     n_frames = len(sound) // per_frame
-    waveform = recorded(sound[: n_frames * per_frame], rng)
-    voiced = tuple(s for s in segments if s.phone != REST)
-    return Utterance(
-        waveform, voiced, viseme_curves(list(voiced), n_frames), phone_ids(list(voiced), n_frames), voice
-    )
+    how_wide = effort(sound, curve_length(n_frames))
+    heard = np.concatenate([_with_breath(part, rng) if not i % 2 else part for i, part in enumerate(parts)])
+    waveform = recorded(heard[: n_frames * per_frame], rng)
+    voiced = [s for s in segments if s.phone != REST]
+    visemes = viseme_curves(voiced, n_frames, how_wide)
+    return Utterance(waveform, tuple(voiced), visemes, phone_ids(voiced, n_frames), voice)
+
+
+def _with_breath(pause: Float, rng: np.random.Generator) -> Float:
+    if rng.random() >= _BREATH_SHARE:
+        return pause
+    sound = breath(rng)[: len(pause)] * 10 ** (-rng.uniform(10, 36) / 20)
+    at = int(rng.integers(0, len(pause) - len(sound) + 1))
+    heard = pause.copy()
+    heard[at : at + len(sound)] += sound
+    return heard
 
 
 def _silence(duration_s: float) -> Float:

@@ -5,10 +5,21 @@ import numpy as np
 import pytest
 
 from hallo_cli.errors import InputError, OutputError
-from hallo_cli.workshop.corpus.espeak import Prosody, speak
-from hallo_cli.workshop.corpus.phones import PHONE_ID, PHONES, VISEMES, Segment, phone_ids, viseme_curves
+from hallo_cli.workshop.corpus.espeak import Prosody, phones_of, speak
+from hallo_cli.workshop.corpus.languages import LANGUAGES, foreign_sentence
+from hallo_cli.workshop.corpus.manners import Manner, breath, spoken
+from hallo_cli.workshop.corpus.phones import (
+    PHONE_ID,
+    PHONES,
+    VISEMES,
+    Segment,
+    curve_length,
+    phone_ids,
+    viseme_curves,
+)
 from hallo_cli.workshop.corpus.sentences import sentence
 from hallo_cli.workshop.corpus.speech_shards import write_speech_shards
+from hallo_cli.workshop.corpus.stress import dynamics, effort
 from hallo_cli.workshop.corpus.utterances import silence, utter
 
 CLOSE, OPEN, ROUND = VISEMES.index("close"), VISEMES.index("open"), VISEMES.index("round")
@@ -30,6 +41,106 @@ def test_short_closure_between_vowels_still_shuts_the_mouth() -> None:
     assert curves[at, CLOSE] > 0.85
     assert curves[at, OPEN] < 0.1
     assert curves[8, OPEN] > 0.9
+
+
+def tone(levels_db: list[float]) -> np.ndarray:
+    """Half a second of a tone of 800 Hz at each level."""
+    gains = np.repeat(10 ** (np.array(levels_db) / 20), 8000)
+    return (np.sin(np.arange(len(gains)) * 0.314) * gains).astype(np.float32)
+
+
+def test_loud_syllable_opens_wider_than_a_soft_one() -> None:
+    segments = [Segment(0.0, 1.0, "ah")]
+    curves = viseme_curves(segments, 25, effort(tone([0, -18]), curve_length(25)))
+    assert curves[6, OPEN] > 1.6 * curves[18, OPEN] > 0.2
+    assert curves[6, OPEN] > 0.7
+
+
+def test_effort_is_relative_to_the_loud_syllables() -> None:
+    loud, soft = effort(tone([0, -10]), 200), effort(tone([-20, -30]), 200)
+    np.testing.assert_allclose(loud, soft, atol=1e-3)
+
+
+def test_sound_outside_the_speech_band_asks_for_little_effort() -> None:
+    hiss = np.random.default_rng(0).normal(size=8000).astype(np.float32)
+    high = np.fft.irfft(np.fft.rfft(hiss) * (np.fft.rfftfreq(8000, 1 / 16000) > 4500), 8000)
+    both = effort(np.concatenate([tone([0]), high.astype(np.float32) * 0.7]), 200)
+    assert both[120:180].max() < 0.6 * both[20:80].min()
+
+
+def test_silence_has_the_least_effort() -> None:
+    assert effort(np.zeros(16000, np.float32), 200).max() < 0.2
+
+
+def test_closed_lips_stay_shut_however_loud() -> None:
+    segments = [Segment(0.0, 0.4, "aa"), Segment(0.4, 0.5, "m"), Segment(0.5, 1.0, "aa")]
+    curves = viseme_curves(segments, 25, np.full(curve_length(25), 1.2, np.float32))
+    assert curves[11, CLOSE] > 0.9
+    assert curves[11, OPEN] < 0.1
+    assert curves.max() <= 1
+
+
+def test_dynamics_make_some_words_softer() -> None:
+    gains = np.concatenate([dynamics(48000, np.random.default_rng(seed)) for seed in range(20)])
+    spread_db = np.percentile(20 * np.log10(gains), [5, 95])
+    assert np.diff(spread_db) > 10
+    assert np.isfinite(gains).all()
+
+
+@pytest.mark.parametrize(
+    ("letters", "phones"),
+    [
+        ("ˈaʊ", ("aw",)),
+        ("tɕh", ("ch", "hh")),
+        ("iɛ", ("iy", "eh")),
+        ("ɐ", ("ax",)),
+        ("ˈɐ", ("ah",)),
+        ("œ̃", ("er",)),
+        ("sʲ", ("s",)),
+        ("ʔ", ()),
+        ("", ()),
+    ],
+)
+def test_phonetic_letters_become_phones(letters: str, phones: tuple[str, ...]) -> None:
+    assert phones_of(letters) == phones
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_language_is_spoken_without_gaps(language: str) -> None:
+    text = foreign_sentence(np.random.default_rng(0), language, n_words=6)
+    _, _, segments = speak(text, voice=language, prosody=Prosody())
+    durations = {
+        rest: sum(s.end_s - s.start_s for s in segments if (s.phone == "pau") == rest)
+        for rest in (True, False)
+    }
+    assert durations[False] > 0.8
+    assert durations[True] < 0.2 * durations[False]  # an unknown letter would be a gap
+
+
+def test_whisper_has_no_pitch_and_keeps_its_pauses() -> None:
+    pulses = np.zeros(16000, np.float32)
+    pulses[:8000:100] = 1  # 160 Hz
+    whispered = spoken(pulses, Manner("whisper", 1.0, 1.0), np.random.default_rng(0))
+    assert len(whispered) == 16000
+    assert periodicity(whispered[1000:7000]) < 0.3 < 0.9 < periodicity(pulses[1000:7000])
+    assert np.abs(whispered[9000:]).max() < 0.02
+
+
+def periodicity(sound: np.ndarray) -> float:
+    return float(np.corrcoef(sound[:-100], sound[100:])[0, 1])
+
+
+def test_song_wavers_in_pitch_and_keeps_its_length() -> None:
+    sung = spoken(tone([0, 0]), Manner("song", 1.0, 0.5), np.random.default_rng(0))
+    assert sung.shape == (16000,)
+    crossings = np.flatnonzero(np.diff(np.signbit(sung)))
+    assert np.ptp(np.convolve(np.diff(crossings), np.ones(12) / 12, "valid")) > 0.05
+
+
+def test_breath_is_bounded() -> None:
+    sound = breath(np.random.default_rng(0))
+    assert 2000 < len(sound) < 10_000
+    assert 0.9 < np.abs(sound).max() <= 1
 
 
 def test_shape_spreads_into_its_neighbours_smoothly() -> None:
