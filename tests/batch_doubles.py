@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+import time
 import wave  # every worker imports this module, and scipy's reader takes longer than all the rest
 from collections.abc import Iterator
 from functools import partial
@@ -49,6 +50,8 @@ class PoisonableEngine(TrivialEngine):
     def portrait(self, path: Path, settings: RenderSettings) -> Portrait:
         if path.stem.startswith("crash-check"):
             os.kill(os.getpid(), signal.SIGSEGV)
+        if path.stem.startswith("sleep-check"):
+            time.sleep(600)
         read_image(path)
         found = super().portrait(path, settings)
         self.poison = path.stem

@@ -1,15 +1,17 @@
 """Looks at each picture and recording of a batch once, in parallel processes, before anything is rendered.
 
-A file that kills the process which looks at it is itself the finding.
+A file that kills the process which looks at it, or keeps it for too long, is itself the finding.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -20,11 +22,12 @@ from types import TracebackType
 from typing import Self
 
 from hallo_cli.batch.failure import attempt
-from hallo_cli.batch.findings import Checks, Finding, Request, find_content
+from hallo_cli.batch.findings import WORDS, Checks, Finding, Request, find_content
 from hallo_cli.jobs.engine import Engine
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings, build
 
 MakeEngine = Callable[[str, RuntimeSettings], Engine]  # bundle, how to run it
+LOOK_S = 300.0  # for one look, and a second more for each MiB of the file
 _AHEAD = 4  # requests in flight for each process
 
 
@@ -35,6 +38,7 @@ class Looker:
     make_engine: MakeEngine
     runtime: RuntimeSettings
     database: Path  # of the findings so far
+    limit_s: float = LOOK_S  # as `look_limit_s` has it
     engines: dict[str, Engine] = field(default_factory=dict)
 
     def look_at(self, request: Request) -> Finding:
@@ -66,7 +70,7 @@ def look_at_all(
     checks: Checks, make_engine: MakeEngine, runtime: RuntimeSettings, *, processes: int
 ) -> Iterator[Finding]:
     """Look at every wanted file in parallel and keep the findings; with 0 processes, in this one."""
-    looker = Looker(make_engine, runtime, checks.path)
+    looker = Looker(make_engine, runtime, checks.path, LOOK_S)
     try:
         if processes:
             yield from _look_in_processes(checks, looker, processes)
@@ -99,14 +103,27 @@ def _look_alone(checks: Checks, suspects: Iterable[Request], looker: Looker) -> 
     """Give each file that was with a process when it died a process of its own."""
     for suspect in suspects:
         with _Pool(looker, 1) as pool:
+            began = time.monotonic()
             for request, found in pool.run(iter([suspect])):
-                what = "recording" if request.kind == "audio" else "portrait"
-                crash = Finding(
-                    error="InputError",
-                    message=f"the {what} {request.path} crashes its decoder; convert it or leave it out.",
-                )
-                checks.keep(request, found or crash)
-                yield found or crash
+                finding = found or _end_of(request, looker.limit_s, time.monotonic() - began)
+                checks.keep(request, finding)
+                yield finding
+
+
+def _end_of(request: Request, least_s: float, lasted_s: float) -> Finding:
+    """What is said of a file whose process ended before it had an answer."""
+    limit_s = look_limit_s(request.path, least_s)
+    does = f"takes longer than {limit_s:.0f} s to read" if lasted_s >= limit_s else "crashes its decoder"
+    what = f"the {WORDS[request.kind]} {request.path} {does}"
+    return Finding(error="InputError", message=f"{what}; convert it or leave it out.")
+
+
+def look_limit_s(path: Path, least_s: float) -> float:
+    """Seconds that a look at this file may take: a second for each MiB more than at a small one."""
+    try:
+        return least_s + path.stat().st_size / (1 << 20)
+    except OSError:
+        return least_s
 
 
 class _Pool:
@@ -170,7 +187,12 @@ def _end_with_parent() -> None:
 
 
 def _look(request: Request) -> Finding:
-    return _looker.look_at(request)
+    """Look, and end this process where that lasts too long: no decoder can be stopped otherwise."""
+    faulthandler.dump_traceback_later(look_limit_s(request.path, _looker.limit_s), exit=True)
+    try:
+        return _looker.look_at(request)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def _silence() -> None:

@@ -20,8 +20,10 @@ from typing import Self
 
 from hallo_cli import __version__
 from hallo_cli.errors import InputError, OutputError
+from hallo_cli.media.files import require_file
 
 _PORTRAIT_KEYS = ("bundle", "framing", "face_index", "face_expand_ratio", "size")
+WORDS = {"portrait": "portrait", "audio": "recording"}
 _AUDIO_KEYS = ("start", "duration")
 _LASTING = ("", "InputError", "PortraitError", "SpeechError")  # what the file itself is the reason of
 FORMAT = 1
@@ -133,14 +135,9 @@ class Checks:
 def request_for(kind: str, path: Path, settings: dict[str, object]) -> Request:
     """What to look at, under a key that changes with the file and with what matters of the settings.
 
-    Raises InputError where there is no such file.
+    Raises InputError where there is no such file, or it is a pipe or device, which may never end.
     """
-    try:
-        status = path.stat()
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "its name is impossible"
-        what = "recording" if kind == "audio" else "portrait"
-        raise InputError(f"{what} {path} cannot be read: {reason}.") from error
+    status = require_file(path, InputError, WORDS[kind]).stat()
     stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
     key = _digest_of(kind, [str(path), stamp], settings)
     return Request(key, kind, path, json.dumps(settings))

@@ -6,6 +6,7 @@ read through once, and again only when the file has changed.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import os
@@ -27,8 +28,14 @@ def cache_dir() -> Path:
 
 
 def file_digest(path: Path) -> str:
-    """The SHA-256 of a file's content, as 64 hexadecimal digits. Raises OSError where it cannot be read."""
+    """The SHA-256 of a file's content, as 64 hexadecimal digits.
+
+    Raises OSError where it cannot be read; pipes and devices, which may never end, are not opened.
+    """
     path = path.resolve()
+    if not path.is_file():
+        path.stat()  # says itself what is missing
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
     stamp = _stamp(path)
     note = cache_dir() / "digests" / hashlib.sha256(os.fsencode(path)).hexdigest()[:32]
     is_large = path.stat().st_size >= WORTH_REMEMBERING

@@ -1,6 +1,8 @@
 """What is looked at before a batch renders, and where the findings are kept."""
 
+import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,12 @@ from hallo_cli.batch.findings import Checks, Finding, Request
 from hallo_cli.batch.paths import Paths
 from hallo_cli.batch.run import opened
 from hallo_cli.errors import Interrupted, OutputError
+from hallo_cli.store.digests import file_digest
+from hallo_cli.batch import checks
+from hallo_cli.batch.run import opened
+from hallo_cli.batch.checks import Looker
+from hallo_cli.batch.findings import Checks, Finding, Request
+from hallo_cli.batch.paths import Paths
 
 
 def test_stopping_while_inputs_are_checked_renders_nothing(tmp_path: Path) -> None:
@@ -78,3 +86,45 @@ def fill_a_small_disk(path: Path) -> None:
 def test_findings_that_cannot_be_written_are_an_error_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot be written: database or disk is full"):
         fill_a_small_disk(tmp_path / "checks.sqlite")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_row_of_a_pipe_or_device_is_refused_and_the_others_go_on(tmp_path: Path, kind: str) -> None:
+    manifest = write_batch(tmp_path, ["a", "b"])
+    (tmp_path / "b.png").unlink()
+    if kind == "pipe":
+        os.mkfifo(tmp_path / "b.png")
+    else:
+        (tmp_path / "b.png").symlink_to("/dev/zero")
+    with opened(batch_of(manifest)) as batch:
+        list(batch.check())
+        ((bad, _),) = batch.bad_rows()
+        assert (bad.id, batch.summary().ready) == ("b", 1)
+    assert "is a pipe or device; give the path of a file" in bad.message
+
+
+def test_digest_of_a_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="not a regular file"):
+        file_digest(tmp_path / "pipe")
+
+
+def test_file_that_takes_for_ever_is_named_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = write_batch(tmp_path, ["a", "sleep-check", "c"])
+    monkeypatch.setattr(checks, "LOOK_S", 2.0)
+    began = time.monotonic()
+    with opened(batch_of(manifest, workers=1)) as batch:
+        list(batch.check())
+        ((bad, _),) = batch.bad_rows()
+        assert (bad.id, batch.summary().ready) == ("sleep-check", 2)
+    assert "takes longer than 2 s to read" in bad.message
+    assert time.monotonic() - began < 60
+
+
+def test_time_for_a_look_grows_with_the_file(tmp_path: Path) -> None:
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(100 << 20)
+    assert checks.look_limit_s(tmp_path / "none", 300.0) == 300.0
+    assert checks.look_limit_s(tmp_path / "large", 300.0) == 400.0
