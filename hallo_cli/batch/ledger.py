@@ -42,6 +42,7 @@ class Record:
     message: str = ""
     quality: Mapping[str, float] = field(default_factory=dict)
     objections: tuple[str, ...] = ()  # what the quality gate says
+    own: Mapping[str, str] = field(default_factory=dict)  # cells of the user's own columns
     finished: str = ""  # wall-clock time, for people; nothing is decided by it
 
     @property

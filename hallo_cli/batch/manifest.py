@@ -3,19 +3,26 @@
 Trouble that belongs to one line makes a BadRow and the others go on; trouble with the whole file raises.
 """
 
-import codecs
 import csv
+import itertools
 import json
+import re
+from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from hallo_cli.batch.rows import REQUIRED, BadRow, Layout, Row, columns, make_row
 from hallo_cli.errors import ManifestError, SettingsError
+from hallo_cli.batch.lines import read_lines
+from hallo_cli.batch.rows import REQUIRED, BadRow, Layout, Row, columns, make_row, plain_number
 from hallo_cli.settings.schema import require_known
 
-_MAX_LINE_BYTES = 1 << 20
 _DELIMITERS = (",", ";", "\t")  # spreadsheets of many languages save CSV with semicolons
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)  # Excel's own first line
+_MAX_LINES_OF_CELL = 100
+_Lines = Iterator[tuple[int, str]]
 
 
 def read_manifest(path: Path, layout: Layout) -> Iterator[Row | BadRow]:
@@ -29,18 +36,26 @@ def read_manifest(path: Path, layout: Layout) -> Iterator[Row | BadRow]:
 
 def read_rows(file: BinaryIO, layout: Layout) -> Iterator[Row | BadRow]:
     """The rows of an open manifest: JSON Lines if it starts with a brace, else CSV with a header."""
-    lines = _lines(file)
-    number, first = next(((n, line) for n, line in lines if line.strip()), (0, ""))
-    if not first:
-        raise ManifestError(
-            "the manifest is empty; its first line must name the columns, as in 'portrait,audio'."
-        )
+    lines = read_lines(file)
+    number, first = _first(lines)
     if first.lstrip().startswith("["):
         raise ManifestError("the manifest is one JSON array; write one JSON object a line (JSON Lines).")
     if first.lstrip().startswith("{"):
-        yield from _json_rows(_chain(number, first, lines), layout)
+        yield from _json_rows(itertools.chain([(number, first)], lines), layout)
+    elif separator := _SEPARATOR_LINE.fullmatch(first.strip(" ")):
+        yield from _csv_rows(_first(lines)[1], lines, layout, delimiter=separator[1])
     else:
         yield from _csv_rows(first, lines, layout)
+
+
+def _first(lines: _Lines) -> tuple[int, str]:
+    """The first line that is not blank."""
+    for number, line in lines:
+        if line.strip():
+            return number, line
+    raise ManifestError(
+        "the manifest is empty; its first line must name the columns, as in 'portrait,audio'."
+    )
 
 
 def _json_rows(lines: Iterable[tuple[int, str]], layout: Layout) -> Iterator[Row | BadRow]:
@@ -48,50 +63,111 @@ def _json_rows(lines: Iterable[tuple[int, str]], layout: Layout) -> Iterator[Row
         if not line.strip():
             continue
         try:
-            cells = json.loads(line, parse_constant=_refuse_constant)
+            cells = json.loads(line, parse_constant=_refuse_constant, object_pairs_hook=_without_repeats)
         except (ValueError, RecursionError) as error:
             yield BadRow(number, f"row-{number}", f"this line is not JSON: {error}.")
             continue
         if isinstance(cells, dict):
-            yield make_row(number, {_column(name): value for name, value in cells.items()}, layout)
+            yield make_row(number, {layout.column(name): value for name, value in cells.items()}, layout)
         else:
             yield BadRow(number, f"row-{number}", "this line is not a JSON object with portrait and audio.")
 
 
-def _csv_rows(first: str, lines: Iterable[tuple[int, str]], layout: Layout) -> Iterator[Row | BadRow]:
+def _csv_rows(
+    first: str, lines: _Lines, layout: Layout, *, delimiter: str | None = None
+) -> Iterator[Row | BadRow]:
+    delimiter = delimiter or next((d for d in _DELIMITERS if _has_required(first, d, layout)), ",")
     try:
-        delimiter = next((d for d in _DELIMITERS if _has_required(first, d)), ",")
-        header = [_column(name) for name in _cells(first, delimiter)]
+        table = _Table(delimiter, [layout.column(name) for name in _cells(first, delimiter)])
     except csv.Error as error:
         raise ManifestError(f"the manifest's first line is not CSV: {error}; check its quotes.") from error
-    _check_header(header)
-    for number, line in lines:
-        try:
-            cells = _cells(line, delimiter)
-        except csv.Error as error:
-            yield BadRow(number, f"row-{number}", f"this line is not CSV: {error}; check its quotes.")
-            continue
-        if any(cells[len(header) :]):
-            message = f"{len(cells)} cells for {len(header)} columns; put quotes around cells with a "
+    _check_header(table.header, layout)
+    for number, cells in _records(lines, table):
+        if isinstance(cells, csv.Error):
+            yield BadRow(number, f"row-{number}", f"this line is not CSV: {cells}; check its quotes.")
+        elif any(cells[len(table.header) :]):
+            message = f"{len(cells)} cells for {len(table.header)} columns; put quotes around cells with a "
             yield BadRow(number, f"row-{number}", f"{message}{delimiter!r}.")
         elif any(cells):
-            yield make_row(number, dict(zip(header, cells, strict=False)), layout)
+            yield make_row(number, table.named(cells), layout)
+
+
+@dataclass(frozen=True)
+class _Table:
+    delimiter: str
+    header: list[str]
+
+    def named(self, cells: list[str]) -> dict[str, object]:
+        """The cells by column, numbers as they are written in English."""
+        has_decimal_commas = self.delimiter != ","
+        named = zip(self.header, cells, strict=False)
+        return {name: plain_number(name, cell, has_decimal_commas=has_decimal_commas) for name, cell in named}
+
+    def may_span_lines(self, cells: list[str]) -> bool:
+        """Whether only columns that mean nothing to us hold line breaks."""
+        if len(cells) != len(self.header):
+            return False
+        known = columns()
+        named = zip(self.header, cells, strict=True)
+        return not any("\n" in cell for name, cell in named if name in known)
+
+
+def _records(lines: _Lines, table: _Table) -> Iterator[tuple[int, list[str] | csv.Error]]:
+    """The cells of each row, or why it has none, with the number of its first line.
+
+    A quote left open ends with its line, so that it cannot swallow other rows, unless what follows closes it
+    in a column of the user's own: people put line breaks into notes.
+    """
+    waiting: deque[tuple[int, str]] = deque()
+    while (taken := waiting.popleft() if waiting else next(lines, None)) is not None:
+        number, line = taken
+        try:
+            yield number, _cells(line, table.delimiter)
+            continue
+        except csv.Error as error:
+            problem = error
+        following = list(_until_closed(line, waiting, lines))
+        joined = "\n".join([line, *(text for _, text in following)])
+        try:
+            cells = _cells(joined, table.delimiter)
+        except csv.Error:
+            cells = []
+        if table.may_span_lines(cells):
+            yield number, cells
+        else:
+            waiting.extendleft(reversed(following))
+            yield number, problem
+
+
+def _until_closed(line: str, waiting: deque[tuple[int, str]], lines: _Lines) -> _Lines:
+    """Take the lines that follow, to the one whose quote closes the open one."""
+    if line.count('"') % 2 == 0:
+        return
+    for _ in range(_MAX_LINES_OF_CELL):
+        taken = waiting.popleft() if waiting else next(lines, None)
+        if taken is None:
+            return
+        yield taken
+        if taken[1].count('"') % 2:
+            return
 
 
 def _cells(line: str, delimiter: str) -> list[str]:
-    """The cells of one line; a quote left open ends with its line, so that it cannot swallow other rows."""
-    return next(csv.reader([line], delimiter=delimiter, strict=True), [])
+    """The cells without the blanks around them."""
+    read = csv.reader([line], delimiter=delimiter, strict=True, skipinitialspace=True)
+    return [cell.strip() for cell in next(read, [])]
 
 
-def _check_header(header: list[str]) -> None:
+def _check_header(header: list[str], layout: Layout) -> None:
     named = [name for name in header if name]
     repeated = sorted({name for name in named if named.count(name) > 1})
     if repeated:
         raise ManifestError(f"the manifest's header names {repeated[0]!r} twice.")
     try:
-        require_known(named, columns(), where="the manifest's header")
+        require_known([name for name in named if not layout.is_own(name)], columns(), where="")
     except SettingsError as error:
-        raise ManifestError(str(error).replace("setting", "column", 1)) from error
+        wrong = str(error).replace(": unknown setting", "the manifest's header: unknown column", 1)
+        raise ManifestError(f"{wrong} Keep a column of your own with --ignore-column.") from error
     missing = [name for name in REQUIRED if name not in named]
     if missing:
         raise ManifestError(
@@ -100,37 +176,17 @@ def _check_header(header: list[str]) -> None:
         )
 
 
-def _has_required(header: str, delimiter: str) -> bool:
-    names = {_column(name.strip('"')) for name in header.strip().split(delimiter)}
+def _has_required(header: str, delimiter: str, layout: Layout) -> bool:
+    names = {layout.column(name.strip().strip('"')) for name in header.split(delimiter)}
     return names.issuperset(REQUIRED)
 
 
-def _column(name: str) -> str:
-    return name.strip().removeprefix("--").replace("-", "_")
-
-
-def _lines(file: BinaryIO) -> Iterator[tuple[int, str]]:
-    """Numbered lines as text; lines and memory are bounded. Raises ManifestError."""
-    number = 0
-    while raw := file.readline(_MAX_LINE_BYTES + 1):
-        number += 1
-        if len(raw) > _MAX_LINE_BYTES:
-            raise ManifestError(f"line {number} of the manifest is longer than 1 MiB; is it a manifest?")
-        if number == 1:
-            if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-                raise ManifestError("the manifest is UTF-16; save it as UTF-8.")
-            raw = raw.removeprefix(codecs.BOM_UTF8)
-        if b"\x00" in raw:
-            raise ManifestError(f"line {number} of the manifest holds a zero byte; is it a text file?")
-        try:
-            yield number, raw.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise ManifestError(f"line {number} of the manifest is not UTF-8; save it as UTF-8.") from error
-
-
-def _chain(number: int, first: str, rest: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
-    yield number, first
-    yield from rest
+def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """A JSON object none of whose names comes twice, in capitals or not."""
+    names = [name.strip().lower() for name, _ in pairs]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{repeated[0]!r} is given twice")
+    return dict(pairs)
 
 
 def _refuse_constant(name: str) -> float:

@@ -1,26 +1,45 @@
-"""Pairs the pictures of one folder with the recordings of another, in place of a manifest."""
+"""Pairs the pictures of one folder with the recordings of another, in place of a manifest.
+
+No file is left out in silence: one that finds no partner is a bad row.
+"""
 
 import itertools
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from hallo_cli.batch.rows import BadRow, Layout, Row, make_row
 from hallo_cli.errors import ManifestError
+from hallo_cli.batch.rows import BadRow, Layout, Row, make_row
+from hallo_cli.batch.written import same_name
 
 _PICTURES = ("avif", "bmp", "gif", "heic", "jfif", "jpeg", "jpg", "png", "tif", "tiff", "webp")
 _RECORDINGS = (
-    *("aac", "aif", "aiff", "flac", "m4a", "mp3", "oga", "ogg", "opus", "wav", "wma"),
-    *("mkv", "mov", "mp4", "webm"),
+    *("aac", "aif", "aiff", "amr", "caf", "flac", "m4a", "mp3", "oga", "ogg", "opus", "wav", "wma"),
+    *("3gp", "mkv", "mov", "mp4", "webm"),
 )
-_Pairs = Iterator[tuple[Path, Path]]
+_Alone = tuple[Path, str]  # a file without a partner, and why
+_Pairs = Iterator[tuple[Path, Path] | _Alone]
+_log = logging.getLogger(__name__)
 
 
-def pair_folders(portraits: Path, audios: Path, how: str, layout: Layout) -> Iterator[Row | BadRow]:
-    """Rows by `how`: cross (each with each), zip (in order) or stem (same name). Raises ManifestError."""
+def pair_folders(
+    portraits: Path, audios: Path, how: str, layout: Layout, *, may_be_alone: bool = False
+) -> Iterator[Row | BadRow]:
+    """Rows by `how`: cross (each with each), zip (in order) or stem (same name).
+
+    Files without a partner are bad rows, or warned of where they may be alone. Raises ManifestError.
+    """
     pictures = _files(portraits, _PICTURES, "pictures")
     recordings = _files(audios, _RECORDINGS, "recordings")
-    for number, (portrait, audio) in enumerate(_PAIRINGS[how](pictures, recordings), 1):
-        yield make_row(number, {"portrait": str(portrait), "audio": str(audio)}, layout)
+    numbers = itertools.count(1)
+    for first, second in _PAIRINGS[how](pictures, recordings):
+        if isinstance(second, Path):
+            yield make_row(next(numbers), {"portrait": str(first), "audio": str(second)}, layout)
+        elif may_be_alone:
+            _log.warning("%s is left out: %s", first, second)
+        else:
+            yield _bad_row(next(numbers), first, second)
 
 
 def _files(folder: Path, suffixes: tuple[str, ...], what: str) -> list[Path]:
@@ -33,6 +52,11 @@ def _files(folder: Path, suffixes: tuple[str, ...], what: str) -> list[Path]:
     if not found:
         raise ManifestError(f"folder {folder} holds no {what} ({', '.join(suffixes)}).")
     return found
+
+
+def _bad_row(number: int, file: Path, why: str) -> BadRow:
+    advice = "Add its partner, or leave such files out with --allow-unmatched."
+    return BadRow(number, f"row-{number}", f"{file}: {why}. {advice}")
 
 
 def _cross(pictures: list[Path], recordings: list[Path]) -> _Pairs:
@@ -49,11 +73,32 @@ def _zip(pictures: list[Path], recordings: list[Path]) -> _Pairs:
 
 
 def _stem(pictures: list[Path], recordings: list[Path]) -> _Pairs:
-    by_stem = {path.stem: path for path in recordings}
-    pairs = [(path, by_stem[path.stem]) for path in pictures if path.stem in by_stem]
-    if not pairs:
+    by_stem = [_by_stem(files) for files in (pictures, recordings)]
+    if not by_stem[0].keys() & by_stem[1].keys():
         raise ManifestError("no picture and recording share a name; use --pair cross or zip.")
-    return iter(pairs)
+    return itertools.chain.from_iterable(
+        _same_stem(*(files.get(stem, []) for files in by_stem))
+        for stem in sorted({**by_stem[0], **by_stem[1]})
+    )
+
+
+def _by_stem(files: list[Path]) -> dict[str, list[Path]]:
+    """The files by name without suffix, however it is composed."""
+    found: dict[str, list[Path]] = {}
+    for file in files:
+        found.setdefault(same_name(file.stem), []).append(file)
+    return found
+
+
+def _same_stem(pictures: list[Path], recordings: list[Path]) -> _Pairs:
+    """The one pair of a name, or each file of it with the reason why it has no partner."""
+    if len(pictures) == len(recordings) == 1:
+        yield pictures[0], recordings[0]
+        return
+    for file in (*pictures, *recordings):
+        others, what = (recordings, "recording") if file in pictures else (pictures, "picture")
+        several = " and ".join(other.name for other in (*pictures, *recordings) if other != file)
+        yield file, f"no {what} has its name" if not others else f"{several} have its name, too"
 
 
 _PAIRINGS: dict[str, Callable[[list[Path], list[Path]], _Pairs]] = {

@@ -24,19 +24,19 @@ CREATE TABLE rows(
   state TEXT, settings TEXT, fingerprint TEXT, frames INTEGER, seconds REAL, cost REAL,
   attempts INTEGER DEFAULT 0, is_alone INTEGER DEFAULT 0, seed_offset INTEGER DEFAULT 0,
   may_replace INTEGER DEFAULT 0, parent INTEGER DEFAULT 0, parts TEXT DEFAULT '', parts_dir TEXT DEFAULT '',
-  kind TEXT DEFAULT '', message TEXT DEFAULT '');
+  kind TEXT DEFAULT '', message TEXT DEFAULT '', own TEXT DEFAULT '{}');
 CREATE TABLE history(output TEXT PRIMARY KEY, id TEXT, status TEXT, fingerprint TEXT, size INTEGER);
 """
 _INDEXES = "CREATE INDEX by_state ON rows(state, cost DESC, number); CREATE INDEX by_id ON rows(id);"
-_READ = "SELECT number,id,portrait,audio,output,preset,given FROM rows NOT INDEXED"
-_READ_BAD = "SELECT number,id,message,output,kind FROM rows NOT INDEXED WHERE state='invalid'"
+_READ = "SELECT number,id,portrait,audio,output,preset,given,own FROM rows NOT INDEXED"
+_READ_BAD = "SELECT number,id,message,output,own,kind FROM rows NOT INDEXED WHERE state='invalid'"
 _ACCEPT = (
     "UPDATE rows SET state=?,settings=?,fingerprint=?,frames=?,seconds=?,cost=?,may_replace=?,parts=?,"
     "parts_dir=? WHERE number=?"
 )
 _TAKE = """
 SELECT number,id,portrait,audio,output,settings,preset,fingerprint,frames,seconds,cost,
-  attempts,is_alone,seed_offset,may_replace,parent,parts,parts_dir
+  attempts,is_alone,seed_offset,may_replace,parent,parts,parts_dir,own
 FROM rows"""
 _NEXT = f"{_TAKE} WHERE state='ready' ORDER BY cost DESC, number LIMIT ?"
 _PUT_BACK = """
@@ -99,9 +99,9 @@ class Queue:
 
     def load(self, rows: Iterable[Row | BadRow]) -> None:
         """Take in a manifest. Raises ManifestError where two rows write one file or share an id."""
-        statement = "INSERT INTO rows(number,id,portrait,audio,output,preset,given,state,kind,message)"
+        statement = "INSERT INTO rows(number,id,portrait,audio,output,preset,given,state,kind,message,own)"
         for block in _blocks(map(_values, rows)):
-            self._db.executemany(f"{statement} VALUES(?,?,?,?,?,?,?,?,?,?)", block)
+            self._db.executemany(f"{statement} VALUES(?,?,?,?,?,?,?,?,?,?,?)", block)
         self._db.executescript(_INDEXES)
         self._refuse_repeats("output", "would both write")
         self._refuse_repeats("id", "both have the id")
@@ -132,10 +132,9 @@ class Queue:
         query = f"{_READ} WHERE state=? AND number>? ORDER BY number LIMIT {_BLOCK}"
         last = -1
         while block := self._db.execute(query, (state, last)).fetchall():
-            for number, name, portrait, audio, output, preset, given in block:
-                yield Row(
-                    number, name, Path(portrait), Path(audio), Path(output), preset or None, json.loads(given)
-                )
+            for number, name, portrait, audio, output, preset, given, own in block:
+                paths = (Path(portrait), Path(audio), Path(output))
+                yield Row(number, name, *paths, preset or None, json.loads(given), json.loads(own))
             last = block[-1][0]
 
     def bad_rows(self) -> Iterator[tuple[BadRow, str]]:
@@ -143,8 +142,8 @@ class Queue:
         query = f"{_READ_BAD} AND number>? ORDER BY number LIMIT {_BLOCK}"
         last = -1
         while block := self._db.execute(query, (last,)).fetchall():
-            for number, name, message, output, kind in block:
-                yield BadRow(number, name, message, output), kind
+            for number, name, message, output, own, kind in block:
+                yield BadRow(number, name, message, output, json.loads(own)), kind
             last = block[-1][0]
 
     def accept(self, tasks: Iterable[Task], state: str = "ready") -> None:
@@ -239,10 +238,11 @@ class Queue:
 
 def _values(row: Row | BadRow) -> tuple[object, ...]:
     if isinstance(row, BadRow):
-        return (row.number, row.id, "", "", row.output, "", "{}", "invalid", "ManifestError", row.message)
-    given = json.dumps(dict(row.settings))
+        bad = ("invalid", "ManifestError", row.message, json.dumps(dict(row.own)))
+        return (row.number, row.id, "", "", row.output, "", "{}", *bad)
+    given, own = json.dumps(dict(row.settings)), json.dumps(dict(row.own))
     paths = (str(row.portrait), str(row.audio), str(row.output))
-    return (row.number, row.id, *paths, row.preset or "", given, "new", "", "")
+    return (row.number, row.id, *paths, row.preset or "", given, "new", "", "", own)
 
 
 def _task(row: tuple[Any, ...]) -> Task:

@@ -39,15 +39,18 @@ def write_page(path: Path, records: Iterable[Record], options: ReportOptions) ->
     counts = Counter(record.status for record in records)
     measured = {name for record in records for name in record.quality}
     figures = [field.name for field in fields(QualityLimits) if field.name in measured]
+    own = _own_columns(records)
     head = head.replace("<!--title-->", html.escape(options.title))
     head = head.replace("<!--summary-->", _summary(records, counts))
     head = head.replace("<!--chips-->", "".join(_chips(counts, len(records))))
-    head = head.replace("<!--figures-->", "".join(f"<th data-number>{_words(name)}</th>" for name in figures))
+    columns = [f"<th data-number>{_words(name)}</th>" for name in figures]
+    columns += [f"<th>{html.escape(name)}</th>" for name in own]
+    head = head.replace("<!--figures-->", "".join(columns))
 
     def parts() -> Iterator[str]:
         yield head
         for position, record in enumerate(records):
-            yield _row(record, figures, options, has_media=position < options.max_previews)
+            yield _row(record, figures, own, options, has_media=position < options.max_previews)
         yield foot
 
     _write(path, parts())
@@ -57,6 +60,7 @@ def write_table(path: Path, records: Iterable[Record]) -> None:
     """Write a CSV of the same rows, with one column for each figure. Raises OutputError."""
     records = list(records)
     figures = sorted({name for record in records for name in record.quality})
+    own = _own_columns(records)
 
     class Lines(list[str]):
         write = list.append
@@ -64,15 +68,22 @@ def write_table(path: Path, records: Iterable[Record]) -> None:
     def parts() -> Iterator[str]:
         lines = Lines()
         writer = csv.writer(lines)
-        writer.writerow([*COLUMNS, *figures])
+        writer.writerow([*COLUMNS, *figures, *map(_harmless, own)])
         for record in records:
             cells = [getattr(record, name) for name in COLUMNS]
             cells = ["; ".join(cell) if isinstance(cell, tuple) else cell for cell in cells]
-            writer.writerow([*map(_harmless, cells), *(record.quality.get(name, "") for name in figures)])
+            measured = [record.quality.get(name, "") for name in figures]
+            kept = [_harmless(record.own.get(name, "")) for name in own]
+            writer.writerow([*map(_harmless, cells), *measured, *kept])
             yield from lines
             lines.clear()
 
     _write(path, parts())
+
+
+def _own_columns(records: Iterable[Record]) -> list[str]:
+    """The user's own columns, in the order in which the manifest has them."""
+    return list(dict.fromkeys(name for record in records for name in record.own))
 
 
 def _write(path: Path, parts: Iterable[str]) -> None:
@@ -115,7 +126,9 @@ def _chips(counts: Counter[str], total: int) -> Iterator[str]:
             )
 
 
-def _row(record: Record, figures: list[str], options: ReportOptions, *, has_media: bool) -> str:
+def _row(
+    record: Record, figures: list[str], own: list[str], options: ReportOptions, *, has_media: bool
+) -> str:
     media = _media(options.folder / record.output) if has_media and record.is_rendered else ""
     said = record.message or "; ".join(record.objections)
     cells = [
@@ -126,6 +139,7 @@ def _row(record: Record, figures: list[str], options: ReportOptions, *, has_medi
         ("what was said", f'<div class="said">{html.escape(said)}</div>' if said else "", ""),
         *((name.replace("_s", " s"), *_number(getattr(record, name))) for name in _NUMBERS),
         *((_words(name), *_number(record.quality.get(name))) for name in figures),
+        *((html.escape(name), html.escape(record.own.get(name, "")), "") for name in own),
     ]
     return (
         f'<tr data-status="{record.status}">'

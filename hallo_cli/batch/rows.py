@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 import os
 import re
 import string
@@ -11,12 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from hallo_cli.errors import ManifestError, SettingsError
-from hallo_cli.settings.schema import RenderSettings, Value, fields_of, parse, require_known
+from hallo_cli.jobs.batch.written import find_written
+from hallo_cli.settings.schema import RenderSettings, Value, fields_of, parse, require_known, type_of
 
 REQUIRED = ("portrait", "audio")
+OWN_PREFIX = "x_"  # of columns that are the user's own without being announced
 TEMPLATE_NAMES = ("id", "portrait", "audio", "row", "preset", "seed")
 _FOLDER_NAME = re.compile(r"[/\\]|^[.~]")
 _FORBIDDEN_IN_ID = re.compile(r'[\x00-\x1f\x7f/\\<>:"|?*]')
+_DECIMAL_COMMA = re.compile(r"^([+-]?[0-9]*),([0-9]+)$")
+_WHOLE_FRACTION = re.compile(r"^([+-]?[0-9]+)\.0+$")
 _MAX_NAME_BYTES = 200  # file systems allow 255; work files and sidecars add to it
 
 
@@ -34,6 +39,20 @@ class Layout:
     output_dir: Path
     name_template: str = "{id}.mp4"
     is_confined: bool = False  # refuse rows that reach outside root or output_dir
+    own_columns: frozenset[str] = frozenset()  # columns that mean nothing to us and are kept
+
+    def column(self, name: str) -> str:
+        """The key of a column as people write it; one of the user's own keeps its name."""
+        key = _key(name)
+        return name.strip() if self._is_own_key(key) else key
+
+    def is_own(self, column: str) -> bool:
+        """Whether a column is the user's own: kept, and otherwise ignored."""
+        return self._is_own_key(_key(column))
+
+    def _is_own_key(self, key: str) -> bool:
+        is_named = key in {_key(name) for name in self.own_columns}
+        return key not in columns() and (is_named or key.startswith(OWN_PREFIX))
 
     def __post_init__(self) -> None:
         check_template(self.name_template)
@@ -56,6 +75,7 @@ class Row:
     output: Path
     preset: str | None = None
     settings: Mapping[str, Value] = field(default_factory=dict)  # parsed, by key
+    own: Mapping[str, str] = field(default_factory=dict)  # cells of the user's own columns
 
 
 @dataclass(frozen=True)
@@ -66,6 +86,7 @@ class BadRow:
     id: str
     message: str
     output: str = ""
+    own: Mapping[str, str] = field(default_factory=dict)
 
 
 def check_template(template: str) -> None:
@@ -84,12 +105,22 @@ def check_template(template: str) -> None:
 
 def make_row(number: int, cells: Mapping[str, object], layout: Layout) -> Row | BadRow:
     """A checked row from its cells by column; a cell that is empty or None counts as left out."""
-    given = {name: value for name, value in cells.items() if value not in (None, "")}
+    filled = {name: value for name, value in cells.items() if value not in (None, "")}
+    own = {name: _own_text(value) for name, value in filled.items() if layout.is_own(name)}
+    given = {name: value for name, value in filled.items() if name not in own}
     try:
         require_known(given, columns(), where=f"row {number}")
-        return _row(number, given, layout)
+        return dataclasses.replace(_row(number, given, layout), own=own)
     except (ManifestError, SettingsError) as error:
-        return BadRow(number, _fallback_id(number, given), _without_prefix(str(error), number))
+        return BadRow(number, _fallback_id(number, given), _without_prefix(str(error), number), own=own)
+
+
+def plain_number(column: str, cell: str, *, has_decimal_commas: bool) -> str:
+    """A cell of a column of numbers as `parse` reads it: 1,5 as 1.5 and, where it must be whole, 7.0 as 7."""
+    kind = type_of(_fields()[column]) if column in _fields() else str
+    if has_decimal_commas and kind in (int, float):
+        cell = _DECIMAL_COMMA.sub(r"\1.\2", cell)
+    return _WHOLE_FRACTION.sub(r"\1", cell) if kind is int else cell
 
 
 def _row(number: int, given: Mapping[str, object], layout: Layout) -> Row:
@@ -137,7 +168,7 @@ def check_id(text: str) -> str:
 
 
 def _input_path(value: object, column: str, layout: Layout) -> Path:
-    path = Path(os.path.abspath(os.path.join(layout.root, _text(value, column))))
+    path = find_written(layout.root, _text(value, column))
     if layout.is_confined and not _is_inside(path, layout.root):
         raise ManifestError(f"{column} {str(value)!r} lies outside {layout.root}, which --confine forbids.")
     return path
@@ -184,6 +215,16 @@ def _text(value: object, column: str) -> str:
     if "\x00" in value or not _is_unicode(value):
         raise ManifestError(f"{column} {value!r} holds characters that no file name can have.")
     return value
+
+
+def _own_text(value: object) -> str:
+    """A cell of the user's own column as text that every file can hold."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text.encode("utf-8", "replace").decode()
+
+
+def _key(name: str) -> str:
+    return re.sub(r"[-\s]+", "_", name.strip().removeprefix("--").lower())
 
 
 def _is_unicode(text: str) -> bool:

@@ -34,6 +34,7 @@ class Source:
     portraits: Path | None = None
     audios: Path | None = None
     pairing: str = "cross"
+    may_be_alone: bool = False  # files without a partner are no reason to fail
 
     def rows(self, layout: Layout) -> Iterator[Row | BadRow]:
         """The rows, in order. Raises ManifestError."""
@@ -43,7 +44,7 @@ class Source:
             return read_rows(sys.stdin.buffer, layout)
         assert self.portraits is not None
         assert self.audios is not None
-        return pair_folders(self.portraits, self.audios, self.pairing, layout)
+        return pair_folders(self.portraits, self.audios, self.pairing, layout, may_be_alone=self.may_be_alone)
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ class OpenBatch:
         for bad, kind in self._queue.bad_rows():
             output = stored_path(Path(bad.output), ledger.path) if bad.output else ""
             record = Record(bad.id, bad.number, "invalid", output, error=kind, message=bad.message)
-            record = dataclasses.replace(record, finished=now())
+            record = dataclasses.replace(record, finished=now(), own=bad.own)
             ledger.append(record)
             yield RowEnded(record)
 

@@ -5,6 +5,7 @@ takes its worker with it again and again is put into quarantine.
 """
 
 import dataclasses
+import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -256,6 +257,7 @@ class Scheduler:
             fingerprint=task.fingerprint,
             attempts=task.attempts + task.seed_offset + 1,
             worker=slot,
+            own=json.loads(task.own),
         )
 
     def _write(self, record: Record) -> RowEnded:

@@ -32,6 +32,7 @@ class Task:
     parent: int = 0  # of a part: the number of its row
     parts: str = ""  # of a row that is rendered in parts: their layout, as parts.py reads it
     parts_dir: str = ""  # where those parts are
+    own: str = "{}"  # JSON of the cells of the user's own columns
 
     def __str__(self) -> str:
         return f"row {self.number} ({self.id})"

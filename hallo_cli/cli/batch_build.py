@@ -103,14 +103,20 @@ def _source(options: BatchOptions) -> Source:
         return Source(is_stdin=True)
     if options.manifest:
         return Source(Path(options.manifest))
-    return Source(portraits=Path(options.portraits), audios=Path(options.audios), pairing=options.pairing)
+    return Source(
+        portraits=Path(options.portraits),
+        audios=Path(options.audios),
+        pairing=options.pairing,
+        may_be_alone=options.may_be_alone,
+    )
 
 
 def _layout(options: BatchOptions) -> Layout:
     from hallo_cli.batch.rows import Layout
 
     output_dir = Path(options.output_dir) if options.output_dir else _paths(options).videos
-    return Layout(Path(options.root), output_dir, options.name_template, options.is_confined)
+    own = frozenset(options.own_columns or ())
+    return Layout(Path(options.root), output_dir, options.name_template, options.is_confined, own)
 
 
 def _paths(options: BatchOptions) -> Paths:

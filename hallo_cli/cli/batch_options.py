@@ -57,6 +57,12 @@ class BatchOptions:
     pairing: Annotated[Pairing, typer.Option("--pair", help="Each with each, in order, or by name.")] = (
         Pairing.cross
     )
+    may_be_alone: Annotated[
+        bool,
+        typer.Option(
+            "--allow-unmatched", help="With --pair stem: leave out files without a partner, with a warning."
+        ),
+    ] = False
     root: Annotated[
         str,
         typer.Option(
@@ -85,6 +91,16 @@ class BatchOptions:
     is_confined: Annotated[
         bool, typer.Option("--confine", help="Refuse rows that reach outside --root or --output-dir.")
     ] = False
+    own_columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--ignore-column",
+            help="A column of your own, which is kept in ledger and report; may be repeated. Columns that "
+            "begin with x_ are your own without it.",
+            metavar="NAME",
+            show_default=False,
+        ),
+    ] = None
     jobs: Annotated[int, typer.Option("-j", "--jobs", help="Workers on each device.", min=1, max=256)] = 1
     devices: Annotated[
         str, typer.Option(help="cuda:0,cuda:1, or auto for all GPUs, or cpu (default: --device).")

@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,10 @@ from hallo_cli.batch.manifest import read_manifest, read_rows
 from hallo_cli.batch.pairs import pair_folders
 from hallo_cli.batch.rows import BadRow, Layout, Row
 from hallo_cli.errors import ManifestError, SettingsError
+from hallo_cli.batch.manifest import read_manifest, read_rows
+from hallo_cli.batch.pairs import pair_folders
+from hallo_cli.batch.rows import BadRow, Layout, Row
+from hallo_cli.batch.written import find_written
 
 LAYOUT = Layout(Path("/in"), Path("/out"))
 
@@ -57,6 +62,19 @@ def test_json_line_means_the_same_as_a_csv_row() -> None:
         b'"portrait","audio"\n"p.png","s.wav"\n',
         b"\n\nportrait,audio,,\n\np.png,s.wav,,\n\n",
         b'\xef\xbb\xbf{"portrait": "p.png", "audio": "s.wav", "seed": null}\r\n',
+        b"sep=;\r\nportrait;audio\r\np.png;s.wav\r\n",
+        b'\xef\xbb\xbf"sep=\t"\r\nportrait\taudio\r\np.png\ts.wav\r\n',
+        b"sep=|\nportrait|audio\np.png|s.wav\n",
+        "portrait,audio\np.png,s.wav\n".encode("utf-16"),
+        "portrait\taudio\r\np.png\ts.wav\r\n".encode("utf-16-le"),
+        "portrait,audio\r\np.png,s.wav".encode("utf-16-be"),
+        '{"portrait": "p.png", "audio": "s.wav"}'.encode("utf-16"),
+        b"portrait,audio\rp.png,s.wav\r",
+        b"portrait, audio\np.png, s.wav\n",
+        b' "portrait", "audio"\n "p.png", "s.wav"\n',
+        "portrait ;\u00a0audio\np.png\u00a0; s.wav \n".encode(),
+        b"Portrait,AUDIO\np.png,s.wav\n",
+        b'{"Portrait": "p.png", "Audio": "s.wav"}\n',
     ],
 )
 def test_manifest_in_every_usual_dress_reads_the_same(text: bytes) -> None:
@@ -86,7 +104,8 @@ def test_id_left_out_tells_rows_with_other_settings_apart() -> None:
         ('portrait,audio,"id\n', "first line is not CSV"),
         ('[{"portrait": "p"}]', "JSON array"),
         ("portrait,audio\np,ä\n".encode("latin-1"), "line 2 of the manifest is not UTF-8"),
-        ("portrait,audio\n".encode("utf-16"), "UTF-16"),
+        ("portrait,audio\n".encode("utf-16") + b"x", "damaged UTF-16"),
+        ("portrait,audio\n".encode("utf-32"), "UTF-32"),
         (b"portrait,audio\np\x00,s\n", "line 2 of the manifest holds a zero byte"),
         (b"portrait,audio\n" + b"x" * (2 << 20), "line 2 of the manifest is longer than 1 MiB"),
     ],
@@ -180,8 +199,45 @@ def test_folders_pair_by_cross_zip_and_stem(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     folders = (tmp_path / "pictures", tmp_path / "sounds")
-    ids = {how: [row.id for row in pair_folders(*folders, how, LAYOUT)] for how in ("cross", "zip", "stem")}
+    rows = {how: list(pair_folders(*folders, how, LAYOUT)) for how in ("cross", "zip", "stem")}
+    ids = {how: [row.id for row in found if isinstance(row, Row)] for how, found in rows.items()}
     assert ids == {"cross": ["a_b", "a_c", "b_b", "b_c"], "zip": ["a_b", "b_c"], "stem": ["b_b"]}
+
+
+def paired_by_stem(tmp_path: Path, *names: str, may_be_alone: bool = False) -> list[Row | BadRow]:
+    for name in names:
+        (tmp_path / name).touch()
+    return list(pair_folders(tmp_path, tmp_path, "stem", LAYOUT, may_be_alone=may_be_alone))
+
+
+def test_files_without_a_partner_are_bad_rows(tmp_path: Path) -> None:
+    rows = paired_by_stem(tmp_path, "anna.png", "anna.wav", "zoe.png", "extra.wav")
+    bad = [row.message for row in rows if isinstance(row, BadRow)]
+    assert len(rows) == 3
+    assert "extra.wav: no picture has its name" in bad[0]
+    assert "zoe.png: no recording has its name" in bad[1]
+    assert "--allow-unmatched" in bad[0]
+
+
+def test_files_that_may_be_alone_are_named_and_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (row,) = paired_by_stem(tmp_path, "anna.png", "anna.wav", "zoe.png", may_be_alone=True)
+    assert row.id == "anna_anna"
+    assert "zoe.png is left out: no recording has its name" in caplog.text
+
+
+def test_recordings_that_share_a_name_are_told_instead_of_guessed(tmp_path: Path) -> None:
+    rows = paired_by_stem(tmp_path, "anna.png", "anna.wav", "anna.mp3", "ben.png", "ben.wav")
+    assert [type(row) for row in rows] == [BadRow, BadRow, BadRow, Row]
+    assert isinstance(rows[0], BadRow)
+    assert "anna.png: anna.mp3 and anna.wav have its name, too" in rows[0].message
+
+
+def test_names_composed_differently_are_partners(tmp_path: Path) -> None:
+    names = (unicodedata.normalize("NFC", "zoë.png"), unicodedata.normalize("NFD", "zoë.wav"))
+    (row,) = paired_by_stem(tmp_path, *names)
+    assert isinstance(row, Row)
 
 
 def test_folders_of_different_length_cannot_be_zipped(tmp_path: Path) -> None:
@@ -196,6 +252,118 @@ def test_folder_without_pictures_is_refused(tmp_path: Path) -> None:
         list(pair_folders(tmp_path, tmp_path, "cross", LAYOUT))
 
 
+@pytest.mark.parametrize(
+    ("text", "duration"),
+    [
+        ("portrait;audio;duration\np;s;1,5\n", 1.5),
+        ("portrait\taudio\tDuration\np\ts\t,5\n", 0.5),
+        ("portrait;audio;duration\np;s;1.5\n", 1.5),
+        ("sep=;\nportrait;audio;duration\np;s;12,25\n", 12.25),
+    ],
+)
+def test_decimal_commas_are_read_where_commas_separate_nothing(text: str, duration: float) -> None:
+    assert only(text).settings == {"duration": duration}
+
+
+def test_decimal_comma_between_commas_is_refused_with_its_value() -> None:
+    assert "'1,5' is not a number" in only_bad('portrait,audio,duration\np,s,"1,5"\n').message
+
+
+@pytest.mark.parametrize("cell", ["7", "7.0", " 7 ", "+7"])
+def test_whole_numbers_are_read_as_tables_of_fractions_write_them(cell: str) -> None:
+    assert only(f"portrait,audio,seed\np,s,{cell}\n").settings == {"seed": 7}
+
+
+def test_column_that_is_no_setting_is_refused_and_the_way_to_keep_it_is_named() -> None:
+    with pytest.raises(ManifestError, match=r"unknown column 'note'.*--ignore-column"):
+        rows_of("portrait,audio,note\np,s,hello\n")
+
+
+OWN = Layout(Path("/in"), Path("/out"), own_columns=frozenset({"Note"}))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "portrait,audio,Note,x_Client\np,s,for us,Müller\n",
+        '{"portrait": "p", "audio": "s", "Note": "for us", "x_Client": "Müller"}\n',
+    ],
+)
+def test_columns_of_ones_own_are_kept_as_they_are_written(text: str) -> None:
+    row = only(text, OWN)
+    assert row.own == {"Note": "for us", "x_Client": "Müller"}
+    assert row.settings == {}
+
+
+def test_bad_row_keeps_the_columns_of_ones_own() -> None:
+    assert only_bad("portrait,audio,note\np,,mine\n", OWN).own == {"note": "mine"}
+
+
+def test_a_setting_is_never_taken_for_a_column_of_ones_own() -> None:
+    layout = Layout(Path("/in"), Path("/out"), own_columns=frozenset({"seed", "audio"}))
+    row = only("portrait,audio,seed\np,s,3\n", layout)
+    assert (row.settings, row.own) == ({"seed": 3}, {})
+
+
+def test_note_of_several_lines_is_one_cell() -> None:
+    text = 'portrait,audio,note\np,s,"for ""us""\nand them"\nq,s,\n'
+    first, second = rows_of(text, OWN)
+    assert (first.number, first.own) == (2, {"note": 'for "us"\nand them'})
+    assert (second.number, second.id) == (4, "q_s")
+
+
+def test_quote_left_open_swallows_no_other_row() -> None:
+    text = 'portrait,audio,note\n"p,s,\nq,s,fine\nr,"s,\n'
+    first, second, third = rows_of(text, OWN)
+    assert [type(row) for row in (first, second, third)] == [BadRow, Row, BadRow]
+    assert (first.number, second.number, third.number) == (2, 3, 4)
+
+
+def test_json_row_that_gives_a_column_twice_is_refused() -> None:
+    assert "'audio' is given twice" in only_bad('{"portrait": "p", "audio": "s", "Audio": "t"}\n').message
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_file_is_found_however_its_name_is_composed(tmp_path: Path, form: str) -> None:
+    on_disk = "NFD" if form == "NFC" else "NFC"
+    folder = tmp_path / unicodedata.normalize(on_disk, "Gesichter für Zoë")
+    folder.mkdir()
+    for name in ("Zoë.png", "Zoë.wav"):
+        (folder / unicodedata.normalize(on_disk, name)).touch()
+    text = "portrait,audio\nGesichter für Zoë/Zoë.png,Gesichter für Zoë/Zoë.wav\n"
+    row = only(unicodedata.normalize(form, text), Layout(tmp_path, tmp_path / "out"))
+    assert row.portrait.exists()
+    assert row.audio.exists()
+
+
+def test_file_that_is_there_as_written_is_taken_before_one_composed_otherwise(tmp_path: Path) -> None:
+    for form in ("NFC", "NFD"):
+        (tmp_path / unicodedata.normalize(form, "ë.png")).touch()
+    for form in ("NFC", "NFD"):
+        name = unicodedata.normalize(form, "ë.png")
+        assert find_written(tmp_path, name) == tmp_path / name
+
+
+def test_paths_with_backslashes_are_found_where_nothing_has_that_name(tmp_path: Path) -> None:
+    (tmp_path / "faces").mkdir()
+    (tmp_path / "faces" / "anna.png").touch()
+    row = only("portrait,audio\nfaces\\anna.png,s.wav\n", Layout(tmp_path, tmp_path / "out"))
+    assert row.portrait == tmp_path / "faces" / "anna.png"
+
+
+def test_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "p.png").touch()
+    assert only("portrait,audio\n~/p.png,s.wav\n").portrait == tmp_path / "p.png"
+
+
+def test_confined_row_may_not_leave_through_another_spelling(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "p.png").touch()
+    layout = Layout(tmp_path / "in", tmp_path / "out", is_confined=True)
+    assert "lies outside" in only_bad("portrait,audio\n..\\p.png,s.wav\n", layout).message
+
+
 COUNT_MEMORY = """
 import io, json, resource, sys
 from pathlib import Path
@@ -206,17 +374,19 @@ from hallo_cli.batch.rows import Layout
 class Manifest(io.RawIOBase):
     left, number, memory = int(sys.argv[1]), 0, {}
     def readable(self): return True
-    def readline(self, limit=-1):
+    def readinto(self, buffer):
         self.number += 1
         if self.number in (self.left // 4, self.left):
             self.memory[self.number] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         row = {"portrait": "p.png", "audio": f"{self.number}.wav", "seed": self.number}
-        return (json.dumps(row) + chr(10)).encode() if self.number <= self.left else b""
+        line = (json.dumps(row) + chr(10)).encode() if self.number <= self.left else b""
+        buffer[:len(line)] = line
+        return len(line)
 
-manifest = Manifest()
+manifest = io.BufferedReader(Manifest(), 200)
 with Queue() as queue:
     queue.load(read_rows(manifest, Layout(Path("/in"), Path("/out"))))
-    print(sum(1 for _ in queue.rows("new")), *manifest.memory.values(),
+    print(sum(1 for _ in queue.rows("new")), *manifest.raw.memory.values(),
           resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 

@@ -94,11 +94,56 @@ def test_dry_run_prints_the_plan_and_renders_nothing(tmp_path: Path) -> None:
     (tmp_path / "b.png").unlink()
     result = hallo(manifest, "--dry-run", "--gpu-hour-price", "36")
     assert result.exit_code == 1
-    assert "row 3 (b): InputError: portrait" in result.stderr
+    assert "row 3 (b): InputError: The portrait" in result.stderr
     assert "2 rows: 1 to render (0:00:02 of video), 1 refused" in result.stdout
     assert "about 0.05 at 36 an hour" in result.stdout
     assert not (tmp_path / "batch.videos").exists()
     assert not (tmp_path / "batch.results.jsonl").exists()
+
+
+def test_folders_by_name_count_the_files_without_a_partner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("anna.wav", "extra.wav"):
+        batch_doubles.write_sound(tmp_path / name, 0.6)
+    for number, name in enumerate(("anna.png", "zoe.png")):
+        batch_doubles.write_picture(tmp_path / name, number)
+    folders = (
+        "--portraits",
+        tmp_path,
+        "--audios",
+        tmp_path,
+        "--pair",
+        "stem",
+        "--dry-run",
+        "--device",
+        "cpu",
+    )
+    strict, lax = hallo(*folders), hallo(*folders, "--allow-unmatched")
+    assert (strict.exit_code, lax.exit_code) == (1, 0)
+    assert "3 rows: 1 to render (0:00:01 of video), 2 refused" in strict.stdout
+    assert "1 rows: 1 to render" in lax.stdout
+    assert "zoe.png: no recording has its name" in strict.stderr
+
+
+def test_columns_of_ones_own_reach_ledger_and_report(tmp_path: Path) -> None:
+    manifest = batch_doubles.write_batch(tmp_path, ["a"])
+    manifest.write_text(
+        "id,portrait,audio,note,x_client\na,a.png,speech.wav,<b>,ACME\nb,,speech.wav,bad,\n", encoding="utf-8"
+    )
+    refused = hallo(manifest, "--no-quality", "--device", "cpu")
+    assert isinstance(refused.exception, ManifestError)
+    hallo(manifest, "--no-quality", "--device", "cpu", "--ignore-column", "note")
+    kept = {name: record.own for name, record in batch_doubles.results(manifest).items()}
+    assert kept == {"a": {"note": "<b>", "x_client": "ACME"}, "b": {"note": "bad"}}
+    page, sheet = (Path(line) for line in hallo("report", manifest).stdout.splitlines())
+    assert "&lt;b&gt;</td>" in page.read_text(encoding="utf-8")
+    with sheet.open(encoding="utf-8", newline="") as file:
+        assert [(row["note"], row["x_client"]) for row in csv.DictReader(file)] == [
+            ("<b>", "ACME"),
+            ("bad", ""),
+        ]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,70 @@
+"""Lines of a text file as whatever program saved it: UTF-8 or UTF-16, any line ends; bounded in memory."""
+
+import codecs
+import io
+import re
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from hallo_cli.errors import ManifestError
+
+MAX_LINE = 1 << 20  # characters
+_CHUNK = 1 << 16
+_MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+_UTF32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
+_UNDECODED = re.compile("[\ud800-\udfff]")
+
+
+def read_lines(file: BinaryIO) -> Iterator[tuple[int, str]]:
+    """Numbered lines without their ends. Raises ManifestError where the file is no such text."""
+    number, rest = 0, ""
+    for text in _decoded(file):
+        *whole, rest = (rest + text).split("\n")
+        for line in whole:
+            number += 1
+            yield number, _checked(number, line)
+        if len(rest) > MAX_LINE:
+            _checked(number + 1, rest)
+    if rest:
+        yield number + 1, _checked(number + 1, rest)
+
+
+def _decoded(file: BinaryIO) -> Iterator[str]:
+    head = file.read(4)
+    if head in _UTF32:
+        raise ManifestError("the manifest is UTF-32; save it as UTF-8.")
+    encoding, n_mark = _encoding(head)
+    # In UTF-8, what cannot be decoded survives until its line's number is known.
+    errors = "surrogateescape" if encoding == "utf-8" else "strict"
+    decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(encoding)(errors), translate=True)
+    try:
+        yield decoder.decode(head[n_mark:])
+        while chunk := file.read(_CHUNK):
+            yield decoder.decode(chunk)
+        yield decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        raise ManifestError("the manifest is damaged UTF-16; save it as UTF-8.") from error
+
+
+def _encoding(head: bytes) -> tuple[str, int]:
+    """The encoding that a file's first bytes show, and how many of them only say so."""
+    for mark, encoding in _MARKS.items():
+        if head.startswith(mark):
+            return encoding, len(mark)
+    if head[1::2] == b"\0\0" and head[0] and head[2]:  # plain letters in UTF-16
+        return "utf-16-le", 0
+    if head[::2] == b"\0\0" and head[1] and head[3]:
+        return "utf-16-be", 0
+    return "utf-8", 0
+
+
+def _checked(number: int, line: str) -> str:
+    """A line that is text of a bearable length."""
+    where = f"line {number} of the manifest"
+    if len(line) > MAX_LINE:
+        raise ManifestError(f"{where} is longer than 1 MiB; is it a manifest?")
+    if "\0" in line:
+        raise ManifestError(f"{where} holds a zero byte; is it a text file?")
+    if _UNDECODED.search(line):
+        raise ManifestError(f"{where} is not UTF-8; save it as UTF-8.")
+    return line

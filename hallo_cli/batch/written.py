@@ -1,0 +1,49 @@
+"""Finds the file that a manifest means where it is not written as the disk has it.
+
+A name may be composed of other code points (macOS takes letters and accents apart), have backslashes, or
+begin with `~`. What is there as it is written is always taken first.
+"""
+
+import os
+import unicodedata
+from pathlib import Path
+
+
+def find_written(root: Path, text: str) -> Path:
+    """The absolute path of what `text` means, looked up in `root`; as written where nothing is there."""
+    as_written = _absolute(root, text)
+    for spelling in (text, os.path.expanduser(text), text.replace("\\", "/")):
+        path = _absolute(root, spelling)
+        if path.exists() or (path := _composed(path)).exists():
+            return path
+    return as_written
+
+
+def same_name(name: str) -> str:
+    """One form for all the ways to compose a name."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _absolute(root: Path, text: str) -> Path:
+    return Path(os.path.abspath(os.path.join(root, text)))
+
+
+def _composed(path: Path) -> Path:
+    """The path with every part as the disk composes it, as far as it is there."""
+    if str(path).isascii():
+        return path
+    found = Path(path.anchor)
+    for part in path.parts[1:]:
+        found = found / part
+        if not part.isascii() and not found.exists():
+            found = next(
+                (other for other in _siblings(found) if same_name(other.name) == same_name(part)), found
+            )
+    return found
+
+
+def _siblings(path: Path) -> list[Path]:
+    try:
+        return sorted(path.parent.iterdir())
+    except OSError:
+        return []
