@@ -143,6 +143,21 @@ def request_for(kind: str, path: Path, settings: dict[str, object]) -> Request:
     return Request(key, kind, path, json.dumps(settings))
 
 
+def copy_findings(source: Path, target: Path) -> None:
+    """Copy what is known so far, also while a run adds to it; nothing where that cannot be read."""
+    if not source.is_file():
+        return
+    try:
+        with (
+            closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as known,
+            closing(sqlite3.connect(target)) as copy,
+        ):
+            known.backup(copy)
+    except sqlite3.Error as error:
+        _log.debug("%s is not used: %s", source, error)
+        target.unlink(missing_ok=True)
+
+
 def content_key(request: Request, digest: str) -> str:
     """What a finding depends on, whatever the file is called and wherever it lies."""
     return _digest_of(request.kind, digest, json.loads(request.settings))

@@ -13,11 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from hallo_cli.batch.rows import REQUIRED, BadRow, Layout, Row, columns, make_row
-from hallo_cli.errors import ManifestError, SettingsError
+from hallo_cli.errors import ManifestError
 from hallo_cli.batch.lines import read_lines
-from hallo_cli.batch.rows import REQUIRED, BadRow, Layout, Row, columns, make_row, plain_number
-from hallo_cli.settings.schema import require_known
+from hallo_cli.batch.rows import (
+    REQUIRED,
+    BadRow,
+    Layout,
+    Row,
+    columns,
+    make_row,
+    plain_number,
+    require_columns,
+)
 
 _DELIMITERS = (",", ";", "\t")  # spreadsheets of many languages save CSV with semicolons
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)  # Excel's own first line
@@ -163,11 +170,7 @@ def _check_header(header: list[str], layout: Layout) -> None:
     repeated = sorted({name for name in named if named.count(name) > 1})
     if repeated:
         raise ManifestError(f"the manifest's header names {repeated[0]!r} twice.")
-    try:
-        require_known([name for name in named if not layout.is_own(name)], columns(), where="")
-    except SettingsError as error:
-        wrong = str(error).replace(": unknown setting", "the manifest's header: unknown column", 1)
-        raise ManifestError(f"{wrong} Keep a column of your own with --ignore-column.") from error
+    require_columns([name for name in named if not layout.is_own(name)], where="the manifest's header")
     missing = [name for name in REQUIRED if name not in named]
     if missing:
         raise ManifestError(

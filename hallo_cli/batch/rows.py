@@ -6,7 +6,7 @@ import json
 import os
 import re
 import string
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,16 @@ _MAX_NAME_BYTES = 200  # file systems allow 255; work files and sidecars add to 
 def columns() -> frozenset[str]:
     """Every column a manifest may have."""
     return frozenset((*REQUIRED, "id", "output", "preset", *fields_of(RenderSettings)))
+
+
+def require_columns(names: Iterable[str], *, where: str) -> None:
+    """Raise ManifestError at the first name that is no column, and say what to do about it."""
+    for name in names:
+        try:
+            require_known([name], columns(), where=where)
+        except SettingsError as error:
+            wrong = str(error).replace("unknown setting", "unknown column", 1)
+            raise ManifestError(f"{wrong} Keep a column of your own with --ignore-column {name}.") from error
 
 
 @dataclass(frozen=True)
@@ -109,7 +119,7 @@ def make_row(number: int, cells: Mapping[str, object], layout: Layout) -> Row | 
     own = {name: _own_text(value) for name, value in filled.items() if layout.is_own(name)}
     given = {name: value for name, value in filled.items() if name not in own}
     try:
-        require_known(given, columns(), where=f"row {number}")
+        require_columns(given, where=f"row {number}")
         return dataclasses.replace(_row(number, given, layout), own=own)
     except (ManifestError, SettingsError) as error:
         return BadRow(number, _fallback_id(number, given), _without_prefix(str(error), number), own=own)

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -22,7 +23,22 @@ from hallo_cli.batch.rows import BadRow, Layout, Row
 from hallo_cli.batch.scheduler import Policy, Scheduler, now
 from hallo_cli.batch.task import Pool, Task
 from hallo_cli.errors import Interrupted, SettingsError
+from hallo_cli.batch import quarantine
+from hallo_cli.batch.events import BatchPlanned, Event, RowEnded
+from hallo_cli.batch.findings import Checks, copy_findings
+from hallo_cli.batch.ledger import Ledger, Record, Run, read_records, stored_path
+from hallo_cli.batch.manifest import read_manifest, read_rows
+from hallo_cli.batch.pairs import pair_folders
+from hallo_cli.batch.paths import Paths
+from hallo_cli.batch.planner import Planner, Predict, Repeat, RowSettings
+from hallo_cli.batch.queue import Queue
+from hallo_cli.batch.renderer import RendererSpec
+from hallo_cli.batch.rows import BadRow, Layout, Row
+from hallo_cli.batch.scheduler import Policy, Scheduler, now
+from hallo_cli.batch.task import Pool, Task
 from hallo_cli.store.locks import locked
+
+FINDINGS = "checks.sqlite"
 
 
 @dataclass(frozen=True)
@@ -153,16 +169,19 @@ class OpenBatch:
 
 
 @contextmanager
-def opened(batch: Batch) -> Iterator[OpenBatch]:
-    """Read manifest and ledgers, under the batch's lock. Raises ManifestError, JobError, OutputError."""
+def opened(batch: Batch, *, is_dry: bool = False) -> Iterator[OpenBatch]:
+    """Read manifest and ledgers, under the batch's lock. Raises ManifestError, JobError, OutputError.
+
+    A dry one needs no lock, and leaves nothing behind.
+    """
     with ExitStack() as stack:
-        stack.enter_context(locked(batch.paths.folder / "lock", what="this batch"))
         queue = stack.enter_context(Queue())
         queue.load(batch.source.rows(batch.layout))
+        folder = stack.enter_context(_dry_folder(batch.paths) if is_dry else _locked_folder(batch.paths))
         queue.keep_share(batch.paths.shard.index - 1, batch.paths.shard.count)
         for ledger in batch.paths.ledgers():
             queue.remember(read_records(ledger), ledger.parent.absolute())
-        checks = stack.enter_context(Checks(batch.paths.folder / "checks.sqlite"))
+        checks = stack.enter_context(Checks(folder / FINDINGS))
         planner = Planner(
             queue,
             checks,
@@ -175,6 +194,20 @@ def opened(batch: Batch) -> Iterator[OpenBatch]:
             batch.paths.folder / "parts" if batch.has_parallel_parts else None,
         )
         yield OpenBatch(batch, queue, planner)
+
+
+@contextmanager
+def _locked_folder(paths: Paths) -> Iterator[Path]:
+    with locked(paths.folder / "lock", what="this batch"):
+        yield paths.folder
+
+
+@contextmanager
+def _dry_folder(paths: Paths) -> Iterator[Path]:
+    """A folder that vanishes, with what earlier runs have found."""
+    with tempfile.TemporaryDirectory(prefix="hallo-") as name:
+        copy_findings(paths.folder / FINDINGS, Path(name) / FINDINGS)
+        yield Path(name)
 
 
 def default_check_processes() -> int:

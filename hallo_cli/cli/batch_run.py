@@ -26,7 +26,7 @@ def run(batch: Batch, shown: Shown, telling: Telling = Telling()) -> None:
 
     shown.start_log()
     with (
-        opened(batch) as open_batch,
+        opened(batch, is_dry=telling.is_dry) as open_batch,
         obeying_signals(open_batch.stop, in_hand="the clips in hand"),
     ):
         for _ in open_batch.check():

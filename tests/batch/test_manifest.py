@@ -275,7 +275,7 @@ def test_whole_numbers_are_read_as_tables_of_fractions_write_them(cell: str) -> 
 
 
 def test_column_that_is_no_setting_is_refused_and_the_way_to_keep_it_is_named() -> None:
-    with pytest.raises(ManifestError, match=r"unknown column 'note'.*--ignore-column"):
+    with pytest.raises(ManifestError, match=r"unknown column 'note'.*--ignore-column note"):
         rows_of("portrait,audio,note\np,s,hello\n")
 
 

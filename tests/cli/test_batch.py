@@ -97,8 +97,35 @@ def test_dry_run_prints_the_plan_and_renders_nothing(tmp_path: Path) -> None:
     assert "row 3 (b): InputError: The portrait" in result.stderr
     assert "2 rows: 1 to render (0:00:02 of video), 1 refused" in result.stdout
     assert "about 0.05 at 36 an hour" in result.stdout
-    assert not (tmp_path / "batch.videos").exists()
-    assert not (tmp_path / "batch.results.jsonl").exists()
+
+
+def test_dry_run_leaves_nothing_behind(tmp_path: Path) -> None:
+    manifest = batch_doubles.write_batch(tmp_path, ["a"])
+    before = sorted(tmp_path.rglob("*"))
+    assert hallo(manifest, "--dry-run").exit_code == 0
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_dry_run_looks_at_no_file_twice_and_changes_no_finding(tmp_path: Path) -> None:
+    manifest = batch_doubles.write_batch(tmp_path, ["a"])
+    hallo(manifest, "--no-quality", "--device", "cpu")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    batch_doubles.write_picture(tmp_path / "b.png", 3)
+    manifest.write_text(manifest.read_text(encoding="utf-8") + "b,b.png,speech.wav\n", encoding="utf-8")
+    assert "1 to render" in hallo(manifest, "--dry-run", "--device", "cpu").stdout
+    changed = {path for path, content in before.items() if path.read_bytes() != content}
+    assert changed == {manifest}
+
+
+def test_dry_run_waits_for_no_running_batch(tmp_path: Path) -> None:
+    manifest = batch_doubles.write_batch(tmp_path, ["a"])
+    with batch.opened(batch_doubles.batch_of(manifest)):
+        assert hallo(manifest, "--dry-run").exit_code == 0
+
+
+def test_manifest_that_cannot_be_read_leaves_nothing_behind(tmp_path: Path) -> None:
+    assert isinstance(hallo(tmp_path / "typo.csv").exception, ManifestError)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_folders_by_name_count_the_files_without_a_partner(
