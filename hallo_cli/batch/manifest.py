@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from hallo_cli.errors import ManifestError
 from hallo_cli.batch.lines import read_lines
 from hallo_cli.batch.rows import (
     REQUIRED,
@@ -25,6 +24,7 @@ from hallo_cli.batch.rows import (
     plain_number,
     require_columns,
 )
+from hallo_cli.errors import ManifestError
 
 _DELIMITERS = (",", ";", "\t")  # spreadsheets of many languages save CSV with semicolons
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)  # Excel's own first line

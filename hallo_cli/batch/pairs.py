@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from hallo_cli.batch.rows import BadRow, Layout, Row, make_row
-from hallo_cli.errors import ManifestError
-from hallo_cli.batch.rows import BadRow, Layout, Row, make_row
 from hallo_cli.batch.written import same_name
+from hallo_cli.errors import ManifestError
 
 _PICTURES = ("avif", "bmp", "gif", "heic", "jfif", "jpeg", "jpg", "png", "tif", "tiff", "webp")
 _RECORDINGS = (

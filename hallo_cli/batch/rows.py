@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hallo_cli.batch.written import find_written
 from hallo_cli.errors import ManifestError, SettingsError
-from hallo_cli.jobs.batch.written import find_written
 from hallo_cli.settings.schema import RenderSettings, Value, fields_of, parse, require_known, type_of
 
 REQUIRED = ("portrait", "audio")

@@ -11,20 +11,6 @@ from pathlib import Path
 
 from hallo_cli.batch import quarantine
 from hallo_cli.batch.events import BatchPlanned, Event, RowEnded
-from hallo_cli.batch.findings import Checks
-from hallo_cli.batch.ledger import Ledger, Record, Run, read_records, stored_path
-from hallo_cli.batch.manifest import read_manifest, read_rows
-from hallo_cli.batch.pairs import pair_folders
-from hallo_cli.batch.paths import Paths
-from hallo_cli.batch.planner import Planner, Predict, Repeat, RowSettings
-from hallo_cli.batch.queue import Queue
-from hallo_cli.batch.renderer import RendererSpec
-from hallo_cli.batch.rows import BadRow, Layout, Row
-from hallo_cli.batch.scheduler import Policy, Scheduler, now
-from hallo_cli.batch.task import Pool, Task
-from hallo_cli.errors import Interrupted, SettingsError
-from hallo_cli.batch import quarantine
-from hallo_cli.batch.events import BatchPlanned, Event, RowEnded
 from hallo_cli.batch.findings import Checks, copy_findings
 from hallo_cli.batch.ledger import Ledger, Record, Run, read_records, stored_path
 from hallo_cli.batch.manifest import read_manifest, read_rows
@@ -36,6 +22,7 @@ from hallo_cli.batch.renderer import RendererSpec
 from hallo_cli.batch.rows import BadRow, Layout, Row
 from hallo_cli.batch.scheduler import Policy, Scheduler, now
 from hallo_cli.batch.task import Pool, Task
+from hallo_cli.errors import Interrupted, SettingsError
 from hallo_cli.store.locks import locked
 
 FINDINGS = "checks.sqlite"

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from batch_doubles import batch_of, results, write_batch
 
-from hallo_cli.store.digests import file_digest
-from hallo_cli.errors import Interrupted, OutputError
 from hallo_cli.batch import checks
-from hallo_cli.batch.run import opened
 from hallo_cli.batch.checks import Looker
 from hallo_cli.batch.findings import Checks, Finding, Request
 from hallo_cli.batch.paths import Paths
+from hallo_cli.batch.run import opened
+from hallo_cli.errors import Interrupted, OutputError
+from hallo_cli.store.digests import file_digest
 
 
 def test_stopping_while_inputs_are_checked_renders_nothing(tmp_path: Path) -> None:

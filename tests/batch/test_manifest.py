@@ -12,11 +12,8 @@ import pytest
 from hallo_cli.batch.manifest import read_manifest, read_rows
 from hallo_cli.batch.pairs import pair_folders
 from hallo_cli.batch.rows import BadRow, Layout, Row
-from hallo_cli.errors import ManifestError, SettingsError
-from hallo_cli.batch.manifest import read_manifest, read_rows
-from hallo_cli.batch.pairs import pair_folders
-from hallo_cli.batch.rows import BadRow, Layout, Row
 from hallo_cli.batch.written import find_written
+from hallo_cli.errors import ManifestError, SettingsError
 
 LAYOUT = Layout(Path("/in"), Path("/out"))
 
