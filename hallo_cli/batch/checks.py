@@ -62,8 +62,11 @@ class Looker:
             return Finding(digest, _listen(request.path, settings))
         if settings.bundle not in self.engines:
             self.engines[settings.bundle] = self.make_engine(settings.bundle, self.runtime)
-        self.engines[settings.bundle].portrait(request.path, settings)
-        return Finding(digest)
+        engine = self.engines[settings.bundle]
+        settings = engine.settle(settings)
+        portrait = engine.portrait(request.path, settings)
+        width, height = engine.compositor(request.path, portrait, settings).size
+        return Finding(digest, width=width, height=height)
 
 
 def look_at_all(

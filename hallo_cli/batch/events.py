@@ -19,7 +19,8 @@ class BatchPlanned:
     frames: int  # to render
     seconds: float  # of video to render
     compute_s: float  # predicted, of one worker
-    disk_bytes: int  # predicted
+    disk_bytes: int  # predicted, of the videos
+    work_bytes: int  # predicted, at most, besides them, while they are rendered
 
 
 @dataclass(frozen=True)

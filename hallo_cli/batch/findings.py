@@ -7,6 +7,7 @@ not looked at again either.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import logging
@@ -26,8 +27,9 @@ _PORTRAIT_KEYS = ("bundle", "framing", "face_index", "face_expand_ratio", "size"
 WORDS = {"portrait": "portrait", "audio": "recording"}
 _AUDIO_KEYS = ("start", "duration")
 _LASTING = ("", "InputError", "PortraitError", "SpeechError")  # what the file itself is the reason of
-FORMAT = 1
+FORMAT = 2
 COMMIT_EVERY = 100  # findings
+_COLUMNS = "digest, n_samples, width, height, error, message"  # in the order of Finding's fields
 _log = logging.getLogger(__name__)
 
 
@@ -47,6 +49,8 @@ class Finding:
 
     digest: str = ""  # SHA-256 of its bytes; empty where it could not be used
     n_samples: int = 0  # of a recording, at 16 kHz
+    width: int = 0  # of the video that a portrait gives, in pixels
+    height: int = 0
     error: str = ""  # kind of the error; empty: it can be used
     message: str = ""
 
@@ -78,15 +82,15 @@ class Checks:
 
     def find(self, key: str) -> Finding | None:
         """The finding under a key."""
-        query = "SELECT digest, n_samples, error, message FROM findings WHERE key=?"
+        query = f"SELECT {_COLUMNS} FROM findings WHERE key=?"  # noqa: S608
         row = self._db.execute(query, (key,)).fetchone()
         return Finding(*row) if row else None
 
     def keep(self, request: Request, finding: Finding) -> None:
         """Keep a finding; it is on disk after `commit`, and every so often."""
         content = content_key(request, finding.digest) if finding.digest else ""
-        values = (request.key, content, finding.digest, finding.n_samples, finding.error, finding.message)
-        self._db.execute("INSERT OR REPLACE INTO findings VALUES(?,?,?,?,?,?)", values)
+        values = (request.key, content, *dataclasses.astuple(finding))
+        self._db.execute("INSERT OR REPLACE INTO findings VALUES(?,?,?,?,?,?,?,?)", values)
         self._n_open += 1
         if self._n_open >= COMMIT_EVERY:  # a long transaction would lock the readers out in the end
             self.commit()
@@ -123,7 +127,7 @@ class Checks:
             db.execute("DROP TABLE IF EXISTS findings")
             db.execute(
                 "CREATE TABLE findings(key TEXT PRIMARY KEY, content TEXT, digest TEXT, n_samples INTEGER, "
-                "error TEXT, message TEXT)"
+                "width INTEGER, height INTEGER, error TEXT, message TEXT)"
             )
             db.execute("CREATE INDEX by_content ON findings(content)")
             db.execute(f"PRAGMA user_version={FORMAT}")
@@ -165,7 +169,7 @@ def content_key(request: Request, digest: str) -> str:
 
 def find_content(database: Path, request: Request, digest: str) -> Finding | None:
     """A good finding of an earlier run about the same content; read by processes beside the writing one."""
-    query = "SELECT digest, n_samples FROM findings WHERE content=? AND error='' LIMIT 1"
+    query = f"SELECT {_COLUMNS} FROM findings WHERE content=? AND error='' LIMIT 1"  # noqa: S608
     try:
         with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as db:
             row = db.execute(query, (content_key(request, digest),)).fetchone()

@@ -17,7 +17,7 @@ from hallo_cli.batch.rows import Row
 from hallo_cli.batch.task import Task
 from hallo_cli.errors import HalloError, InputError
 from hallo_cli.jobs.engine import Engine
-from hallo_cli.jobs.forecast import video_bytes
+from hallo_cli.jobs.forecast import disk_needed
 from hallo_cli.jobs.plan import count_frames, fingerprint
 from hallo_cli.media.video import exact_rate
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings, fields_of, to_values
@@ -63,9 +63,11 @@ class Planner:
     predict: Predict
     repeat: Repeat = field(default_factory=Repeat)
     may_overwrite: bool = False
+    n_workers: int = 1
     parts_dir: Path | None = None  # render long rows in parallel parts, kept here
     engines: dict[str, Engine] = field(default_factory=dict)
     disk_bytes: int = 0
+    work_bytes: int = 0  # of the row that needs most
 
     def plan(self, *, processes: int) -> Iterator[int]:
         """Check all new rows; yields the number of files looked at, as it grows."""
@@ -92,6 +94,7 @@ class Planner:
             seconds=round(ready.seconds, 3),
             compute_s=round(ready.cost, 3),
             disk_bytes=self.disk_bytes,
+            work_bytes=self.work_bytes * min(self.n_workers, ready.rows),
         )
 
     def _want(self, row: Row) -> None:
@@ -116,7 +119,13 @@ class Planner:
         else:
             self.queue.accept([whole], state)
         if state == "ready":
-            self.disk_bytes += disk_bytes(settings_of(task), task.frames)
+            self._count_disk(task, row)
+
+    def _count_disk(self, task: Task, row: Row) -> None:
+        portrait = self._finding("portrait", row.portrait, dict(to_values(self.settings.of(row))))
+        disk = disk_needed(settings_of(task), task.frames, (portrait.width, portrait.height))
+        self.disk_bytes += disk.output_bytes
+        self.work_bytes = max(self.work_bytes, disk.work_bytes)
 
     def _split(self, task: Task) -> tuple[Task, list[Task]]:
         if self.parts_dir is None:
@@ -184,12 +193,6 @@ class _FoundError(InputError):
     def __init__(self, finding: Finding) -> None:
         super().__init__(finding.message)
         self.kind = finding.error
-
-
-def disk_bytes(settings: RenderSettings, frames: int) -> int:
-    """About how large a row's video becomes."""
-    size = settings.size or 256
-    return video_bytes(frames, (size, size))
 
 
 def _is_there(output: Path, size: int) -> bool:

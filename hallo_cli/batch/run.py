@@ -83,6 +83,7 @@ class Batch:
     may_overwrite: bool = False
     has_parallel_parts: bool = False
     check_processes: int = 1
+    n_workers: int = 1
     options: dict[str, object] = field(
         default_factory=dict
     )  # for the ledger, so that `retry` can repeat the run
@@ -178,6 +179,7 @@ def opened(batch: Batch, *, is_dry: bool = False) -> Iterator[OpenBatch]:
             batch.predict,
             batch.repeat,
             batch.may_overwrite,
+            batch.n_workers,
             batch.paths.folder / "parts" if batch.has_parallel_parts else None,
         )
         yield OpenBatch(batch, queue, planner)

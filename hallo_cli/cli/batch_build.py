@@ -47,6 +47,7 @@ def build_batch(options: BatchOptions, *, repeat: Repeat | None = None) -> Batch
         may_overwrite=options.may_overwrite,
         has_parallel_parts=options.has_parallel_parts,
         check_processes=batch.default_check_processes(),
+        n_workers=len(devices),
         options=dataclasses.asdict(options),
     )
 

@@ -11,6 +11,7 @@ import typer
 
 from hallo_cli.cli import batch_view
 from hallo_cli.cli.batch_options import Telling
+from hallo_cli.cli.check import describe_disk
 from hallo_cli.cli.console import answer, say
 from hallo_cli.cli.progress import Shown, Style, clock
 from hallo_cli.cli.signals import obeying_signals
@@ -84,7 +85,7 @@ def plan_lines(plan: BatchPlanned, gpu_hour_price: float) -> Iterator[str]:
     yield f"about {clock(plan.compute_s)} of compute ({hours:.2f} hours of one worker)"
     if gpu_hour_price:
         yield f"about {hours * gpu_hour_price:.2f} at {gpu_hour_price:g} an hour"
-    yield f"about {plan.disk_bytes / 1e9:.2f} GB of video"
+    yield f"about {describe_disk(plan.disk_bytes, plan.work_bytes)}"
 
 
 def _tell_end(tally: batch_view.Tally, seconds: float, results: Path) -> None:

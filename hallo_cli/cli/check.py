@@ -72,7 +72,6 @@ def _lines(found: Preflight) -> list[str]:
 
     portrait, speech, forecast = found.portrait, found.speech, found.forecast
     left, top, right, bottom = portrait.face_box
-    needed = forecast.output_bytes + forecast.work_bytes
     parts = {
         "portrait": (
             f"{portrait.width} x {portrait.height}, {_faces(portrait.n_faces)}",
@@ -98,12 +97,17 @@ def _lines(found: Preflight) -> list[str]:
             BASES[forecast.basis],
         ),
         "disk": (
-            f"{needed / 1e6:.0f} MB while rendering",
-            f"{forecast.output_bytes / 1e6:.1f} MB in the end",
+            describe_disk(forecast.output_bytes, forecast.work_bytes),
             f"{forecast.free_bytes / 1e9:.1f} GB free",
         ),
     }
     return [f"{name:<10} {', '.join(facts)}" for name, facts in parts.items()]
+
+
+def describe_disk(output_bytes: int, work_bytes: int) -> str:
+    """As in "88 MB while rendering, 0.2 MB in the end"."""
+    needed = output_bytes + work_bytes
+    return f"{needed / 1e6:.0f} MB while rendering, {output_bytes / 1e6:.1f} MB in the end"
 
 
 def _faces(count: int) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,14 @@ class Estimate:
     def seconds(self, n_frames: int) -> float:
         """Of a job, without the loading of the networks."""
         return self.compile_s + n_frames * self.seconds_per_frame
+
+
+@dataclass(frozen=True)
+class Disk:
+    """What a job needs of the disk."""
+
+    output_bytes: int  # the video
+    work_bytes: int  # at most, besides it, while it is rendered: segments, a spool, the sound
 
 
 def count_passes(settings: RenderSettings) -> float:
@@ -139,16 +148,20 @@ def read_speeds(file: Path | None = None) -> list[Speed]:
         return []
 
 
-def video_bytes(n_frames: int, size: tuple[int, int]) -> int:
-    """About how large the video gets."""
-    return round(n_frames * size[0] * size[1] * VIDEO_BITS_PER_PIXEL / 8)
+def disk_needed(settings: RenderSettings, n_frames: int, size: tuple[int, int]) -> Disk:
+    """About what a job with settled settings needs for a video of (width, height)."""
+    side = settings.size or min(size)
+    video = round(n_frames * size[0] * size[1] * VIDEO_BITS_PER_PIXEL / 8)
+    segment_frames = round(settings.segment_s * settings.fps)
+    spool = min(n_frames, segment_frames) * side**2 * SPOOL_BYTES_PER_PIXEL
+    sound = round(n_frames / settings.fps * 16_000 * 4)
+    return Disk(video, video + spool + sound)
 
 
-def work_bytes(n_frames: int, size: tuple[int, int], *, segment_frames: int, spool_size: int) -> int:
-    """About how much disk is in use at most, besides the video itself: its segments, a spool, the sound."""
-    spool = min(n_frames, segment_frames) * spool_size**2 * SPOOL_BYTES_PER_PIXEL
-    sound = n_frames * 16_000 * 4 // 25
-    return video_bytes(n_frames, size) + spool + sound
+def free_bytes(path: Path) -> int:
+    """What is free on the disk that a file of this name would lie on."""
+    folder = next(parent for parent in path.absolute().parents if parent.is_dir())
+    return shutil.disk_usage(folder).free
 
 
 def _speed(load: dict[str, Any], seconds_per_frame: float, compile_s: float | None = None) -> Speed:

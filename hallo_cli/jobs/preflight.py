@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,14 +136,12 @@ def look_at_speech(path: Path, settings: RenderSettings) -> SpeechFacts:
 
 
 def _forecast(job: Job, settings: RenderSettings, studio: Studio, duration_s: float) -> Forecast:
-    assert settings.size is not None
     portrait = studio.portrait(job.portrait, settings)
     size = studio.compositor(job.portrait, portrait, settings).size
     n_frames = count_frames(duration_s, float(exact_rate(settings.fps)))
     is_compiled = studio.chooses_compiling(settings, n_frames)
     price = estimate.estimate(studio.load_of(settings, is_compiled=is_compiled))
-    segment_frames = round(settings.segment_s * settings.fps)
-    folder = next(path for path in job.output.absolute().parents if path.is_dir())
+    disk = estimate.disk_needed(settings, n_frames, size)
     return Forecast(
         width=size[0],
         height=size[1],
@@ -154,11 +151,9 @@ def _forecast(job: Job, settings: RenderSettings, studio: Studio, duration_s: fl
         seconds=round(price.seconds(n_frames), 1),
         basis=price.basis,
         is_compiled=is_compiled,
-        output_bytes=estimate.video_bytes(n_frames, size),
-        work_bytes=estimate.work_bytes(
-            n_frames, size, segment_frames=segment_frames, spool_size=settings.size
-        ),
-        free_bytes=shutil.disk_usage(folder).free,
+        output_bytes=disk.output_bytes,
+        work_bytes=disk.work_bytes,
+        free_bytes=estimate.free_bytes(job.output),
     )
 
 

@@ -1,5 +1,6 @@
 """What is looked at before a batch renders, and where the findings are kept."""
 
+import dataclasses
 import os
 import shutil
 import time
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from batch_doubles import batch_of, results, write_batch
+from job_doubles import SIZE
 
 from hallo_cli.batch import checks
 from hallo_cli.batch.checks import Looker
@@ -14,6 +16,8 @@ from hallo_cli.batch.findings import Checks, Finding, Request
 from hallo_cli.batch.paths import Paths
 from hallo_cli.batch.run import opened
 from hallo_cli.errors import Interrupted, OutputError
+from hallo_cli.jobs.forecast import disk_needed
+from hallo_cli.settings.schema import RenderSettings
 from hallo_cli.store.digests import file_digest
 
 
@@ -35,6 +39,15 @@ def test_check_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
         checking.close()
     with opened(batch_of(manifest)) as batch:
         assert list(batch.check())[-1] == 3  # of 4
+
+
+def test_disk_of_a_plan_is_that_of_its_videos_and_of_the_rows_in_hand(tmp_path: Path) -> None:
+    manifest = write_batch(tmp_path, ["a", "b", "c"])
+    with opened(dataclasses.replace(batch_of(manifest), n_workers=2)) as batch:
+        list(batch.check())
+        plan = batch.summary()
+    one = disk_needed(RenderSettings(segment_s=0.5), 15, (SIZE, SIZE))
+    assert (plan.disk_bytes, plan.work_bytes) == (3 * one.output_bytes, 2 * one.work_bytes)
 
 
 def test_damaged_findings_are_made_anew(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from hallo_cli.cli.batch_run import plan_lines
 from hallo_cli.cli.batch_view import PORCELAIN, Tally, describe, table
 from hallo_cli.errors import HalloError, ManifestError, SettingsError
 
-PLAN = events.BatchPlanned(10, 6, 2, 1, 1, 600, 24.0, 7200.0, 5_000_000_000)
+PLAN = events.BatchPlanned(10, 6, 2, 1, 1, 600, 24.0, 7200.0, 5_000_000_000, 3_000_000_000)
 
 
 @pytest.fixture(autouse=True)
@@ -241,7 +241,7 @@ def test_plan_names_compute_price_and_disk() -> None:
     assert "10 rows: 6 to render (0:00:24 of video), 2 done before, 1 left out" in text
     assert "2.00 hours" in text
     assert "about 6.00 at 3 an hour" in text
-    assert "5.00 GB" in text
+    assert "about 8000 MB while rendering, 5000.0 MB in the end" in text
 
 
 def test_tally_counts_rows_frames_and_time_left() -> None:
