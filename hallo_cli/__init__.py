@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-from hallo_cli.api import Renderer, render, repeat
+from hallo_cli.api import Renderer, render, repeat, verify
 from hallo_cli.errors import (
     DeviceMemoryError,
     HalloError,
@@ -33,8 +33,14 @@ from hallo_cli.errors import (
 if TYPE_CHECKING:
     from hallo_cli.jobs.record import JobResult
     from hallo_cli.jobs.runner import RunOptions, StopRequest
+    from hallo_cli.jobs.verify import Verdict
 
-_LATE = {"JobResult": "record", "RunOptions": "runner", "StopRequest": "runner"}  # these import numpy
+_LATE = {
+    "JobResult": "record",
+    "RunOptions": "runner",
+    "StopRequest": "runner",
+    "Verdict": "verify",
+}  # these import numpy
 
 __all__ = [
     "DeviceMemoryError",
@@ -49,9 +55,11 @@ __all__ = [
     "SettingsError",
     "SpeechError",
     "StopRequest",
+    "Verdict",
     "WeightsError",
     "render",
     "repeat",
+    "verify",
 ]
 
 

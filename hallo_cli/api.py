@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import tempfile
 from collections.abc import Callable, Generator
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from hallo_cli.jobs.preflight import Preflight
     from hallo_cli.jobs.record import JobResult
     from hallo_cli.jobs.runner import RunOptions, StopRequest
+    from hallo_cli.jobs.verify import Verdict
 
 AnyPath = str | os.PathLike[str]
 Progress = Callable[["Event"], None]
@@ -70,6 +72,37 @@ def repeat(
     """
     renderer, job = Renderer.of_record(Path(record), Path(output) if output else None, _sources(settings))
     return renderer.run(job, progress=progress, stop=stop, options=options)
+
+
+def verify(
+    video: AnyPath,
+    *,
+    trust: AnyPath | None = None,
+    again: bool = False,
+    progress: Progress | None = None,
+    sources: Sources | None = None,
+) -> Verdict:
+    """Tell who signed a video, whether it is whole, and whether it is what the record beside it says.
+
+    `trust`: a PEM file of certificates whose word is taken besides this machine's own. `again`: render once
+    more from the record, with the settings of `sources`, and compare the frames. Raises InputError,
+    SettingsError, and with `again` what `render` raises.
+    """
+    from hallo_cli.jobs.record import sidecar_path
+    from hallo_cli.jobs.verify import count_differences
+    from hallo_cli.jobs.verify import verify as look
+    from hallo_cli.provenance.certificates import read_anchors
+
+    file = at_home(Path(video))
+    verdict = look(file, read_anchors(Path(trust)) if trust else b"")
+    if not again:
+        return verdict
+    with tempfile.TemporaryDirectory(prefix="hallo-") as folder:
+        rendered = Path(folder) / "again.mp4"
+        renderer, job = Renderer.of_record(sidecar_path(file), rendered, sources or _sources({}))
+        renderer.run(job, progress=progress)
+        n_frames, n_other = count_differences(file, rendered)
+    return dataclasses.replace(verdict, n_frames=n_frames, n_other=n_other)
 
 
 class Renderer:
@@ -183,12 +216,14 @@ class Renderer:
     ) -> JobResult:
         """Render a job that was made here. Raises what `render` raises."""
         from hallo_cli.jobs.events import ignore
+        from hallo_cli.jobs.marking import Marking
         from hallo_cli.jobs.runner import RunOptions, run_job
 
+        marking = Marking.of(self.resolved.runtime)
         return run_job(
             job,
             self.studio,
-            options=options or RunOptions(),
+            options=dataclasses.replace(options or RunOptions(), marking=marking),
             on_event=progress or ignore,
             stop=stop,
         )

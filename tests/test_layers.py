@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent / "hallo_cli"
 _BELOW_FILES = {"errors", "domain", "printable"}
 _BELOW_MODELS = _BELOW_FILES | {"store"}
 _BELOW_ANALYSIS = _BELOW_MODELS | {"models", "media", "settings"}
-_BELOW_JOBS = _BELOW_ANALYSIS | {"analysis", "inference"}
+_BELOW_JOBS = _BELOW_ANALYSIS | {"analysis", "inference", "provenance"}
 _BELOW_BATCH = _BELOW_JOBS | {"jobs", "training", "evaluation"}
 _BELOW_CLI = _BELOW_BATCH | {"batch", "bench", "workshop"}
 MAY_IMPORT: dict[str, set[str]] = {
@@ -24,10 +24,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "store": _BELOW_FILES,
     "settings": _BELOW_MODELS,
     "media": _BELOW_MODELS,
+    "provenance": _BELOW_MODELS,
     "models": _BELOW_MODELS,
     "analysis": _BELOW_ANALYSIS - {"settings"},
     "inference": _BELOW_ANALYSIS - {"media", "store"},  # no paths
-    "evaluation": _BELOW_JOBS - {"inference", "settings"},
+    "evaluation": _BELOW_JOBS - {"inference", "settings", "provenance"},
     "jobs": _BELOW_JOBS,
     "training": _BELOW_JOBS,
     "batch": _BELOW_BATCH - {"training"},

@@ -12,6 +12,7 @@ from hallo_cli.batch.task import Task
 from hallo_cli.errors import EncoderError
 from hallo_cli.jobs import record as outcome
 from hallo_cli.jobs.engine import Engine
+from hallo_cli.jobs.marking import UNMARKED, Marking
 from hallo_cli.jobs.plan import Job, JobPlan, Segment
 from hallo_cli.jobs.record import JobResult
 from hallo_cli.jobs.workspace import open_workspace, remove_workspace
@@ -20,7 +21,7 @@ from hallo_cli.media.probe import probe
 from hallo_cli.media.video import SegmentWriter, VideoFormat, read_frames
 
 
-def join(job: Job, task: Task, engine: Engine) -> JobResult:
+def join(job: Job, task: Task, engine: Engine, marking: Marking = UNMARKED) -> JobResult:
     """Blend the parts' videos, add the recording, and give the video its name.
 
     Raises EncoderError, OutputError, and SettingsError where something else has the output's name.
@@ -33,7 +34,7 @@ def join(job: Job, task: Task, engine: Engine) -> JobResult:
         outcome.require_free_name(job)
     parts = parts_of(task)
     videos = [part_path(Path(task.parts_dir), index) for index in range(len(parts))]
-    form = _format(job, videos[0])
+    form = dataclasses.replace(_format(job, videos[0]), comment=marking.comment)
     root = job.output.parent / outcome.work_name(job, inputs.fingerprint)
     with open_workspace(root) as workspace:
         whole = Segment(0, 0, task.frames)
@@ -43,6 +44,7 @@ def join(job: Job, task: Task, engine: Engine) -> JobResult:
         finished = job.output.with_name(f"{root.name}.mp4")
         try:
             video = assemble([workspace.segment_path(whole)], finished, video=form, sound=sound)
+            video = marking.put(video, inputs)
             plan = _plan(task, parts, fps=settings.fps)
             took = {"total": _seconds_of(videos) + time.monotonic() - began}
             if not task.may_replace:

@@ -16,6 +16,7 @@ from hallo_cli.errors import HalloError
 from hallo_cli.jobs import events
 from hallo_cli.jobs import record as outcome
 from hallo_cli.jobs.engine import Engine
+from hallo_cli.jobs.marking import Marking
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.prepare import Prepared
 from hallo_cli.jobs.record import JobResult
@@ -94,10 +95,12 @@ class JobRenderer:
                 report(event.frames_done, event.n_frames)
 
         result = self._finished(job, engine) if task.may_replace else None
+        marking = Marking.of(self._spec.runtime)
         if task.parts:
-            result = join(job, task, engine)
+            result = join(job, task, engine, marking)
         if result is None:
-            options = RunOptions(overwrite=bool(task.may_replace) or self._is_other_try(job, engine))
+            overwrite = bool(task.may_replace) or self._is_other_try(job, engine)
+            options = RunOptions(overwrite=overwrite, marking=marking)
             result = run_job(
                 job, engine, options=options, on_event=on_event, stop=stop, prepared=prepared.inputs
             )

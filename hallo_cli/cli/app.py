@@ -26,6 +26,7 @@ COMMANDS: dict[str, str] = {  # each has a function `command`
     "render": "Render a video of the person in PORTRAIT saying what is heard in AUDIO.",
     "demo": "Render the bundled example portrait and five seconds of the bundled speech into ./demo.mp4.",
     "check": "Say what a render of PORTRAIT and AUDIO would find, make and cost.",
+    "verify": "Say who signed a video, whether it is whole, and whether it is what its record says.",
     "doctor": "Look for what is missing on this machine and say how to mend it.",
     "bench": "Time the pipeline on the shipped example: every stage, a step, a frame of a long job.",
     "eval": "Measure rendered videos: lips against speech, likeness to the portrait, flicker, drift, seams.",

@@ -147,7 +147,9 @@ def _renderer(
     options: BatchOptions, given: Given, first: RenderSettings, runtime: RuntimeSettings
 ) -> RendererSpec:
     from hallo_cli.batch.renderer import RendererSpec, measure_figures
+    from hallo_cli.jobs.marking import Marking
 
+    Marking.of(runtime).require()  # once, and not in every row
     return RendererSpec(
         make_engine=make_engine,
         runtime=runtime,

@@ -162,6 +162,8 @@ class BatchOptions:
         flags = dict(given.flags)
         if isinstance(bundle := flags.get("bundle"), str) and Path(bundle).is_dir():
             flags["bundle"] = _absolute(bundle)
+        if isinstance(certificate := flags.get("certificate"), str) and certificate != "own":
+            flags["certificate"] = _absolute(certificate)
         return dataclasses.replace(
             self,
             manifest=_absolute(self.manifest) if is_file else self.manifest,

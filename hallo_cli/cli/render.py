@@ -101,12 +101,14 @@ def command(
             render(renderer, job, files.run_options(), shown)
             return
         from hallo_cli.cli.check import report
+        from hallo_cli.jobs.marking import Marking
         from hallo_cli.jobs.record import inspect_inputs
         from hallo_cli.jobs.runner import find_obstacles
 
         studio = renderer.studio
         settled = dataclasses.replace(job, settings=studio.settle(job.settings))
-        find_obstacles(settled, inspect_inputs(settled, studio.weights_id), files.run_options())
+        options = dataclasses.replace(files.run_options(), marking=Marking.of(studio.runtime))
+        find_obstacles(settled, inspect_inputs(settled, studio.weights_id), options)
         report(job, renderer, as_json=shown.as_json)
 
 

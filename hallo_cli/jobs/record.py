@@ -65,6 +65,7 @@ class Record:
 
     job: Job
     inputs: Inputs
+    sha256: str  # of the video file
 
 
 def inspect_inputs(job: Job, weights_id: str) -> Inputs:
@@ -197,6 +198,7 @@ def publish(
         "clip_frames": plan.clip_frames,
         "segment_starts": [segment.start for segment in plan.segments],
         "square": None if square is None else [square.left, square.top, square.side],
+        "signed_by": video.signed_by or None,
         "sound": {"mode": video.sound, "codec": video.info.audio.codec if video.info.audio else None},
     }
     values = {
@@ -227,11 +229,11 @@ def read_record(sidecar: Path) -> Record:
     try:
         settings = build(RenderSettings, values["settings"], where=where)
         paths = [Path(str(values[key]["path"])) for key in ("portrait", "audio", "output")]
-        digests = [str(values[key]["sha256"]) for key in ("portrait", "audio")]
+        digests = [str(values[key]["sha256"]) for key in ("portrait", "audio", "output")]
         inputs = Inputs(digests[0], digests[1], str(values["weights"]["id"]), str(values["fingerprint"]), "")
     except (KeyError, TypeError) as error:
         raise InputError(f"{shown(sidecar)} is no record of a render: {error} is missing.") from error
-    return Record(Job(paths[0], paths[1], paths[2], settings), inputs)
+    return Record(Job(paths[0], paths[1], paths[2], settings), inputs, digests[2])
 
 
 def require_same_inputs(record: Record, job: Job) -> None:

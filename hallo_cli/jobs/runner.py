@@ -19,6 +19,7 @@ from hallo_cli.jobs import events
 from hallo_cli.jobs import record as outcome
 from hallo_cli.jobs.engine import Engine, Pace
 from hallo_cli.jobs.fallbacks import is_out_of_memory
+from hallo_cli.jobs.marking import UNMARKED, Marking
 from hallo_cli.jobs.plan import Job, Segment
 from hallo_cli.jobs.prepare import Prepared, SpeechAhead, prepare
 from hallo_cli.jobs.record import JobResult
@@ -41,6 +42,7 @@ class RunOptions:
     resume: bool = True
     keep_work: bool = False
     overwrite: bool = False
+    marking: Marking = UNMARKED
 
 
 class StopRequest:
@@ -94,6 +96,7 @@ def find_obstacles(job: Job, inputs: outcome.Inputs, options: RunOptions = RunOp
         if done := outcome.find_finished(job, inputs):
             return done
         outcome.require_free_name(job)
+    options.marking.require()
     require_encoder(job.settings.codec)
     if job.settings.audio_codec == "copy":
         sound_modes(_sound(job))
@@ -219,7 +222,9 @@ class _Run:
     def _format(self) -> VideoFormat:
         width, height = self.compositor.size
         settings = self.job.settings
-        return VideoFormat(width, height, settings.fps, settings.codec, settings.crf)
+        return VideoFormat(
+            width, height, settings.fps, settings.codec, settings.crf, self.options.marking.comment
+        )
 
     def _join(self, inputs: outcome.Inputs) -> JobResult:
         job = self.job
@@ -229,6 +234,7 @@ class _Run:
         try:
             with reporting_write_errors(part):
                 video = assemble(segments, part, video=self._format(), sound=_sound(job))
+            video = self.options.marking.put(video, inputs)
             self.timings["total"] = time.monotonic() - self.began
             if not self.options.overwrite:
                 outcome.require_free_name(job)  # something may have come there meanwhile

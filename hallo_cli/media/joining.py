@@ -51,6 +51,7 @@ class FinishedVideo:
     file: Path
     info: MediaInfo
     sound: str  # how it was put under the picture: none, copy, aac
+    signed_by: str = ""  # SHA-256 of the certificate that signed it as made by AI
 
 
 def assemble(
@@ -143,6 +144,8 @@ def _joining(
         "video_track_timescale": video.timescale,
         "movflags": "+faststart",
     }
+    if video.comment:
+        options["metadata"] = f"comment={video.comment}"
     if sound is not None:
         recording = ffmpeg.input(address(sound.file), protocol_whitelist="file")["a:0"]
         tracks.append(recording if mode == "copy" else _cut_out(recording, sound, length_s))

@@ -40,6 +40,7 @@ class VideoFormat:
     fps: float
     codec: str = "libx264"
     crf: int = 18
+    comment: str = ""  # a line of the finished file's metadata
 
     @property
     def rate(self) -> Fraction:

@@ -50,3 +50,5 @@ class Keywords(TypedDict, total=False):
     decode_behind: str
     split_guidance: bool
     offload: bool
+    provenance: bool
+    certificate: str | None

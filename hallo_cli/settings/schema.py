@@ -172,6 +172,14 @@ class RuntimeSettings:
         False, "Predict the halves of guidance one after the other: slower, needs less memory."
     )
     offload: bool = setting(False, "Keep networks in host memory until needed: slower, needs less.")
+    provenance: bool = setting(
+        True, "Mark finished videos as made by AI, signed (C2PA); hallo verify reads the mark."
+    )
+    certificate: str | None = setting(
+        None,
+        "PEM file with the key and certificates that sign videos; own: this machine's, made on first use.",
+        none_word="own",
+    )
 
 
 def fields_of(kind: type) -> dict[str, dataclasses.Field[Any]]:

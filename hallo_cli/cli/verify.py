@@ -1,0 +1,87 @@
+"""`hallo verify`: who signed a video, whether it is whole, and whether it is what its record says."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hallo_cli import api
+from hallo_cli.cli.console import answer
+from hallo_cli.cli.options import Given, takes_settings
+from hallo_cli.cli.progress import Style, showing
+
+if TYPE_CHECKING:
+    from hallo_cli.jobs.verify import Verdict
+
+SCHEMA = 1
+
+
+@takes_settings
+def command(
+    video: Annotated[Path, typer.Argument(help="A finished video.", metavar="OUT.mp4", show_default=False)],
+    trust: Annotated[
+        Path | None,
+        typer.Option(help="PEM file of certificates that you trust.", metavar="FILE", show_default=False),
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Render once more from the record and compare the frames.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    *,
+    given: Given,
+) -> None:
+    """Say who signed a video, whether it is whole, and whether it is what its record says.
+
+    Needs no network. The record is OUT.json beside the video. --again takes settings that do not change
+    pixels, such as --device. Ends with 0 where all is well, 1 where something is not, 4 where the file
+    cannot be read.
+    """
+    with showing(Style.none if as_json or not again else Style.auto) as tell:
+        verdict = api.verify(video, trust=trust, again=again, progress=tell, sources=given.sources)
+    if as_json:
+        values = {"schema": SCHEMA, "good": verdict.is_good, **dataclasses.asdict(verdict)}
+        answer(json.dumps(values, default=str))
+    else:
+        for line in _lines(verdict):
+            answer(line)
+    if not verdict.is_good:
+        raise typer.Exit(1)
+
+
+def _lines(verdict: Verdict) -> Iterator[str]:
+    mark = verdict.mark
+    if mark is None:
+        yield "marked     no: nothing says who or what made this video"
+    else:
+        by = f"with {mark.signed_with}"
+        yield f"marked     made by AI, {by}" if mark.is_ai else f"marked     {by}, but not as made by AI"
+        yield f"signed     by {mark.signer!r}, {_standing(verdict)}"
+        changed = f"CHANGED since it was signed ({', '.join(mark.problems) or 'no valid signature'})"
+        yield f"content    {'unchanged since it was signed' if mark.is_whole else changed}"
+    yield f"record     {_recorded(verdict)}"
+    if verdict.n_frames is not None:
+        same = f"all {verdict.n_frames} frames came out the same"
+        other = f"{verdict.n_other} of {verdict.n_frames} frames came out otherwise"
+        yield f"again      {other if verdict.n_other else same}"
+
+
+def _standing(verdict: Verdict) -> str:
+    assert verdict.mark is not None
+    if verdict.is_own:
+        return "this machine's certificate"
+    if verdict.mark.is_trusted:
+        return "a certificate that you trust"
+    return "whom nobody vouches for here (--trust FILE names certificates that you trust)"
+
+
+def _recorded(verdict: Verdict) -> str:
+    if verdict.record is None:
+        return "none beside the video"
+    if verdict.differences:
+        return f"{verdict.record} does not agree: {', '.join(verdict.differences)}"
+    return f"{verdict.record} describes this video"

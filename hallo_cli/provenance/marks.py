@@ -1,0 +1,166 @@
+"""Puts a signed C2PA manifest into a finished video, and reads one back.
+
+The manifest says that a trained model made the pictures, which tool and weights, and of what content; it
+holds no path and no name but the certificate's. Pictures and sound stay as they are, byte for byte.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import c2pa
+
+from hallo_cli import __version__
+from hallo_cli.errors import InputError, OutputError, SettingsError
+from hallo_cli.printable import printable
+from hallo_cli.provenance.certificates import Identity
+from hallo_cli.store.writing import flush, partial_path, reporting_write_errors
+
+SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+LABEL = "hallo.render"
+MP4, PNG = "video/mp4", "image/png"
+OFFLINE = {"remote_manifest_fetch": False, "ocsp_fetch": False}
+UNTRUSTED = "signingCredential.untrusted"
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a video is made of: digests only."""
+
+    fingerprint: str  # of inputs, weights and settings
+    portrait: str  # SHA-256 of the picture file
+    audio: str  # SHA-256 of the recording's file
+    weights: str  # id of the weights
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What a video's manifest says, and whether it holds."""
+
+    is_whole: bool  # nothing was changed since it was signed
+    is_trusted: bool  # the certificate leads to one that is known here
+    is_ai: bool  # it says that a trained model made the pictures
+    signer: str
+    signed_with: str  # the tool
+    claim: Claim | None  # None: not made by this program
+    problems: tuple[str, ...]  # C2PA's codes
+
+
+@cache
+def require_usable(identity: Identity) -> None:
+    """Sign a pixel. Raises SettingsError where the certificate is none for C2PA."""
+    try:
+        _sign(io.BytesIO(PIXEL), io.BytesIO(), PNG, identity=identity, claim=None)
+    except c2pa.C2paError as error:
+        raise SettingsError(
+            f"the certificate of {identity.name!r} cannot sign videos ({_first_line(error)}). C2PA wants one "
+            "that is valid now, not self-signed, with key usage digitalSignature and extended key usage "
+            "emailProtection or documentSigning. Give another --certificate, or --no-provenance."
+        ) from error
+
+
+def sign_video(video: Path, claim: Claim, identity: Identity) -> None:
+    """Put the mark into a finished MP4. Raises OutputError; then the video is as it was."""
+    part = partial_path(video)
+    with reporting_write_errors(video):
+        try:
+            with video.open("rb") as source, part.open("wb+") as target:
+                _sign(source, target, MP4, identity=identity, claim=claim)
+            flush(part)
+            os.replace(part, video)
+        except c2pa.C2paError as error:
+            raise OutputError(
+                f"the video cannot be signed ({_first_line(error)}). Add --no-provenance to leave it without."
+            ) from error
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def read_mark(video: Path, anchors: bytes = b"") -> Mark | None:
+    """The mark of a video, None where it has none. Raises InputError where the file cannot be read.
+
+    `anchors`: certificates, as PEM, whose word is taken.
+    """
+    settings: dict[str, dict[str, object]] = {"verify": {"verify_trust": True, **OFFLINE}}
+    if anchors:
+        settings["trust"] = {"trust_anchors": anchors.decode("ascii", "replace")}
+    try:
+        with (
+            video.open("rb") as file,
+            c2pa.Context.from_dict(settings) as context,
+            c2pa.Reader(MP4, file, context=context) as reader,
+        ):
+            return _mark(json.loads(reader.json()), reader.get_validation_state() or "")
+    except c2pa.C2paError.ManifestNotFound:
+        return None
+    except (c2pa.C2paError, OSError, ValueError) as error:
+        raise InputError(f"the mark of {str(video)!r} cannot be read ({_first_line(error)}).") from error
+
+
+def _mark(values: dict[str, Any], state: str) -> Mark:
+    manifest = values["manifests"][values["active_manifest"]]
+    data = {entry["label"]: entry["data"] for entry in manifest.get("assertions", [])}
+    codes = [str(status.get("code")) for status in values.get("validation_status", [])]
+    kinds = [
+        action.get("digitalSourceType")
+        for label, content in data.items()
+        if label.startswith("c2pa.actions")
+        for action in content.get("actions", [])
+    ]
+    tool = (manifest.get("claim_generator_info") or [{}])[0]
+    signature = manifest.get("signature_info") or {}
+    return Mark(
+        is_whole=state in ("Valid", "Trusted"),
+        is_trusted=state == "Trusted",
+        is_ai=SOURCE_TYPE in kinds,
+        signer=_clean(signature.get("common_name") or signature.get("issuer") or "nobody"),
+        signed_with=_clean(f"{tool.get('name', 'an unknown tool')} {tool.get('version', '')}".strip()),
+        claim=_claim(data.get(LABEL)),
+        problems=tuple(code for code in codes if code != UNTRUSTED),
+    )
+
+
+def _claim(data: object) -> Claim | None:
+    names = Claim.__dataclass_fields__
+    if not isinstance(data, dict) or not names.keys() <= data.keys():
+        return None
+    return Claim(**{name: _clean(data[name]) for name in names})
+
+
+def _clean(text: object) -> str:
+    """What a stranger's file says, fit to be printed."""
+    return printable(str(text)[:200])
+
+
+def _sign(source: Any, target: Any, kind: str, *, identity: Identity, claim: Claim | None) -> None:
+    algorithm = c2pa.C2paSigningAlg[identity.algorithm]
+    signer = c2pa.Signer.from_info(c2pa.C2paSignerInfo(algorithm, identity.chain, identity.key, None))
+    settings = {"verify": {"verify_trust": False, **OFFLINE}, "builder": {"thumbnail": {"enabled": False}}}
+    with (
+        c2pa.Context.from_dict(settings, signer=signer) as context,
+        c2pa.Builder(_manifest(kind, claim), context=context) as builder,
+    ):
+        builder.sign(kind, source, target)
+
+
+def _manifest(kind: str, claim: Claim | None) -> dict[str, Any]:
+    tool = {"name": "Hallo CLI", "version": __version__}
+    created = {"action": "c2pa.created", "digitalSourceType": SOURCE_TYPE, "softwareAgent": tool}
+    assertions: list[dict[str, Any]] = [{"label": "c2pa.actions.v2", "data": {"actions": [created]}}]
+    if claim is not None:
+        assertions.append({"label": LABEL, "data": asdict(claim)})
+    return {"claim_generator_info": [tool], "format": kind, "assertions": assertions}
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)[:200]
