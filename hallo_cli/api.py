@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from hallo_cli.errors import PortraitError, SettingsError, SpeechError, WeightsError
+from hallo_cli.settings.canvas import colour_of
 from hallo_cli.settings.keywords import Keywords
 from hallo_cli.settings.resolve import Resolved, Sources, resolve
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings, build, fields_of, to_values
@@ -203,7 +204,11 @@ class Renderer:
         require_file(face, PortraitError, "portrait")  # at once, before the slow imports
         require_file(speech, SpeechError, "recording")
         settings = _changed(self.resolved.render, changes)
-        settings = dataclasses.replace(settings, bundle=_lasting_name(settings.bundle, self.studio))
+        settings = dataclasses.replace(
+            settings,
+            bundle=_lasting_name(settings.bundle, self.studio),
+            background=_lasting_picture(settings.background),
+        )
         return Job(face, speech, at_home(Path(output)), settings)
 
     def run(
@@ -256,3 +261,8 @@ def _lasting_name(name: str, studio: Studio) -> str:
     folder = at_home(Path(name))
     is_path = folder.is_dir() and folder.samefile(studio.bundle.path)
     return str(folder.absolute()) if is_path else name
+
+
+def _lasting_picture(background: str) -> str:
+    """A colour as it is, a picture's path from the root on."""
+    return background if colour_of(background) else str(at_home(Path(background)).absolute())

@@ -23,7 +23,8 @@ from hallo_cli import __version__
 from hallo_cli.errors import InputError, OutputError
 from hallo_cli.media.files import require_file
 
-_PORTRAIT_KEYS = ("bundle", "framing", "face_index", "face_expand_ratio", "size")
+_CANVAS_KEYS = ("canvas", "fit", "background")
+_PORTRAIT_KEYS = ("bundle", "framing", "face_index", "face_expand_ratio", "size", *_CANVAS_KEYS)
 WORDS = {"portrait": "portrait", "audio": "recording"}
 _AUDIO_KEYS = ("start", "duration")
 _LASTING = ("", "InputError", "PortraitError", "SpeechError")  # what the file itself is the reason of

@@ -17,6 +17,7 @@ from hallo_cli.batch.rows import Row
 from hallo_cli.batch.task import Task
 from hallo_cli.errors import HalloError, InputError
 from hallo_cli.jobs.engine import Engine
+from hallo_cli.jobs.fitting import by_content
 from hallo_cli.jobs.forecast import disk_needed
 from hallo_cli.jobs.plan import count_frames, fingerprint
 from hallo_cli.media.video import exact_rate
@@ -153,7 +154,10 @@ class Planner:
             for kind, path in (("portrait", row.portrait), ("audio", row.audio))
         )
         name = fingerprint(
-            portrait=portrait.digest, audio=audio.digest, weights_id=engine.weights_id, settings=settings
+            portrait=portrait.digest,
+            audio=audio.digest,
+            weights_id=engine.weights_id,
+            settings=by_content(settings),
         )
         rate = float(exact_rate(settings.fps))
         frames = count_frames(audio.n_samples / SAMPLE_RATE, rate)

@@ -13,6 +13,7 @@ from typing import Any
 
 from hallo_cli.batch.written import find_written
 from hallo_cli.errors import ManifestError, SettingsError
+from hallo_cli.settings.canvas import colour_of
 from hallo_cli.settings.schema import RenderSettings, Value, fields_of, parse, require_known, type_of
 
 REQUIRED = ("portrait", "audio")
@@ -146,6 +147,9 @@ def _row(number: int, given: Mapping[str, object], layout: Layout) -> Row:
         raise ManifestError(f"bundle {settings['bundle']!r} is a folder, which --confine forbids: name one.")
     row = Row(number, "", portrait, audio, Path(), preset, settings)
     row = dataclasses.replace(row, id=_row_id(row, given.get("id")))
+    if colour_of(str(settings.get("background", "black"))) is None:
+        picture = _input_path(settings["background"], "background", layout)
+        row = dataclasses.replace(row, settings={**settings, "background": str(picture)})
     row = dataclasses.replace(row, output=_output_path(row, given.get("output"), layout))
     if row.output in (portrait, audio):
         raise ManifestError(f"the output {row.output} is the row's own input; give it another name.")

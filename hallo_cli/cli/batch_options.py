@@ -13,6 +13,7 @@ import typer
 from hallo_cli.cli.batch_view import PORCELAIN
 from hallo_cli.cli.options import Given
 from hallo_cli.errors import JobError, SettingsError
+from hallo_cli.settings.canvas import colour_of
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".txt")
 RESULTS = ".results.jsonl"
@@ -162,6 +163,8 @@ class BatchOptions:
         flags = dict(given.flags)
         if isinstance(bundle := flags.get("bundle"), str) and Path(bundle).is_dir():
             flags["bundle"] = _absolute(bundle)
+        if isinstance(background := flags.get("background"), str) and colour_of(background) is None:
+            flags["background"] = _absolute(background)
         if isinstance(certificate := flags.get("certificate"), str) and certificate != "own":
             flags["certificate"] = _absolute(certificate)
         return dataclasses.replace(

@@ -18,6 +18,7 @@ from hallo_cli.errors import SettingsError
 from hallo_cli.jobs import forecast as estimate
 from hallo_cli.jobs.engine import Compositor, Pace, SpeechTrack
 from hallo_cli.jobs.fallbacks import next_rung
+from hallo_cli.jobs.fitting import fitted
 from hallo_cli.media.audio import Recording, decode
 from hallo_cli.media.ffmpeg import describe_ffmpeg
 from hallo_cli.media.video import exact_rate
@@ -135,7 +136,7 @@ class Studio:
 
     def compositor(self, path: Path, portrait: Portrait, settings: RenderSettings) -> Compositor:
         """See Engine."""
-        return canvas(path, portrait, settings.framing)
+        return fitted(canvas(path, portrait, settings.framing), portrait, settings)
 
     def decode(self, source: Path, target: Path, settings: RenderSettings) -> Recording:
         """See Engine."""

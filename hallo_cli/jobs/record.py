@@ -21,6 +21,7 @@ from typing import Any
 from hallo_cli import __version__
 from hallo_cli.domain import CropBox
 from hallo_cli.errors import InputError, OutputError, PortraitError, SettingsError, SpeechError
+from hallo_cli.jobs.fitting import by_content
 from hallo_cli.jobs.plan import Job, JobPlan, fingerprint
 from hallo_cli.media.files import require_file, shown
 from hallo_cli.media.joining import FinishedVideo
@@ -72,10 +73,11 @@ def inspect_inputs(job: Job, weights_id: str) -> Inputs:
     """Digests of the inputs. Raises PortraitError or SpeechError where a file cannot be read."""
     portrait = _digest(job.portrait, "portrait", PortraitError)
     audio = _digest(job.audio, "recording", SpeechError)
-    silent = dataclasses.replace(job.settings, audio_codec="auto")
+    settings = by_content(job.settings)
+    silent = dataclasses.replace(settings, audio_codec="auto")
     name, pictures = (
-        fingerprint(portrait=portrait, audio=audio, weights_id=weights_id, settings=settings)
-        for settings in (job.settings, silent)
+        fingerprint(portrait=portrait, audio=audio, weights_id=weights_id, settings=values)
+        for values in (settings, silent)
     )
     return Inputs(portrait, audio, weights_id, name, pictures)
 

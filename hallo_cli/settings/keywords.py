@@ -32,6 +32,9 @@ class Keywords(TypedDict, total=False):
     start: float
     duration: float | str | None
     framing: str
+    canvas: str | None
+    fit: str
+    background: str
     face_index: int | str | None
     face_expand_ratio: float
     separate_vocals: bool

@@ -9,11 +9,12 @@ import difflib
 import json
 import math
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from hallo_cli.errors import SettingsError
+from hallo_cli.settings.canvas import MEANS, canvas_size
 
 Value = str | int | float | bool | None
 Settings = TypeVar("Settings")
@@ -32,6 +33,8 @@ class Limits:
     choices: tuple[str, ...] = ()
     multiple_of: int = 1
     none_word: str = ""  # how None is written by people
+    reads: Callable[[str], object] | None = None  # raises ValueError where a text is not accepted
+    means: str = ""  # what that accepts, for people
 
 
 def setting(default: Value, help_text: str, **limits: Any) -> Any:
@@ -104,6 +107,24 @@ class RenderSettings:
         "the whole picture (scaled down to 4096 pixels a side at most); whole: the picture squeezed into the "
         "square, as published.",
         choices=("crop", "head-and-shoulders", "full", "whole"),
+    )
+    canvas: str | None = setting(
+        None,
+        "Size or shape of the video, the same for any picture; faces go a third down. Goes well with "
+        "--framing full.",
+        none_word="framed",
+        reads=canvas_size,
+        means=MEANS,
+    )
+    fit: str = setting(
+        "crop",
+        "How the picture fills the canvas. crop: cut what reaches over; pad: the whole of it before the "
+        "background; blur: before itself, out of focus.",
+        choices=("crop", "pad", "blur"),
+    )
+    background: str = setting(
+        "black",
+        "What --fit pad shows around it: a colour (black, white, green, #ff8800) or a picture.",
     )
     face_index: int | None = setting(
         None,
@@ -226,6 +247,8 @@ def describe(field: dataclasses.Field[Any]) -> str:
     limits, kind = limits_of(field), type_of(field)
     if limits.choices:
         text = "one of " + ", ".join(limits.choices)
+    elif limits.means:
+        text = limits.means
     else:
         text = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[kind]
         text += f" that is a multiple of {limits.multiple_of}" if limits.multiple_of > 1 else ""
@@ -290,8 +313,18 @@ def _from_text(text: str, kind: type) -> Value:
 def _fits(value: Value, limits: Limits) -> bool:
     if isinstance(value, str):
         is_clean = bool(value) and value.isprintable() and len(value) <= 4096
-        return value in limits.choices if limits.choices else is_clean
+        return value in limits.choices if limits.choices else is_clean and _is_read(value, limits)
     if isinstance(value, bool) or value is None:
         return True
     is_inside = abs(value) < HUGE and limits.minimum <= value <= limits.maximum
     return is_inside and value % limits.multiple_of == 0 if limits.multiple_of > 1 else is_inside
+
+
+def _is_read(text: str, limits: Limits) -> bool:
+    if limits.reads is None:
+        return True
+    try:
+        limits.reads(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,118 @@
+"""Fits a job's frames to the canvas that its settings ask for."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hallo_cli.domain import Bytes, CropBox, Portrait
+from hallo_cli.errors import InputError, SettingsError
+from hallo_cli.jobs.engine import Compositor
+from hallo_cli.media.canvas import CanvasStage, cover, lay_out, resized
+from hallo_cli.media.files import require_file
+from hallo_cli.media.image import read_image
+from hallo_cli.settings.canvas import canvas_size, colour_of
+from hallo_cli.settings.schema import RenderSettings
+from hallo_cli.store.digests import file_digest
+
+EYE_CORNERS = (33, 133, 362, 263)  # of the landmarks
+
+
+@dataclass(frozen=True)
+class FittedCompositor:
+    """A compositor whose frames are put onto a canvas."""
+
+    inner: Compositor
+    stage: CanvasStage
+    unsqueezed: tuple[int, int] | None = None  # (width, height) before the picture was pressed into a square
+    shown: CropBox | None = None  # a canvas is no square of the picture
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """See Compositor."""
+        return self.stage.layout.size
+
+    def compose(self, frames: Bytes) -> Bytes:
+        """See Compositor."""
+        composed = self.inner.compose(frames)
+        if self.unsqueezed is not None:
+            composed = np.stack([resized(frame, self.unsqueezed) for frame in composed])
+        return self.stage.place(composed)
+
+
+def fitted(inner: Compositor, portrait: Portrait, settings: RenderSettings) -> Compositor:
+    """The compositor itself, or one that puts its frames onto the settings' canvas.
+
+    Raises SettingsError where the background is neither a colour nor a picture.
+    """
+    if settings.canvas is None:
+        return inner
+    size = canvas_size(settings.canvas)
+    whole = _unsqueezed(inner.size, portrait.source_size) if settings.framing == "whole" else None
+    is_cropped = settings.fit == "crop"
+    layout = lay_out(
+        whole or inner.size, size, _eyes(inner, portrait, settings.framing), is_cropped=is_cropped
+    )
+    background = _background(settings.background, size) if settings.fit == "pad" else None
+    return FittedCompositor(inner, CanvasStage(layout, background), whole)
+
+
+def by_content(settings: RenderSettings) -> RenderSettings:
+    """The settings with the background's content in place of its path, to be hashed.
+
+    Raises SettingsError where it is neither a colour nor a file.
+    """
+    if settings.canvas is None or settings.fit != "pad" or colour_of(settings.background):
+        return settings
+    file = _picture_file(settings.background)
+    status = file.stat()
+    digest = _digest(file, status.st_mtime_ns, status.st_size)
+    return dataclasses.replace(settings, background=f"sha256:{digest}")
+
+
+@functools.lru_cache(maxsize=64)
+def _digest(file: Path, _changed_ns: int, _size: int) -> str:
+    return file_digest(file)
+
+
+def _unsqueezed(square: tuple[int, int], source: tuple[int, int]) -> tuple[int, int]:
+    """The size at which a squeezed picture has its own shape again, with no fewer pixels."""
+    side, shorter = min(square), min(source)
+    return max(1, round(side * source[0] / shorter)), max(1, round(side * source[1] / shorter))
+
+
+def _eyes(inner: Compositor, portrait: Portrait, framing: str) -> tuple[float, float]:
+    """Where the eyes are in the inner frames, as shares of width and height."""
+    side = portrait.pixels.shape[0]
+    x, y = (float(at) for at in portrait.landmarks[list(EYE_CORNERS)].mean(axis=0) / side)
+    if framing == "whole":
+        return x, y
+    crop = portrait.crop
+    x, y = crop.left + x * crop.side, crop.top + y * crop.side  # in the source picture
+    if inner.shown is not None:
+        return (x - inner.shown.left) / inner.shown.side, (y - inner.shown.top) / inner.shown.side
+    return x / portrait.source_size[0], y / portrait.source_size[1]
+
+
+def _background(text: str, size: tuple[int, int]) -> Bytes:
+    colour = colour_of(text)
+    if colour is not None:
+        return np.full((size[1], size[0], 3), colour, np.uint8)
+    file = _picture_file(text)
+    try:
+        return cover(read_image(file), size)
+    except InputError as error:
+        raise SettingsError(f"--background: {error}") from error
+
+
+def _picture_file(text: str) -> Path:
+    try:
+        return require_file(Path(text), InputError, "background")
+    except InputError as error:
+        raise SettingsError(
+            f"--background {text!r} is neither a colour (black, white, green, #ff8800) nor a picture: {error}"
+        ) from error
