@@ -21,6 +21,14 @@ class BatchPlanned:
     compute_s: float  # predicted, of one worker
     disk_bytes: int  # predicted, of the videos
     work_bytes: int  # predicted, at most, besides them, while they are rendered
+    elsewhere: int = 0  # rows that other shards render; not among `rows`
+
+
+@dataclass(frozen=True)
+class WorkerLoading:
+    """A worker begins to load its weights."""
+
+    worker: str
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,15 @@ class RowAdvanced:
 
 
 @dataclass(frozen=True)
+class RowMeasured:
+    """A row is rendered and is being judged, beside the next one's render."""
+
+    id: str
+    row: int
+    worker: str
+
+
+@dataclass(frozen=True)
 class RowRetried:
     """A row goes back into the queue."""
 
@@ -76,7 +93,9 @@ class RowEnded:
     record: Record
 
 
-Event = BatchPlanned | WorkerReady | WorkerLost | RowStarted | RowAdvanced | RowRetried | RowEnded
+WorkerEvent = WorkerLoading | WorkerReady | WorkerLost
+RowEvent = RowStarted | RowAdvanced | RowMeasured | RowRetried | RowEnded
+Event = BatchPlanned | WorkerEvent | RowEvent
 
 
 def to_json(event: Event) -> str:

@@ -1,6 +1,7 @@
 """The record of a batch: one JSON object a line, only ever appended, on disk before anyone relies on it.
 
-What the last line of a row says is true; a line that a crash tore apart is skipped.
+What the last line of a row says is true; a line that a crash tore apart, or that is no entry, is named and
+skipped.
 """
 
 import dataclasses
@@ -11,13 +12,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
+from hallo_cli.batch.fields import build_checked
+from hallo_cli.batch.states import RENDERED, STATES
 from hallo_cli.errors import JobError, OutputError
 
 LEDGER_VERSION = 1
-DONE = frozenset(("done", "warn", "fail"))  # a whole video lies under its final name
-STATUSES = ("done", "warn", "fail", "error", "invalid", "quarantined")
+MAX_LINE = 4 << 20  # bytes
+_ENTRIES = {"row": "an entry of a row", "run": "the head of a run"}
 _log = logging.getLogger(__name__)
 
 
@@ -27,7 +30,7 @@ class Record:
 
     id: str
     row: int  # its line in the manifest
-    status: str  # done; warn, fail: rendered, the quality gate objects; error; invalid; quarantined
+    status: str  # one of states.STATES
     output: str = ""  # relative to the ledger's folder where it lies inside it
     fingerprint: str = ""  # content of the inputs, weights and settings: what makes a rerun skip the row
     sha256: str = ""
@@ -48,7 +51,7 @@ class Record:
     @property
     def is_rendered(self) -> bool:
         """Whether a whole video was written."""
-        return self.status in DONE
+        return self.status in RENDERED
 
 
 @dataclass(frozen=True)
@@ -81,10 +84,12 @@ class Ledger:
     ) -> None:
         os.close(self._file)
 
-    def append(self, entry: Record | Run) -> None:
-        """Write one entry and wait until the disk has it. Raises OutputError."""
-        line = to_line(entry)
-        data = (b"\n" if self._is_torn else b"") + line.encode()
+    def append(self, *entries: Record | Run) -> None:
+        """Write entries and wait until the disk has them. Raises OutputError."""
+        if not entries:
+            return
+        lines = "".join(map(to_line, entries))
+        data = (b"\n" if self._is_torn else b"") + lines.encode()
         try:
             self._is_torn = True  # until all of it is there
             while data:
@@ -116,17 +121,19 @@ def to_line(entry: Record | Run) -> str:
 def read_ledger(path: Path) -> Iterator[Record | Run]:
     """The entries in order, in constant memory; torn and foreign lines are skipped with a warning.
 
-    Raises JobError where the file was written by a newer version.
+    Raises JobError where the file is no regular one or was written by a newer version.
     """
     if not path.exists():
         return
+    if not path.is_file():
+        raise JobError(f"{path} is no file; move it away, or give the batch another --name.")
     with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
+        for number, line in enumerate(_lines(file), 1):
             try:
-                entry = _entry(json.loads(line))
-            except (ValueError, TypeError, KeyError):
+                entry = _entry(line)
+            except (ValueError, RecursionError) as error:
                 if line.strip():
-                    _log.warning("%s: line %d is not a whole entry and was skipped", path, number)
+                    _log.warning("%s: line %d is no entry and is skipped: %s", path, number, error)
                 continue
             yield entry
 
@@ -150,17 +157,31 @@ def stored_path(output: Path, ledger: Path) -> str:
     return str(output.relative_to(folder)) if output.is_relative_to(folder) else str(output)
 
 
-def _entry(fields: dict[str, object]) -> Record | Run:
-    version = fields.pop("v")
-    if isinstance(version, int) and version > LEDGER_VERSION:
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    """The lines; of one that is longer than any entry, as much as shows that."""
+    while line := file.readline(MAX_LINE):
+        yield line
+        while line and not line.endswith(b"\n"):
+            line = file.readline(MAX_LINE)
+
+
+def _entry(line: bytes) -> Record | Run:
+    """The entry in a line. Raises ValueError, RecursionError, and JobError where it is of a newer version."""
+    if len(line) == MAX_LINE:
+        raise ValueError(f"it is longer than {MAX_LINE >> 20} MiB")
+    fields = json.loads(line)
+    if not isinstance(fields, dict) or fields.get("type") not in tuple(_ENTRIES):
+        raise ValueError(f"it is not {' or '.join(_ENTRIES.values())}")
+    version = fields.get("v")
+    if type(version) is not int or version < 1:
+        raise ValueError("it names no version")
+    if version > LEDGER_VERSION:
         raise JobError(f"the ledger is of version {version}, made by a newer hallo; update hallo to read it.")
-    kind = fields.pop("type")
-    if kind == "run":
-        return Run(**fields)  # type: ignore[arg-type]
-    fields["objections"] = tuple(fields.get("objections", ()))  # type: ignore[arg-type]
-    record = Record(**fields)  # type: ignore[arg-type]
-    if record.status not in STATUSES:
-        raise ValueError(record.status)
+    if fields["type"] == "run":
+        return build_checked(Run, fields)
+    record = build_checked(Record, fields)
+    if record.status not in STATES:
+        raise ValueError(f"its status is {record.status!r}")
     return record
 
 

@@ -69,6 +69,12 @@ class Paths:
         others = [path for path in (*shards, self.merged) if path != self.results]
         return [path for path in (*others, self.results) if path.exists()]
 
+    def folders(self) -> list[Path]:
+        """The folders of the whole batch and of its shards, as far as they are there."""
+        pattern = re.compile(re.escape(self.base.name) + r"(\.\d+-of-\d+)?\.batch")
+        found = sorted(path for path in self.base.parent.glob("*.batch") if pattern.fullmatch(path.name))
+        return [path for path in found if path.is_dir()]
+
     def _named(self, suffix: str) -> Path:
         return self.base.with_name(self.base.name + suffix)
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from hallo_cli.batch.checks import MakeEngine, look_at_all
 from hallo_cli.batch.events import BatchPlanned
 from hallo_cli.batch.findings import Checks, Finding, request_for
-from hallo_cli.batch.ledger import DONE
 from hallo_cli.batch.parts import split
 from hallo_cli.batch.queue import Past, Queue, Totals
 from hallo_cli.batch.renderer import settings_of
 from hallo_cli.batch.rows import Row
+from hallo_cli.batch.states import RENDERED
 from hallo_cli.batch.task import Task
 from hallo_cli.errors import HalloError, InputError
 from hallo_cli.jobs.engine import Engine
@@ -84,6 +84,7 @@ class Planner:
     def summary(self) -> BatchPlanned:
         """The plan in numbers."""
         totals = self.queue.totals()
+        elsewhere = totals.pop("elsewhere", Totals()).rows
         ready = totals.get("ready", Totals()) + totals.get("waiting", Totals())
         return BatchPlanned(
             rows=sum(total.rows for total in totals.values()),
@@ -95,6 +96,7 @@ class Planner:
             seconds=round(ready.seconds, 3),
             compute_s=round(ready.cost, 3),
             disk_bytes=self.disk_bytes,
+            elsewhere=elsewhere,
             work_bytes=self.work_bytes * min(self.n_workers, ready.rows),
         )
 
@@ -139,7 +141,7 @@ class Planner:
             return "ready"
         if past.status == "quarantined":
             return "left out"
-        if past.status not in DONE or not _is_there(task.output, past.size):
+        if past.status not in RENDERED or not _is_there(task.output, past.size):
             return "ready"
         return "left out" if past.status == "fail" else "skipped"
 
@@ -174,7 +176,9 @@ class Planner:
             frames=frames,
             seconds=frames / rate,
             cost=self.predict(engine, settings, frames),
-            may_replace=int(self.may_overwrite or (past is not None and past.status in DONE)),
+            portrait_sha256=portrait.digest,
+            audio_sha256=audio.digest,
+            may_replace=int(self.may_overwrite or (past is not None and past.is_ours)),
         )
 
     def _finding(self, kind: str, path: Path, settings: dict[str, object]) -> Finding:

@@ -24,28 +24,56 @@ CREATE TABLE rows(
   state TEXT, settings TEXT, fingerprint TEXT, frames INTEGER, seconds REAL, cost REAL,
   attempts INTEGER DEFAULT 0, is_alone INTEGER DEFAULT 0, seed_offset INTEGER DEFAULT 0,
   may_replace INTEGER DEFAULT 0, parent INTEGER DEFAULT 0, parts TEXT DEFAULT '', parts_dir TEXT DEFAULT '',
-  kind TEXT DEFAULT '', message TEXT DEFAULT '', own TEXT DEFAULT '{}');
-CREATE TABLE history(output TEXT PRIMARY KEY, id TEXT, status TEXT, fingerprint TEXT, size INTEGER);
+  kind TEXT DEFAULT '', message TEXT DEFAULT '', own TEXT DEFAULT '{}',
+  portrait_sha256 TEXT DEFAULT '', audio_sha256 TEXT DEFAULT '');
+CREATE TABLE history(output TEXT PRIMARY KEY, id TEXT, status TEXT, fingerprint TEXT, size INTEGER,
+  is_ours INTEGER, ledger INTEGER, finished TEXT);
+CREATE TABLE known(id TEXT PRIMARY KEY, output TEXT, row INTEGER, status TEXT, ledger INTEGER, finished TEXT);
 """
 _INDEXES = "CREATE INDEX by_state ON rows(state, cost DESC, number); CREATE INDEX by_id ON rows(id);"
 _READ = "SELECT number,id,portrait,audio,output,preset,given,own FROM rows NOT INDEXED"
 _READ_BAD = "SELECT number,id,message,output,own,kind FROM rows NOT INDEXED WHERE state='invalid'"
 _ACCEPT = (
     "UPDATE rows SET state=?,settings=?,fingerprint=?,frames=?,seconds=?,cost=?,may_replace=?,parts=?,"
-    "parts_dir=? WHERE number=?"
+    "parts_dir=?,portrait_sha256=?,audio_sha256=? WHERE number=?"
 )
 _TAKE = """
 SELECT number,id,portrait,audio,output,settings,preset,fingerprint,frames,seconds,cost,
-  attempts,is_alone,seed_offset,may_replace,parent,parts,parts_dir,own
+  attempts,is_alone,seed_offset,may_replace,parent,parts,parts_dir,own,portrait_sha256,audio_sha256
 FROM rows"""
 _NEXT = f"{_TAKE} WHERE state='ready' ORDER BY cost DESC, number LIMIT ?"
 _PUT_BACK = """
 UPDATE rows SET state='ready', attempts=?, is_alone=?, seed_offset=?, may_replace=? WHERE number=?
 """
 _DROP = """
-DELETE FROM rows WHERE number IN (
+UPDATE rows SET state='elsewhere' WHERE number IN (
   SELECT number FROM (SELECT number, ROW_NUMBER() OVER (ORDER BY number) - 1 AS position FROM rows)
   WHERE position % ? != ?)
+"""
+# Of two ledgers the later entry counts, of one the last.
+_REMEMBER = """
+INSERT INTO history VALUES(?,?,?,?,?,?,?,?) ON CONFLICT(output) DO UPDATE SET
+  id=excluded.id, status=excluded.status, fingerprint=excluded.fingerprint, size=excluded.size,
+  ledger=excluded.ledger, finished=excluded.finished
+WHERE excluded.ledger=ledger OR excluded.finished>=finished
+"""
+_KNOW = """
+INSERT INTO known VALUES(?,?,?,?,?,?) ON CONFLICT(id) DO UPDATE SET
+  output=excluded.output, row=excluded.row, status=excluded.status, ledger=excluded.ledger,
+  finished=excluded.finished
+WHERE excluded.ledger=ledger OR excluded.finished>=finished
+"""
+_GONE = """
+SELECT id, row FROM known WHERE status!='removed' AND id NOT IN (SELECT id FROM rows WHERE number>=0)
+"""
+_ANEW = """
+SELECT rows.id, number, rows.output FROM rows JOIN known ON known.id=rows.id
+WHERE state IN ('ready','waiting') AND number>=0 AND known.status NOT IN ('pending','removed')
+"""
+_MOVED = """
+SELECT rows.id, number, rows.output FROM rows LEFT JOIN known ON known.id=rows.id
+WHERE state IN ('skipped','left out') AND number>=0 AND (known.id IS NULL OR known.output!=rows.output
+  OR known.row!=number OR known.status IN ('pending','removed'))
 """
 _CACHE_KIB = 16 * 1024
 _BLOCK = 1000  # rows moved at a time
@@ -59,6 +87,7 @@ class Past:
     status: str
     fingerprint: str
     size: int
+    is_ours: int  # 1: what has the output's name was rendered by this batch
 
 
 @dataclass(frozen=True)
@@ -107,23 +136,39 @@ class Queue:
         self._refuse_repeats("id", "both have the id")
 
     def keep_share(self, index: int, count: int) -> None:
-        """Forget all rows but every `count`-th, from the one at position `index` (from 0) on."""
+        """Leave all rows to others but every `count`-th, from the one at position `index` (from 0) on."""
         if count > 1:
             self._db.execute(_DROP, (count, index))
 
-    def remember(self, records: Iterable[Record], folder: Path) -> None:
-        """Take in a ledger that lies in `folder`; later records replace earlier ones."""
-        values = (
-            (str(folder / record.output), record.id, record.status, record.fingerprint, record.size)
-            for record in records
-        )
-        for block in _blocks(values):
-            self._db.executemany("INSERT OR REPLACE INTO history VALUES(?,?,?,?,?)", block)
+    def remember(self, records: Iterable[Record], folder: Path, *, ledger: int = 0) -> None:
+        """Take in a ledger that lies in `folder`, the `ledger`-th; later records replace earlier ones."""
+        iterator = iter(records)
+        while block := list(itertools.islice(iterator, _BLOCK)):
+            self._remember(block, folder, ledger)
+
+    def _remember(self, records: Sequence[Record], folder: Path, ledger: int) -> None:
+        outputs = [str(folder / record.output) if record.output else "" for record in records]
+        known = [
+            (record.id, output, record.row, record.status, ledger, record.finished)
+            for record, output in zip(records, outputs, strict=True)
+        ]
+        past = [
+            (
+                *(output, record.id, record.status, record.fingerprint, record.size),
+                *(0, ledger, record.finished),
+            )
+            for record, output in zip(records, outputs, strict=True)
+            if output and record.status != "removed"  # a row that comes back is what it was
+        ]
+        self._db.executemany(_KNOW, known)
+        self._db.executemany(_REMEMBER, past)
+        ours = [(output,) for record, output in zip(records, outputs, strict=True) if record.is_rendered]
+        self._db.executemany("UPDATE history SET is_ours=1 WHERE output=?", ours)
 
     def past(self, output: Path) -> Past | None:
         """What earlier runs say about an output."""
         found = self._db.execute(
-            "SELECT id, status, fingerprint, size FROM history WHERE output=?", (str(output),)
+            "SELECT id, status, fingerprint, size, is_ours FROM history WHERE output=?", (str(output),)
         ).fetchone()
         return Past(*found) if found else None
 
@@ -151,7 +196,7 @@ class Queue:
         values = (
             (
                 *(state, t.settings, t.fingerprint, t.frames, t.seconds, t.cost, t.may_replace),
-                *(t.parts, t.parts_dir, t.number),
+                *(t.parts, t.parts_dir, t.portrait_sha256, t.audio_sha256, t.number),
             )
             for t in tasks
         )
@@ -224,6 +269,18 @@ class Queue:
             state: Totals(rows, int(frames), seconds, cost)
             for state, rows, frames, seconds, cost in self._db.execute(query)
         }
+
+    def gone(self) -> Iterator[tuple[str, int]]:
+        """Id and line of each row that ledgers know and the manifest does not, in this share or another."""
+        yield from self._db.execute(_GONE)
+
+    def anew(self) -> Iterator[tuple[str, int, str]]:
+        """Id, line and output of each row to render that the ledgers know something else of."""
+        yield from self._db.execute(_ANEW)
+
+    def moved(self) -> Iterator[tuple[str, int, str]]:
+        """Id, line and output of each row whose video is done under another id or line."""
+        yield from self._db.execute(_MOVED)
 
     def _refuse_repeats(self, column: str, what: str) -> None:
         found = self._db.execute(

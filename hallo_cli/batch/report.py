@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from hallo_cli.batch.ledger import STATUSES, Record
+from hallo_cli.batch.ledger import Record
 from hallo_cli.batch.preview import poster, preview
+from hallo_cli.batch.states import STATES, Counts
 from hallo_cli.settings.quality import QualityLimits
 from hallo_cli.store.writing import reporting_write_errors
 
@@ -29,6 +30,7 @@ class ReportOptions:
 
     title: str
     folder: Path  # of the ledger, which outputs are named relative to
+    counts: Counts
     max_previews: int = 200  # the page grows by about 40 kB for each
 
 
@@ -36,13 +38,13 @@ def write_page(path: Path, records: Iterable[Record], options: ReportOptions) ->
     """Write the page row by row, with the figures that the gate judges. Raises OutputError."""
     head, _, foot = _PAGE.read_text(encoding="utf-8").partition("<!--rows-->")
     records = list(records)
-    counts = Counter(record.status for record in records)
+    statuses = Counter(record.status for record in records)
     measured = {name for record in records for name in record.quality}
     figures = [field.name for field in fields(QualityLimits) if field.name in measured]
     own = _own_columns(records)
     head = head.replace("<!--title-->", html.escape(options.title))
-    head = head.replace("<!--summary-->", _summary(records, counts))
-    head = head.replace("<!--chips-->", "".join(_chips(counts, len(records))))
+    head = head.replace("<!--summary-->", _summary(records, options.counts))
+    head = head.replace("<!--chips-->", "".join(_chips(statuses, len(records))))
     columns = [f"<th data-number>{_words(name)}</th>" for name in figures]
     columns += [f"<th>{html.escape(name)}</th>" for name in own]
     head = head.replace("<!--figures-->", "".join(columns))
@@ -105,20 +107,15 @@ def _harmless(cell: object) -> object:
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
-def _summary(records: list[Record], counts: Counter[str]) -> str:
-    done = sum(record.is_rendered for record in records)
+def _summary(records: list[Record], counts: Counts) -> str:
     video_s = sum(record.seconds for record in records)
     compute_s = sum(record.compute_s for record in records)
-    failed = len(records) - counts["done"] - counts["warn"]
-    return (
-        f"{done} of {len(records)} rows rendered, {failed} failed or refused. "
-        f"{video_s:,.1f} s of video in {compute_s:,.1f} s of compute."
-    )
+    return f"{counts}. {video_s:,.1f} s of video in {compute_s:,.1f} s of compute."
 
 
 def _chips(counts: Counter[str], total: int) -> Iterator[str]:
     yield f'<button type="button" class="chip on" data-status="">all {total}</button>'
-    for status in STATUSES:
+    for status in STATES:
         if counts[status]:
             yield (
                 f'<button type="button" class="chip {status}" data-status="{status}">'

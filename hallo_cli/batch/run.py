@@ -17,15 +17,19 @@ from hallo_cli.batch.manifest import read_manifest, read_rows
 from hallo_cli.batch.pairs import pair_folders
 from hallo_cli.batch.paths import Paths
 from hallo_cli.batch.planner import Planner, Predict, Repeat, RowSettings
+from hallo_cli.batch.pulse import Pulse
 from hallo_cli.batch.queue import Queue
 from hallo_cli.batch.renderer import RendererSpec
 from hallo_cli.batch.rows import BadRow, Layout, Row
 from hallo_cli.batch.scheduler import Policy, Scheduler, now
+from hallo_cli.batch.step import bring_in_step
+from hallo_cli.batch.tally import Tally
 from hallo_cli.batch.task import Pool, Task
 from hallo_cli.errors import Interrupted, SettingsError
 from hallo_cli.store.locks import locked
 
 FINDINGS = "checks.sqlite"
+_PATIENCE_S = 1.0  # with somebody who only looks whether the batch is running
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,7 @@ class OpenBatch:
         self._planner = planner
         self._scheduler: Scheduler | None = None
         self._stop_status: int | None = None
+        self.tally = Tally()
 
     def check(self) -> Iterator[int]:
         """Look at all inputs; yields how many files were looked at so far. Raises Interrupted."""
@@ -117,16 +122,29 @@ class OpenBatch:
     def stop(self, exit_status: int) -> None:
         """Finish the clips in hand and end; safe in a signal handler."""
         self._stop_status = exit_status
+        self.tally.is_stopping = True
         if self._scheduler:
             self._scheduler.stop(exit_status)
 
     def run(self) -> Iterator[Event]:
         """Render what is ready. Raises HalloError where the batch cannot go on, Interrupted when stopped."""
+        pulse = Pulse(self._batch.paths.folder, self.tally)
+        try:
+            for event in self._run():
+                self.tally.add(event)
+                pulse.beat()
+                yield event
+        finally:
+            pulse.end()
+
+    def _run(self) -> Iterator[Event]:
         batch = self._batch
         plan = self.summary()
         batch.budget.require(plan)
+        ledgers = batch.paths.ledgers()
         with Ledger(batch.paths.results) as ledger:
-            ledger.append(Run({**batch.options, "rows": plan.rows}, now()))
+            ledger.append(Run({**batch.options, "rows": plan.rows + plan.elsewhere}, now()))
+            bring_in_step(ledger, self._queue, ledgers, now=now())
             yield plan
             yield from self._write_invalid(ledger)
             if plan.ready and not (plan.invalid and batch.policy.is_fail_fast):
@@ -167,8 +185,8 @@ def opened(batch: Batch, *, is_dry: bool = False) -> Iterator[OpenBatch]:
         queue.load(batch.source.rows(batch.layout))
         folder = stack.enter_context(_dry_folder(batch.paths) if is_dry else _locked_folder(batch.paths))
         queue.keep_share(batch.paths.shard.index - 1, batch.paths.shard.count)
-        for ledger in batch.paths.ledgers():
-            queue.remember(read_records(ledger), ledger.parent.absolute())
+        for number, ledger in enumerate(batch.paths.ledgers()):
+            queue.remember(read_records(ledger), ledger.parent.absolute(), ledger=number)
         checks = stack.enter_context(Checks(folder / FINDINGS))
         planner = Planner(
             queue,
@@ -187,7 +205,7 @@ def opened(batch: Batch, *, is_dry: bool = False) -> Iterator[OpenBatch]:
 
 @contextmanager
 def _locked_folder(paths: Paths) -> Iterator[Path]:
-    with locked(paths.folder / "lock", what="this batch"):
+    with locked(paths.folder / "lock", what="this batch", patience_s=_PATIENCE_S):
         yield paths.folder
 
 

@@ -16,8 +16,10 @@ from hallo_cli.batch.events import (
     Event,
     RowAdvanced,
     RowEnded,
+    RowMeasured,
     RowRetried,
     RowStarted,
+    WorkerLoading,
     WorkerLost,
     WorkerReady,
 )
@@ -86,6 +88,8 @@ class Scheduler:
 
     def run(self) -> Iterator[Event]:
         """Run until every row is in the ledger. Raises Interrupted, OutputError or a worker's HalloError."""
+        for slot in self._held:
+            yield WorkerLoading(slot)
         while True:
             self._obey_stop()
             self._fill()
@@ -161,6 +165,8 @@ class Scheduler:
             held.began = time.monotonic()
             task = held.task
             yield RowStarted(task.id, task.number, slot, task.attempts + 1, task.frames)
+        if message.stage == "measure":
+            yield RowMeasured(held.task.id, held.task.number, slot)
 
     def _end(self, slot: str, message: Ended) -> Iterator[Event]:
         held = self._held[slot].pop(message.number)

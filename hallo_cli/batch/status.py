@@ -1,44 +1,68 @@
 """How far a batch is, as its ledgers tell, whether or not it is running."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hallo_cli.batch.ledger import Record, last_run, read_records
+from hallo_cli.batch.ledger import Record, Run, read_ledger
 from hallo_cli.batch.paths import Paths
+from hallo_cli.batch.states import STATES, Counts, count
 from hallo_cli.errors import ManifestError
 
 
 @dataclass(frozen=True)
-class Status:
-    """What became of a batch's rows so far."""
+class Known:
+    """What a batch's ledgers say."""
 
-    rows: int
-    counts: Counter[str]  # rows in the ledger by status
-    compute_s: float
-    failures: tuple[Record, ...]  # in the order they were written
+    records: Mapping[str, Record]  # what is known last of each row, by id
+    head: Run | None  # of the last run
 
     @property
-    def pending(self) -> int:
-        """Rows that no ledger knows."""
-        return max(0, self.rows - self.counts.total())
+    def statuses(self) -> Counter[str]:
+        """How many rows have each status."""
+        return Counter(record.status for record in self.records.values())
+
+    @property
+    def counts(self) -> Counts:
+        """The rows by what became of them."""
+        rows = self.head.options.get("rows", 0) if self.head else 0
+        return count(rows if isinstance(rows, int) else 0, self.statuses)
+
+    @property
+    def compute_s(self) -> float:
+        """What all rows took that are rendered."""
+        return sum(record.compute_s for record in self.records.values())
+
+    @property
+    def failures(self) -> list[Record]:
+        """The rows that failed or were refused, in the manifest's order."""
+        return [record for record in self.in_order if STATES[record.status] in ("failed", "refused")]
+
+    @property
+    def in_order(self) -> list[Record]:
+        """All entries in the manifest's order."""
+        return sorted(self.records.values(), key=lambda record: record.row)
 
 
-def read_status(paths: Paths) -> Status:
-    """Count rows. Raises ManifestError where there is no ledger."""
-    records = last_records(paths)
-    return Status(
-        rows=_count_rows(paths),
-        counts=Counter(record.status for record in records),
-        compute_s=sum(record.compute_s for record in records),
-        failures=tuple(record for record in records if not record.is_rendered or record.status == "fail"),
-    )
+def read_known(paths: Paths) -> Known:
+    """Read all ledgers of a batch once. Raises ManifestError where there is none, JobError."""
+    return read_ledgers(require_ledgers(paths))
 
 
-def last_records(paths: Paths) -> list[Record]:
-    """What is known last of each row. Raises ManifestError where there is no ledger."""
-    ledgers = require_ledgers(paths)
-    return list({record.id: record for path in ledgers for record in read_records(path)}.values())
+def read_ledgers(ledgers: Sequence[Path]) -> Known:
+    """What these say: of two ledgers the later entry of a row counts, of one the last. Raises JobError."""
+    records: dict[str, Record] = {}
+    head: Run | None = None
+    for ledger in ledgers:
+        own: dict[str, Record] = {}
+        for entry in read_ledger(ledger):
+            if isinstance(entry, Record):
+                own[entry.id] = entry
+            elif head is None or entry.started >= head.started:
+                head = entry
+        records |= {name: one for name, one in own.items() if _is_later(one, records.get(name))}
+    return Known({name: one for name, one in records.items() if one.status != "removed"}, head)
 
 
 def require_ledgers(paths: Paths) -> list[Path]:
@@ -49,13 +73,5 @@ def require_ledgers(paths: Paths) -> list[Path]:
     return ledgers
 
 
-def _count_rows(paths: Paths) -> int:
-    """Rows of the last run of each shard, or of the whole batch where that knows of more."""
-    rows = {path: _rows_of(path) for path in paths.ledgers()}
-    whole = rows.pop(paths.merged, 0)
-    return max(whole, sum(rows.values()))
-
-
-def _rows_of(ledger: Path) -> int:
-    head = last_run(ledger)
-    return int(str(head.options.get("rows", 0))) if head else 0
+def _is_later(record: Record, other: Record | None) -> bool:
+    return other is None or record.finished >= other.finished

@@ -33,6 +33,8 @@ class Task:
     parts: str = ""  # of a row that is rendered in parts: their layout, as parts.py reads it
     parts_dir: str = ""  # where those parts are
     own: str = "{}"  # JSON of the cells of the user's own columns
+    portrait_sha256: str = ""  # of the inputs as they were checked
+    audio_sha256: str = ""
 
     def __str__(self) -> str:
         return f"row {self.number} ({self.id})"

@@ -21,6 +21,7 @@ from hallo_cli.cli.batch_options import (
     require_source,
 )
 from hallo_cli.cli.batch_run import run
+from hallo_cli.cli.batch_status import running_lines, status_values
 from hallo_cli.cli.console import answer, say
 from hallo_cli.cli.options import Given, takes_settings
 from hallo_cli.cli.progress import Shown, clock, failures_as_json
@@ -28,8 +29,6 @@ from hallo_cli.errors import ManifestError
 
 if TYPE_CHECKING:
     from hallo_cli.batch.paths import Paths
-
-SCHEMA = 1
 
 
 class RunByDefault(TyperGroup):
@@ -95,16 +94,19 @@ def retry_command(
 @app.command("status")
 def status_command(named: Named, as_json: JsonOption = False) -> None:
     """Say how far a batch is, whether or not it is running."""
-    from hallo_cli.batch.status import read_status
+    from hallo_cli.batch.pulse import find_running
+    from hallo_cli.batch.status import read_known
 
-    status = read_status(_paths(named))
+    Shown().start_log()
+    paths = _paths(named)
+    known, running = read_known(paths), find_running(paths)
     if as_json:
-        values = {"schema": SCHEMA, "rows": status.rows, "pending": status.pending}
-        answer(json.dumps({**values, "statuses": status.counts}))
+        answer(json.dumps(status_values(known, running)))
         return
-    answer(f"{status.rows} rows: " + ", ".join(f"{n} {name}" for name, n in status.counts.most_common()))
-    answer(f"{status.pending} pending; {clock(status.compute_s)} of compute so far")
-    for record in status.failures:
+    answer(f"{known.counts}; {clock(known.compute_s)} of compute so far")
+    for line in running_lines(running):
+        answer(line)
+    for record in known.failures:
         answer(batch_view.describe_record(record))
 
 
@@ -119,14 +121,15 @@ def report_command(
 ) -> None:
     """Write one HTML page that holds everything, and a CSV of the same rows beside it."""
     from hallo_cli.batch.report import ReportOptions, write_page, write_table
-    from hallo_cli.batch.status import last_records
+    from hallo_cli.batch.status import read_known
 
+    Shown().start_log()
     paths = _paths(named)
-    records = sorted(last_records(paths), key=lambda record: record.row)
+    known = read_known(paths)
     page = output or paths.report
-    options = ReportOptions(paths.base.name, paths.merged.parent, previews)
-    write_page(page, records, options)
-    write_table(page.with_suffix(".csv"), records)
+    options = ReportOptions(paths.base.name, paths.merged.parent, known.counts, previews)
+    write_page(page, known.in_order, options)
+    write_table(page.with_suffix(".csv"), known.in_order)
     answer(str(page))
     answer(str(page.with_suffix(".csv")))
 
@@ -136,6 +139,7 @@ def merge_command(named: Named) -> None:
     """Bring the ledgers of all shards together in NAME.results.jsonl."""
     from hallo_cli.batch.merge import merge
 
+    Shown().start_log()
     paths = _paths(named)
     say(f"{paths.merged}: {merge(paths)} rows added")
     answer(str(paths.merged))
@@ -143,13 +147,12 @@ def merge_command(named: Named) -> None:
 
 def _last_options(named: Path) -> BatchOptions:
     """The options of a batch's last run, for all its rows. Raises ManifestError, JobError."""
-    from hallo_cli.batch.ledger import last_run
-    from hallo_cli.batch.status import require_ledgers
+    from hallo_cli.batch.status import read_known
 
-    ledger = require_ledgers(_paths(named))[-1]
-    head = last_run(ledger)
+    paths = _paths(named)
+    head = read_known(paths).head
     if head is None:
-        raise ManifestError(f"{ledger} names no run; run the batch itself.")
+        raise ManifestError(f"{paths.merged} names no run; run the batch itself.")
     options = dataclasses.replace(read_options(dict(head.options)), shard="1/1")
     if options.manifest == STDIN:
         raise ManifestError("this batch came from standard input; give it the same rows again instead.")

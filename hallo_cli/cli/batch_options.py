@@ -202,10 +202,11 @@ class Telling:
 
 def read_options(values: dict[str, object]) -> BatchOptions:
     """The options that a ledger holds. Raises JobError where it holds others."""
-    names = {field.name for field in dataclasses.fields(BatchOptions)}
+    from hallo_cli.batch.fields import build_checked
+
     try:
-        return BatchOptions(**{name: value for name, value in values.items() if name in names})  # type: ignore[arg-type]
-    except TypeError as error:
+        return build_checked(BatchOptions, values)
+    except ValueError as error:
         raise JobError(
             f"the ledger does not say how the batch ran ({error}); run the batch itself."
         ) from error

@@ -19,6 +19,7 @@ from hallo_cli.cli.signals import obeying_signals
 if TYPE_CHECKING:
     from hallo_cli.batch.events import BatchPlanned, Event
     from hallo_cli.batch.run import Batch, OpenBatch
+    from hallo_cli.batch.tally import Tally
 
 
 def run(batch: Batch, shown: Shown, telling: Telling = Telling()) -> None:
@@ -43,7 +44,7 @@ def run(batch: Batch, shown: Shown, telling: Telling = Telling()) -> None:
 def _render(open_batch: OpenBatch, results: Path, shown: Shown, telling: Telling) -> bool:
     """Render, telling every event; returns whether all rows are done."""
     began = time.monotonic()
-    tally = batch_view.Tally()
+    tally = open_batch.tally
     style = Style.none if shown.as_json else shown.progress
     try:
         with batch_view.showing(style, tally, is_quiet=shown.is_quiet) as show:
@@ -52,7 +53,7 @@ def _render(open_batch: OpenBatch, results: Path, shown: Shown, telling: Telling
                 _tell_program(event, shown, telling)
     finally:
         _tell_end(tally, time.monotonic() - began, results)
-    return not (tally.failed or tally.left_out)
+    return not (tally.failed or tally.refused)
 
 
 def _tell_program(event: Event, shown: Shown, telling: Telling) -> None:
@@ -88,10 +89,9 @@ def plan_lines(plan: BatchPlanned, gpu_hour_price: float) -> Iterator[str]:
     yield f"about {describe_disk(plan.disk_bytes, plan.work_bytes)}"
 
 
-def _tell_end(tally: batch_view.Tally, seconds: float, results: Path) -> None:
+def _tell_end(tally: Tally, seconds: float, results: Path) -> None:
     if not tally.rows:
         return  # the batch did not begin; the error says why
-    failed = tally.failed + tally.left_out
-    where = f"; {failed} failed: see {results}, or `hallo batch report`" if failed else ""
-    done = tally.rendered + tally.skipped
-    say(f"{done} of {tally.rows} rows done in {clock(seconds)}{where}")
+    is_clean = not (tally.failed or tally.refused)
+    where = "" if is_clean else f"; see {results}, or `hallo batch report`"
+    say(f"{tally.counts} in {clock(seconds)}{where}")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hallo_cli.cli.console import plain, say
@@ -18,103 +17,27 @@ if TYPE_CHECKING:
 
     from hallo_cli.batch.events import BatchPlanned, Event
     from hallo_cli.batch.ledger import Record
+    from hallo_cli.batch.tally import AtWork, Tally
 
 PORCELAIN = ("id", "status", "output", "frames", "seconds", "compute_s", "attempts", "message")
 PLAIN_INTERVAL_S = 30.0
+STOPPING = "finishing the clips in hand; Ctrl-C once more stops at once"
 Listener = Callable[["Event"], None]
 
 
-@dataclass
-class InHand:
-    """A row that a worker renders."""
-
-    id: str
-    frames_done: int = 0
-    n_frames: int = 0
-
-
-@dataclass
-class Tally:
-    """What a batch has done so far, counted from its events."""
-
-    clock: Callable[[], float] = time.monotonic
-    began: float = 0.0
-    rows: int = 0
-    to_render: int = 0
-    skipped: int = 0
-    left_out: int = 0
-    rendered: int = 0
-    failed: int = 0
-    frames: int = 0  # to render in all
-    frames_done: int = 0  # of rows that are finished
-    frames_now: int = 0  # rendered by this run, rows in hand included
-    workers: dict[str, InHand | None] = field(default_factory=dict)
-
-    def add(self, event: Event) -> None:
-        """Count one event."""
-        from hallo_cli.batch import events
-
-        match event:
-            case events.BatchPlanned():
-                self._begin(event)
-            case events.WorkerLost(is_replaced=False):
-                self.workers.pop(event.worker, None)
-            case events.WorkerReady() | events.WorkerLost():
-                self.workers[event.worker] = None
-            case events.RowStarted():
-                self.workers[event.worker] = InHand(event.id, 0, event.frames)
-            case events.RowAdvanced():
-                self._advance(event.worker, event.frames_done, event.n_frames)
-            case events.RowEnded():
-                self._end(event.record)
-
-    @property
-    def fps(self) -> float:
-        """Frames a second of all workers together."""
-        return self.frames_now / max(self.clock() - self.began, 1e-6)
-
-    @property
-    def seconds_left(self) -> float | None:
-        """Until the last row; None before the first frames."""
-        in_hand = sum(row.frames_done for row in self.workers.values() if row)
-        left = max(0, self.frames - self.frames_done - in_hand)
-        return left / self.fps if self.frames_now else None
-
-    def line(self) -> str:
-        """As in "12 of 40 rows rendered, 1 failed, 24.0 frames/s, 0:03:10 left"."""
-        left = self.seconds_left
-        speed = f", {self.fps:.1f} frames/s, {clock(left)} left" if left is not None else ""
-        return f"{self.rendered} of {self.to_render} rows rendered, {self.failed} failed{speed}"
-
-    def _begin(self, plan: BatchPlanned) -> None:
-        self.began = self.clock()
-        self.rows, self.to_render, self.frames = plan.rows, plan.ready, plan.frames
-        self.skipped, self.left_out = plan.skipped, plan.left_out
-
-    def _advance(self, worker: str, frames_done: int, n_frames: int) -> None:
-        row = self.workers.get(worker)
-        if row is not None:
-            self.frames_now += max(0, frames_done - row.frames_done)
-            row.frames_done, row.n_frames = frames_done, n_frames
-
-    def _end(self, record: Record) -> None:
-        self.rendered += record.is_rendered and record.status != "fail"
-        self.failed += not record.is_rendered or record.status == "fail"
-        self.frames_done += record.frames
-        row = self.workers.get(record.worker)
-        if row is not None and row.id == record.id:
-            self.workers[record.worker] = None
+def ignore(event: Event) -> None:
+    """A listener that shows nothing."""
 
 
 @contextmanager
 def showing(style: Style, tally: Tally, *, is_quiet: bool) -> Iterator[Listener]:
-    """A listener that counts events and shows them on standard error."""
+    """A listener that shows events on standard error, once the tally has counted them."""
     if style is Style.auto:
         style = Style.bar if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else Style.plain
     if style is Style.json:
-        yield JsonLines(tally).show
+        yield JsonLines().show
     elif style is Style.none or is_quiet:
-        yield tally.add
+        yield ignore
     elif style is Style.plain:
         yield Plain(tally).show
     else:
@@ -122,21 +45,17 @@ def showing(style: Style, tally: Tally, *, is_quiet: bool) -> Iterator[Listener]
         from rich.live import Live
 
         console = Console(stderr=True)
-        with Live(get_renderable=lambda: table(tally), console=console, transient=True):
-            yield tally.add
+        with Live(get_renderable=lambda: table(tally, console.width), console=console, transient=True):
+            yield ignore
 
 
-@dataclass
 class JsonLines:
     """One versioned JSON object for each event."""
 
-    tally: Tally
-
     def show(self, event: Event) -> None:
-        """Count and show one event."""
+        """Show one event."""
         from hallo_cli.batch.events import to_json
 
-        self.tally.add(event)
         say(to_json(event))
 
 
@@ -148,14 +67,13 @@ class Plain:
     last: float = 0.0
 
     def show(self, event: Event) -> None:
-        """Count and show one event."""
+        """Show one event."""
         from hallo_cli.batch import events
 
-        self.tally.add(event)
         text = describe(event)
         is_due = isinstance(event, events.RowAdvanced) and self._is_due()
         if is_due:
-            text = self.tally.line()
+            text = line_of(self.tally)
         if text:
             say(text)
 
@@ -167,23 +85,56 @@ class Plain:
         return True
 
 
-def table(tally: Tally) -> Group:
-    """The live view: the whole batch, then one line a worker."""
+def line_of(tally: Tally) -> str:
+    """As in "12 of 40 rows done, 1 failed, 27 pending, 24.0 frames/s, 0:03:10 left"."""
+    left = tally.seconds_left
+    speed = f", {tally.fps:.1f} frames/s, {clock(left)} left" if left is not None else ""
+    return f"{tally.counts}{speed}"
+
+
+def table(tally: Tally, width: int) -> Group:
+    """The live view, no line longer than the terminal: the whole batch, then one line a worker."""
     from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table
 
-    in_hand = sum(row.frames_done for row in tally.workers.values() if row)
+    names = sorted(tally.workers)
+    name_width = min(16, max(map(len, ["all", *names])))
+    bar_width = min(30, max(8, width // 6))
+    text_width = max(10, width - name_width - bar_width - 3)  # two gaps, and the last column stays free
     grid = Table.grid(padding=(0, 1))
-    whole = ProgressBar(total=max(1, tally.frames), completed=tally.frames_done + in_hand, width=30)
-    grid.add_row("all", whole, plain(tally.line()))
-    for worker, row in sorted(tally.workers.items()):
-        if row is None:
-            grid.add_row(plain(worker), "", "waiting")
-        else:
-            bar = ProgressBar(total=max(1, row.n_frames), completed=row.frames_done, width=30)
-            grid.add_row(plain(worker), bar, plain(f"{row.frames_done}/{row.n_frames} frames of {row.id}"))
-    return Group(grid)
+    for column_width in (name_width, bar_width, text_width):
+        grid.add_column(width=column_width, no_wrap=True, overflow="ellipsis")
+    done = tally.frames_done + tally.frames_in_hand
+    bar = ProgressBar(total=max(1, tally.frames), completed=done, width=bar_width)
+    grid.add_row("all", bar, plain(line_of(tally)))
+    for name in names:
+        worker = tally.workers[name]
+        bar = ProgressBar(total=max(1, worker.n_frames), completed=worker.frames_done, width=bar_width)
+        is_rendering = worker.doing == "rendering"
+        grid.add_row(plain(name), bar if is_rendering else "", plain(describe_worker(worker, text_width)))
+    return Group(grid, STOPPING[: width - 1]) if tally.is_stopping else Group(grid)
+
+
+def describe_worker(worker: AtWork, width: int = 200) -> str:
+    """What a worker does, ids shortened to fit."""
+    if worker.doing == "rendering":
+        start = f"{worker.frames_done}/{worker.n_frames} frames of "
+        room = width - len(start)
+        meanwhile = ", measuring " if worker.measuring else ""
+        room = (room - len(meanwhile)) // 2 if meanwhile else room
+        return start + shorten(worker.id, room) + meanwhile + shorten(worker.measuring, room)
+    if worker.measuring:
+        return "measuring " + shorten(worker.measuring, width - 10)
+    return {"loading": "loading the networks", "waiting": "waiting"}.get(worker.doing, worker.doing)
+
+
+def shorten(text: str, width: int) -> str:
+    """The text, its middle left out where it is too long: what tells ids apart is at either end."""
+    if len(text) <= width:
+        return text
+    room = max(2, width - 1)
+    return f"{text[: room - room // 2]}…{text[-(room // 2) :]}"
 
 
 def describe(event: Event) -> str:
@@ -210,7 +161,7 @@ def describe_plan(plan: BatchPlanned) -> str:
     parts += [f"{plan.skipped} done before"] if plan.skipped else []
     parts += [f"{plan.left_out} left out until `hallo batch retry`"] if plan.left_out else []
     parts += [f"{plan.invalid} refused"] if plan.invalid else []
-    return f"{plan.rows} rows: {', '.join(parts)}"
+    return f"{plan.rows} {'row' if plan.rows == 1 else 'rows'}: {', '.join(parts)}"
 
 
 def describe_record(record: Record) -> str:

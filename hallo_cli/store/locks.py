@@ -41,6 +41,18 @@ def locked(path: Path, *, what: str, patience_s: float = 0.0) -> Iterator[None]:
         os.close(file)
 
 
+def is_held(path: Path) -> bool:
+    """Whether a process holds the lock file just now."""
+    try:
+        file = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+    except OSError:
+        return False
+    try:
+        return not _try_lock(file)
+    finally:
+        os.close(file)
+
+
 if sys.platform == "win32":
     import msvcrt
 

@@ -1,10 +1,22 @@
 """The ledger survives what happens to files, and the queue finds what the ledger knows."""
 
+import json
+import math
+import os
 from pathlib import Path
 
 import pytest
 
-from hallo_cli.batch.ledger import Ledger, Record, Run, last_run, read_ledger, read_records, stored_path
+from hallo_cli.batch.ledger import (
+    MAX_LINE,
+    Ledger,
+    Record,
+    Run,
+    last_run,
+    read_ledger,
+    read_records,
+    stored_path,
+)
 from hallo_cli.batch.queue import Queue
 from hallo_cli.batch.rows import BadRow, Row
 from hallo_cli.batch.task import Task
@@ -52,10 +64,65 @@ def test_torn_last_line_costs_only_its_own_row(tmp_path: Path, n_bytes_lost: int
     assert len(list(read_records(path))) == (3 if is_whole else 2)
 
 
-def test_strange_lines_are_skipped(tmp_path: Path) -> None:
+HEAD = {"v": 1, "type": "run", "options": {}, "started": "now"}
+ROW = {"v": 1, "type": "row", "id": "a", "row": 2, "status": "done"}
+STRAY: list[object] = [
+    *(1, -1.5, True, None, "x", "", [], [[]], {}, {"id": "a", "row": 2, "status": "done"}),
+    *({"v": 1}, {"v": 1, "type": "cow"}, {"v": 1, "type": None}, {"v": 1, "type": []}, {"v": 1, "type": {}}),
+    *({**ROW, "v": version} for version in (0, -1, 1.0, "1", None, True, [1])),
+    *({**ROW, "id": name} for name in (None, 3, [], {}, "\ud800", True)),
+    *({**ROW, "row": row} for row in ("2", 2.5, None, True, [2], 10**30)),
+    *({**ROW, "status": status} for status in ("", "DONE", None, 1, [], "running")),
+    *({**ROW, "output": output} for output in (None, 1, ["a.mp4"], "\udcff")),
+    *({**ROW, "frames": frames} for frames in ("many", 1.5, None)),
+    *({**ROW, "seconds": seconds} for seconds in ("1", None, [1], 1e300)),
+    *({**ROW, "compute_s": seconds} for seconds in (float("nan"), float("inf"))),
+    *({**ROW, "seed": seed} for seed in ("1", 1.5, [])),
+    *({**ROW, "quality": quality} for quality in ([], None, {"x": "1"}, {"x": None}, {"x": [1]}, 3)),
+    *({**ROW, "objections": said} for said in ("x", [1], {"a": 1}, None)),
+    *({**ROW, "own": own} for own in ([], {"x": 1}, {"x": None})),
+    *({**HEAD, "options": options} for options in (None, 3, [], "x")),
+    {**HEAD, "started": 3},
+]
+
+
+@pytest.mark.parametrize(
+    "stray", STRAY, ids=lambda stray: str(stray)[:80].encode("ascii", "replace").decode()
+)
+def test_stray_line_is_named_and_skipped(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, stray: object
+) -> None:
     path = tmp_path / "ledger"
-    path.write_bytes(b'\xff\xfe\n{"v": 1, "type": "row", "id": 3}\n[]\n\n{"v": 1, "type": "cow"}\n')
-    assert list(read_ledger(path)) == []
+    path.write_text(f"{json.dumps(HEAD)}\n{json.dumps(stray)}\n{json.dumps(ROW)}\n", encoding="utf-8")
+    assert list(read_ledger(path)) == [Run({}, "now"), Record("a", 2, "done")]
+    assert "ledger: line 2 is no entry and is skipped" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "line", [b"\xff\xfe", b"[" * 3000, b'{"a":' * 3000, b"{", b"1" * 5000, b"x" * (MAX_LINE + 10), b"\x00"]
+)
+def test_line_that_is_no_json_is_named_and_skipped(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, line: bytes
+) -> None:
+    path = tmp_path / "ledger"
+    path.write_bytes(line + b"\n" + json.dumps(ROW).encode() + b"\n")
+    assert list(read_ledger(path)) == [Record("a", 2, "done")]
+    assert "line 1 is no entry and is skipped" in caplog.text
+
+
+def test_figures_that_are_no_numbers_and_fields_of_newer_versions_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    path.write_text(
+        '{"v": 1, "type": "row", "id": "a", "row": 2, "status": "fail", "new": 1, "quality": {"x": NaN}}'
+    )
+    (record,) = read_records(path)
+    assert math.isnan(record.quality["x"])
+
+
+def test_ledger_that_is_a_pipe_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "ledger")
+    with pytest.raises(JobError, match="is no file"):
+        list(read_ledger(tmp_path / "ledger"))
 
 
 def test_ledger_of_a_newer_version_is_refused(tmp_path: Path) -> None:

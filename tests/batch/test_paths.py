@@ -9,7 +9,8 @@ from hallo_cli.batch.merge import merge
 from hallo_cli.batch.paths import Paths, Shard, read_shard
 from hallo_cli.batch.queue import Queue
 from hallo_cli.batch.rows import Row
-from hallo_cli.batch.status import read_status
+from hallo_cli.batch.states import Counts
+from hallo_cli.batch.status import read_known
 from hallo_cli.errors import ManifestError, SettingsError
 
 
@@ -62,7 +63,7 @@ def test_merged_ledger_holds_what_the_shards_know_once(tmp_path: Path) -> None:
     base = tmp_path / "b"
     for index in (1, 2):
         with Ledger(Paths(base, Shard(index, 2)).results) as ledger:
-            ledger.append(Run({"shard": f"{index}/2", "rows": 3}))
+            ledger.append(Run({"shard": f"{index}/2", "rows": 6}))
             ledger.append(Record(f"r{index}", index, "done", f"r{index}.mp4", quality={"x": 1.0}))
     paths = Paths(base)
     assert merge(paths) == 2
@@ -79,8 +80,24 @@ def test_what_the_whole_batch_did_after_a_shard_counts(tmp_path: Path) -> None:
         with Ledger(paths.results) as ledger:
             ledger.append(Run({"rows": 2}))
             ledger.append(Record("a", 2, status, "a.mp4", compute_s=2.0))
-    status = read_status(Paths(base))
-    assert (status.rows, status.pending, status.counts, status.failures) == (2, 1, {"done": 1}, ())
+    known = read_known(Paths(base))
+    assert (known.counts, known.counts.pending) == (Counts(2, done=1), 1)
+    assert known.failures == []
+
+
+def test_of_two_ledgers_the_later_entry_of_a_row_counts(tmp_path: Path) -> None:
+    base = tmp_path / "b"
+    entries = ((Paths(base), "error", "2026-01-01"), (Paths(base, Shard(1, 2)), "done", "2026-01-02"))
+    for paths, status, finished in entries:
+        with Ledger(paths.results) as ledger:
+            ledger.append(Run({"rows": 1}), Record("a", 2, status, "a.mp4", finished=finished))
+    assert read_known(Paths(base)).counts == Counts(1, done=1)
+    with Queue() as queue:
+        for number, path in enumerate(Paths(base).ledgers()):
+            queue.remember(read_records(path), tmp_path, ledger=number)
+        past = queue.past(tmp_path / "a.mp4")
+    assert past is not None
+    assert past.status == "done"
 
 
 def test_ledgers_of_other_shards_are_read_before_ones_own(tmp_path: Path) -> None:

@@ -12,10 +12,12 @@ from scipy.io import wavfile
 
 from hallo_cli.batch.ledger import Record
 from hallo_cli.batch.report import ReportOptions, _number, write_page, write_table
+from hallo_cli.batch.states import Counts
 from hallo_cli.media.joining import Sound, assemble
 from hallo_cli.media.video import SegmentWriter, VideoFormat
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+COUNTS = Counts(6, done=3, failed=2)
 NASTY = '<script>document.title = "owned"</script>"&'
 
 
@@ -30,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         writer.commit()
     wavfile.write(folder / "s.wav", 16_000, np.zeros(32_000, np.int16))
     assemble([folder / "s.mp4"], folder / "ok.mp4", video=form, sound=Sound(folder / "s.wav", 0, None, "aac"))
-    write_page(folder / "page.html", records(), ReportOptions("Week <12>", folder))
+    write_page(folder / "page.html", records(), ReportOptions("Week <12>", folder, COUNTS))
     write_table(folder / "page.csv", records())
     return folder
 
@@ -54,6 +56,7 @@ def test_page_is_self_contained_and_escapes_what_users_wrote(folder: Path) -> No
     assert page.count("<tr data-status") == 5
     assert page.count("data:video/mp4;base64,") == 2
     assert "video not readable" in page
+    assert "3 of 6 rows done, 2 failed, 1 pending. " in page
 
 
 def test_numbers_are_short_but_never_powers_of_ten() -> None:
@@ -63,7 +66,7 @@ def test_numbers_are_short_but_never_powers_of_ten() -> None:
 
 def test_previews_are_small_and_bounded_in_number(folder: Path) -> None:
     assert (folder / "page.html").stat().st_size < 200_000
-    write_page(folder / "few.html", records(), ReportOptions("few", folder, max_previews=1))
+    write_page(folder / "few.html", records(), ReportOptions("few", folder, COUNTS, max_previews=1))
     assert (folder / "few.html").read_text(encoding="utf-8").count("data:video/mp4") == 1
 
 

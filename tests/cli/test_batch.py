@@ -12,11 +12,12 @@ from typer.testing import CliRunner, Result
 from hallo_cli.batch import events
 from hallo_cli.batch import run as batch
 from hallo_cli.batch.ledger import Record
+from hallo_cli.batch.tally import AtWork, Tally
 from hallo_cli.cli import batch_build
 from hallo_cli.cli.app import register
 from hallo_cli.cli.batch_options import BatchOptions
 from hallo_cli.cli.batch_run import plan_lines
-from hallo_cli.cli.batch_view import PORCELAIN, Tally, describe, table
+from hallo_cli.cli.batch_view import PORCELAIN, describe, describe_worker, line_of, shorten, table
 from hallo_cli.errors import HalloError, ManifestError, SettingsError
 
 PLAN = events.BatchPlanned(10, 6, 2, 1, 1, 600, 24.0, 7200.0, 5_000_000_000, 3_000_000_000)
@@ -42,17 +43,20 @@ def test_manifest_to_videos_status_and_report(tmp_path: Path) -> None:
     lines = sorted(line.split("\t") for line in result.stdout.splitlines())
     assert [line[:2] for line in lines] == [["a", "done"], ["b", "invalid"]]
     assert {len(line) for line in lines} == {len(PORCELAIN)}
-    assert "1 of 2 rows done in" in result.stderr
-    assert "1 failed: see" in result.stderr
+    assert "1 of 2 rows done, 1 refused in 0:00:0" in result.stderr
+    assert "see " in result.stderr
     assert (tmp_path / "batch.videos" / "a.mp4").exists()
 
     status = json.loads(hallo("status", manifest, "--json").stdout)
     assert (status["rows"], status["pending"]) == (2, 0)
     assert status["statuses"] == {"done": 1, "invalid": 1}
+    assert (status["done"], status["refused"], status["running"]) == (1, 1, [])
+    assert hallo("status", manifest).stdout.startswith("1 of 2 rows done, 1 refused; 0:00:0")
 
     report = hallo("report", manifest)
     page, sheet = (Path(line) for line in report.stdout.splitlines())
     assert "data:video/mp4;base64," in page.read_text(encoding="utf-8")
+    assert "1 of 2 rows done, 1 refused. " in page.read_text(encoding="utf-8")
     with sheet.open(encoding="utf-8", newline="") as file:
         assert [row["status"] for row in csv.DictReader(file)] == ["done", "invalid"]
 
@@ -150,7 +154,7 @@ def test_folders_by_name_count_the_files_without_a_partner(
     strict, lax = hallo(*folders), hallo(*folders, "--allow-unmatched")
     assert (strict.exit_code, lax.exit_code) == (1, 0)
     assert "3 rows: 1 to render (0:00:01 of video), 2 refused" in strict.stdout
-    assert "1 rows: 1 to render" in lax.stdout
+    assert "1 row: 1 to render" in lax.stdout
     assert "zoe.png: no recording has its name" in strict.stderr
 
 
@@ -248,36 +252,52 @@ def test_tally_counts_rows_frames_and_time_left() -> None:
     now = [100.0]
     tally = Tally(clock=lambda: now[0])
     tally.add(PLAN)
+    tally.add(events.WorkerLoading("cpu"))
+    assert describe_worker(tally.workers["cpu"]) == "loading the networks"
     tally.add(events.WorkerReady("cpu"))
     tally.add(events.RowStarted("a", 2, "cpu", 1, 100))
     now[0] = 110.0
     tally.add(events.RowAdvanced("a", "cpu", 50, 100))
     assert tally.fps == 5.0
     assert tally.seconds_left == 110.0
+    tally.add(events.RowMeasured("a", 2, "cpu"))
+    assert describe_worker(tally.workers["cpu"]) == "measuring a"
     tally.add(events.RowEnded(Record("a", 2, "done", "a.mp4", frames=100, worker="cpu")))
     tally.add(events.RowEnded(Record("b", 3, "error", "b.mp4", message="no")))
-    assert tally.line().startswith("1 of 6 rows rendered, 1 failed")
-    assert tally.workers == {"cpu": None}
+    tally.add(events.RowEnded(Record("c", 4, "invalid", message="no")))  # counted with the plan
+    assert line_of(tally).startswith("3 of 10 rows done, 2 failed, 1 refused, 4 pending, 5.0 frames/s")
+    assert tally.workers == {"cpu": AtWork("waiting")}
 
 
 def test_worker_that_is_not_replaced_leaves_the_view() -> None:
     tally = Tally()
     for event in (events.WorkerReady("a"), events.WorkerReady("b"), events.WorkerLost("a", "no", False)):
         tally.add(event)
-    assert tally.workers == {"b": None}
+    assert tally.workers == {"b": AtWork("waiting")}
 
 
-def test_live_view_shows_every_worker() -> None:
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_live_view_has_one_line_for_each_worker_on_every_terminal(width: int) -> None:
     from rich.console import Console
 
     tally = Tally()
-    for event in (PLAN, events.WorkerReady("cuda:0"), events.RowStarted("face", 2, "cuda:1", 1, 80)):
+    started = events.RowStarted("a-very-long-id-" * 9 + "end", 2, "cuda:1", 1, 80)
+    for event in (PLAN, events.WorkerLoading("cuda:0"), events.WorkerReady("cuda:1"), started):
         tally.add(event)
-    console = Console(width=100)
+    tally.add(events.RowAdvanced(started.id, "cuda:1", 12, 80))
+    tally.is_stopping = True
+    console = Console(width=width)
     with console.capture() as capture:
-        console.print(table(tally))
-    assert "waiting" in capture.get()
-    assert "0/80 frames of face" in capture.get()
+        console.print(table(tally, width))
+    lines = capture.get().splitlines()
+    assert [line.split()[0] for line in lines] == ["all", "cuda:0", "cuda:1", "finishing"]
+    assert max(map(len, lines)) <= width
+    assert "end" in lines[2] or width == 40
+
+
+def test_long_ids_keep_both_ends() -> None:
+    assert shorten("anna-in-the-garden-07", 9) == "anna…n-07"
+    assert shorten("anna", 9) == "anna"
 
 
 def test_lines_for_people_name_row_and_reason() -> None:

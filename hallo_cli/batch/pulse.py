@@ -1,0 +1,88 @@
+"""What a run is doing just now, in a small file beside its lock, so that `hallo batch status` can tell.
+
+Nothing is decided by it: where it is missing or damaged, less is told.
+"""
+
+import dataclasses
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from hallo_cli.batch.fields import build_checked
+from hallo_cli.batch.paths import Paths
+from hallo_cli.batch.tally import AtWork, Tally
+from hallo_cli.errors import OutputError
+from hallo_cli.store.locks import is_held
+from hallo_cli.store.writing import write_whole
+
+INTERVAL_S = 3.0
+_NAME = "now.json"
+_LIMIT = 1 << 20  # bytes
+
+
+@dataclass(frozen=True)
+class Running:
+    """A run that is going on."""
+
+    process: int = 0
+    written: str = ""
+    seconds_left: float | None = None
+    workers: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+
+    @property
+    def ends(self) -> datetime | None:
+        """When the last row will be done, about."""
+        if self.seconds_left is None:
+            return None
+        return datetime.fromisoformat(self.written) + timedelta(seconds=self.seconds_left)
+
+    @property
+    def at_work(self) -> dict[str, AtWork]:
+        """What each worker does."""
+        return {name: build_checked(AtWork, worker) for name, worker in self.workers.items()}
+
+
+class Pulse:
+    """Writes the file every few seconds while a run lasts."""
+
+    def __init__(self, folder: Path, tally: Tally) -> None:
+        self._path = folder / _NAME
+        self._tally = tally
+        self._last = -INTERVAL_S
+
+    def beat(self) -> None:
+        """Write, if it is time; a disk that takes nothing is others' business."""
+        if time.monotonic() - self._last < INTERVAL_S:
+            return
+        self._last = time.monotonic()
+        tally = self._tally
+        workers = {name: dataclasses.asdict(worker) for name, worker in tally.workers.items()}
+        now = Running(os.getpid(), datetime.now(UTC).isoformat(), tally.seconds_left, workers)
+        try:
+            write_whole(self._path, json.dumps(dataclasses.asdict(now)).encode())
+        except OutputError:
+            return
+
+    def end(self) -> None:
+        """Take the file away."""
+        self._path.unlink(missing_ok=True)
+
+
+def find_running(paths: Paths) -> list[Running]:
+    """The runs of a batch that are going on, one for each shard."""
+    return [_read(folder / _NAME) for folder in paths.folders() if is_held(folder / "lock")]
+
+
+def _read(path: Path) -> Running:
+    try:
+        if path.stat().st_size > _LIMIT:
+            return Running()
+        running = build_checked(Running, json.loads(path.read_bytes()))
+        _ = running.ends, running.at_work  # can be read, too
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError, OverflowError):
+        return Running()
+    return running

@@ -1,0 +1,47 @@
+"""The one table of what can become of a row, and how rows are counted from it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+# What the ledger says last about a row, and what that counts as.
+STATES = {
+    "done": "done",
+    "warn": "done",  # rendered, the quality gate warns
+    "fail": "failed",  # rendered, the quality gate refuses it
+    "error": "failed",
+    "quarantined": "failed",
+    "invalid": "refused",  # cannot be rendered
+    "pending": "pending",  # to be rendered anew: it changed, or is tried again
+    "removed": "",  # no row of the batch any more
+}
+RENDERED = frozenset(("done", "warn", "fail"))  # a whole video lies under its final name
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many rows a batch has, and what became of them."""
+
+    rows: int
+    done: int = 0
+    failed: int = 0
+    refused: int = 0
+
+    @property
+    def pending(self) -> int:
+        """Rows that nothing is known of yet."""
+        return self.rows - self.done - self.failed - self.refused
+
+    def __str__(self) -> str:
+        """As in "7 of 12 rows done, 2 failed, 1 refused, 2 pending"."""
+        others = {"failed": self.failed, "refused": self.refused, "pending": self.pending}
+        parts = [f"{n} {name}" for name, n in others.items() if n]
+        return ", ".join([f"{self.done} of {self.rows} {'row' if self.rows == 1 else 'rows'} done", *parts])
+
+
+def count(rows: int, statuses: Mapping[str, int]) -> Counts:
+    """Counts of a batch from how often each status is the last of a row."""
+    sums = dict.fromkeys(STATES.values(), 0)
+    for status, n in statuses.items():
+        sums[STATES[status]] += n
+    known = sums["done"] + sums["failed"] + sums["refused"]
+    return Counts(max(rows, known), sums["done"], sums["failed"], sums["refused"])

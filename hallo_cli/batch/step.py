@@ -1,0 +1,38 @@
+"""Brings the ledger in step with a plan, so that whoever reads it alone counts what the run counts."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from hallo_cli.batch.ledger import Ledger, Record, read_records, stored_path
+from hallo_cli.batch.queue import Queue
+from hallo_cli.batch.states import RENDERED
+
+
+def bring_in_step(ledger: Ledger, queue: Queue, ledgers: Sequence[Path], *, now: str) -> None:
+    """Write down what the manifest and the plan have changed since the ledgers were written.
+
+    Rows that are gone are marked as removed, rows that will be rendered anew as pending, and rows whose video
+    is done under another id or line are entered under their own. Raises OutputError.
+    """
+    entries = [Record(name, row, "removed", finished=now) for name, row in queue.gone()]
+    entries += [
+        Record(name, row, "pending", stored_path(Path(output), ledger.path), finished=now)
+        for name, row, output in queue.anew()
+    ]
+    entries += _moved(ledger, queue, ledgers, now)
+    ledger.append(*entries)
+
+
+def _moved(ledger: Ledger, queue: Queue, ledgers: Sequence[Path], now: str) -> Iterator[Record]:
+    moved = {output: (name, row) for name, row, output in queue.moved()}
+    found: dict[str, Record] = {}
+    for path in ledgers if moved else ():
+        for record in read_records(path):
+            output = str(path.parent.absolute() / record.output)
+            if output in moved and record.status in (*RENDERED, "quarantined"):
+                found[output] = record
+    for output, record in found.items():
+        name, row = moved[output]
+        place = stored_path(Path(output), ledger.path)
+        yield dataclasses.replace(record, id=name, row=row, output=place, finished=now)

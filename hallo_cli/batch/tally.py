@@ -1,0 +1,119 @@
+"""What a batch has done so far, counted from its events: one truth for terminal, log and status."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from hallo_cli.batch import events
+from hallo_cli.batch.ledger import Record
+from hallo_cli.batch.states import STATES, Counts
+
+
+@dataclass
+class AtWork:
+    """What a worker does."""
+
+    doing: str = "loading"  # loading, waiting or rendering
+    id: str = ""  # of the row that is rendered
+    frames_done: int = 0
+    n_frames: int = 0
+    measuring: str = ""  # id of the row before it, which is judged meanwhile
+
+
+@dataclass
+class Tally:
+    """Counts events; `add` each of them once."""
+
+    clock: Callable[[], float] = time.monotonic
+    began: float = 0.0
+    rows: int = 0
+    done: int = 0
+    failed: int = 0
+    refused: int = 0
+    frames: int = 0  # to render in all
+    frames_done: int = 0  # of rows that are finished
+    frames_now: int = 0  # rendered by this run, rows in hand included
+    is_stopping: bool = False
+    workers: dict[str, AtWork] = field(default_factory=dict)
+
+    def add(self, event: events.Event) -> None:
+        """Count one event."""
+        match event:
+            case events.BatchPlanned():
+                self._begin(event)
+            case events.WorkerLost(is_replaced=False):
+                self.workers.pop(event.worker, None)
+            case events.WorkerLoading() | events.WorkerLost():
+                self.workers[event.worker] = AtWork()
+            case events.WorkerReady():
+                self.workers[event.worker] = AtWork("waiting")
+            case events.RowStarted():
+                self._start(event)
+            case events.RowMeasured():
+                self._measure(event)
+            case events.RowAdvanced():
+                self._advance(event.worker, event.frames_done, event.n_frames)
+            case events.RowRetried():
+                self._give_back(event.id)
+            case events.RowEnded():
+                self._end(event.record)
+
+    @property
+    def counts(self) -> Counts:
+        """All rows by what became of them, in this run or before."""
+        return Counts(self.rows, self.done, self.failed, self.refused)
+
+    @property
+    def fps(self) -> float:
+        """Frames a second of all workers together."""
+        return self.frames_now / max(self.clock() - self.began, 1e-6)
+
+    @property
+    def frames_in_hand(self) -> int:
+        """Frames of rows that are being rendered."""
+        return sum(worker.frames_done for worker in self.workers.values())
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Until the last row; None before the first frames."""
+        left = max(0, self.frames - self.frames_done - self.frames_in_hand)
+        return left / self.fps if self.frames_now else None
+
+    def _begin(self, plan: events.BatchPlanned) -> None:
+        self.began = self.clock()
+        self.rows, self.frames = plan.rows, plan.frames
+        self.done, self.failed, self.refused = plan.skipped, plan.left_out, plan.invalid
+
+    def _start(self, event: events.RowStarted) -> None:
+        worker = self.workers.setdefault(event.worker, AtWork())
+        worker.doing, worker.id = "rendering", event.id
+        worker.frames_done, worker.n_frames = 0, event.frames
+
+    def _measure(self, event: events.RowMeasured) -> None:
+        worker = self.workers.setdefault(event.worker, AtWork())
+        worker.measuring = event.id
+        if worker.id == event.id:
+            self.frames_done += worker.frames_done
+            worker.doing, worker.id, worker.frames_done, worker.n_frames = "waiting", "", 0, 0
+
+    def _advance(self, name: str, frames_done: int, n_frames: int) -> None:
+        worker = self.workers.get(name)
+        if worker is not None:
+            self.frames_now += max(0, frames_done - worker.frames_done)
+            worker.frames_done, worker.n_frames = frames_done, n_frames
+
+    def _give_back(self, name: str) -> None:
+        for worker, work in self.workers.items():
+            if work.id == name:
+                self.workers[worker] = AtWork("waiting", measuring=work.measuring)
+
+    def _end(self, record: Record) -> None:
+        group = STATES[record.status]
+        self.done += group == "done"
+        self.failed += group == "failed"  # what is refused was counted with the plan
+        worker = self.workers.get(record.worker)
+        if worker is not None and worker.measuring == record.id:
+            worker.measuring = ""
+        elif worker is not None and worker.id == record.id:
+            self.frames_done += worker.n_frames
+            worker.doing, worker.id, worker.frames_done, worker.n_frames = "waiting", "", 0, 0
