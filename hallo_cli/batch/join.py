@@ -47,6 +47,7 @@ def join(job: Job, task: Task, engine: Engine, marking: Marking = UNMARKED) -> J
             video = marking.put(video, inputs)
             plan = _plan(task, parts, fps=settings.fps)
             took = {"total": _seconds_of(videos) + time.monotonic() - began}
+            outcome.require_unchanged(job, inputs)
             if not task.may_replace:
                 outcome.require_free_name(job)
             portrait = engine.portrait(job.portrait, settings)

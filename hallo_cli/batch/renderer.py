@@ -89,6 +89,8 @@ class JobRenderer:
         assert isinstance(prepared, Ready)
         job = prepared.job
         engine = self.engine(job.settings.bundle)
+        checked = outcome.Inputs(task.portrait_sha256, task.audio_sha256, engine.weights_id, "", "")
+        outcome.require_unchanged(job, checked)  # since the batch was planned
 
         def on_event(event: events.Event) -> None:
             if isinstance(event, events.ClipRendered):

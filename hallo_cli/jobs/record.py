@@ -82,6 +82,18 @@ def inspect_inputs(job: Job, weights_id: str) -> Inputs:
     return Inputs(portrait, audio, weights_id, name, pictures)
 
 
+def require_unchanged(job: Job, inputs: Inputs) -> None:
+    """Raise InputError where an input is no longer what it was when the job began."""
+    now = inspect_inputs(job, inputs.weights_id)
+    for what, path in (("portrait", job.portrait), ("audio", job.audio)):
+        if getattr(now, what) != getattr(inputs, what):
+            name = "recording" if what == "audio" else what
+            raise InputError(
+                f"the {name} {shown(path)} was replaced while it was being used. Run the same command again, "
+                "with the file left alone."
+            )
+
+
 def work_name(job: Job, name: str) -> str:
     """Name of a job's folder, from the output and the fingerprint; holds nothing of the user's text."""
     return f"{work_prefix(job)}{name[:12]}"

@@ -236,12 +236,21 @@ class _Run:
                 video = assemble(segments, part, video=self._format(), sound=_sound(job))
             video = self.options.marking.put(video, inputs)
             self.timings["total"] = time.monotonic() - self.began
+            self._require_unchanged(inputs)
             if not self.options.overwrite:
                 outcome.require_free_name(job)  # something may have come there meanwhile
             made_with, square = self.engine.describe(), self.compositor.shown
             return outcome.publish(job, inputs, video, self.plan, made_with, self.timings, square=square)
         finally:
             part.unlink(missing_ok=True)
+
+    def _require_unchanged(self, inputs: outcome.Inputs) -> None:
+        """Throw away all that was made of inputs that are not what the record would say."""
+        try:
+            outcome.require_unchanged(self.job, inputs)
+        except InputError:
+            remove_workspace(self.workspace.root)
+            raise
 
     def _require_whole_segments(self) -> None:
         """Throw away segments that don't hold their frames, so that the next run makes them again."""

@@ -33,6 +33,7 @@ from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.runner import run_job
 from hallo_cli.media.probe import frame_hashes
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
+from hallo_cli.store.digests import file_digest
 
 
 def plan_of(events: list[object]) -> BatchPlanned:
@@ -64,6 +65,35 @@ def troubled(tmp_path_factory: pytest.TempPathFactory) -> Ran:
             file.write("absent,nowhere.png,speech.wav\nsilent,good.png,notes.png\n")
         events: list[object] = [*run(batch_of(manifest, workers=2, policy=Policy(retries=1)))]
     return Ran(manifest, events, results(manifest))
+
+
+def replace_when(tmp_path: Path, moment: type, name: str) -> dict[str, Record]:
+    """Run a batch in which a file is replaced when the first event of a kind comes."""
+    manifest = write_batch(tmp_path, ["a", "b"])
+    write_picture(tmp_path / "other.png", 9)
+    write_sound(tmp_path / "other.wav", 0.6, seed=9)
+    with opened(batch_of(manifest)) as batch:
+        list(batch.check())
+        is_due = True
+        for event in batch.run():
+            if is_due and isinstance(event, moment):
+                (tmp_path / f"other{Path(name).suffix}").replace(tmp_path / name)
+                is_due = False
+    return results(manifest)
+
+
+@pytest.mark.parametrize("name", ["b.png", "speech.wav"])
+def test_file_that_is_replaced_after_the_check_is_never_done(tmp_path: Path, name: str) -> None:
+    record = replace_when(tmp_path, BatchPlanned, name)["b"]
+    assert (record.status, record.error) == ("error", "InputError")
+    assert "was replaced while it was being used" in record.message
+    manifest = tmp_path / "batch.csv"
+    run(batch_of(manifest))
+    again = results(manifest)["b"]
+    made = json.loads((tmp_path / "batch.videos" / "b.json").read_text(encoding="utf-8"))
+    key = "portrait" if name.endswith("png") else "audio"
+    assert again.status == "done"
+    assert made[key]["sha256"] == file_digest(tmp_path / name)
 
 
 def test_every_row_is_in_the_ledger_once(troubled: Ran) -> None:
@@ -111,7 +141,7 @@ def test_lost_device_takes_the_worker_along(troubled: Ran) -> None:
         ("encoder", "error", "EncoderError", "ffmpeg ended with status 1"),
         ("crash-check", "invalid", "InputError", "crashes its decoder"),
         ("notes", "invalid", "PortraitError", "no picture that can be read"),
-        ("absent", "invalid", "InputError", "No such file"),
+        ("absent", "invalid", "InputError", "does not exist"),
         ("silent", "invalid", "SpeechError", "has no sound track"),
     ],
 )

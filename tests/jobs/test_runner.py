@@ -56,6 +56,19 @@ def stop_after(job: Job, n_clips: int, exit_status: int = 130) -> None:
     assert caught.value.exit_status == exit_status
 
 
+@pytest.mark.parametrize("what", ["portrait", "audio"])
+def test_input_that_is_replaced_while_it_is_rendered_gives_no_video(job: Job, what: str) -> None:
+    def replace(event: events.Event) -> None:
+        if isinstance(event, events.StageStarted) and event.stage == "join":
+            path = getattr(job, what)
+            path.write_bytes(path.read_bytes() + b"\0\0")
+
+    with pytest.raises(InputError, match="was replaced while it was being used"):
+        run_job(job, TrivialEngine(), on_event=replace)
+    assert not job.output.exists()
+    assert not list(job.output.parent.glob(".hallo-*"))
+
+
 def test_job_gives_every_frame_and_the_sound(job: Job) -> None:
     run_job(job, TrivialEngine())
     info = probe(job.output)
