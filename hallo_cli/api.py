@@ -18,6 +18,7 @@ from hallo_cli.settings.canvas import colour_of
 from hallo_cli.settings.keywords import Keywords
 from hallo_cli.settings.resolve import Resolved, Sources, resolve
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings, build, fields_of, to_values
+from hallo_cli.store.cache import at_home
 
 if TYPE_CHECKING:
     from hallo_cli.domain import Bytes
@@ -232,14 +233,6 @@ class Renderer:
             on_event=progress or ignore,
             stop=stop,
         )
-
-
-def at_home(path: Path) -> Path:
-    """A path whose leading ~ or ~user is that home, where there is one: files may begin so, too."""
-    try:
-        return path.expanduser()
-    except RuntimeError:
-        return path
 
 
 def _sources(settings: Any) -> Sources:

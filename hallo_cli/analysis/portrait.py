@@ -35,7 +35,8 @@ from hallo_cli.media.files import require_file, shown
 from hallo_cli.media.image import read_image
 from hallo_cli.models.config import NetworkConfig
 from hallo_cli.models.manifest import Geometry
-from hallo_cli.store.digests import cache_dir, file_digest
+from hallo_cli.store.cache import cache_path
+from hallo_cli.store.digests import file_digest
 
 MIN_FACE = 64  # pixels, longer side of the face oval's box
 MAX_YAW = 50.0  # degrees
@@ -73,11 +74,11 @@ class PortraitAnalyser:
         threads: int = 1,
         cache: Path | None = None,
     ) -> None:
-        """`cache`: folder of the remembered analyses; None: `portraits` in the program's cache folder."""
+        """`cache`: folder of the remembered analyses; None: `portraits` in the program's cache."""
         self._requirements = requirements
         self._identity = identity
         self._faces = FaceAnalyser(threads=threads)
-        self._cache = cache if cache is not None else cache_dir() / "portraits"
+        self._cache = cache or cache_path("portraits")
 
     def analyse(self, file: Path, options: PortraitOptions) -> Portrait:
         """Return the portrait in a picture file, from the cache where it was analysed before.
@@ -86,6 +87,8 @@ class PortraitAnalyser:
         or turned away.
         """
         digest = file_digest(require_file(file, PortraitError, "portrait"))
+        if self._cache is None:
+            return self._analyse(file, digest, options)
         note = self._cache / f"{self._key(digest, options)}.npz"
         known = recall(note, digest)
         if known is not None:

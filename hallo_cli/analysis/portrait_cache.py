@@ -6,8 +6,6 @@ One npz file an analysis, without pickles, written whole or not at all; the olde
 from __future__ import annotations
 
 import logging
-import os
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -17,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from hallo_cli.domain import CropBox, Portrait, RegionMasks
+from hallo_cli.errors import OutputError
+from hallo_cli.store.writing import make_folder, replacing
 
 MAX_FILES = 2000
 
@@ -26,12 +26,11 @@ log = logging.getLogger(__name__)
 def remember(note: Path, portrait: Portrait) -> None:
     """Write the cache's file whole or not at all; a cache that cannot be written is no failure."""
     try:
-        note.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=note.parent, suffix=".part", delete=False) as file:
+        make_folder(note.parent)
+        with replacing(note) as file:
             np.savez_compressed(file, **_to_arrays(portrait))
-        os.replace(file.name, note)
         _forget_oldest(note.parent)
-    except OSError as error:
+    except (OSError, OutputError) as error:
         log.debug("portrait not remembered: %s", error)
 
 

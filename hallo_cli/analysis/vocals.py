@@ -16,7 +16,7 @@ import numpy as np
 
 from hallo_cli.domain import Float
 from hallo_cli.errors import SettingsError, SpeechError, WeightsError
-from hallo_cli.media.audio import SAMPLE_RATE, Recording, decode, load
+from hallo_cli.media.audio import SAMPLE_RATE, Recording, decode, load, write_samples
 from hallo_cli.media.ffmpeg import address, run
 from hallo_cli.media.probe import probe
 from hallo_cli.models.bundle import OFFICIAL_FILES, Bundle, find_bundle
@@ -42,11 +42,7 @@ def separate(
         stereo = Path(folder) / "mixture.w64"
         _convert(source, stereo, start_s, mixture.duration_s)
         voice = _VoicePieces(separator, stereo, mixture.n_samples)
-        part = target.with_name(target.name + ".part")
-        with part.open("wb") as file:
-            for samples in voice.joined():
-                file.write(samples.astype("<f4").tobytes())
-        part.replace(target)
+        write_samples(target, voice.joined())
     return Recording(target, mixture.n_samples)
 
 

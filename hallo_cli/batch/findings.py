@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -22,6 +23,8 @@ from typing import Self
 from hallo_cli import __version__
 from hallo_cli.errors import InputError, OutputError
 from hallo_cli.media.files import require_file
+from hallo_cli.store.opening import handle_to_change
+from hallo_cli.store.writing import make_own_folder, reporting_write_errors
 
 _CANVAS_KEYS = ("canvas", "fit", "background")
 _PORTRAIT_KEYS = ("bundle", "framing", "face_index", "face_expand_ratio", "size", *_CANVAS_KEYS)
@@ -122,7 +125,9 @@ class Checks:
         return OutputError(f"{self.path} cannot be written: {error}. Free some space, then run again.")
 
     def _open(self) -> sqlite3.Connection:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_own_folder(self.path.parent)
+        with reporting_write_errors(self.path):
+            os.close(handle_to_change(self.path))  # the database would follow a link
         db = sqlite3.connect(self.path)
         if db.execute("PRAGMA user_version").fetchone() != (FORMAT,):
             db.execute("DROP TABLE IF EXISTS findings")

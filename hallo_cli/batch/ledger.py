@@ -17,6 +17,7 @@ from typing import BinaryIO, Self
 from hallo_cli.batch.fields import build_checked
 from hallo_cli.batch.states import RENDERED, STATES
 from hallo_cli.errors import JobError, OutputError
+from hallo_cli.store.opening import flush_folder, handle_to_append, open_to_read
 
 LEDGER_VERSION = 1
 MAX_LINE = 4 << 20  # bytes
@@ -72,8 +73,8 @@ class Ledger:
     def __enter__(self) -> Self:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-            self._sync_folder()
+            self._file = handle_to_append(self.path)
+            flush_folder(self.path.parent)
         except OSError as error:
             raise OutputError(f"ledger {self.path} cannot be written: {error.strerror}.") from error
         self._is_torn = not _ends_whole(self._file)
@@ -102,14 +103,6 @@ class Ledger:
                 "Free some space, then run the same command again."
             ) from error
 
-    def _sync_folder(self) -> None:
-        if os.name == "posix":
-            folder = os.open(self.path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-
 
 def to_line(entry: Record | Run) -> str:
     """The entry as one line of JSON; empty fields are left out."""
@@ -125,9 +118,13 @@ def read_ledger(path: Path) -> Iterator[Record | Run]:
     """
     if not path.exists():
         return
-    if not path.is_file():
-        raise JobError(f"{path} is no file; move it away, or give the batch another --name.")
-    with path.open("rb") as file:
+    try:
+        file = open_to_read(path)
+    except OSError as error:
+        raise JobError(
+            f"ledger {path} cannot be read: {error.strerror}. It must be a file, no link or pipe."
+        ) from error
+    with file:
         for number, line in enumerate(_lines(file), 1):
             try:
                 entry = _entry(line)

@@ -7,6 +7,7 @@ from hallo_cli.batch.paths import Paths
 from hallo_cli.batch.status import read_ledgers
 from hallo_cli.errors import ManifestError
 from hallo_cli.store.locks import locked
+from hallo_cli.store.writing import make_own_folder
 
 
 def merge(paths: Paths) -> int:
@@ -17,6 +18,7 @@ def merge(paths: Paths) -> int:
     shards = [path for path in paths.ledgers() if path != paths.merged]
     if not shards:
         raise ManifestError(f"there are no ledgers of shards beside {paths.merged}.")
+    make_own_folder(paths.folder)
     with locked(paths.folder / "lock", what="this batch"), Ledger(paths.merged) as ledger:
         known, merged = read_ledgers([*shards, paths.merged]), read_ledgers([paths.merged])
         fresh = [record for name, record in known.records.items() if record != merged.records.get(name)]

@@ -1,11 +1,11 @@
 """Puts a row that keeps killing its worker aside, with all it takes to see why."""
 
 import json
-import shutil
 from pathlib import Path
 
 from hallo_cli.batch.task import Task
-from hallo_cli.store.writing import write_whole
+from hallo_cli.store.opening import open_to_read
+from hallo_cli.store.writing import copy_whole, make_own_folder, write_whole
 
 MAX_LOG_BYTES = 1 << 20
 MAX_INPUT_BYTES = 2 << 30  # larger inputs are named, not copied
@@ -14,7 +14,8 @@ MAX_INPUT_BYTES = 2 << 30  # larger inputs are named, not copied
 def put_aside(folder: Path, task: Task, reason: str, log: bytes) -> Path:
     """Copy a row's inputs, settings and log into a folder of its own; returns it. Raises OutputError."""
     place = folder / f"row-{task.number:06d}"  # never the user's text
-    place.mkdir(parents=True, exist_ok=True)
+    make_own_folder(folder)
+    make_own_folder(place)
     inputs = {name: _copy(path, place / name) for name, path in _inputs(task).items()}
     settings = json.loads(task.settings)
     row = {"row": task.number, "id": task.id, "reason": reason, "fingerprint": task.fingerprint, **inputs}
@@ -30,7 +31,7 @@ def read_log(log: Path | None, offset: int) -> bytes:
     try:
         if log is None:
             return b""
-        with log.open("rb") as file:
+        with open_to_read(log) as file:
             file.seek(max(offset, log.stat().st_size - MAX_LOG_BYTES))
             return file.read(MAX_LOG_BYTES)
     except OSError as error:
@@ -47,7 +48,7 @@ def _copy(source: Path, target: Path) -> str:
     try:
         if source.stat().st_size > MAX_INPUT_BYTES:
             return str(source)
-        shutil.copyfile(source, target)
+        copy_whole(source, target)
     except OSError:
         return str(source)
     return target.name

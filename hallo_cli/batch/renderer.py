@@ -23,7 +23,7 @@ from hallo_cli.jobs.record import JobResult
 from hallo_cli.jobs.runner import RunOptions, StopRequest, prepare_ahead, run_job
 from hallo_cli.settings.quality import QualityLimits
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings, build
-from hallo_cli.store.writing import reporting_write_errors
+from hallo_cli.store.writing import make_folder
 
 Measure = Callable[[Path, Path], Mapping[str, float]]  # video, portrait -> figures
 _N_SEEDS = 2**32
@@ -76,8 +76,7 @@ class JobRenderer:
     def prepare(self, task: Task) -> Ready:
         """The row as a job, and its inputs analysed where there is something to render."""
         job = self._job(task)
-        with reporting_write_errors(task.output.parent):
-            task.output.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(task.output.parent)
         if task.parts or task.output.exists():
             return Ready(job)
         return Ready(job, prepare_ahead(job, self.engine(job.settings.bundle)))

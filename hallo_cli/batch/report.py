@@ -4,7 +4,6 @@ import base64
 import csv
 import html
 import logging
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
@@ -14,7 +13,7 @@ from hallo_cli.batch.ledger import Record
 from hallo_cli.batch.preview import poster, preview
 from hallo_cli.batch.states import STATES, Counts
 from hallo_cli.settings.quality import QualityLimits
-from hallo_cli.store.writing import reporting_write_errors
+from hallo_cli.store.writing import replacing
 
 _PAGE = Path(__file__).with_name("report.html")
 _NUMBERS = ("seconds", "compute_s", "attempts")
@@ -89,17 +88,9 @@ def _own_columns(records: Iterable[Record]) -> list[str]:
 
 
 def _write(path: Path, parts: Iterable[str]) -> None:
-    part = path.with_name(path.name + ".part")
-    with reporting_write_errors(path):
-        try:
-            with part.open("w", encoding="utf-8", newline="") as file:
-                for text in parts:
-                    file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+    with replacing(path) as file:
+        for text in parts:
+            file.write(text.encode())
 
 
 def _harmless(cell: object) -> object:

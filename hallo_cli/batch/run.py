@@ -27,6 +27,7 @@ from hallo_cli.batch.tally import Tally
 from hallo_cli.batch.task import Pool, Task
 from hallo_cli.errors import Interrupted, SettingsError
 from hallo_cli.store.locks import locked
+from hallo_cli.store.writing import make_own_folder
 
 FINDINGS = "checks.sqlite"
 _PATIENCE_S = 1.0  # with somebody who only looks whether the batch is running
@@ -205,6 +206,7 @@ def opened(batch: Batch, *, is_dry: bool = False) -> Iterator[OpenBatch]:
 
 @contextmanager
 def _locked_folder(paths: Paths) -> Iterator[Path]:
+    make_own_folder(paths.folder)
     with locked(paths.folder / "lock", what="this batch", patience_s=_PATIENCE_S):
         yield paths.folder
 

@@ -22,6 +22,8 @@ from hallo_cli.batch.task import Advanced, Began, Broken, Ended, Message, Render
 from hallo_cli.errors import HalloError, Interrupted
 from hallo_cli.jobs.runner import StopRequest
 from hallo_cli.printable import PrintableFormatter
+from hallo_cli.store.opening import handle_to_append
+from hallo_cli.store.writing import make_own_folder, reporting_write_errors
 
 DEVICE_LOST = 70  # exit status after an error that leaves the accelerator unusable
 
@@ -143,8 +145,9 @@ def _log_size() -> int:
 
 def _redirect_output(log: Path) -> None:
     """Send everything this process prints, native libraries included, to its log."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    make_own_folder(log.parent)
+    with reporting_write_errors(log):
+        file = handle_to_append(log)
     os.dup2(file, 1)
     os.dup2(file, 2)
     os.close(file)

@@ -16,7 +16,7 @@ import typer
 from hallo_cli.cli import bench_view
 from hallo_cli.cli.console import answer, say
 from hallo_cli.cli.options import Given, takes_settings
-from hallo_cli.errors import OutputError, SettingsError
+from hallo_cli.errors import SettingsError
 from hallo_cli.settings.resolve import Resolved
 
 if TYPE_CHECKING:
@@ -276,7 +276,6 @@ class _Bench:
 
 
 def _write(file: Path, content: object) -> None:
-    try:
-        file.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{file} cannot be written: {error.strerror or error}.") from error
+    from hallo_cli.store.writing import write_whole
+
+    write_whole(file, json.dumps(content, indent=1).encode())

@@ -158,10 +158,16 @@ def _extras() -> Iterator[Finding]:
 def _disk() -> Iterator[Finding]:
     import tempfile
 
-    from hallo_cli.store.digests import cache_dir
+    from hallo_cli.store.cache import cache_path
 
-    places = {"here": Path.cwd(), "temporary": Path(tempfile.gettempdir()), "cache": cache_dir()}
+    places = {"here": Path.cwd(), "temporary": Path(tempfile.gettempdir()), "cache": cache_path()}
     for name, folder in places.items():
+        if folder is None:
+            remedy = "Name a folder for it in HALLO_CACHE."
+            yield Finding(
+                "disk", "note", "no cache, as there is no home folder: all is analysed anew", remedy
+            )
+            continue
         existing = next(path for path in (folder, *folder.parents) if path.exists())
         free = shutil.disk_usage(existing).free
         is_writable = os.access(existing, os.W_OK)

@@ -134,9 +134,10 @@ def pull(
     needed and not fetched.
     """
     from hallo_cli.models import hub
-    from hallo_cli.models.bundle import models_dir
+    from hallo_cli.models.bundle import named_folder
+    from hallo_cli.store.cache import at_home
 
-    directory = to or models_dir() / "official"
+    directory = at_home(to) if to else named_folder("official")
     for licence in hub.LICENCES:
         mark = "" if licence.is_commercial_use_allowed else "NOT FOR COMMERCIAL USE: "
         say(f"{mark}{licence.part}: {licence.terms}")
@@ -167,10 +168,11 @@ def convert(
     """
     import torch
 
-    from hallo_cli.models.bundle import find_bundle, models_dir
+    from hallo_cli.models.bundle import find_bundle, named_folder
     from hallo_cli.models.weights import convert_bundle
+    from hallo_cli.store.cache import at_home
 
-    directory = Path(target).expanduser() if "/" in target or "\\" in target else models_dir() / target
+    directory = at_home(Path(target)) if "/" in target else named_folder(target)
     bundle = convert_bundle(
         find_bundle(source), directory, name=directory.name, dtype=getattr(torch, dtype.value)
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hallo_cli.cli.console import say
-from hallo_cli.errors import InputError, OutputError
+from hallo_cli.errors import InputError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -196,16 +196,8 @@ def _finish(network: nn.Module, output: Path) -> None:
 
 
 def _save(network: nn.Module, output: Path) -> None:
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
-    from hallo_cli.store.writing import make_folder, partial_path, publish, reporting_write_errors
+    from hallo_cli.models.tensor_file import write_tensors
+    from hallo_cli.store.writing import make_folder
 
     make_folder(output.parent)
-    tensors = {name: value.contiguous() for name, value in network.state_dict().items()}
-    try:
-        with reporting_write_errors(output):
-            save_file(tensors, partial_path(output))
-            publish(output)
-    except SafetensorError as error:
-        raise OutputError(f"{output} cannot be written ({error}): choose another file") from error
+    write_tensors(output, network.state_dict())

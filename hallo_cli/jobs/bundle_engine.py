@@ -25,6 +25,7 @@ from hallo_cli.media.video import exact_rate
 from hallo_cli.models.bundle import Bundle, find_bundle
 from hallo_cli.models.config import NetworkConfig
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
+from hallo_cli.store.writing import rename
 
 if TYPE_CHECKING:
     from hallo_cli.analysis.speech import SpeechEncoder
@@ -147,7 +148,7 @@ class Studio:
 
         part = target.with_name(f"{target.name}.part-voice")  # at first it holds the mixture
         voice = vocals.separate(source, part, self.bundle, start_s=start_s, duration_s=duration_s)
-        part.replace(target)
+        rename(part, target)
         return Recording(target, voice.n_samples)
 
     @cached_property

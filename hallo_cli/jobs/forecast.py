@@ -15,8 +15,8 @@ from typing import Any
 
 from hallo_cli.errors import OutputError
 from hallo_cli.settings.schema import RenderSettings
-from hallo_cli.store.digests import cache_dir
-from hallo_cli.store.writing import write_whole
+from hallo_cli.store.cache import cache_path
+from hallo_cli.store.writing import make_folder, write_whole
 
 SIZE_LIMIT = 1 << 20  # bytes; a real file of speeds has a few thousand
 MAX_SPEEDS = 200
@@ -124,15 +124,17 @@ def remember(speed: Speed, *, file: Path | None = None) -> None:
     What compiling took is kept from an earlier one where this one does not say.
     """
     path = file or _default_file()
+    if path is None:
+        return
     known = read_speeds(path)
     earlier = _of(speed.load, known)
     if earlier is not None and speed.compile_s is None:
         speed = replace(speed, compile_s=earlier.compile_s)
     kept = [other for other in known if other.load != speed.load][-MAX_SPEEDS:]
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         write_whole(path, json.dumps([asdict(one) for one in [*kept, speed]], indent=1).encode())
-    except (OSError, OutputError) as error:
+    except OutputError as error:
         logger.debug("speed not remembered: %s", error)
 
 
@@ -140,7 +142,7 @@ def read_speeds(file: Path | None = None) -> list[Speed]:
     """The measurements of this machine, the oldest first; none where there is no readable file."""
     path = file or _default_file()
     try:
-        if path.stat().st_size > SIZE_LIMIT:
+        if path is None or path.stat().st_size > SIZE_LIMIT:
             return []
         rows = json.loads(path.read_bytes())
         return [_speed(**row) for row in rows]
@@ -179,5 +181,5 @@ def _distance(some: Load, other: Load) -> tuple[bool, float]:
     return differs, abs(some.passes - other.passes) + abs(some.size - other.size)
 
 
-def _default_file() -> Path:
-    return cache_dir() / "speeds.json"
+def _default_file() -> Path | None:
+    return cache_path("speeds.json")

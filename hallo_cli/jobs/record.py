@@ -27,7 +27,7 @@ from hallo_cli.media.files import require_file, shown
 from hallo_cli.media.joining import FinishedVideo
 from hallo_cli.settings.schema import RenderSettings, build, to_values
 from hallo_cli.store.digests import file_digest
-from hallo_cli.store.writing import flush, reporting_write_errors, write_whole
+from hallo_cli.store.writing import rename, reporting_write_errors, write_whole
 
 SIDECAR_FORMAT = 1
 MAX_TRIES = 100  # other seeds that a batch tries
@@ -228,9 +228,7 @@ def publish(
         "machine": {"python": platform.python_version(), "system": platform.platform()},
     }
     write_whole(sidecar, (json.dumps(values, indent=1) + "\n").encode())
-    with reporting_write_errors(job.output):
-        os.replace(video.file, job.output)
-        flush(job.output.parent)
+    rename(video.file, job.output)
     return JobResult(
         job.output, sidecar, plan.n_frames, plan.fps, digest, timings_s.get("total", 0.0), timings_s
     )

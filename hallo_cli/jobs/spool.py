@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from hallo_cli.domain import Bytes, Clip, MotionFrames
-from hallo_cli.store.writing import reporting_write_errors, write_whole
+from hallo_cli.store.opening import open_to_read
+from hallo_cli.store.writing import append, cut_to, reporting_write_errors, write_whole
 
 READ_FRAMES = 16  # frames held in memory at a time
 
@@ -25,18 +25,16 @@ class Spool:
 
     def append(self, clip: Clip) -> None:
         """Keep one more clip: its frames first, then the note that says they are there."""
-        with reporting_write_errors(self._frames), self._frames.open("ab") as file:
-            file.write(np.ascontiguousarray(clip.frames).data)
-            file.flush()
-            os.fsync(file.fileno())
+        with reporting_write_errors(self._frames):
+            n_bytes = append(self._frames, np.ascontiguousarray(clip.frames).data)
         note = io.BytesIO()
-        np.savez(note, n_bytes=np.int64(self._frames.stat().st_size), motion=clip.motion.pixels)
+        np.savez(note, n_bytes=np.int64(n_bytes), motion=clip.motion.pixels)
         write_whole(self._state, note.getvalue())
 
     def recover(self) -> MotionFrames | None:
         """Motion frames after the kept frames, cutting off a clip written by half; None if all is lost."""
         try:
-            with np.load(io.BytesIO(self._state.read_bytes()), allow_pickle=False) as note:
+            with open_to_read(self._state) as kept, np.load(kept, allow_pickle=False) as note:
                 n_bytes, motion = int(note["n_bytes"]), note["motion"]
             is_whole = self._frames.stat().st_size >= n_bytes and motion.dtype == np.float32
         except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
@@ -45,13 +43,13 @@ class Spool:
             self.remove()
             return None
         with reporting_write_errors(self._frames):
-            os.truncate(self._frames, n_bytes)
+            cut_to(self._frames, n_bytes)
         return MotionFrames(motion)
 
     def read(self, height: int, width: int) -> Iterator[Bytes]:
         """The kept frames, uint8 [n, height, width, 3], a few at a time."""
         frame_bytes = height * width * 3
-        with self._frames.open("rb") as file:
+        with open_to_read(self._frames) as file:
             while block := file.read(frame_bytes * READ_FRAMES):
                 yield np.frombuffer(block, np.uint8).reshape(-1, height, width, 3)
 

@@ -21,7 +21,8 @@ from hallo_cli.errors import JobError
 from hallo_cli.jobs.plan import JobPlan, Segment, from_json, to_json
 from hallo_cli.jobs.spool import Spool
 from hallo_cli.store.locks import locked
-from hallo_cli.store.writing import reporting_write_errors, write_whole
+from hallo_cli.store.opening import sweep_parts
+from hallo_cli.store.writing import make_own_folder, reporting_write_errors, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +81,8 @@ class Workspace:
 
     def sweep(self) -> None:
         """Remove what dead runs left half-written."""
-        for leftover in self.root.glob("*.part*"):
+        sweep_parts(self.root)
+        for leftover in self.root.glob("*.part-*"):
             with contextlib.suppress(OSError):
                 leftover.unlink()
 
@@ -103,6 +105,7 @@ def open_workspace(root: Path, *, resume: bool = True, patience_s: float = 0.0) 
     is thrown away. Raises JobError where another run is at work there, OutputError where the folder cannot be
     written.
     """
+    make_own_folder(root)
     with locked(root / "lock", what="this job", patience_s=patience_s):
         workspace = Workspace(root)
         workspace.sweep()
@@ -119,6 +122,8 @@ def remove_workspace(root: Path) -> None:
 def remove_abandoned(folder: Path, prefix: str) -> None:
     """Delete the folders of unfinished jobs whose output another job has now made, but for running ones."""
     for root in folder.glob(f"{prefix}*"):
+        if root.is_symlink() or not root.is_dir():
+            continue
         with contextlib.suppress(JobError), locked(root / "lock", what="this job"):
             remove_workspace(root)
 
@@ -127,7 +132,7 @@ def _empty(root: Path) -> None:
     for path in root.iterdir():
         if path.name != "lock":
             with reporting_write_errors(path):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def _array_bytes(array: Float) -> bytes:

@@ -7,8 +7,7 @@ files are not followed.
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from hallo_cli.domain import Float
 from hallo_cli.errors import SpeechError
 from hallo_cli.media.files import reason_of, require_file, shown
 from hallo_cli.media.probe import DECODING_ERRORS, open_media
+from hallo_cli.store.writing import replacing
 
 SAMPLE_RATE = 16_000
 BLOCK = 30 * SAMPLE_RATE  # samples held at a time
@@ -65,19 +65,19 @@ def decode(source: Path, target: Path, *, start_s: float = 0.0, duration_s: floa
     Channels are averaged; samples that are no number become 0. Raises SpeechError where there is no
     sound, the file is damaged or cut off, or longer than 12 h.
     """
-    part = target.with_name(target.name + ".part")
-    try:
-        n_samples = 0
-        with part.open("wb") as file:
-            for block in read_blocks(source, start_s=start_s, duration_s=duration_s):
-                file.write(block.astype("<f4").tobytes())
-                n_samples += len(block)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
-    return Recording(target, n_samples)
+    return Recording(
+        target, write_samples(target, read_blocks(source, start_s=start_s, duration_s=duration_s))
+    )
+
+
+def write_samples(target: Path, blocks: Iterable[Float]) -> int:
+    """Write blocks of samples as a recording's file and return how many there are. Raises OutputError."""
+    n_samples = 0
+    with replacing(target) as file:
+        for block in blocks:
+            file.write(block.astype("<f4").tobytes())
+            n_samples += len(block)
+    return n_samples
 
 
 def load(source: Path, *, start_s: float = 0.0, duration_s: float | None = None) -> Float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import io
-import os
 import struct
 import warnings
 from functools import cache
@@ -16,6 +15,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from hallo_cli.domain import Bytes
 from hallo_cli.errors import PortraitError
 from hallo_cli.media.files import reason_of, require_file, shown
+from hallo_cli.store.writing import replacing
 
 MAX_PIXELS = 120_000_000
 MAX_SIDE = 32_000
@@ -60,16 +60,9 @@ def read_image(file: Path) -> Bytes:
 
 
 def write_png(file: Path, pixels: Bytes) -> None:
-    """Write [height, width, 3] or [height, width] uint8 so that it appears whole or not at all."""
-    part = file.with_name(file.name + ".part")
-    try:
-        with part.open("wb") as opened:
-            Image.fromarray(pixels).save(opened, format="PNG")
-            opened.flush()
-            os.fsync(opened.fileno())
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
+    """Write [height, width, 3] or [height, width] uint8, whole or not at all. Raises OutputError."""
+    with replacing(file) as opened:
+        Image.fromarray(pixels).save(opened, format="PNG")
 
 
 @cache

@@ -22,7 +22,8 @@ from hallo_cli.media.audio import load
 from hallo_cli.media.ffmpeg import DETERMINISTIC, address, run
 from hallo_cli.media.files import reason_of, shown
 from hallo_cli.media.probe import DECODING_ERRORS, MediaInfo, open_media, probe
-from hallo_cli.media.video import VideoFormat, publish
+from hallo_cli.media.video import VideoFormat
+from hallo_cli.store.writing import PartFile, reporting_write_errors
 
 AAC = {"acodec": "aac", "audio_bitrate": "192k"}
 COPYABLE = frozenset({"aac", "ac3", "eac3", "alac", "mp3", "opus"})  # sound that players expect in MP4
@@ -66,19 +67,16 @@ def assemble(
     The output appears under its name only when it is whole, its frames are all there and picture and sound
     end within one frame of each other. Raises EncoderError, OutputError, InputError.
     """
-    part = output.with_name(output.name + ".part")
     expected = sum(_n_frames(segment) for segment in segments)
-    try:
-        with tempfile.NamedTemporaryFile(
-            "w", suffix=".txt", dir=segments[0].parent, encoding="utf-8"
-        ) as names:
-            names.writelines(_concat_line(segment) for segment in segments)
-            names.flush()
-            part.unlink(missing_ok=True)  # a killed run's ffmpeg may still be writing to it
-            joined = _joined(Path(names.name), part, video, sound, expected)
-        publish(part, output)
-    finally:
-        part.unlink(missing_ok=True)
+    with (
+        reporting_write_errors(output),
+        PartFile(output) as part,
+        tempfile.NamedTemporaryFile("w", suffix=".txt", dir=segments[0].parent, encoding="utf-8") as names,
+    ):
+        names.writelines(_concat_line(segment) for segment in segments)
+        names.flush()
+        joined = _joined(Path(names.name), part.path, video, sound, expected)
+        part.commit()
     return dataclasses.replace(joined, file=output)
 
 

@@ -6,7 +6,6 @@ settings are fixed, threads included: equal frames give equal files.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import tempfile
 from collections.abc import Generator, Iterator
@@ -23,10 +22,11 @@ import ffmpeg
 import numpy as np
 
 from hallo_cli.domain import Bytes
-from hallo_cli.errors import EncoderError, InputError, OutputError
+from hallo_cli.errors import EncoderError, InputError
 from hallo_cli.media.ffmpeg import DETERMINISTIC, address, command_of, last_words, starting_ffmpeg
 from hallo_cli.media.files import reason_of, require_file, shown
 from hallo_cli.media.probe import DECODING_ERRORS, open_media
+from hallo_cli.store.writing import PartFile, reporting_write_errors
 
 ENCODER_THREADS = 4  # fixed: the number of threads changes what x264 writes
 
@@ -69,7 +69,7 @@ class SegmentWriter:
 
     def __init__(self, target: Path, video: VideoFormat) -> None:
         self._target = target
-        self._part = target.with_name(target.name + ".part")
+        self._part = PartFile(target)
         self._video = video
         self._process: subprocess.Popen[bytes] | None = None
         self._stderr: IO[bytes] | None = None
@@ -77,9 +77,11 @@ class SegmentWriter:
 
     def __enter__(self) -> Self:
         self._stderr = tempfile.TemporaryFile()
+        with reporting_write_errors(self._target):
+            self._part.__enter__()
         with starting_ffmpeg():
             self._process = subprocess.Popen(
-                command_of(_encoding(self._video, self._part)),
+                command_of(_encoding(self._video, self._part.path)),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=self._stderr,
@@ -97,7 +99,7 @@ class SegmentWriter:
                 _close_quietly(self._process.stdin)
         if self._stderr is not None:
             self._stderr.close()
-        self._part.unlink(missing_ok=True)
+        self._part.__exit__(kind, error, trace)
 
     def write(self, frames: Bytes) -> None:
         """Add frames [n, height, width, 3] uint8 RGB. Raises EncoderError where ffmpeg has stopped."""
@@ -115,7 +117,8 @@ class SegmentWriter:
     def commit(self) -> Path:
         """Finish the file, see it safely on disk and give it its name. Raises EncoderError, OutputError."""
         self._finish()
-        publish(self._part, self._target)
+        with reporting_write_errors(self._target):
+            self._part.commit()
         return self._target
 
     def _finish(self) -> None:
@@ -126,7 +129,7 @@ class SegmentWriter:
         status = self._process.wait()
         self._stderr.seek(0)
         said = self._stderr.read()
-        if status != 0 or not self._part.exists():
+        if status != 0 or not self._part.path.stat().st_size:
             raise EncoderError(_encoder_failure(self._video, status, last_words(said)))
 
 
@@ -161,29 +164,6 @@ def read_frames(file: Path, *, fps: float | None = None) -> Generator[Bytes]:
             yield from (_all(frames) if fps is None else _at_rate(frames, exact_rate(fps)))
     except DECODING_ERRORS as error:
         raise InputError(f"The video {shown(file)} cannot be decoded: {reason_of(error)}.") from error
-
-
-def publish(part: Path, target: Path) -> None:
-    """Give a finished file its final name, surely on disk. Raises OutputError."""
-    try:
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        part.replace(target)
-        _sync_folder(target.parent)
-    except OSError as error:
-        raise OutputError(
-            f"{shown(target)} cannot be written: {reason_of(error)}. Free space or choose another folder."
-        ) from error
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _encoding(video: VideoFormat, target: Path) -> Any:

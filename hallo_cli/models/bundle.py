@@ -15,10 +15,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hallo_cli.errors import WeightsError
+from hallo_cli.errors import SettingsError, WeightsError
 from hallo_cli.models.config import NetworkConfig
 from hallo_cli.models.manifest import MANIFEST, BundleFile, BundleManifest, read_manifest
-from hallo_cli.store.digests import cache_dir, file_digest
+from hallo_cli.store.cache import at_home, cache_path
+from hallo_cli.store.digests import file_digest
 
 EMBEDDED = Path(__file__).parent.parent / "assets" / "preview"
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
@@ -93,10 +94,18 @@ class Bundle:
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=list).encode()).hexdigest()
 
 
-def models_dir() -> Path:
-    """Where pulled and converted bundles live: $HALLO_MODELS, else a folder in the user's cache."""
+def models_dir() -> Path | None:
+    """Where pulled and converted bundles live: $HALLO_MODELS, else a folder in the user's cache, if any."""
     named = os.environ.get("HALLO_MODELS")
-    return Path(named).expanduser() if named else cache_dir() / "models"
+    return at_home(Path(named)) if named else cache_path("models")
+
+
+def named_folder(name: str) -> Path:
+    """Where a bundle of this name is put. Raises SettingsError for a user without a home."""
+    root = models_dir()
+    if root is None:
+        raise SettingsError("there is no home folder to keep weights in: name a folder in HALLO_MODELS.")
+    return root / name
 
 
 def find_bundle(name_or_path: str | Path) -> Bundle:
@@ -112,20 +121,21 @@ def find_bundle(name_or_path: str | Path) -> Bundle:
                 "Install the package again, or name other weights with --bundle."
             )
         return read_bundle(EMBEDDED)
-    if name == "official" and _is_official_tree(models_dir()):
-        return read_bundle(models_dir())
-    if re.fullmatch(r"\w[\w.-]*", name) and (models_dir() / name).is_dir():
-        return read_bundle(models_dir() / name)
-    path = Path(name_or_path).expanduser()
+    root = models_dir()
+    if name == "official" and root and _is_official_tree(root):
+        return read_bundle(root)
+    if re.fullmatch(r"\w[\w.-]*", name) and root and (root / name).is_dir():
+        return read_bundle(root / name)
+    path = at_home(Path(name_or_path))
     if path.is_dir():
         return read_bundle(path)
     if name == "official":
         raise WeightsError(
-            f"the official weights are not in {models_dir()}. Fetch them with `hallo models pull`, "
+            f"the official weights are not in {root}. Fetch them with `hallo models pull`, "
             "or name their folder: --bundle PATH/pretrained_models."
         )
     raise WeightsError(
-        f"no bundle called {name!r}: neither a folder nor a name in {models_dir()}. "
+        f"no bundle called {name!r}: neither a folder nor a name in {root}. "
         "`hallo models list` shows what there is."
     )
 
@@ -134,9 +144,9 @@ def list_bundles() -> list[tuple[str, Path]]:
     """Name and directory of every bundle that `find_bundle` knows by name, broken ones included."""
     found = [("embedded", EMBEDDED)] if EMBEDDED.is_dir() else []
     root = models_dir()
-    if _is_official_tree(root):
+    if root and _is_official_tree(root):
         found.append(("official", root))
-    if root.is_dir():
+    if root and root.is_dir():
         folders = sorted(path for path in root.iterdir() if path.is_dir())
         found += [(path.name, path) for path in folders if _holds_bundle(path)]
     return found

@@ -8,9 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 import re
-import tempfile
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,6 +18,7 @@ from typing import Any, Literal
 from hallo_cli.errors import WeightsError
 from hallo_cli.models.config import NetworkConfig
 from hallo_cli.store.digests import file_digest
+from hallo_cli.store.writing import write_whole
 
 FORMAT = 1
 MANIFEST = "bundle.toml"
@@ -117,12 +116,7 @@ def write_manifest(directory: Path, manifest: BundleManifest) -> Path:
     values = dataclasses.asdict(dataclasses.replace(manifest, networks=NetworkConfig()))
     values["networks"] = manifest.networks.to_dict()
     text = "\n".join(_toml_lines(values)) + "\n"
-    with tempfile.NamedTemporaryFile("w", dir=directory, delete=False, encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, directory / MANIFEST)
+    write_whole(directory / MANIFEST, text.encode())
     return directory / MANIFEST
 
 

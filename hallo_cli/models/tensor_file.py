@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from hallo_cli.errors import WeightsError
+from hallo_cli.store.writing import PartFile, reporting_write_errors
 
 REMEDY = "Fetch or convert the bundle again."
 
@@ -22,6 +24,19 @@ def map_tensors(path: Path) -> dict[str, Tensor]:
     holds anything but named tensors; nothing in it is ever run.
     """
     return _map_safetensors(path) if path.suffix == ".safetensors" else _map_torch(path)
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write a safetensors file, whole or not at all. Raises OutputError."""
+    laid_out = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    with reporting_write_errors(path), PartFile(path) as part:
+        try:
+            save_file(laid_out, part.path, metadata=dict(metadata) if metadata else None)
+        except SafetensorError as error:  # its way of telling of a full disk
+            raise OSError(None, str(error)) from error
+        part.commit()
 
 
 def _map_safetensors(path: Path) -> dict[str, Tensor]:

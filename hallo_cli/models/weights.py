@@ -7,17 +7,13 @@ below. The published files hold what is never used; the bundles that `save_bundl
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from hallo_cli import __version__
@@ -29,7 +25,8 @@ from hallo_cli.models.config import NetworkConfig
 from hallo_cli.models.denoising_unet import DenoisingUNet
 from hallo_cli.models.manifest import BundleFile, BundleManifest, write_manifest
 from hallo_cli.models.reference_unet import ReferenceUNet
-from hallo_cli.models.tensor_file import map_tensors
+from hallo_cli.models.tensor_file import map_tensors, write_tensors
+from hallo_cli.store.writing import copy_whole, make_folder
 
 CONVERTED_SHARE = 0.1  # of the bytes that are mapped at a time while they are converted
 CONVERTED_BYTES = 1 << 24  # a smaller portion is not worth mapping the file again
@@ -162,7 +159,7 @@ def save_bundle(
     """
     if (directory / "bundle.toml").exists():
         raise WeightsError(f"{directory}: holds a bundle already. Choose another folder, or remove it first.")
-    directory.mkdir(parents=True, exist_ok=True)
+    make_folder(directory)
     files = {"networks": BundleFile("networks.safetensors"), "vae": BundleFile("vae.safetensors")}
     _write(directory / "networks.safetensors", networks.by_prefix(), dtype)
     # float16 keeps what the published autoencoder knows; bfloat16 would show as banding.
@@ -174,8 +171,8 @@ def save_bundle(
     for role, source in (copied or {}).items():
         files[role] = manifest.files.get(role, BundleFile(source.name))
         target = directory / files[role].path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
+        make_folder(target.parent)
+        copy_whole(source, target)
     described = dataclasses.replace(manifest, files=files, networks=networks.config, made_with=__version__)
     write_manifest(directory, described)
     return read_bundle(directory)
@@ -273,12 +270,4 @@ def _converted(tensor: Tensor, device: torch.device | str, dtype: torch.dtype) -
 
 
 def _write(path: Path, modules: Mapping[str, nn.Module], dtype: torch.dtype) -> None:
-    tensors = {
-        name: _converted(tensor, "cpu", dtype).contiguous() for name, tensor in _state(modules).items()
-    }
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        part = Path(folder) / path.name
-        save_file(tensors, part)
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
+    write_tensors(path, {name: _converted(tensor, "cpu", dtype) for name, tensor in _state(modules).items()})

@@ -10,21 +10,16 @@ import errno
 import hashlib
 import logging
 import os
-import tempfile
 from pathlib import Path
+
+from hallo_cli.errors import OutputError
+from hallo_cli.store.cache import cache_path
+from hallo_cli.store.writing import make_folder, write_whole
 
 CHUNK = 1 << 22  # bytes read at a time
 WORTH_REMEMBERING = 1 << 26  # bytes; smaller files are hashed faster than a stranger's note is trusted
 
 logger = logging.getLogger(__name__)
-
-
-def cache_dir() -> Path:
-    """Where this program keeps what it can make again: $HALLO_CACHE, else in the user's cache folder."""
-    if named := os.environ.get("HALLO_CACHE"):
-        return Path(named).expanduser()
-    root = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
-    return (Path(root) if root else Path.home() / ".cache") / "hallo"
 
 
 def file_digest(path: Path) -> str:
@@ -37,15 +32,15 @@ def file_digest(path: Path) -> str:
         path.stat()  # says itself what is missing
         raise OSError(errno.EINVAL, "not a regular file", str(path))
     stamp = _stamp(path)
-    note = cache_dir() / "digests" / hashlib.sha256(os.fsencode(path)).hexdigest()[:32]
     is_large = path.stat().st_size >= WORTH_REMEMBERING
-    if is_large and (known := _read_note(note, stamp)):
+    note = cache_path("digests", hashlib.sha256(os.fsencode(path)).hexdigest()[:32]) if is_large else None
+    if note and (known := _read_note(note, stamp)):
         return known
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(CHUNK):
             digest.update(block)
-    if is_large and _stamp(path) == stamp:
+    if note and _stamp(path) == stamp:
         _write_note(note, f"{stamp} {digest.hexdigest()}")
     return digest.hexdigest()
 
@@ -65,9 +60,7 @@ def _read_note(note: Path, stamp: str) -> str | None:
 
 def _write_note(note: Path, text: str) -> None:
     try:
-        note.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=note.parent, delete=False, encoding="ascii") as file:
-            file.write(text)
-        os.replace(file.name, note)
-    except OSError as error:
+        make_folder(note.parent)
+        write_whole(note, text.encode("ascii"))
+    except OutputError as error:
         logger.debug("digest not remembered: %s", error)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from hallo_cli.errors import JobError, OutputError
-from hallo_cli.store.writing import reporting_write_errors
+from hallo_cli.store.opening import handle_to_change, is_still_at
+from hallo_cli.store.writing import make_folder, reporting_write_errors
 
 _RETRY_S = 0.2
+_NOTE = b"process "  # what a lock file begins with, unless nobody has held it yet
 
 
 @contextmanager
@@ -23,19 +25,10 @@ def locked(path: Path, *, what: str, patience_s: float = 0.0) -> Iterator[None]:
     `what` names the held thing in the message, as in "this job"; `patience_s` is how long to wait for a
     holder that is about to go. Raises JobError, OutputError.
     """
-    with reporting_write_errors(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
+    file = _acquire(path, what, time.monotonic() + patience_s)
     try:
-        deadline = time.monotonic() + patience_s
-        while not (has_lock := _try_lock(file)) and time.monotonic() < deadline:
-            time.sleep(_RETRY_S)
-        if not has_lock:
-            holder = os.read(file, 200).decode("utf-8", "replace").strip() or "another process"
-            raise JobError(f"{path.parent}: {what} is being run by {holder}. Wait for it or stop it.")
         with reporting_write_errors(path):
-            os.ftruncate(file, 0)
-            os.write(file, f"process {os.getpid()} on {socket.gethostname()}".encode())
+            _sign(file)
         yield
     finally:
         os.close(file)
@@ -44,7 +37,7 @@ def locked(path: Path, *, what: str, patience_s: float = 0.0) -> Iterator[None]:
 def is_held(path: Path) -> bool:
     """Whether a process holds the lock file just now."""
     try:
-        file = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+        file = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return False
     try:
@@ -53,28 +46,44 @@ def is_held(path: Path) -> bool:
         os.close(file)
 
 
-if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(file: int) -> bool:
-        os.lseek(file, 1 << 30, os.SEEK_SET)  # beyond the text, which others may read
+def _acquire(path: Path, what: str, deadline: float) -> int:
+    """A handle of the lock file, held, and still under its name: the last holder may have removed it."""
+    while True:
+        make_folder(path.parent)
+        with reporting_write_errors(path):
+            file = handle_to_change(path)
         try:
-            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        os.lseek(file, 0, os.SEEK_SET)
-        return True
+            has_lock = _try_until(file, deadline)
+            if has_lock and is_still_at(file, path):
+                return os.dup(file)
+            if not has_lock:
+                holder = os.read(file, 200).decode("utf-8", "replace").strip() or "another process"
+                raise JobError(f"{path.parent}: {what} is being run by {holder}. Wait for it or stop it.")
+        finally:
+            os.close(file)
 
-else:
-    import fcntl
 
-    def _try_lock(file: int) -> bool:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError as error:  # such as NFS without its lock service
-            raise OutputError(
-                f"this disk has no file locks ({error.strerror}): choose an output or work folder elsewhere."
-            ) from error
-        return True
+def _sign(file: int) -> None:
+    """Say in the lock file who holds it. Raises OSError where the file is somebody else's."""
+    if os.read(file, len(_NOTE)) not in (b"", _NOTE):
+        raise OSError(None, "it is there already and is no lock of this program")
+    os.ftruncate(file, 0)
+    os.pwrite(file, _NOTE + f"{os.getpid()} on {socket.gethostname()}".encode(), 0)
+
+
+def _try_until(file: int, deadline: float) -> bool:
+    while not (has_lock := _try_lock(file)) and time.monotonic() < deadline:
+        time.sleep(_RETRY_S)
+    return has_lock
+
+
+def _try_lock(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:  # such as NFS without its lock service
+        raise OutputError(
+            f"this disk has no file locks ({error.strerror}): choose an output or work folder elsewhere."
+        ) from error
+    return True

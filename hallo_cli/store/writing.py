@@ -1,19 +1,29 @@
 """Writing files so that what is there under its name is complete, and saying what went wrong otherwise.
 
-Knows nothing of what is written; every layer may use it.
+Knows nothing of what is written; every layer may use it. Nothing here follows a link out of the folder that
+it writes to, and nothing is emptied or replaced half-way: a file is written beside its place and renamed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
-import sys
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
 
 from hallo_cli.errors import OutputError
+from hallo_cli.store.opening import (
+    create_part,
+    flush_folder,
+    handle_to_append,
+    handle_to_change,
+    is_still_at,
+    part_path,
+)
 
 _ELSEWHERE = "Choose an output or work folder that you may write to."
 _ADVICE = {
@@ -23,41 +33,135 @@ _ADVICE = {
     errno.EROFS: "The disk is read-only; choose another output or work folder.",
     errno.ENOENT: "The folder is not there, or was removed meanwhile.",
     errno.ENAMETOOLONG: "Choose a shorter name.",
+    errno.EINVAL: "Remove it, or choose another name.",
+    errno.EMLINK: "Remove it, or choose another name.",
+    errno.ELOOP: "It is a link, and links are not followed here: remove it, or choose another name.",
 }
+
+
+class PartFile:
+    """A file that is written beside its place and gets its name with `commit`; without that, it goes.
+
+    Use as a context manager. Whoever cannot write to `file` is given `path`: an encoder, say. A run that is
+    killed leaves the part behind, and the next one for the same target removes it. Raises OSError.
+    """
+
+    file: BinaryIO
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        self.path = part_path(target)
+
+    def __enter__(self) -> Self:
+        self.file = os.fdopen(create_part(self.path), "w+b")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.discard()
+
+    def discard(self) -> None:
+        """Remove what was written, unless it has its name already."""
+        try:
+            if is_still_at(self.file.fileno(), self.path):
+                self.path.unlink(missing_ok=True)
+        finally:
+            with contextlib.suppress(OSError):  # a full disk was told of before
+                self.file.close()
+
+    def commit(self) -> None:
+        """See the content safely on disk, then give it its name, safely too."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        if not is_still_at(self.file.fileno(), self.path):
+            raise OSError(errno.ESTALE, "another program replaced it while it was written")
+        os.replace(self.path, self.target)
+        flush_folder(self.target.parent)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A new file that is under `path` once the block has ended well, in place of what was there.
+
+    Raises OutputError.
+    """
+    with reporting_write_errors(path), PartFile(path) as part:
+        yield part.file
+        part.commit()
 
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file that is either complete under its name or not there. Raises OutputError."""
-    name = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]  # the name itself may be as long as can be
-    part = path.with_name(f".{name}.{os.getpid()}.part")
-    with reporting_write_errors(path):
+    with replacing(path) as file:
+        file.write(content)
+
+
+def append(path: Path, data: memoryview | bytes) -> int:
+    """Add to a file of our own, see it safely on disk, and return how long it is then. Raises OSError."""
+    with os.fdopen(handle_to_append(path), "ab") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+        return os.fstat(file.fileno()).st_size
+
+
+def cut_to(path: Path, n_bytes: int) -> None:
+    """Forget what a file of our own holds behind its first `n_bytes`. Raises OSError."""
+    handle = handle_to_change(path)
+    try:
+        os.ftruncate(handle, n_bytes)
+    finally:
+        os.close(handle)
+
+
+def copy_whole(source: Path, target: Path) -> None:
+    """Copy a file's content, whole or not at all. Raises OSError where it cannot be read, OutputError."""
+    with source.open("rb") as content, replacing(target) as file:
+        shutil.copyfileobj(content, file, 1 << 20)
+
+
+def rename(path: Path, target: Path) -> None:
+    """Give a file that is whole and safely on disk another name. Raises OutputError."""
+    with reporting_write_errors(target):
+        os.replace(path, target)
+        flush_folder(target.parent)
+
+
+@contextlib.contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """A new folder that is under `folder` once the block has ended well, in place of what was there.
+
+    Its files have to be on disk by then (`replacing` and `write_whole` see to it). Raises OutputError.
+    """
+    part = part_path(folder)
+    with reporting_write_errors(folder):
+        _remove_folder(part)
+        part.mkdir(parents=True)
         try:
-            with part.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, path)
+            yield part
+            _remove_folder(folder)
+            os.replace(part, folder)
+            flush_folder(folder.parent)
         finally:
-            part.unlink(missing_ok=True)
-        flush(path.parent)
-
-
-def partial_path(path: Path) -> Path:
-    """Where a file that grows is written before it is whole; left there by a run that was killed."""
-    return path.with_name(f"{path.name}.part")
-
-
-def publish(path: Path) -> None:
-    """Give what was written to `partial_path(path)` its final name, surely on disk. Raises OSError."""
-    flush(partial_path(path))
-    os.replace(partial_path(path), path)
-    flush(path.parent)
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def make_folder(folder: Path) -> None:
     """Make a folder, with those above it, unless it is there. Raises OutputError."""
     with reporting_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
+
+
+def make_own_folder(folder: Path) -> None:
+    """Make a folder that is for this program alone: one that is a link to another is refused.
+
+    Raises OutputError.
+    """
+    make_folder(folder)
+    with reporting_write_errors(folder):
+        if folder.is_symlink():
+            raise OSError(errno.ELOOP, "it leads to another folder")
 
 
 @contextlib.contextmanager
@@ -70,13 +174,8 @@ def reporting_write_errors(path: Path) -> Iterator[None]:
         raise OutputError(f"{path} cannot be written ({error.strerror or error}). {advice}") from error
 
 
-def flush(path: Path) -> None:
-    """Have the system put a file's (or a folder's) content on the disk. Raises OSError."""
-    if sys.platform == "win32" and path.is_dir():
-        return
-    access = os.O_RDWR if sys.platform == "win32" else os.O_RDONLY  # Windows flushes only what it may write
-    handle = os.open(path, access)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _remove_folder(folder: Path) -> None:
+    if folder.is_symlink() or folder.is_file():
+        folder.unlink()
+    elif folder.exists():
+        shutil.rmtree(folder)

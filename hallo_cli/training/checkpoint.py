@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -24,12 +23,13 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from hallo_cli.errors import InputError, OutputError, WeightsError
+from hallo_cli.errors import InputError, WeightsError
 from hallo_cli.models.config import NetworkConfig
-from hallo_cli.store.writing import flush
+from hallo_cli.models.tensor_file import write_tensors
+from hallo_cli.store.writing import make_folder, replacing_folder, reporting_write_errors, write_whole
 
 NETWORKS, AVERAGE, OPTIMIZER, STATE = (
     "networks.safetensors",
@@ -66,38 +66,21 @@ class RunFolder:
     ) -> Path:
         """Write a checkpoint, then remove all but the last `keep`. Raises OutputError."""
         target = self.checkpoints / f"step-{step:08d}"
-        partial = target.with_name(f"{target.name}.part")
-        try:
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
+        with replacing_folder(target) as folder:
             for name, tensors in files.items():
                 if tensors:
-                    save_file({key: value.contiguous() for key, value in tensors.items()}, partial / name)
-                    flush(partial / name)
-            (partial / STATE).write_text(json.dumps(asdict(progress)), encoding="utf-8")
-            flush(partial / STATE)
-            shutil.rmtree(target, ignore_errors=True)
-            os.replace(partial, target)
-            for old in sorted(self.checkpoints.glob("step-*[0-9]"))[:-keep]:
+                    write_tensors(folder / name, tensors)
+            write_whole(folder / STATE, json.dumps(asdict(progress)).encode())
+        for old in sorted(self.checkpoints.glob("step-*[0-9]"))[:-keep]:
+            with reporting_write_errors(old):
                 shutil.rmtree(old)
-        except (OSError, SafetensorError) as error:  # safetensors reports a full disk its own way
-            raise OutputError(
-                f"{target} cannot be written ({error}): free some space, then resume"
-            ) from error
         return target
 
     def describe(self, config: Mapping[str, object], network: NetworkConfig) -> None:
         """Write down what the run is."""
-        try:
-            self.output.mkdir(parents=True, exist_ok=True)
-            for name, values in (("config.json", config), ("network.json", network.to_dict())):
-                partial = self.output / f"{name}.part"
-                partial.write_text(json.dumps(values, indent=1), encoding="utf-8")
-                os.replace(partial, self.output / name)
-        except OSError as error:
-            raise OutputError(
-                f"{self.output} cannot be written ({error}): choose another run.output"
-            ) from error
+        make_folder(self.output)
+        for name, values in (("config.json", config), ("network.json", network.to_dict())):
+            write_whole(self.output / name, json.dumps(values, indent=1).encode())
 
     def network(self) -> NetworkConfig:
         """The configuration of the run's networks. Raises InputError where this is no run's folder."""

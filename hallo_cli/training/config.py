@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from hallo_cli.errors import SettingsError
 from hallo_cli.models.config import Compat
+from hallo_cli.store.cache import at_home
 
 Stage = Literal["stage1", "stage2"]
 Part = Literal[
@@ -252,7 +253,7 @@ def _value(kind: Any, value: Any, where: str, folder: Path) -> Any:
         return _parse(kind, value, where=f"{where}.", folder=folder)
     kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
     if Path in kinds and isinstance(value, str):
-        return folder / Path(value).expanduser()
+        return folder / at_home(Path(value))
     if isinstance(value, list):
         value = tuple(value)
     if float in kinds and type(value) is int:

@@ -28,12 +28,11 @@ from typing import Any, Self
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from hallo_cli.errors import InputError, OutputError, SettingsError
+from hallo_cli.errors import InputError, SettingsError
 from hallo_cli.models.config import NetworkConfig
-from hallo_cli.store.writing import partial_path, publish, reporting_write_errors
+from hallo_cli.models.tensor_file import write_tensors
 from hallo_cli.training.takes import shards_in
 
 FORMAT = 1
@@ -109,14 +108,7 @@ def write_encoded(
 ) -> None:
     """Write one shard, whole or not at all; `origin` says what it was made from. Raises OutputError."""
     metadata = {"hallo": json.dumps(asdict(header)), "made_from": json.dumps(dict(origin or {}))}
-    try:
-        with reporting_write_errors(path):
-            save_file(dict(tensors), partial_path(path), metadata=metadata)
-            publish(path)
-    except SafetensorError as error:
-        raise OutputError(
-            f"{path} cannot be written ({error}): free some space, then run it again"
-        ) from error
+    write_tensors(path, tensors, metadata)
 
 
 def read_origin(path: Path) -> dict[str, str]:

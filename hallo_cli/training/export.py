@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +10,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hallo_cli.errors import OutputError, SettingsError, WeightsError
+from hallo_cli.errors import SettingsError, WeightsError
 from hallo_cli.models.bundle import Bundle, find_bundle
 from hallo_cli.models.config import NetworkConfig
 from hallo_cli.models.manifest import BundleManifest, Geometry, Sampling, SpeechConfig
 from hallo_cli.models.motion import position_codes
 from hallo_cli.models.tensor_file import map_tensors
 from hallo_cli.models.weights import Networks, save_bundle
+from hallo_cli.store.writing import make_folder, replacing
 from hallo_cli.training.checkpoint import RunFolder, averaged_weights
 from hallo_cli.training.config import StartSettings
 from hallo_cli.training.init import start_networks
@@ -127,13 +127,9 @@ def export_official(run: Path, output: Path, *, dead: Path | None = None, dtype:
     weights = {name: value.to(dtype) for name, value in averaged_weights(checkpoint).items()}
     unused = unused_weights() if dead is None else _unused_of(dead, weights)
     weights |= {name: value.to(dtype) for name, value in unused.items()}
-    partial = output.with_name(f"{output.name}.part")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(dict(sorted(weights.items())), partial)
-        os.replace(partial, output)
-    except OSError as error:
-        raise OutputError(f"{output} cannot be written ({error})") from error
+    make_folder(output.parent)
+    with replacing(output) as file:
+        torch.save(dict(sorted(weights.items())), file)
     return output
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ import torch
 from torch import Tensor
 
 from hallo_cli.errors import HalloError, SettingsError
+from hallo_cli.store.opening import handle_to_append
+from hallo_cli.store.writing import make_folder, reporting_write_errors
 from hallo_cli.training.checkpoint import Progress
 from hallo_cli.training.config import RunSettings
 from hallo_cli.training.optimizer import share_done
@@ -122,8 +125,10 @@ class LogFiles:
     """Writes events to OUTPUT/log.jsonl and, where asked for, OUTPUT/tensorboard."""
 
     def __init__(self, output: Path, *, tensorboard: bool) -> None:
-        output.mkdir(parents=True, exist_ok=True)
-        self._file = open(output / "log.jsonl", "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
+        make_folder(output)
+        with reporting_write_errors(output / "log.jsonl"):
+            handle = handle_to_append(output / "log.jsonl")
+        self._file = os.fdopen(handle, "a", encoding="utf-8")
         self._board: Any = _board(output / "tensorboard") if tensorboard else None
 
     def write(self, event: TrainingEvent) -> None:

@@ -7,7 +7,6 @@ were made from, so that those of other settings do not get among them.
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import re
@@ -21,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hallo_cli.errors import InputError
-from hallo_cli.store.writing import make_folder, partial_path, publish, reporting_write_errors, write_whole
+from hallo_cli.store.writing import PartFile, make_folder, reporting_write_errors, write_whole
 
 KEY = re.compile(r"[A-Za-z0-9_-]{1,120}")
 MAX_MEMBER_BYTES = 256 << 20  # a shard with a larger member is not one of ours
@@ -93,6 +92,7 @@ class TakeWriter:
         self.folder, self.name = folder, name
         self._per_shard, self._shard, self._count = takes_per_shard, first_shard, 0
         self._tar: tarfile.TarFile | None = None
+        self._part: PartFile
         make_folder(folder)
 
     def add(self, take: Take) -> Path:
@@ -102,7 +102,8 @@ class TakeWriter:
         path = self._path()
         with reporting_write_errors(path):
             if self._tar is None:
-                self._tar = tarfile.open(partial_path(path), "w")  # noqa: SIM115 - closed by close()
+                self._part = PartFile(path).__enter__()
+                self._tar = tarfile.open(fileobj=self._part.file, mode="w")  # noqa: SIM115 - closed by close()
             for suffix, data in _members(take):
                 member = tarfile.TarInfo(f"{take.key}.{suffix}")
                 member.size = len(data)
@@ -116,10 +117,10 @@ class TakeWriter:
         """Finish the open shard, if any, and give it its final name."""
         if self._tar is None:
             return
-        path, tar, self._tar = self._path(), self._tar, None
-        with reporting_write_errors(path):
+        tar, self._tar = self._tar, None
+        with reporting_write_errors(self._path()), self._part:
             tar.close()
-            publish(path)
+            self._part.commit()
         self._shard, self._count = self._shard + 1, 0
 
     def _path(self) -> Path:
@@ -131,9 +132,8 @@ class TakeWriter:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             self.close()
-        elif self._tar is not None:  # what was begun stays a .part file, overwritten by the next run
-            with contextlib.suppress(OSError):  # a full disk has been reported already
-                self._tar.close()
+        elif self._tar is not None:
+            self._part.discard()
 
 
 def read_takes(shard: Path) -> Iterator[Take]:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from hallo_cli.analysis.face import FaceAnalyser
 from hallo_cli.domain import Bytes
 from hallo_cli.inference.latents import from_generated, generated_rows
+from hallo_cli.media.image import write_png
 from hallo_cli.media.video import SegmentWriter, VideoFormat
 from hallo_cli.models.config import NetworkConfig
+from hallo_cli.store.writing import make_folder
 from hallo_cli.training.dataset import Batch
 from hallo_cli.training.footage import FPS
 from hallo_cli.training.forward import Conditions, make_conditions
@@ -99,17 +99,15 @@ def opening_correlation(made: Bytes, true: Bytes, analyser: FaceAnalyser) -> flo
 def write_sheet(path: Path, made: Bytes, true: Bytes) -> None:
     """A picture with two rows a take: the frames as they were, and as rendered."""
     rows = [np.concatenate(list(frames), 1) for take in zip(true, made, strict=True) for frames in take]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.part")
-    Image.fromarray(np.concatenate(rows, 0)).save(partial, "PNG")
-    os.replace(partial, path)
+    make_folder(path.parent)
+    write_png(path, np.concatenate(rows, 0))
 
 
 def write_clip(path: Path, made: Bytes, true: Bytes) -> None:
     """A video: the takes side by side, above as they were, below as rendered. Raises EncoderError."""
     frames = np.concatenate([np.concatenate(list(side), 2) for side in (true, made)], 1)
     height, width = (length - length % 2 for length in frames.shape[1:3])
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with SegmentWriter(path, VideoFormat(width, height, FPS)) as writer:
         writer.write(frames[:, :height, :width])
         writer.commit()

@@ -13,6 +13,7 @@ from hallo_cli.media.audio import load
 from hallo_cli.media.joining import Sound, assemble
 from hallo_cli.media.probe import frame_hashes
 from hallo_cli.media.video import VideoFormat, read_frames
+from hallo_cli.store.opening import part_path
 from tests.media.conftest import SMALL, write_segment
 
 Ffmpeg = Callable[..., None]
@@ -76,7 +77,7 @@ def test_folders_may_have_any_name(segments: list[Path], wav: Path, tmp_path: Pa
 def test_join_does_not_write_into_what_a_killed_runs_ffmpeg_still_writes(
     segments: list[Path], tmp_path: Path
 ) -> None:
-    with (tmp_path / "out.mp4.part").open("wb") as orphan:
+    with part_path(tmp_path / "out.mp4").open("wb") as orphan:
         assemble(segments, tmp_path / "out.mp4", video=SMALL)
         orphan.write(b"late" * 1000)
     assert len(list(frame_hashes(tmp_path / "out.mp4"))) == 50

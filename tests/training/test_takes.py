@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from hallo_cli.errors import InputError, OutputError
+from hallo_cli.store.opening import part_path
 from hallo_cli.training.takes import (
     ORIGIN,
     Take,
@@ -67,7 +68,7 @@ def test_a_file_in_the_place_of_the_folder_is_an_error(tmp_path: Path, folder: s
 
 
 def test_a_shard_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "train-000000.tar.part").mkdir()
+    part_path(tmp_path / "train-000000.tar").mkdir()
     with pytest.raises(OutputError, match=r"train-000000\.tar cannot be written"):
         TakeWriter(tmp_path, "train").add(take())
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from hallo_cli.domain import Bytes
 from hallo_cli.errors import InputError
-from hallo_cli.store.writing import make_folder, partial_path, reporting_write_errors, write_whole
+from hallo_cli.store.writing import PartFile, make_folder, reporting_write_errors, write_whole
 from hallo_cli.training.takes import Take
 
 
@@ -20,8 +20,8 @@ def require_place(path: Path) -> None:
     with reporting_write_errors(path):
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, "it is a folder")
-        partial_path(path).touch()
-        partial_path(path).unlink()
+        with PartFile(path):
+            pass
 
 
 def write_contact_sheet(takes: list[Take], path: Path, *, n_columns: int = 8, cell: int = 128) -> None:

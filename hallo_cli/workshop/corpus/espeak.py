@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import _ctypes
 import ctypes
-import sys
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -204,10 +203,7 @@ def _fresh_library() -> Iterator[ctypes.CDLL]:
 
 
 def _unload(handle: int) -> None:
-    if sys.platform == "win32":
-        _ctypes.FreeLibrary(handle)
-    else:
-        _ctypes.dlclose(handle)
+    _ctypes.dlclose(handle)
 
 
 def _data_path() -> bytes:

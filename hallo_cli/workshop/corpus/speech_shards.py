@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hallo_cli.store.writing import make_folder, partial_path, publish, reporting_write_errors
+from hallo_cli.store.writing import make_folder, replacing
 from hallo_cli.training.takes import note_origin, require_same_origin
 from hallo_cli.workshop.corpus.phones import FPS, PHONE_ID, PHONES, VISEMES
 from hallo_cli.workshop.corpus.pool import map_in_processes
@@ -50,10 +50,8 @@ def _write_shard(folder: Path, index: int, *, seed: int, held_out: bool) -> tupl
     rng = np.random.default_rng([seed, index, 1])
     utterances = [_draw(rng, held_out=held_out) for _ in range(UTTERANCES_PER_SHARD)]
     path = _shard_path(folder, index)
-    with reporting_write_errors(path):
-        with partial_path(path).open("wb") as file:
-            np.savez(file, **_packed(utterances))  # type: ignore[arg-type]
-        publish(path)
+    with replacing(path) as file:
+        np.savez(file, **_packed(utterances))  # type: ignore[arg-type]
     return path, sum(u.n_frames for u in utterances) / FPS
 
 

@@ -1,0 +1,28 @@
+"""The user's home, and where this program keeps what it can make again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def cache_path(*parts: str) -> Path | None:
+    """A path in $HALLO_CACHE, else in the user's cache folder; None for a user without a home.
+
+    Such a user goes without a cache.
+    """
+    try:
+        if named := os.environ.get("HALLO_CACHE"):
+            return Path(named).expanduser().joinpath(*parts)
+        root = os.environ.get("XDG_CACHE_HOME")
+        return (Path(root) if root else Path.home() / ".cache").joinpath("hallo", *parts)
+    except RuntimeError:  # neither HOME nor an entry in the list of users
+        return None
+
+
+def at_home(path: Path) -> Path:
+    """A path whose leading ~ or ~user is that home, where there is one: files may begin so, too."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
