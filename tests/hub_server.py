@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -26,6 +27,8 @@ class HubServer(ThreadingHTTPServer):
         self.cut_after: dict[str, int] = {}  # path -> bytes of the next answer before the connection breaks
         self.corrupt: set[str] = set()
         self.ignores_ranges = False
+        self.endless: set[str] = set()  # paths whose content goes on and on
+        self.answer: bytes | None = None  # instead of the listing
 
     @property
     def endpoint(self) -> str:
@@ -76,7 +79,9 @@ class _Handler(BaseHTTPRequestHandler):
         if revision not in ("main", COMMIT):
             self._error(404, "RevisionNotFound")
             return
-        body = json.dumps(self.server.listing()).encode()
+        body = (
+            json.dumps(self.server.listing()).encode() if self.server.answer is None else self.server.answer
+        )
         self._head(200, {"Content-Type": "application/json", "Content-Length": str(len(body))})
         self.wfile.write(body)
 
@@ -100,6 +105,12 @@ class _Handler(BaseHTTPRequestHandler):
         if asked and not self.server.ignores_ranges:
             start = int(asked[1])
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        if path in self.server.endless:
+            self._head(200, {"Connection": "close"})
+            with contextlib.suppress(OSError):
+                while self.command == "GET":
+                    self.wfile.write(bytes(1000))
+            return
         headers["Content-Length"] = str(len(content) - start)
         self._head(206 if start else 200, headers)
         if self.command == "HEAD":

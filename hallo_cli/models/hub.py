@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import io
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -21,9 +22,12 @@ from hallo_cli import __version__
 from hallo_cli.errors import WeightsError
 from hallo_cli.models.bundle import OFFICIAL_FILES, Bundle, official_manifest, read_bundle
 from hallo_cli.models.manifest import MANIFEST, write_manifest
-from hallo_cli.store.digests import file_digest
+from hallo_cli.store.digests import CHUNK, file_digest
+from hallo_cli.store.opening import handle_to_change
+from hallo_cli.store.writing import copy_whole, make_folder, rename, reporting_write_errors
 
 OFFICIAL_REPO = "fudan-generative-ai/hallo"
+MAX_FILE_BYTES = 1 << 40  # no file of weights comes near it
 Report = Callable[[str, int], None]  # (path inside the bundle, bytes that have just arrived)
 
 
@@ -68,7 +72,7 @@ class RemoteFile:
     path: str
     n_bytes: int
     sha256: str | None  # of large files
-    git_sha1: str | None  # of small files: git's blob id
+    git_sha1: str | None  # of small files: git's blob id; one of the two is there
 
 
 @dataclass(frozen=True)
@@ -108,14 +112,12 @@ def plan_pull(revision: str = "main") -> PullPlan:
             f"{endpoint} does not list {OFFICIAL_REPO} at revision {revision!r} ({_first_line(error)}). "
             "Check the network, --revision and HF_ENDPOINT, or use --offline with what is already here."
         ) from error
-    listed = {sibling.rfilename: sibling for sibling in info.siblings or ()}
-    if missing := [path for path in OFFICIAL_FILES.values() if path not in listed]:
-        raise WeightsError(
-            f"{OFFICIAL_REPO} at revision {revision!r} lacks {', '.join(missing[:3])}. "
-            "Choose another --revision."
-        )
-    files = [_remote_file(listed[path]) for path in OFFICIAL_FILES.values()]
-    return PullPlan(endpoint, info.sha or revision, tuple(sorted(files, key=lambda file: file.n_bytes)))
+    except Exception as error:
+        raise _senseless(endpoint, _first_line(error)) from error
+    files = _listed_files(info, endpoint, revision)
+    if not isinstance(info.sha, str) or not re.fullmatch("[0-9a-f]{40}", info.sha):
+        raise _senseless(endpoint, f"commit {info.sha!r}")
+    return PullPlan(endpoint, info.sha, tuple(sorted(files, key=lambda file: file.n_bytes)))
 
 
 def pull(plan: PullPlan, directory: Path, report: Report) -> Bundle:
@@ -123,7 +125,7 @@ def pull(plan: PullPlan, directory: Path, report: Report) -> Bundle:
 
     Raises WeightsError where a file cannot be fetched, does not match the hub's digest or does not fit.
     """
-    directory.mkdir(parents=True, exist_ok=True)
+    make_folder(directory)
     missing = [file for file in plan.files if not _is_there(directory, file)]
     _check_space(directory, missing)
     for file in plan.files:
@@ -152,10 +154,8 @@ def adopt(directory: Path) -> Bundle:
         if not isinstance(cached, str):
             missing.append(path)
             continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f"{target.name}.part")
-        shutil.copyfile(cached, part)
-        os.replace(part, target)
+        make_folder(target.parent)
+        copy_whole(Path(cached), target)
     if missing:
         raise WeightsError(
             f"{directory}: offline, and {len(missing)} files are neither there nor in the hub's cache: "
@@ -166,11 +166,34 @@ def adopt(directory: Path) -> Bundle:
     return read_bundle(directory)
 
 
-def _remote_file(listed: Any) -> RemoteFile:
+def _listed_files(info: Any, endpoint: str, revision: str) -> list[RemoteFile]:
+    """The files that are needed, each with its size and a digest. Raises WeightsError."""
+    listed = {sibling.rfilename: sibling for sibling in info.siblings or ()}
+    if missing := [path for path in OFFICIAL_FILES.values() if path not in listed]:
+        raise WeightsError(
+            f"{OFFICIAL_REPO} at revision {revision!r} lacks {', '.join(missing[:3])}. "
+            "Choose another --revision."
+        )
+    return [_remote_file(path, listed[path], endpoint) for path in OFFICIAL_FILES.values()]
+
+
+def _remote_file(path: str, listed: Any, endpoint: str) -> RemoteFile:
     """From huggingface_hub's RepoSibling, whose `lfs` is a dict or an object, by version."""
-    lfs = listed.lfs
-    sha256 = None if lfs is None else (lfs["sha256"] if isinstance(lfs, dict) else lfs.sha256)
-    return RemoteFile(listed.rfilename, listed.size or 0, sha256, None if lfs else listed.blob_id)
+    lfs, size = listed.lfs, listed.size
+    if type(size) is not int or not 0 < size <= MAX_FILE_BYTES:
+        raise _senseless(endpoint, f"{path} of {size!r} bytes")
+    sha256 = lfs.get("sha256") if isinstance(lfs, dict) else getattr(lfs, "sha256", None)
+    git_sha1 = listed.blob_id if lfs is None else None
+    digest, n_digits = (git_sha1, 40) if sha256 is None else (sha256, 64)
+    if not isinstance(digest, str) or not re.fullmatch(f"[0-9a-f]{{{n_digits}}}", digest):
+        raise _senseless(endpoint, f"{path} with the digest {digest!r}")
+    return RemoteFile(path, size, sha256, git_sha1)
+
+
+def _senseless(endpoint: str, what: str) -> WeightsError:
+    return WeightsError(
+        f"{endpoint} sent a list of files that makes no sense ({what[:200]}). Check HF_ENDPOINT or wait."
+    )
 
 
 def _is_there(directory: Path, file: RemoteFile) -> bool:
@@ -181,10 +204,10 @@ def _is_there(directory: Path, file: RemoteFile) -> bool:
 def _matches(path: Path, file: RemoteFile) -> bool:
     if file.sha256 is not None:
         return file_digest(path) == file.sha256
-    if file.git_sha1 is None:
-        return True
-    content = path.read_bytes()
-    blob = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False)
+    blob = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
+    with path.open("rb") as content:
+        while block := content.read(CHUNK):
+            blob.update(block)
     return blob.hexdigest() == file.git_sha1
 
 
@@ -201,13 +224,17 @@ def _check_space(directory: Path, missing: list[RemoteFile]) -> None:
 
 def _fetch(plan: PullPlan, file: RemoteFile, directory: Path, report: Report) -> None:
     target = directory / file.path
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     version = (file.sha256 or file.git_sha1 or plan.commit)[:12]
     part = target.with_name(f"{target.name}.{version}.part")  # another version's part is never continued
-    if part.exists() and part.stat().st_size > file.n_bytes:
-        part.unlink()
     try:
         _download(plan, file, part, report)
+    except _TooMuch as error:
+        part.unlink()
+        raise WeightsError(
+            f"{file.path}: {plan.endpoint} sends more than the {file.n_bytes} bytes that it lists; what came "
+            "was removed. Try another HF_ENDPOINT."
+        ) from error
     except _network_errors() as error:
         raise WeightsError(
             f"{file.path}: the fetch from {plan.endpoint} stopped ({_first_line(error)}). "
@@ -219,7 +246,7 @@ def _fetch(plan: PullPlan, file: RemoteFile, directory: Path, report: Report) ->
             f"{file.path}: what {plan.endpoint} sent does not match the digest it lists, and was removed. "
             "Run the same command again, or try another HF_ENDPOINT."
         )
-    os.replace(part, target)
+    rename(part, target)
 
 
 def _download(plan: PullPlan, file: RemoteFile, part: Path, report: Report) -> None:
@@ -229,23 +256,34 @@ def _download(plan: PullPlan, file: RemoteFile, part: Path, report: Report) -> N
 
     disable_progress_bars()  # the caller draws its own
     url = hf_hub_url(OFFICIAL_REPO, file.path, revision=plan.commit, endpoint=plan.endpoint)
-    with _ReportingFile(part, lambda count: report(file.path, count)) as stream:
+    with reporting_write_errors(part):
+        stream = _ReportingFile(part, file.n_bytes, lambda count: report(file.path, count))
+    with stream:
         http_get(url, stream, resume_size=stream.tell(), expected_size=file.n_bytes)
         stream.flush()
         os.fsync(stream.fileno())
 
 
-class _ReportingFile(io.FileIO):
-    """A file opened for going on at its end, that says how many bytes it gets."""
+class _TooMuch(OSError):
+    """A server sends more than it has announced."""
 
-    def __init__(self, path: Path, report: Callable[[int], None]) -> None:
-        super().__init__(path, "r+b" if path.exists() else "w+b")
+
+class _ReportingFile(io.FileIO):
+    """A file opened for going on at its end, that says how many bytes it gets and takes only `limit`."""
+
+    def __init__(self, path: Path, limit: int, report: Callable[[int], None]) -> None:
+        super().__init__(handle_to_change(path), "r+b")
         self._report = report
+        self._limit = limit
+        if os.fstat(self.fileno()).st_size > limit:
+            super().truncate(0)
         report(self.seek(0, os.SEEK_END))
 
     def write(self, data: Any) -> int:
         """Write all of it, where a raw file may write less."""
         rest = memoryview(data)
+        if self.tell() + len(rest) > self._limit:
+            raise _TooMuch(f"more than {self._limit} bytes")
         while rest:
             count = super().write(rest)
             self._report(count)

@@ -1,13 +1,15 @@
 """The published weights are fetched from a small hub on this machine, faults included."""
 
 import hashlib
+import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hub_server import COMMIT, HubServer
 
-from hallo_cli.errors import WeightsError
+from hallo_cli.errors import OutputError, WeightsError
 from hallo_cli.models import hub
 from hallo_cli.models.bundle import OFFICIAL_FILES, find_bundle
 
@@ -205,3 +207,66 @@ def test_every_file_that_is_fetched_has_its_terms_stated() -> None:
     assert [terms.part for terms in hub.LICENCES if not terms.is_commercial_use_allowed] == [
         "InsightFace detector and recogniser (scrfd_10g_bnkps, glintr100)"
     ]
+
+
+def listing_with(server: HubServer, **changes: object) -> dict[str, object]:
+    """The listing, with these values for the networks' file; None leaves the key out."""
+    listing: dict[str, object] = server.listing()
+    for entry in listing["siblings"]:  # type: ignore[attr-defined]
+        if entry["rfilename"] == NET:
+            entry.update(changes)
+            for key in [key for key, value in changes.items() if value is None]:
+                del entry[key]
+    return listing
+
+
+def senseless(server: HubServer) -> list[bytes]:
+    """Answers that are no list of files, or one that cannot be."""
+    sha256 = {"sha256": "0" * 64, "size": 10, "pointerSize": 130}
+    whole = server.listing()
+    changed: list[object] = [
+        *([], {}, None, 1, "text", [[]], {"siblings": None}, {"siblings": 5}, {"siblings": [5]}),
+        *({"id": "x", "siblings": value} for value in ({}, [{}], [{"rfilename": 5}], [None], "abc")),
+        *({**whole, "sha": value} for value in (None, "", "main", "../../x", 5, ["a" * 40], "A" * 40)),
+        *(listing_with(server, size=value) for value in (None, -1, 0, "10", 1.5, 1 << 62, True, [])),
+        *(listing_with(server, lfs=value) for value in (5, "x", [5], {"sha256": 5}, {"size": 3})),
+        *(
+            listing_with(server, lfs={**sha256, "sha256": value})
+            for value in ("", "0" * 63, "../x", None, [])
+        ),
+        listing_with(server, lfs=None, blobId=None),
+        listing_with(server, lfs=None, blobId="../../etc"),
+        {**whole, "lastModified": "never", "createdAt": [], "siblings": whole["siblings"] * 0},  # type: ignore[operator]
+    ]
+    return [json.dumps(value).encode() for value in changed] + [b"", b"{", b"\xff", b"[" * 100_000]
+
+
+def test_listing_that_makes_no_sense_is_refused_with_one_line(server: HubServer) -> None:
+    answers = senseless(server)
+    assert len(answers) > 40
+    for answer in answers:
+        server.answer = answer
+        try:
+            told = str(hub.plan_pull())
+        except WeightsError as error:
+            told = str(error)
+        assert re.search("makes no sense|does not list|lacks", told), answer[:300]
+        assert len(told.splitlines()) == 1
+
+
+def test_server_that_sends_more_than_it_lists_is_stopped(server: HubServer, tmp_path: Path) -> None:
+    server.endless.add(NET)
+    with pytest.raises(WeightsError, match="sends more than the 10240 bytes that it lists"):
+        pull(tmp_path / "models" / "official")
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_link_under_a_part_s_name_is_not_followed(server: HubServer, tmp_path: Path) -> None:
+    treasure = tmp_path / "treasure"
+    treasure.write_text("gold")
+    part = tmp_path / "models/official" / f"{NET}.{hashlib.sha256(server.files[NET]).hexdigest()[:12]}.part"
+    part.parent.mkdir(parents=True)
+    part.symlink_to(treasure)
+    with pytest.raises(OutputError, match="links are not followed"):
+        pull(tmp_path / "models" / "official")
+    assert treasure.read_text() == "gold"
