@@ -83,10 +83,7 @@ def _face_analysis(detector: Path, recognition: Path, folder: Path) -> Any:
 
 
 def _link(file: Path, link: Path) -> None:
-    try:
-        link.symlink_to(file)
-    except OSError:  # Windows allows links only to some users
-        shutil.copyfile(file, link)
+    link.symlink_to(file)
 
 
 @contextlib.contextmanager

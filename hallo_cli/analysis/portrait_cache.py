@@ -6,6 +6,7 @@ One npz file an analysis, without pickles, written whole or not at all; the olde
 from __future__ import annotations
 
 import logging
+import os
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -39,7 +40,7 @@ def recall(note: Path, digest: str) -> Portrait | None:
     try:
         with note.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             portrait = _from_arrays(arrays, digest)
-        note.touch()
+        os.utime(note, follow_symlinks=False)  # the oldest go first
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None
     return portrait

@@ -18,6 +18,7 @@ from hallo_cli.batch.fields import build_checked
 from hallo_cli.batch.states import RENDERED, STATES
 from hallo_cli.errors import JobError, OutputError
 from hallo_cli.store.opening import flush_folder, handle_to_append, open_to_read
+from hallo_cli.store.writing import write_all
 
 LEDGER_VERSION = 1
 MAX_LINE = 4 << 20  # bytes
@@ -93,10 +94,8 @@ class Ledger:
         data = (b"\n" if self._is_torn else b"") + lines.encode()
         try:
             self._is_torn = True  # until all of it is there
-            while data:
-                data = data[os.write(self._file, data) :]
+            write_all(self._file, data)
             self._is_torn = False
-            os.fsync(self._file)
         except OSError as error:
             raise OutputError(
                 f"ledger {self.path} cannot be written: {error.strerror}. "

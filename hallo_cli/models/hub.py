@@ -260,8 +260,6 @@ def _download(plan: PullPlan, file: RemoteFile, part: Path, report: Report) -> N
         stream = _ReportingFile(part, file.n_bytes, lambda count: report(file.path, count))
     with stream:
         http_get(url, stream, resume_size=stream.tell(), expected_size=file.n_bytes)
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 class _TooMuch(OSError):

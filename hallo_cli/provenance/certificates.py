@@ -10,7 +10,6 @@ import datetime
 import logging
 import os
 import secrets
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from hallo_cli.errors import SettingsError
+from hallo_cli.store.writing import write_secret
 
 LIMIT = 1 << 20  # bytes of a certificate file
 LASTS = datetime.timedelta(days=3650)
@@ -131,15 +131,7 @@ def _algorithm(key: object) -> str:
 def _keep(pem: bytes, file: Path) -> None:
     """Write the file, for its owner's eyes, unless it is there already: then raise FileExistsError."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(dir=file.parent, prefix=".signing-")  # readable by its owner only
-    try:
-        with os.fdopen(handle, "wb") as opened:
-            opened.write(pem)
-            opened.flush()
-            os.fsync(opened.fileno())
-        os.link(part, file)
-    finally:
-        os.unlink(part)
+    write_secret(file, pem)
 
 
 def _made() -> bytes:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import os
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -21,7 +20,7 @@ from hallo_cli import __version__
 from hallo_cli.errors import InputError, OutputError, SettingsError
 from hallo_cli.printable import printable
 from hallo_cli.provenance.certificates import Identity
-from hallo_cli.store.writing import flush, partial_path, reporting_write_errors
+from hallo_cli.store.writing import PartFile, reporting_write_errors
 
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 LABEL = "hallo.render"
@@ -71,19 +70,14 @@ def require_usable(identity: Identity) -> None:
 
 def sign_video(video: Path, claim: Claim, identity: Identity) -> None:
     """Put the mark into a finished MP4. Raises OutputError; then the video is as it was."""
-    part = partial_path(video)
-    with reporting_write_errors(video):
+    with reporting_write_errors(video), video.open("rb") as source, PartFile(video) as part:
         try:
-            with video.open("rb") as source, part.open("wb+") as target:
-                _sign(source, target, MP4, identity=identity, claim=claim)
-            flush(part)
-            os.replace(part, video)
+            _sign(source, part.file, MP4, identity=identity, claim=claim)
         except c2pa.C2paError as error:
             raise OutputError(
                 f"the video cannot be signed ({_first_line(error)}). Add --no-provenance to leave it without."
             ) from error
-        finally:
-            part.unlink(missing_ok=True)
+        part.commit()
 
 
 def read_mark(video: Path, anchors: bytes = b"") -> Mark | None:

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +23,7 @@ from hallo_cli.store.opening import (
     handle_to_append,
     handle_to_change,
     is_still_at,
+    open_to_read,
     part_path,
 )
 
@@ -97,6 +99,27 @@ def write_whole(path: Path, content: bytes) -> None:
         file.write(content)
 
 
+def write_secret(path: Path, content: bytes) -> None:
+    """Write a new file that only its owner can read. Raises OSError, FileExistsError where there is one."""
+    handle, part = tempfile.mkstemp(dir=path.parent, prefix=".hallo-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(handle)
+        os.link(part, path)
+        flush_folder(path.parent)
+    finally:
+        os.unlink(part)
+
+
+def write_all(handle: int, data: bytes) -> None:
+    """Write to an open file and see it safely on disk. Raises OSError."""
+    while data:
+        data = data[os.write(handle, data) :]
+    os.fsync(handle)
+
+
 def append(path: Path, data: memoryview | bytes) -> int:
     """Add to a file of our own, see it safely on disk, and return how long it is then. Raises OSError."""
     with os.fdopen(handle_to_append(path), "ab") as file:
@@ -122,8 +145,10 @@ def copy_whole(source: Path, target: Path) -> None:
 
 
 def rename(path: Path, target: Path) -> None:
-    """Give a file that is whole and safely on disk another name. Raises OutputError."""
+    """Give a whole file of our own another name, when it is safely on disk. Raises OutputError."""
     with reporting_write_errors(target):
+        with open_to_read(path) as file:
+            os.fsync(file.fileno())
         os.replace(path, target)
         flush_folder(target.parent)
 
