@@ -9,6 +9,10 @@ import av
 import numpy as np
 from PIL import Image
 
+from hallo_cli.errors import InputError
+from hallo_cli.media.files import require_file
+from hallo_cli.media.probe import open_media
+
 WIDTH = 160  # pixels
 SECONDS = 3.0
 FPS = 12
@@ -17,7 +21,7 @@ _VIDEO_OPTIONS = {"crf": "32", "preset": "veryfast", "tune": "stillimage"}
 
 
 def poster(video: Path) -> bytes:
-    """A JPEG of the middle of the preview. Raises OSError where the video cannot be read."""
+    """A JPEG of the middle of the preview. Raises InputError or OSError where the video cannot be read."""
     pictures = list(itertools.islice(_pictures(video), int(SECONDS * FPS)))
     if not pictures:
         raise OSError(f"{video} holds no frames")
@@ -49,7 +53,7 @@ def preview(video: Path) -> bytes:
 
 def _pictures(video: Path) -> Iterator[Image.Image]:
     """Small pictures at the preview's rate; sides are even, as encoders ask."""
-    with av.open(str(video)) as source:
+    with open_media(require_file(video, InputError, "video")) as source:
         stream = source.streams.video[0]
         height = max(2, round(WIDTH * stream.height / max(1, stream.width) / 2) * 2)
         due = 0.0
@@ -61,7 +65,7 @@ def _pictures(video: Path) -> Iterator[Image.Image]:
 
 
 def _sound(video: Path) -> Iterator[av.AudioFrame]:
-    with av.open(str(video)) as source:
+    with open_media(require_file(video, InputError, "video")) as source:
         if not source.streams.audio:
             return
         resampler = av.AudioResampler("fltp", "mono", 22_050)

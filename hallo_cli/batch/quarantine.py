@@ -1,6 +1,8 @@
 """Puts a row that keeps killing its worker aside, with all it takes to see why."""
 
 import json
+import os
+import shlex
 from pathlib import Path
 
 from hallo_cli.batch.task import Task
@@ -8,6 +10,7 @@ from hallo_cli.store.opening import open_to_read
 from hallo_cli.store.writing import copy_whole, make_own_folder, write_whole
 
 MAX_LOG_BYTES = 1 << 20
+DELETE, UNICODE_DELETE = "\x7f", "\\u007f"  # JSON takes it in a text as it is, TOML does not
 MAX_INPUT_BYTES = 2 << 30  # larger inputs are named, not copied
 
 
@@ -55,11 +58,21 @@ def _copy(source: Path, target: Path) -> str:
 
 
 def _toml(settings: dict[str, object]) -> str:
-    return "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
+    values = {key: json.dumps(value, ensure_ascii=False) for key, value in settings.items()}
+    return "".join(f"{key} = {value.replace(DELETE, UNICODE_DELETE)}\n" for key, value in values.items())
 
 
 def _how_to(inputs: dict[str, str]) -> str:
+    portrait, audio = (_quoted(inputs[name]) for name in ("portrait", "audio"))
     return (
         "This row killed its worker again and again. In this folder, this runs it alone:\n\n"
-        f"    hallo render {inputs['portrait']} {inputs['audio']} -o out.mp4 --config settings.toml\n"
+        f"    hallo render {portrait} {audio} -o out.mp4 --config settings.toml\n"
     )
+
+
+def _quoted(name: str) -> str:
+    """A file's name as a shell takes it, whatever characters it holds; bash and zsh know the second form."""
+    if name.isprintable():
+        return shlex.quote(name)
+    codes = "".join(f"\\{byte:03o}" for byte in os.fsencode(name))
+    return f"$'{codes}'"

@@ -2,8 +2,10 @@
 
 import base64
 import csv
+import hashlib
 import html
 import logging
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
@@ -12,6 +14,8 @@ from pathlib import Path
 from hallo_cli.batch.ledger import Record
 from hallo_cli.batch.preview import poster, preview
 from hallo_cli.batch.states import STATES, Counts
+from hallo_cli.errors import InputError
+from hallo_cli.printable import printable
 from hallo_cli.settings.quality import QualityLimits
 from hallo_cli.store.writing import replacing
 
@@ -19,7 +23,9 @@ _PAGE = Path(__file__).with_name("report.html")
 _NUMBERS = ("seconds", "compute_s", "attempts")
 COLUMNS = ("row", "id", "status", "output", "frames", *_NUMBERS, "seed", "worker", "error", "message",
            "objections", "sha256", "finished")  # fmt: skip
-_UNREADABLE = (OSError, ValueError, RuntimeError)  # av's errors derive from these
+_UNREADABLE = (OSError, ValueError, RuntimeError, InputError)  # av's errors derive from these
+# What spreadsheets begin formulas with, full-width forms too, behind what they skip.
+_FORMULA = re.compile(r"(^|;)([\s'\"\u200c\u200d]*[=+\-@\uff1d\uff0b\uff0d\uff20\u2212])")
 _log = logging.getLogger(__name__)
 
 
@@ -35,17 +41,17 @@ class ReportOptions:
 
 def write_page(path: Path, records: Iterable[Record], options: ReportOptions) -> None:
     """Write the page row by row, with the figures that the gate judges. Raises OutputError."""
-    head, _, foot = _PAGE.read_text(encoding="utf-8").partition("<!--rows-->")
+    head, _, foot = _own_page().partition("<!--rows-->")
     records = list(records)
     statuses = Counter(record.status for record in records)
     measured = {name for record in records for name in record.quality}
     figures = [field.name for field in fields(QualityLimits) if field.name in measured]
     own = _own_columns(records)
-    head = head.replace("<!--title-->", html.escape(options.title))
+    head = head.replace("<!--title-->", _text(options.title))
     head = head.replace("<!--summary-->", _summary(records, options.counts))
     head = head.replace("<!--chips-->", "".join(_chips(statuses, len(records))))
     columns = [f"<th data-number>{_words(name)}</th>" for name in figures]
-    columns += [f"<th>{html.escape(name)}</th>" for name in own]
+    columns += [f"<th>{_text(name)}</th>" for name in own]
     head = head.replace("<!--figures-->", "".join(columns))
 
     def parts() -> Iterator[str]:
@@ -69,7 +75,7 @@ def write_table(path: Path, records: Iterable[Record]) -> None:
     def parts() -> Iterator[str]:
         lines = Lines()
         writer = csv.writer(lines)
-        writer.writerow([*COLUMNS, *figures, *map(_harmless, own)])
+        writer.writerow([*COLUMNS, *map(_harmless, (*figures, *own))])
         for record in records:
             cells = [getattr(record, name) for name in COLUMNS]
             cells = ["; ".join(cell) if isinstance(cell, tuple) else cell for cell in cells]
@@ -93,9 +99,19 @@ def _write(path: Path, parts: Iterable[str]) -> None:
             file.write(text.encode())
 
 
+def _own_page() -> str:
+    """The page, whose policy lets no other style and script run than those that are in it now."""
+    page = _PAGE.read_text(encoding="utf-8")
+    for kind in ("style", "script"):
+        inline = page.partition(f"<{kind}>")[2].partition(f"</{kind}>")[0]
+        digest = base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()
+        page = page.replace(f"<!--{kind}-->", f"sha256-{digest}")
+    return page
+
+
 def _harmless(cell: object) -> object:
-    """A cell that no spreadsheet takes for a formula."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+    """A cell that no spreadsheet takes for a formula, nor a part of it where it splits at semicolons."""
+    return _FORMULA.sub(r"\1'\2", printable(cell)) if isinstance(cell, str) else cell
 
 
 def _summary(records: list[Record], counts: Counts) -> str:
@@ -122,15 +138,15 @@ def _row(
     cells = [
         ("preview", media, ""),
         ("row", str(record.row), str(record.row)),
-        ("id", html.escape(record.id), ""),
-        ("status", f'<span class="chip {record.status}">{record.status}</span>', ""),
-        ("what was said", f'<div class="said">{html.escape(said)}</div>' if said else "", ""),
+        ("id", _text(record.id), ""),
+        ("status", f'<span class="chip {_text(record.status)}">{_text(record.status)}</span>', ""),
+        ("what was said", f'<div class="said">{_text(said)}</div>' if said else "", ""),
         *((name.replace("_s", " s"), *_number(getattr(record, name))) for name in _NUMBERS),
         *((_words(name), *_number(record.quality.get(name))) for name in figures),
-        *((html.escape(name), html.escape(record.own.get(name, "")), "") for name in own),
+        *((_text(name), _text(record.own.get(name, "")), "") for name in own),
     ]
     return (
-        f'<tr data-status="{record.status}">'
+        f'<tr data-status="{_text(record.status)}">'
         + "".join(
             f'<td data-label="{label}"{f" data-value={chr(34)}{value}{chr(34)}" if value else ""}>{body}</td>'
             for label, body, value in cells
@@ -147,7 +163,12 @@ def _number(value: float | None) -> tuple[str, str]:
 
 
 def _words(name: str) -> str:
-    return html.escape(name.replace("_", " "))
+    return _text(name.replace("_", " "))
+
+
+def _text(foreign: object) -> str:
+    """What a ledger says, as text of the page and nothing else."""
+    return html.escape(printable(foreign))
 
 
 def _media(video: Path) -> str:

@@ -13,13 +13,13 @@ from typing import Any
 
 from hallo_cli.batch.written import find_written
 from hallo_cli.errors import ManifestError, SettingsError
+from hallo_cli.models.bundle import list_bundles
 from hallo_cli.settings.canvas import colour_of
 from hallo_cli.settings.schema import RenderSettings, Value, fields_of, parse, require_known, type_of
 
 REQUIRED = ("portrait", "audio")
 OWN_PREFIX = "x_"  # of columns that are the user's own without being announced
 TEMPLATE_NAMES = ("id", "portrait", "audio", "row", "preset", "seed")
-_FOLDER_NAME = re.compile(r"[/\\]|^[.~]")
 _FORBIDDEN_IN_ID = re.compile(r'[\x00-\x1f\x7f/\\<>:"|?*]')
 _DECIMAL_COMMA = re.compile(r"^([+-]?[0-9]*),([0-9]+)$")
 _WHOLE_FRACTION = re.compile(r"^([+-]?[0-9]+)\.0+$")
@@ -143,8 +143,8 @@ def _row(number: int, given: Mapping[str, object], layout: Layout) -> Row:
     preset = _text(given["preset"], "preset") if "preset" in given else None
     keys = sorted(given.keys() - {*REQUIRED, "id", "output", "preset"})
     settings = {key: parse(_fields()[key], given[key], where=key) for key in keys}
-    if layout.is_confined and _FOLDER_NAME.search(str(settings.get("bundle", ""))):
-        raise ManifestError(f"bundle {settings['bundle']!r} is a folder, which --confine forbids: name one.")
+    if layout.is_confined and "bundle" in settings:
+        _require_installed(str(settings["bundle"]))
     row = Row(number, "", portrait, audio, Path(), preset, settings)
     row = dataclasses.replace(row, id=_row_id(row, given.get("id")))
     if colour_of(str(settings.get("background", "black"))) is None:
@@ -154,6 +154,16 @@ def _row(number: int, given: Mapping[str, object], layout: Layout) -> Row:
     if row.output in (portrait, audio):
         raise ManifestError(f"the output {row.output} is the row's own input; give it another name.")
     return row
+
+
+def _require_installed(bundle: str) -> None:
+    """Raise ManifestError unless a bundle is known by this name; any other text may be a folder's."""
+    names = [name for name, _ in list_bundles()]
+    if bundle not in names:
+        known = ", ".join(names) or "none is"
+        raise ManifestError(
+            f"bundle {bundle!r} is not installed ({known}), and --confine forbids to name a folder."
+        )
 
 
 @functools.cache

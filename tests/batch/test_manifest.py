@@ -166,8 +166,14 @@ def test_confined_row_may_not_reach_outside(cells: str, tmp_path: Path) -> None:
     assert "--confine forbids" in only_bad(f"portrait,audio,output\n{cells}\n", layout).message
 
 
-@pytest.mark.parametrize("bundle", ["/home/other/weights", "../weights", "a/b", "~/weights", ".hidden"])
-def test_confined_row_may_not_name_a_bundles_folder(bundle: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "bundle", ["/home/other/weights", "../weights", "a/b", "~/weights", ".hidden", "weights"]
+)
+def test_confined_row_may_not_name_a_bundles_folder(
+    bundle: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights").mkdir()
     layout = Layout(tmp_path / "in", tmp_path / "out", is_confined=True)
     assert "--confine forbids" in only_bad(f"portrait,audio,bundle\np,s,{bundle}\n", layout).message
 

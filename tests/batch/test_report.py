@@ -1,6 +1,9 @@
 """The report page and table; in a real browser where one is installed."""
 
+import base64
 import csv
+import hashlib
+import html
 import re
 import shutil
 import subprocess
@@ -57,6 +60,50 @@ def test_page_is_self_contained_and_escapes_what_users_wrote(folder: Path) -> No
     assert page.count("data:video/mp4;base64,") == 2
     assert "video not readable" in page
     assert "3 of 6 rows done, 2 failed, 1 pending. " in page
+
+
+def test_page_runs_no_script_and_takes_no_style_but_its_own(folder: Path) -> None:
+    page = (folder / "page.html").read_text(encoding="utf-8")
+    policy = html.unescape(re.search(r'Content-Security-Policy" content="([^"]*)"', page)[1])  # type: ignore[index]
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    assert "unsafe" not in policy
+    assert (rules["default-src"], rules["base-uri"], rules["form-action"]) == ("'none'",) * 3
+    for kind in ("style", "script"):
+        (inline,) = re.findall(f"<{kind}>(.*?)</{kind}>", page, re.S)
+        digest = base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()
+        assert rules[f"{kind}-src"] == f"'sha256-{digest}'"
+    assert " style=" not in page
+    assert not re.search(r"<[^>]* on[a-z]+=", page)
+
+
+def test_control_characters_of_a_ledger_reach_neither_page_nor_table(tmp_path: Path) -> None:
+    text = "a\x1b[2J\x9b\u202e\u2028\nb\udce9"
+    rows = [Record(text, 1, "error", text, worker=text, error=text, message=text, objections=(text,))]
+    rows.append(Record("o", 2, "fail", objections=(text,), quality={text: 1.0}))
+    write_page(tmp_path / "page.html", rows, ReportOptions(text, tmp_path))
+    write_table(tmp_path / "page.csv", rows)
+    for file in ("page.html", "page.csv"):
+        said = (tmp_path / file).read_text(encoding="utf-8")
+        assert not set(said) & set("\x1b\x9b\u202e\u2028")
+        assert "a\\x1b[2J\\x9b\\u202e\\u2028\\nb\\xe9" in said
+
+
+@pytest.mark.parametrize(
+    "trick",
+    [
+        *("=1+1", "+1", "-1", "@SUM(1)", "\n=1", "\r\n=1", "\t=1", " =1", "\u3000=1", "\u200d=1", "\ufeff=1"),
+        *("\uff1d1+1", "\uff0b1", "\uff0d1", "\uff20SUM(1)", "\u22121", "'=1", '"=1'),
+        *("a;=1", 'a";"=1', "a; \u3000\uff1d1", "a;-1;+2"),
+    ],
+)
+def test_no_cell_is_a_formula_in_any_spreadsheet(tmp_path: Path, trick: str) -> None:
+    write_table(tmp_path / "t.csv", [Record(trick, 1, "error", message=trick, objections=(trick, trick))])
+    with (tmp_path / "t.csv").open(encoding="utf-8", newline="") as file:
+        (row,) = csv.DictReader(file)
+    for cell in (row["id"], row["message"], row["objections"]):
+        for part in re.split(r"[;\n\t]", cell):
+            bare = part.strip(' \t\r\n\u3000\u200d\ufeff"')
+            assert not bare or bare[0] not in "=+-@\uff1d\uff0b\uff0d\uff20\u2212"
 
 
 def test_numbers_are_short_but_never_powers_of_ten() -> None:
@@ -128,6 +175,7 @@ def browse(*arguments: str) -> str:
 @pytest.mark.parametrize("width", [1280, 390])
 def test_page_fits_sorts_filters_and_plays_in_a_browser(folder: Path, width: int) -> None:
     page = (folder / "page.html").read_text(encoding="utf-8")
+    page = re.sub(r"script-src 'sha256-[^']*'", "script-src 'unsafe-inline'", page)  # for the probe's
     (folder / "probe.html").write_text(page.replace("</body>", PROBE + "</body>"), encoding="utf-8")
     frame = folder / "frame.html"
     frame.write_text(FRAME.format(page="probe.html", width=width), encoding="utf-8")

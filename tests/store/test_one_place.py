@@ -27,7 +27,7 @@ def writes(file: Path) -> Iterator[str]:
 def is_method_of_path(name: str, call: ast.Call) -> bool:
     """Whether a path's method writes; a text's `replace` takes two arguments."""
     _, dot, method = name.rpartition(".")
-    is_rename = method == "replace" and len(call.args) == 1 and not call.keywords
+    is_rename = method == "replace" and name != "dataclasses.replace" and len(call.args) == 1
     return bool(dot) and (method in METHODS or is_rename)
 
 

@@ -1,0 +1,55 @@
+"""What a quarantined row's folder says can be run as it stands, whatever its files are called."""
+
+import json
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from hallo_cli.batch import quarantine
+from hallo_cli.batch.task import Task
+from hallo_cli.errors import OutputError
+
+NAMES = ["a b.png", "$(touch owned).png", "it's.png", '"; touch owned; ".png', "a\nb\x1b[2J.png", "`id`.png"]
+
+
+def task(portrait: Path, settings: dict[str, object]) -> Task:
+    values = (portrait.parent / "out.mp4", json.dumps(settings), "", "f", 1, 1.0, 1.0)
+    return Task(3, "id", portrait, portrait, *values)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_shell_line_names_the_very_file(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quarantine, "MAX_INPUT_BYTES", 0)  # named, not copied
+    (tmp_path / name).write_text("picture")
+    place = quarantine.put_aside(tmp_path / "q", task(tmp_path / name, {}), "killed", b"log")
+    text = (place / "README.txt").read_text()
+    line = text.splitlines()[2].strip().replace("hallo render", "printf '%s\\0'")
+    assert "\x1b" not in text
+    words = subprocess.run(["bash", "-c", line], capture_output=True, check=True, cwd=tmp_path).stdout
+    assert words.split(b"\0")[:2] == [str(tmp_path / name).encode()] * 2
+    assert not (tmp_path / "owned").exists()
+
+
+def test_settings_can_be_read_back(tmp_path: Path) -> None:
+    (tmp_path / "p.png").write_text("picture")
+    settings = {"bundle": 'q"\\ \x7f\U0001f600\u0001', "steps": 3, "compile": True}
+    place = quarantine.put_aside(tmp_path / "q", task(tmp_path / "p.png", settings), "killed", b"log")
+    assert tomllib.loads((place / "settings.toml").read_text()) == settings
+
+
+def test_links_in_the_folder_are_not_followed(tmp_path: Path) -> None:
+    for name in ("p.png", "treasure"):
+        (tmp_path / name).write_text(name)
+    place = tmp_path / "q" / "row-000003"
+    place.mkdir(parents=True)
+    (place / "portrait.png").symlink_to(tmp_path / "treasure")
+    quarantine.put_aside(tmp_path / "q", task(tmp_path / "p.png", {}), "killed", b"log")
+    assert (tmp_path / "treasure").read_text() == "treasure"
+    assert (place / "portrait.png").read_text() == "p.png"
+    (tmp_path / "link").symlink_to(tmp_path)
+    with pytest.raises(OutputError, match="links are not followed"):
+        quarantine.put_aside(tmp_path / "link", task(tmp_path / "p.png", {}), "killed", b"log")
