@@ -80,7 +80,7 @@ def test_control_characters_of_a_ledger_reach_neither_page_nor_table(tmp_path: P
     text = "a\x1b[2J\x9b\u202e\u2028\nb\udce9"
     rows = [Record(text, 1, "error", text, worker=text, error=text, message=text, objections=(text,))]
     rows.append(Record("o", 2, "fail", objections=(text,), quality={text: 1.0}))
-    write_page(tmp_path / "page.html", rows, ReportOptions(text, tmp_path))
+    write_page(tmp_path / "page.html", rows, ReportOptions(text, tmp_path, COUNTS))
     write_table(tmp_path / "page.csv", rows)
     for file in ("page.html", "page.csv"):
         said = (tmp_path / file).read_text(encoding="utf-8")
