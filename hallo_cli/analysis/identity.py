@@ -44,16 +44,31 @@ class IdentityNetwork:
 
         Raises PortraitError where this network's own detector does not see that face.
         """
-        with _quietly():
-            found = self._analysis.get(np.ascontiguousarray(picture[:, :, ::-1]))
         nose = face.landmarks[4]
-        same = [f for f in found if (f.bbox[:2] <= nose).all() and (nose <= f.bbox[2:4]).all()]
-        if not same:
+        found = self._found(picture)
+        embedding = _of_largest(
+            [f for f in found if (f.bbox[:2] <= nose).all() and (nose <= f.bbox[2:4]).all()]
+        )
+        if embedding is None:
             raise PortraitError(
                 "The identity network does not see the portrait's face. Use a sharper, more frontal picture."
             )
-        best = max(same, key=lambda f: float((f.bbox[2] - f.bbox[0]) * (f.bbox[3] - f.bbox[1])))
-        return np.asarray(best.embedding, np.float32)
+        return embedding
+
+    def embed_largest(self, picture: Bytes) -> Float | None:
+        """Return the raw embedding [512] of the largest face that it sees, as published, or None."""
+        return _of_largest(self._found(picture))
+
+    def _found(self, picture: Bytes) -> list[Any]:
+        with _quietly():
+            return list(self._analysis.get(np.ascontiguousarray(picture[:, :, ::-1])))
+
+
+def _of_largest(faces: list[Any]) -> Float | None:
+    if not faces:
+        return None
+    largest = max(faces, key=lambda f: float((f.bbox[2] - f.bbox[0]) * (f.bbox[3] - f.bbox[1])))
+    return np.asarray(largest.embedding, np.float32)
 
 
 def _face_analysis(detector: Path, recognition: Path, folder: Path) -> Any:

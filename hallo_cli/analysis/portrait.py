@@ -6,6 +6,7 @@ Knows no networks but the face's.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 from collections.abc import Sequence
@@ -53,6 +54,7 @@ class PortraitOptions:
     framing: str = "crop"  # crop, head-and-shoulders, full or whole
     face_index: int | None = None  # counted from the left; None: the largest
     face_expand_ratio: float = 1.2
+    as_published: bool = False  # unfit faces are warned of; each network takes its own choice of several
 
 
 @dataclass(frozen=True)
@@ -83,29 +85,51 @@ class PortraitAnalyser:
     def analyse(self, file: Path, options: PortraitOptions) -> Portrait:
         """Return the portrait in a picture file, from the cache where it was analysed before.
 
-        Raises PortraitError where the picture cannot be read, or its face is missing, smaller than 64 pixels
-        or turned away.
+        Raises PortraitError where the picture cannot be read or has no face, or (unless as published) where
+        the face is smaller than 64 pixels, turned away or not seen by the identity network.
         """
         digest = file_digest(require_file(file, PortraitError, "portrait"))
         if self._cache is None:
             return self._analyse(file, digest, options)
         note = self._cache / f"{self._key(digest, options)}.npz"
-        known = recall(note, digest)
-        if known is not None:
-            return known
-        portrait = self._analyse(file, digest, options)
-        remember(note, portrait)
+        portrait = recall(note, digest)
+        if portrait is None:
+            portrait = self._analyse(file, digest, options)
+            remember(note, portrait)
+        if portrait.identity is not None and not portrait.identity.any():
+            log.warning(
+                "%s: the identity network sees no face (a painting or a drawing?). Going on without an "
+                "identity, as published: the likeness comes from the picture alone.",
+                file.name,
+            )
         return portrait
 
     def faces(self, picture: Bytes) -> list[Face]:
         """Return all faces of a picture from left to right, as --face-index counts them."""
         return sorted(self._faces.detect(picture, thorough=True), key=lambda f: float(f.box[0] + f.box[2]))
 
+    def choose(self, picture: Bytes, faces: Sequence[Face], options: PortraitOptions, file: Path) -> Face:
+        """Return the one of the picture's faces that is animated. Raises PortraitError where none can be."""
+        if not options.as_published:
+            face = choose_face(faces, options.face_index, file)
+            require_usable(face, file)
+            return face
+        surest = self._faces.surest(picture) if options.face_index is None else None
+        face = surest or choose_face(faces, options.face_index, file)
+        if options.face_index is None and len(faces) > 1:
+            log.warning(
+                "%s: %s. As published, the one that the detector is surest of moves, with the identity of "
+                "the largest; --face-index chooses one for both.",
+                *(file.name, _listed(faces)),
+            )
+        for unfit in unfitness(face, file):
+            log.warning("%s Going on as published.", unfit)
+        return face
+
     def _analyse(self, file: Path, digest: str, options: PortraitOptions) -> Portrait:
         picture = read_image(file)
-        face = choose_face(self.faces(picture), options.face_index, file)
-        require_usable(face, file)
-        identity = None if self._identity is None else self._identity.embed(picture, face)
+        face = self.choose(picture, self.faces(picture), options, file)
+        identity = self._embedding(picture, face, options)
         frame = (
             _whole(picture, face, options)
             if options.framing == "whole"
@@ -123,6 +147,21 @@ class PortraitAnalyser:
             digest=digest,
             skin=regions.skin_region(frame.landmarks, (options.size, options.size)),
         )
+
+    def _embedding(self, picture: Bytes, face: Face, options: PortraitOptions) -> Float | None:
+        """The face's identity, of which all zeros say that the identity network sees none."""
+        if self._identity is None:
+            return None
+        if not options.as_published:
+            return self._identity.embed(picture, face)
+        if options.face_index is None:
+            embedding = self._identity.embed_largest(picture)
+        else:
+            with contextlib.suppress(PortraitError):
+                return self._identity.embed(picture, face)
+            embedding = None
+        nobody = np.zeros(self._requirements.networks.face_embedding_dim, np.float32)
+        return nobody if embedding is None else embedding
 
     def _square(self, picture: Bytes, face: Face, options: PortraitOptions) -> _Frame:
         crop = face_square(face.landmarks, self._requirements.geometry)
@@ -191,16 +230,24 @@ def choose_face(faces: Sequence[Face], index: int | None, file: Path) -> Face:
 
 def require_usable(face: Face, file: Path) -> None:
     """Raise PortraitError where a face is too small or turned too far away."""
+    for unfit in unfitness(face, file):
+        raise PortraitError(unfit)
+
+
+def unfitness(face: Face, file: Path) -> list[str]:
+    """What makes a face hard to animate, and what to do about it."""
+    found = []
     if face.size < MIN_FACE:
-        raise PortraitError(
+        found.append(
             f"The face in {shown(file)} is {face.size:.0f} pixels high; at least {MIN_FACE} are needed. "
             "Use a larger picture or crop it closer from the original."
         )
     if abs(face.yaw) > MAX_YAW:
-        raise PortraitError(
+        found.append(
             f"The face in {shown(file)} is turned {abs(face.yaw):.0f} degrees to the side; at most "
             f"{MAX_YAW:.0f} can be animated. Use a picture that looks more towards the camera."
         )
+    return found
 
 
 def sharpness(picture: Bytes, face: Face) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from hallo_cli.media.ffmpeg import address, run
 from hallo_cli.media.probe import probe
 from hallo_cli.models.bundle import OFFICIAL_FILES, Bundle, find_bundle
 
-PIECE_S = 300
+PIECE_S = 600  # as published up to ten minutes
 OVERLAP_S = 1
 SEPARATION_RATE = 44_100  # what the network was trained at, in stereo
 ROLES = ("vocals", "vocals_checks", "vocals_mdx_data", "vocals_vr_data")
@@ -46,6 +47,15 @@ def separate(
     return Recording(target, mixture.n_samples)
 
 
+def require_extra() -> None:
+    """Raise SettingsError where audio-separator is not installed."""
+    if find_spec("audio_separator") is None:
+        raise SettingsError(
+            "These settings separate the voice from music and noise, which needs the vocals extra: run "
+            "pip install 'hallo-cli[vocals]', or add --no-separate-vocals to go without."
+        )
+
+
 def find_model(bundle: Bundle) -> Path:
     """The separation network: the bundle's, else that of the published weights. Raises WeightsError."""
     if "vocals" not in bundle.manifest.files:
@@ -62,7 +72,7 @@ def _published() -> Bundle:
     except WeightsError as error:
         raise WeightsError(
             f"Separating vocals needs {Path(OFFICIAL_FILES['vocals']).name} of the published weights. "
-            "Fetch it with `hallo models pull`, or render without --separate-vocals."
+            "Fetch it with `hallo models pull`, or add --no-separate-vocals."
         ) from error
     return bundle
 
@@ -107,12 +117,9 @@ class _VoicePieces:
 
 
 def _separator(model: Path, folder: Path) -> Any:
-    try:
-        from audio_separator.separator import Separator
-    except ImportError as error:
-        raise SettingsError(
-            "--separate-vocals needs an extra package: pip install 'hallo-cli[vocals]'."
-        ) from error
+    require_extra()
+    from audio_separator.separator import Separator
+
     separator = Separator(
         log_level=logging.WARNING,
         model_file_dir=str(model.parent),

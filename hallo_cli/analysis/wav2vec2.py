@@ -1,9 +1,9 @@
 """wav2vec2 features as Hallo was trained with (paper section 3.3), of recordings of any length.
 
-The convolution features are stretched to the frame rate before the transformer reads them. Everything that a
-stretch of a recording takes from the whole (mean, variance, the first layer's normalisation, where each frame
-lies between the convolution steps) is measured first, piece by piece; so a window's convolution features are
-those of one pass, and only the transformer's attention is limited to the window.
+The convolution features are stretched to the frame rate before the transformer reads them. What they take from
+the whole recording (mean, variance, the first layer's normalisation, where each frame lies between the
+convolution steps) is measured first, so they are those of one pass though they are made piece by piece. The
+transformer hears up to WHOLE_S at once, as published, and windows of longer recordings.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ from hallo_cli.models.tensor_file import map_tensors
 
 VARIANCE_FLOOR = 1e-7
 PIECE_STEPS = 16_000  # first-layer steps held at a time while its statistics are measured: 5 s
+PIECE_FRAMES = 250  # frames convolved at a time: ten seconds' first-layer steps are 66 MB
+WHOLE_S = 640.0  # heard at once: ten minutes and what fills the last clip; 1.9 GB in all, measured
+Statistics = tuple[Tensor, Tensor] | None  # of the first layer: mean and variance [channels, 1]
 UNUSED = ("lm_head.", "quantizer.", "project_q.", "project_hid.", "masked_spec_embed")
 
 
@@ -73,7 +76,7 @@ class Wav2Vec2Encoder:
         signal = _Signal(sound, loudness.mean, scale, sound.n_samples + int(padding))
         n_steps = self._steps(signal.n_samples)
         statistics = self._first_layer_statistics(signal) if self._normalises_all else None
-        return Wav2Vec2Hearing(self, signal, n_frames, max(n_steps, 1), statistics)
+        return Wav2Vec2Hearing(self, signal, Length(n_frames, fps, max(n_steps, 1)), statistics)
 
     def _steps(self, n_samples: int) -> int:
         for kernel, stride in zip(self._kernels, self._strides, strict=True):
@@ -96,7 +99,7 @@ class Wav2Vec2Encoder:
         variance = (squares / n_steps - mean**2).clamp(min=0)
         return mean.float()[:, None], variance.float()[:, None]
 
-    def convolved(self, samples: Float, statistics: tuple[Tensor, Tensor] | None) -> Tensor:
+    def convolved(self, samples: Float, statistics: Statistics) -> Tensor:
         """Convolution features [channels, steps] of a stretch of the normalised signal."""
         x = torch.from_numpy(samples)[None, None]
         layers = list(self._model.feature_extractor.conv_layers)
@@ -115,12 +118,17 @@ class Wav2Vec2Encoder:
         encoder = self._model.encoder
         x, _ = self._model.feature_projection(steps[None])
         x = encoder.layer_norm(x + encoder.pos_conv_embed(x))
-        outputs = []
-        for layer in encoder.layers:
+        outputs = x.new_empty(x.shape[1], len(encoder.layers), x.shape[2])
+        for index, layer in enumerate(encoder.layers):
             result = layer(x)
             x = result[0] if isinstance(result, tuple) else result  # before transformers 5 a tuple
-            outputs.append(x[0])
-        return torch.stack(outputs, 1)
+            outputs[:, index] = x[0]
+        return outputs
+
+    @property
+    def reach(self) -> int:
+        """How many frames the positional convolution looks to either side."""
+        return int(self._model.config.num_conv_pos_embeddings) // 2
 
     def sample_range(self, first_step: int, last_step: int) -> tuple[int, int]:
         """The samples that steps [first, last] are made of."""
@@ -130,32 +138,66 @@ class Wav2Vec2Encoder:
         return low, high
 
 
-@dataclass(frozen=True)
 class Wav2Vec2Hearing:
-    """One measured recording; see `speech.Hearing`."""
+    """One measured recording; see `speech.Hearing`. It keeps the features of the window asked for last."""
 
-    encoder: Wav2Vec2Encoder
-    signal: _Signal
-    n_frames: int
-    n_steps: int  # convolution steps of the whole signal
-    statistics: tuple[Tensor, Tensor] | None
+    def __init__(
+        self, encoder: Wav2Vec2Encoder, signal: _Signal, length: Length, statistics: Statistics
+    ) -> None:
+        self.encoder, self.signal, self.length, self.statistics = encoder, signal, length, statistics
+        n_windows = ceil(length.n_frames / round(WHOLE_S * length.fps))
+        self.window_frames = ceil(length.n_frames / n_windows)
+        self._held: tuple[int, Float] | None = None
 
     @torch.inference_mode()
     def features(self, start: int, stop: int, *, margin: int) -> Float:
-        """Features [stop - start, layers, width], the transformer hearing `margin` frames either side."""
-        first, last = max(0, start - margin), min(self.n_frames, stop + margin)
+        """Features [stop - start, layers, width].
+
+        The transformer hears all of the recording, or of a long one the windows that these frames lie in,
+        each with `margin` frames on either side, and at least as many as the positional convolution sees.
+        """
+        parts = []
+        for index in range(start // self.window_frames, (stop - 1) // self.window_frames + 1):
+            first = index * self.window_frames
+            heard = self._window(index, max(margin, self.encoder.reach))
+            parts.append(heard[max(start - first, 0) : stop - first])
+        return np.concatenate(parts) if len(parts) > 1 else parts[0]
+
+    def _window(self, index: int, margin: int) -> Float:
+        if self._held is None or self._held[0] != index:
+            self._held = None  # before the next one is made: they are large
+            start = index * self.window_frames
+            stop = min(start + self.window_frames, self.length.n_frames)
+            first, last = max(0, start - margin), min(self.length.n_frames, stop + margin)
+            heard = self.encoder.attended(self.convolved(first, last).T)
+            self._held = index, heard[start - first : stop - first].numpy()
+        return self._held[1]
+
+    def convolved(self, first: int, last: int) -> Tensor:
+        """Convolution features [channels, last - first] of frames, made piece by piece."""
+        pieces = range(first, last, PIECE_FRAMES)
+        return torch.cat([self._convolved(start, min(start + PIECE_FRAMES, last)) for start in pieces], 1)
+
+    def _convolved(self, first: int, last: int) -> Tensor:
         positions = self._positions(first, last)
-        low, high = int(positions[0]), min(int(np.ceil(positions[-1])), self.n_steps - 1)
+        low, high = int(positions[0]), min(int(np.ceil(positions[-1])), self.length.n_steps - 1)
         samples = self.signal.read(*self.encoder.sample_range(low, high))
         steps = self.encoder.convolved(samples, self.statistics)
-        frames = _interpolated(steps, torch.from_numpy(positions - low))
-        heard: Float = self.encoder.attended(frames.T)[start - first : stop - first].numpy()
-        return heard
+        return _interpolated(steps, torch.from_numpy(positions - low))
 
     def _positions(self, first: int, last: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
         """Where frames lie between the convolution steps: both ends aligned."""
         frames = np.arange(first, last, dtype=np.float64)
-        return np.asarray(frames * ((self.n_steps - 1) / max(self.n_frames - 1, 1)))
+        return np.asarray(frames * ((self.length.n_steps - 1) / max(self.length.n_frames - 1, 1)))
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long a recording is."""
+
+    n_frames: int
+    fps: float
+    n_steps: int  # convolution steps of the whole signal
 
 
 @dataclass(frozen=True)

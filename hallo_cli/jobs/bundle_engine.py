@@ -94,6 +94,11 @@ class Studio:
             dtype=str(dtype).removeprefix("torch."),
         )
         self._require_fitting(settled)
+        if settled.separate_vocals:
+            from hallo_cli.analysis import vocals
+
+            vocals.require_extra()
+            vocals.find_model(self.bundle)
         return settled
 
     def describe(self) -> dict[str, str]:
@@ -127,13 +132,17 @@ class Studio:
 
     def portrait(self, path: Path, settings: RenderSettings) -> Portrait:
         """See Engine."""
-        options = PortraitOptions(
+        return self.analyser.analyse(path, self.portrait_options(settings))
+
+    def portrait_options(self, settings: RenderSettings) -> PortraitOptions:
+        """What the settings say about the portrait."""
+        return PortraitOptions(
             size=settings.size or self.networks.image_size,
             framing=settings.framing,
             face_index=settings.face_index,
             face_expand_ratio=settings.face_expand_ratio,
+            as_published=settings.face_checks == "published",
         )
-        return self.analyser.analyse(path, options)
 
     def compositor(self, path: Path, portrait: Portrait, settings: RenderSettings) -> Compositor:
         """See Engine."""

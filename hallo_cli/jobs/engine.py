@@ -72,7 +72,10 @@ class Engine(Protocol):
         ...
 
     def settle(self, settings: RenderSettings) -> RenderSettings:
-        """The settings with the bundle's and the device's own choices filled in. Raises SettingsError."""
+        """The settings with the bundle's and the device's own choices filled in.
+
+        Raises SettingsError, or WeightsError where they need a network that is not there.
+        """
         ...
 
     def describe(self) -> dict[str, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from hallo_cli.analysis.loudness import measure, pauses
-from hallo_cli.analysis.portrait import choose_face, require_usable, sharpness
+from hallo_cli.analysis.portrait import sharpness
 from hallo_cli.errors import SpeechError
 from hallo_cli.jobs import forecast as estimate
 from hallo_cli.jobs.bundle_engine import Studio
@@ -95,8 +95,7 @@ def look_at_portrait(path: Path, settings: RenderSettings, studio: Studio) -> Po
     """The picture and the face that would be used. Raises PortraitError."""
     picture = read_image(path)
     faces = studio.analyser.faces(picture)
-    face = choose_face(faces, settings.face_index, path)
-    require_usable(face, path)
+    face = studio.analyser.choose(picture, faces, studio.portrait_options(settings), path)
     left, top, right, bottom = (round(float(edge), 1) for edge in face.box)
     return PortraitFacts(
         width=picture.shape[1],

@@ -133,6 +133,13 @@ class RenderSettings:
         maximum=999,
         none_word="largest",
     )
+    face_checks: str = setting(
+        "strict",
+        "strict: the face must be large enough, frontal enough and seen by the identity network, and all "
+        "networks look at the same one; published: only warn, and of several faces let each network take its "
+        "own choice, as the published program does.",
+        choices=("strict", "published"),
+    )
     face_expand_ratio: float = setting(
         1.2, "Size of the face region against the face's own box.", minimum=0.5, maximum=3
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.util
 import io
 import json
 import tempfile
@@ -28,9 +27,9 @@ from hallo_cli.analysis import regions
 from hallo_cli.analysis.face import SILHOUETTE, FaceAnalyser
 from hallo_cli.analysis.framing import cut, to_square
 from hallo_cli.analysis.identity import IdentityNetwork
-from hallo_cli.analysis.vocals import find_model, separate
+from hallo_cli.analysis.vocals import find_model, require_extra, separate
 from hallo_cli.domain import Bytes, CropBox, Float
-from hallo_cli.errors import InputError, PortraitError, SettingsError
+from hallo_cli.errors import InputError, PortraitError
 from hallo_cli.media.audio import Recording, decode
 from hallo_cli.media.video import read_frames
 from hallo_cli.models.bundle import find_bundle
@@ -265,8 +264,7 @@ def _require_networks(settings: PrepareSettings) -> None:
     """Find out before hours of work what the settings ask for and this machine lacks."""
     if settings.separate_vocals:
         find_model(find_bundle(settings.bundle or "official"))
-        if importlib.util.find_spec("audio_separator") is None:
-            raise SettingsError("--separate-vocals needs an extra package: pip install 'hallo-cli[vocals]'.")
+        require_extra()
     if settings.bundle is not None:
         _identity_network(settings.bundle)
 

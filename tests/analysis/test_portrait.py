@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from hallo_cli.analysis import portrait as portraits
-from hallo_cli.analysis.face import SILHOUETTE, FaceAnalyser
+from hallo_cli.analysis.face import SILHOUETTE, Face, FaceAnalyser
 from hallo_cli.analysis.portrait import PortraitAnalyser, PortraitOptions, Requirements, canvas, sharpness
 from hallo_cli.domain import Bytes, Portrait
 from hallo_cli.errors import PortraitError
@@ -231,3 +231,92 @@ def test_sharpness_falls_with_blur(analyser: FaceAnalyser, astronaut: Bytes) -> 
     blurred = cv2.GaussianBlur(astronaut, (0, 0), 3)
     assert sharpness(astronaut, face) > 4 * sharpness(blurred, face)
     assert sharpness(blurred, face) < 30
+
+
+PUBLISHED = PortraitOptions(size=256, framing="whole", as_published=True)
+PAINTED = Requirements(NetworkConfig.official(), Geometry())
+
+
+class IdentityDouble:
+    """Embeds the largest face as ones and a named one as twos; or sees nobody."""
+
+    digest = "double"
+
+    def __init__(self, *, sees: bool) -> None:
+        self.sees = sees
+
+    def embed_largest(self, picture: Bytes) -> np.ndarray | None:
+        return np.ones(512, np.float32) if self.sees else None
+
+    def embed(self, picture: Bytes, face: Face) -> np.ndarray:
+        if not self.sees:
+            raise PortraitError("The identity network does not see the portrait's face.")
+        return np.full(512, 2, np.float32)
+
+
+def published(tmp_path: Path, *, sees: bool) -> PortraitAnalyser:
+    return PortraitAnalyser(PAINTED, identity=IdentityDouble(sees=sees), cache=tmp_path / "cache")  # type: ignore[arg-type]
+
+
+def test_face_that_only_the_landmark_network_sees_goes_on_without_identity_as_published(
+    tmp_path: Path, astronaut_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in ("analysed", "from the cache"):
+        caplog.clear()
+        portrait = published(tmp_path, sees=False).analyse(astronaut_file, PUBLISHED)
+        assert portrait.identity is not None
+        assert portrait.identity.shape == (512,)
+        assert not portrait.identity.any()
+        assert "the identity network sees no face" in caplog.text
+
+
+def test_face_that_the_identity_network_does_not_see_is_refused_otherwise(
+    tmp_path: Path, astronaut_file: Path
+) -> None:
+    with pytest.raises(PortraitError, match="does not see"):
+        published(tmp_path, sees=False).analyse(astronaut_file, OPTIONS)
+
+
+def test_small_and_turned_faces_are_warned_of_as_published(
+    tmp_path: Path, astronaut: Bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(portraits, "MAX_YAW", 0.001)
+    write_png(tmp_path / "small.png", cv2.resize(astronaut, (256, 256), interpolation=cv2.INTER_AREA))
+    published(tmp_path, sees=True).analyse(tmp_path / "small.png", PUBLISHED)
+    assert "pixels high; at least 64" in caplog.text
+    assert "degrees to the side" in caplog.text
+    assert caplog.text.count("Going on as published") == 2
+
+
+def test_of_several_faces_each_network_takes_its_own_as_published(
+    tmp_path: Path, astronaut: Bytes, analyser: FaceAnalyser, caplog: pytest.LogCaptureFixture
+) -> None:
+    file, picture = tmp_path / "three.png", three_faces(astronaut)
+    write_png(file, picture)
+    portrait = published(tmp_path, sees=True).analyse(file, PUBLISHED)
+    surest = analyser.surest(picture)
+    assert surest is not None
+    scale = np.array([256 / picture.shape[1], 256 / picture.shape[0]], np.float32)
+    assert np.allclose(portrait.landmarks, surest.landmarks * scale, atol=1e-3)
+    assert portrait.identity is not None
+    assert portrait.identity[0] == 1
+    assert "3 faces" in caplog.text
+
+
+def test_named_face_is_that_of_all_networks_as_published_too(tmp_path: Path, astronaut: Bytes) -> None:
+    write_png(tmp_path / "three.png", three_faces(astronaut))
+    left = published(tmp_path, sees=True).analyse(
+        tmp_path / "three.png", PortraitOptions(256, framing="whole", face_index=0, as_published=True)
+    )
+    assert left.landmarks[4, 0] < 256 * 400 / 1320
+    assert left.identity is not None
+    assert left.identity[0] == 2
+
+
+def test_surest_face_is_the_detectors_first(analyser: FaceAnalyser, astronaut: Bytes) -> None:
+    picture = three_faces(astronaut)
+    best = next(iter(analyser._detector.searches(picture)))[0]
+    surest = analyser.surest(picture)
+    assert surest is not None
+    assert np.array_equal(surest.box, best.box)
+    assert analyser.surest(np.zeros((64, 64, 3), np.uint8)) is None

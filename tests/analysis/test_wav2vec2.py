@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from hallo_cli.analysis import wav2vec2
 from hallo_cli.analysis.loudness import Hushed, Waveform
 from hallo_cli.analysis.speech import RecordingTrack, TrackOptions
 from hallo_cli.analysis.wav2vec2 import Wav2Vec2Encoder
@@ -54,28 +55,78 @@ def test_convolution_of_a_window_equals_that_of_one_pass(encoder: Wav2Vec2Encode
     assert (part - whole[:, 100:200]).abs().max() < 1e-5 * whole.abs().max()
 
 
-def test_window_differs_from_one_pass_only_a_little(encoder: Wav2Vec2Encoder, speech: Float) -> None:
-    hearing = encoder.hear(Waveform(speech), n_frames=240, fps=25.0)
-    whole = hearing.features(0, 240, margin=0)
-    window = hearing.features(80, 160, margin=50)
+def test_recording_of_up_to_ten_minutes_is_heard_at_once_whatever_part_is_asked_for(
+    encoder: Wav2Vec2Encoder, speech: Float
+) -> None:
+    assert round(wav2vec2.WHOLE_S * 25) >= 10 * 60 * 25 + 32  # and what fills the last clip
+    whole = encoder.hear(Waveform(speech), n_frames=240, fps=25.0).features(0, 240, margin=0)
+    parts = encoder.hear(Waveform(speech), n_frames=240, fps=25.0)
+    joined = np.concatenate([parts.features(a, a + 60, margin=0) for a in range(0, 240, 60)])
+    assert np.array_equal(joined, whole)
+
+
+@pytest.fixture
+def three_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recordings of ten seconds are heard in windows of 80 frames."""
+    monkeypatch.setattr(wav2vec2, "WHOLE_S", 4.0)
+
+
+def windowed(encoder: Wav2Vec2Encoder, speech: Float) -> Float:
+    return encoder.hear(Waveform(speech), n_frames=240, fps=25.0).features(0, 240, margin=50)
+
+
+def test_longer_recording_is_heard_in_windows_that_differ_only_a_little(
+    encoder: Wav2Vec2Encoder, speech: Float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = windowed(encoder, speech)[80:160]
+    monkeypatch.setattr(wav2vec2, "WHOLE_S", 4.0)
+    apart = windowed(encoder, speech)[80:160]
+    assert not np.array_equal(apart, whole)
     # The transformer's attention hears seven seconds instead of ten: for these random weights 7 %.
-    assert np.sqrt(((window - whole[80:160]) ** 2).mean()) < 0.1 * whole.std()
+    assert np.sqrt(((apart - whole) ** 2).mean()) < 0.1 * whole.std()
 
 
-def test_step_over_a_join_is_that_of_one_pass(encoder: Wav2Vec2Encoder, speech: Float) -> None:
+@pytest.mark.usefixtures("three_windows")
+def test_windows_do_not_depend_on_the_part_that_is_asked_for(encoder: Wav2Vec2Encoder, speech: Float) -> None:
+    whole = windowed(encoder, speech)
     hearing = encoder.hear(Waveform(speech), n_frames=240, fps=25.0)
-    whole = hearing.features(0, 240, margin=0)
-    joined = np.concatenate([hearing.features(a, a + 60, margin=50) for a in range(0, 240, 60)])
+    for start, stop in ((0, 30), (70, 90), (200, 240), (10, 170)):
+        assert np.array_equal(hearing.features(start, stop, margin=50), whole[start:stop])
+
+
+@pytest.mark.usefixtures("three_windows")
+def test_windows_overlap_by_what_the_positional_convolution_sees(
+    encoder: Wav2Vec2Encoder, speech: Float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    hearing = encoder.hear(Waveform(speech), n_frames=240, fps=25.0)
+    convolved = hearing.convolved
+    monkeypatch.setattr(hearing, "convolved", lambda *frames: asked.append(frames) or convolved(*frames))
+    hearing.features(80, 160, margin=0)
+    assert encoder.reach == encoder._model.config.num_conv_pos_embeddings // 2
+    assert asked == [(80 - encoder.reach, 160 + encoder.reach)]
+
+
+def test_step_over_a_join_is_that_of_one_pass(
+    encoder: Wav2Vec2Encoder, speech: Float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = windowed(encoder, speech)
+    monkeypatch.setattr(wav2vec2, "WHOLE_S", 2.4)
+    joined = windowed(encoder, speech)
     steps, own_steps = np.diff(joined, axis=0), np.diff(whole, axis=0)
     excess = np.sqrt(((steps - own_steps)[[59, 119, 179]] ** 2).mean((1, 2)))
     # Frames differ by 0.84 from their neighbours; two seconds of margin leave a fifth of that at a join.
     assert excess.max() < 0.3 * np.median(np.sqrt((own_steps**2).mean((1, 2))))
 
 
-def test_margin_that_covers_the_recording_gives_one_pass(encoder: Wav2Vec2Encoder, speech: Float) -> None:
+def test_convolution_in_pieces_is_that_of_one_pass(
+    encoder: Wav2Vec2Encoder, speech: Float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hearing = encoder.hear(Waveform(speech), n_frames=240, fps=25.0)
-    whole = hearing.features(0, 240, margin=0)
-    assert np.array_equal(hearing.features(100, 140, margin=240), whole[100:140])
+    whole = hearing.convolved(0, 240)
+    monkeypatch.setattr(wav2vec2, "PIECE_FRAMES", 37)
+    # The same products, summed in another order.
+    assert (hearing.convolved(0, 240) - whole).abs().max() < 1e-5 * whole.abs().max()
 
 
 @pytest.mark.parametrize("n_samples", [1, 399, 400, 640, 1000])
@@ -96,7 +147,7 @@ def test_other_frame_rates_stretch_over_the_same_time(encoder: Wav2Vec2Encoder, 
     n = 160
     slow = encoder.hear(Waveform(speech[: n * 640]), n_frames=n, fps=25.0)
     fast = encoder.hear(Waveform(speech[: n * 640]), n_frames=2 * n, fps=50.0)
-    assert fast.n_steps == slow.n_steps
+    assert fast.length.n_steps == slow.length.n_steps
     assert fast.features(0, 2 * n, margin=0).shape[0] == 2 * n
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 import threading
 from pathlib import Path
 
@@ -49,6 +50,14 @@ def test_stopped_and_resumed_render_equals_uninterrupted_one(job: Job, studio: S
     whole = dataclasses.replace(job, output=job.output.with_name("whole.mp4"))
     run_job(whole, studio)
     assert list(frame_hashes(job.output)) == list(frame_hashes(whole.output))
+
+
+def test_settings_that_separate_the_voice_ask_for_the_extra_at_once(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "audio_separator", None)
+    with pytest.raises(SettingsError, match=r"pip install 'hallo-cli\[vocals\]'.*--no-separate-vocals"):
+        studio.settle(RenderSettings(separate_vocals=True))
 
 
 QUIET = np.zeros(6400, np.float32)

@@ -95,6 +95,7 @@ def test_official_preset_holds_the_published_numbers() -> None:
         *(render.pose_weight, render.face_weight, render.lip_weight),
         *(render.fps, render.size, render.seed, render.face_expand_ratio, render.framing),
     )
+    assert (render.face_checks, render.separate_vocals, render.silence_guard) == ("published", True, False)
 
 
 def test_mistyped_variable_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
