@@ -64,10 +64,10 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = unquote(self.path.partition("?")[0])
         self.server.requests.append((self.command, path, self.headers.get("Range")))
-        if path.startswith(f"/api/models/{REPO}/revision/"):
+        if re.fullmatch(r"/api/models/[\w.-]+/[\w.-]+/revision/[^/]+", path):
             self._listing(path.rpartition("/")[2])
-        elif path.startswith(f"/{REPO}/resolve/{COMMIT}/"):
-            self._redirect(path.removeprefix(f"/{REPO}/resolve/{COMMIT}/"))
+        elif asked := re.fullmatch(rf"/[\w.-]+/[\w.-]+/resolve/{COMMIT}/(.+)", path):
+            self._redirect(asked[1])
         elif path.startswith("/cdn/"):
             self._content(path.removeprefix("/cdn/"))
         else:

@@ -20,7 +20,8 @@ from hallo_cli.errors import SettingsError, SpeechError, WeightsError
 from hallo_cli.media.audio import SAMPLE_RATE, Recording, decode, load, write_samples
 from hallo_cli.media.ffmpeg import address, run
 from hallo_cli.media.probe import probe
-from hallo_cli.models.bundle import OFFICIAL_FILES, Bundle, find_bundle
+from hallo_cli.models.bundle import Bundle, find_bundle
+from hallo_cli.models.trees import OFFICIAL
 
 PIECE_S = 600  # as published up to ten minutes
 OVERLAP_S = 1
@@ -71,7 +72,7 @@ def _published() -> Bundle:
         bundle.file("vocals")
     except WeightsError as error:
         raise WeightsError(
-            f"Separating vocals needs {Path(OFFICIAL_FILES['vocals']).name} of the published weights. "
+            f"Separating vocals needs {Path(OFFICIAL.paths['vocals']).name} of the published weights. "
             "Fetch it with `hallo models pull`, or add --no-separate-vocals."
         ) from error
     return bundle

@@ -1,7 +1,7 @@
 """wav2vec2 features as Hallo was trained with (paper section 3.3), of recordings of any length.
 
-The convolution features are stretched to the frame rate before the transformer reads them. What they take from
-the whole recording (mean, variance, the first layer's normalisation, where each frame lies between the
+The convolution features are stretched to the frame rate before the transformer reads them. What they take
+from the whole recording (mean, variance, the first layer's normalisation, where each frame lies between the
 convolution steps) is measured first, so they are those of one pass though they are made piece by piece. The
 transformer hears up to WHOLE_S at once, as published, and windows of longer recordings.
 """
@@ -118,7 +118,7 @@ class Wav2Vec2Encoder:
         encoder = self._model.encoder
         x, _ = self._model.feature_projection(steps[None])
         x = encoder.layer_norm(x + encoder.pos_conv_embed(x))
-        outputs = x.new_empty(x.shape[1], len(encoder.layers), x.shape[2])
+        outputs: Tensor = x.new_empty(x.shape[1], len(encoder.layers), x.shape[2])
         for index, layer in enumerate(encoder.layers):
             result = layer(x)
             x = result[0] if isinstance(result, tuple) else result  # before transformers 5 a tuple

@@ -33,6 +33,20 @@ class Dtype(StrEnum):
     float32 = "float32"
 
 
+class Weights(StrEnum):
+    """Published weights that can be fetched."""
+
+    official = "official"
+    hallo2 = "hallo2"
+    joyhallo = "joyhallo"
+
+
+class Extra(StrEnum):
+    """What can be fetched besides."""
+
+    training = "training"
+
+
 @app.command("list")
 def list_command(as_json: JsonOption = False) -> None:
     """List the bundles that commands know by name."""
@@ -116,35 +130,47 @@ def verify(bundle: BundleArgument, as_json: JsonOption = False) -> None:
 
 @app.command()
 def pull(
+    weights: Annotated[Weights, typer.Argument(help="Which of the published weights.")] = Weights.official,
     revision: Annotated[str, typer.Option(help="Branch, tag or commit on the hub.")] = "main",
     to: Annotated[
         Path | None,
         typer.Option(
-            help="Folder to fetch into (default: official in the models folder).", show_default=False
+            help="Folder to fetch into (default: one of that name in the models folder).", show_default=False
         ),
     ] = None,
     offline: Annotated[
         bool, typer.Option(help="Ask nobody: use what is here and in the hub's own cache.")
     ] = False,
+    extra: Annotated[
+        Extra | None,
+        typer.Option(
+            "--with",
+            help="training: also what the published training starts from, Stable Diffusion 1.5's UNet and "
+            "AnimateDiff's motion module (5.3 GB).",
+            show_default=False,
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Fetch the published weights (about 5.9 GB), going on where an earlier fetch stopped.
+    """Fetch published weights (about 5.9 GB), going on where an earlier fetch stopped.
 
-    HF_ENDPOINT names a mirror, HALLO_MODELS the models folder. Stable Diffusion and AnimateDiff files are not
-    needed and not fetched.
+    HF_ENDPOINT names a mirror, HALLO_MODELS the models folder. Only what rendering needs is fetched.
     """
     from hallo_cli.models import hub
     from hallo_cli.models.bundle import named_folder
+    from hallo_cli.models.licences import licences
+    from hallo_cli.models.trees import TREES
     from hallo_cli.store.cache import at_home
 
-    directory = at_home(to) if to else named_folder("official")
-    for licence in hub.LICENCES:
+    tree, with_training = TREES[weights.value], extra is Extra.training
+    directory = at_home(to) if to else named_folder(tree.name)
+    for licence in licences(file.path for file in hub.tree_files(tree, with_training=with_training)):
         mark = "" if licence.is_commercial_use_allowed else "NOT FOR COMMERCIAL USE: "
         say(f"{mark}{licence.part}: {licence.terms}")
     if offline or hub.is_offline():
-        bundle = hub.adopt(directory)
+        bundle = hub.adopt(tree, directory, with_training=with_training)
     else:
-        plan = hub.plan_pull(revision)
+        plan = hub.plan_pull(tree, revision, with_training=with_training)
         say(f"{_size(plan.n_bytes)} at {plan.commit[:12]} from {plan.endpoint} to {directory}")
         bundle = _pull(plan, directory)
     if as_json:

@@ -86,9 +86,8 @@ def _audio(module: AudioTransformer, x: Tensor, masks: Tensor, conditions: Plain
     normed = block.norm1(tokens)
     tokens = tokens + _attend(block.attn1, normed, normed)
     y = block.norm2(tokens)
-    layers = (block.attn2_0, block.attn2_1, block.attn2_2)
     zeros = (block.zero_conv_full, block.zero_conv_face, block.zero_conv_lip)
-    for k, (layer, zero) in enumerate(zip(layers, zeros, strict=True)):
+    for k, (layer, zero) in enumerate(zip(block.regional, zeros, strict=True)):
         found = _attend(layer, y, audio) * masks[:, :, k, None]
         tokens = tokens + conditions.region_weights[k] * pointwise(zero, found)
     return module.leave(tokens + block.ff(block.norm3(tokens)), x)

@@ -112,16 +112,16 @@ class TokenAttention(NamedTuple):
     """
 
     query: Tensor  # [rows, channels, groups * heads * tokens]
-    value: Tensor  # [rows, groups * heads * tokens, channels]
+    value: Tensor  # [rows, outputs * heads * tokens, channels]
     n_tokens: int
-    n_groups: int
+    n_groups: int  # layers; several outputs of one layer share what its softmax found
 
     def rows(self, index: Tensor | slice) -> TokenAttention:
         """One row for each number of the index."""
         return self._replace(query=self.query[index], value=self.value[index])
 
     def read(self, x: Tensor, weights: Tensor | None = None) -> Tensor:
-        """[rows * k, positions, channels] -> the same shape; `weights` [1 or rows * k, positions, groups]."""
+        """[rows * k, positions, channels] -> the same shape; weights [1 or rows * k, positions, outputs]."""
         rows = self.query.shape[0]
         y = x.reshape(rows, -1, x.shape[-1])
         found = (y @ self.query).unflatten(-1, (-1, self.n_tokens)).softmax(-1)
@@ -141,17 +141,24 @@ class OutputMap(NamedTuple):
 def fold_tokens(layers: Sequence[Attention], outputs: Sequence[OutputMap], tokens: Tensor) -> TokenAttention:
     """Multiply the projections of one layer, or of several side by side, into tokens [rows, tokens, width].
 
-    The biases fit into the values because each head's weights sum to one.
+    A layer has one output, or a single one has them all. The biases fit into the values because each head's
+    weights sum to one.
     """
-    queries, values = [], []
-    for layer, output in zip(layers, outputs, strict=True):
-        key, value = layer.project(tokens)  # [rows, heads, tokens, head width]
-        width = key.shape[-1]
-        into = (
-            layer.to_q.weight.unflatten(0, (layer.heads, width)) * width**-0.5
-        )  # [heads, head width, channels]
-        out_of = output.weight.unflatten(1, (layer.heads, width))  # [channels, heads, head width]
-        queries.append(torch.einsum("rhtd,hdc->rcht", key, into).flatten(2))
-        folded = torch.einsum("rhtd,chd->rhtc", value, out_of) + output.bias / layer.heads
-        values.append(folded.flatten(1, 2))
+    seen = [layer.project(tokens) for layer in layers]  # keys and values [rows, heads, tokens, head width]
+    queries = [_queries(layer, key) for layer, (key, _) in zip(layers, seen, strict=True)]
+    if len(layers) == 1:
+        seen = seen * len(outputs)
+    values = [_values(output, value) for output, (_, value) in zip(outputs, seen, strict=True)]
     return TokenAttention(torch.cat(queries, 2), torch.cat(values, 1), tokens.shape[1], len(layers))
+
+
+def _queries(layer: Attention, key: Tensor) -> Tensor:
+    width = key.shape[-1]
+    into = layer.to_q.weight.unflatten(0, (layer.heads, width)) * width**-0.5  # [heads, head width, channels]
+    return torch.einsum("rhtd,hdc->rcht", key, into).flatten(2)
+
+
+def _values(output: OutputMap, value: Tensor) -> Tensor:
+    heads, width = value.shape[1], value.shape[-1]
+    out_of = output.weight.unflatten(1, (heads, width))  # [channels, heads, head width]
+    return (torch.einsum("rhtd,chd->rhtc", value, out_of) + output.bias / heads).flatten(1, 2)

@@ -22,14 +22,21 @@ class AudioBlock(nn.Module):
         self.norm1 = nn.LayerNorm(width)
         self.attn1 = Attention(width, heads=config.heads)
         self.norm2 = nn.LayerNorm(width)
-        self.attn2_0, self.attn2_1, self.attn2_2 = (
-            Attention(width, heads=config.heads, token_width=config.audio_token_dim) for _ in range(3)
-        )
+        self.is_shared = config.shared_audio_attention
+        self.attn2_0 = Attention(width, heads=config.heads, token_width=config.audio_token_dim)
+        if not self.is_shared:
+            self.attn2_1 = Attention(width, heads=config.heads, token_width=config.audio_token_dim)
+            self.attn2_2 = Attention(width, heads=config.heads, token_width=config.audio_token_dim)
         self.zero_conv_full, self.zero_conv_face, self.zero_conv_lip = (
             nn.Conv2d(width, width, 1) for _ in range(3)
         )
         self.norm3 = nn.LayerNorm(width)
         self.ff = FeedForward(width, activation_fn="geglu")
+
+    @property
+    def regional(self) -> list[Attention]:
+        """The full, face and lip attention: one each, or one for all (JoyHallo, arXiv 2409.13268)."""
+        return [self.attn2_0] * 3 if self.is_shared else [self.attn2_0, self.attn2_1, self.attn2_2]
 
     def project(self, tokens: Tensor, masks: Tensor, weights: Tensor) -> AudioContext:
         """What `hear` needs (see `AudioTransformer.project`).
@@ -38,13 +45,14 @@ class AudioBlock(nn.Module):
         Z, z the zero convolution and m the mask, which multiplies whole positions and so commutes with both
         maps: O, Z and w become one map that goes into the values, and only w_k z_k is left to add.
         """
-        layers: list[Attention] = [self.attn2_0, self.attn2_1, self.attn2_2]
         zeros: list[Any] = [self.zero_conv_full, self.zero_conv_face, self.zero_conv_lip]
         outputs = [
-            _through(layer.output, zero, w) for layer, zero, w in zip(layers, zeros, weights, strict=True)
+            _through(layer.output, zero, w)
+            for layer, zero, w in zip(self.regional, zeros, weights, strict=True)
         ]
         bias = weights @ torch.stack([zero.bias for zero in zeros])
         silence = masks @ torch.stack([output.bias for output in outputs]) + bias
+        layers = [self.attn2_0] if self.is_shared else self.regional
         return AudioContext(fold_tokens(layers, outputs, tokens), bias, silence)
 
     def hear(self, y: Tensor, audio: AudioContext, masks: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """A bundle: one directory holding every weight that a render needs, described by its `bundle.toml`.
 
-The published `pretrained_models/` tree, which has no such file, is a bundle too: its description is made
+The published `pretrained_models/` trees, which have no such file, are bundles too: their description is made
 here. This module finds bundles and checks that their files are whole; it opens no tensors.
 """
 
@@ -11,37 +11,25 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from hallo_cli.errors import SettingsError, WeightsError
-from hallo_cli.models.config import NetworkConfig
-from hallo_cli.models.manifest import MANIFEST, BundleFile, BundleManifest, read_manifest
+from hallo_cli.models.manifest import (
+    MANIFEST,
+    BundleFile,
+    BundleManifest,
+    Geometry,
+    Sampling,
+    SpeechConfig,
+    read_manifest,
+)
+from hallo_cli.models.trees import OFFICIAL, OPTIONAL, TREES, Tree, TreeFile
 from hallo_cli.store.cache import at_home, cache_path
 from hallo_cli.store.digests import file_digest
 
 EMBEDDED = Path(__file__).parent.parent / "assets" / "preview"
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
-
-# Where the published tree keeps each file (https://huggingface.co/fudan-generative-ai/hallo).
-OFFICIAL_FILES: Mapping[str, str] = {
-    "networks": "hallo/net.pth",
-    "vae": "sd-vae-ft-mse/diffusion_pytorch_model.safetensors",
-    "speech": "wav2vec/wav2vec2-base-960h/model.safetensors",
-    "speech_config": "wav2vec/wav2vec2-base-960h/config.json",
-    "face_detector": "face_analysis/models/scrfd_10g_bnkps.onnx",
-    "identity": "face_analysis/models/glintr100.onnx",
-    "vocals": "audio_separator/Kim_Vocal_2.onnx",
-    "vocals_checks": "audio_separator/download_checks.json",
-    "vocals_mdx_data": "audio_separator/mdx_model_data.json",
-    "vocals_vr_data": "audio_separator/vr_model_data.json",
-}
-OFFICIAL_OPTIONAL = "vocals"  # only renders that separate the voice need the roles that begin so
-OFFICIAL_LICENCE = (
-    "Hallo weights MIT (made from Stable Diffusion 1.5: CreativeML OpenRAIL-M); sd-vae-ft-mse MIT; "
-    "wav2vec2-base-960h Apache-2.0; insightface models for non-commercial research only"
-)
 
 
 @dataclass(frozen=True)
@@ -88,10 +76,15 @@ class Bundle:
         }
         parts = [
             manifest.networks.to_dict(),
-            *(dataclasses.asdict(part) for part in (manifest.speech, manifest.geometry, manifest.sampling)),
+            *(_values(part) for part in (manifest.speech, manifest.geometry, manifest.sampling)),
             digests,
         ]
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=list).encode()).hexdigest()
+
+
+def _values(part: SpeechConfig | Geometry | Sampling) -> dict[str, object]:
+    """What is set; keys that came later leave the digest of bundles without them as it was."""
+    return {name: value for name, value in dataclasses.asdict(part).items() if value is not None}
 
 
 def models_dir() -> Path | None:
@@ -109,7 +102,7 @@ def named_folder(name: str) -> Path:
 
 
 def find_bundle(name_or_path: str | Path) -> Bundle:
-    """The bundle in this directory or of this name: "embedded", "official", one that was converted.
+    """The bundle in this directory or of this name: "embedded", a published tree's, one that was converted.
 
     Raises WeightsError where there is none or its description cannot be used.
     """
@@ -121,17 +114,17 @@ def find_bundle(name_or_path: str | Path) -> Bundle:
                 "Install the package again, or name other weights with --bundle."
             )
         return read_bundle(EMBEDDED)
-    root = models_dir()
-    if name == "official" and root and _is_official_tree(root):
-        return read_bundle(root)
+    root, tree = models_dir(), TREES.get(name)
+    if tree is not None and root and not (root / MANIFEST).exists() and _holds(root, tree):
+        return Bundle(root, tree_manifest(tree, root))
     if re.fullmatch(r"\w[\w.-]*", name) and root and (root / name).is_dir():
         return read_bundle(root / name)
     path = at_home(Path(name_or_path))
     if path.is_dir():
         return read_bundle(path)
-    if name == "official":
+    if tree is not None:
         raise WeightsError(
-            f"the official weights are not in {root}. Fetch them with `hallo models pull`, "
+            f"the {name} weights are not in {root}. Fetch them with `hallo models pull {name}`, "
             "or name their folder: --bundle PATH/pretrained_models."
         )
     raise WeightsError(
@@ -144,8 +137,8 @@ def list_bundles() -> list[tuple[str, Path]]:
     """Name and directory of every bundle that `find_bundle` knows by name, broken ones included."""
     found = [("embedded", EMBEDDED)] if EMBEDDED.is_dir() else []
     root = models_dir()
-    if root and _is_official_tree(root):
-        found.append(("official", root))
+    if root and not (root / MANIFEST).exists():
+        found += [(tree.name, root) for tree in TREES.values() if _holds(root, tree)]
     if root and root.is_dir():
         folders = sorted(path for path in root.iterdir() if path.is_dir())
         found += [(path.name, path) for path in folders if _holds_bundle(path)]
@@ -153,33 +146,40 @@ def list_bundles() -> list[tuple[str, Path]]:
 
 
 def read_bundle(directory: Path) -> Bundle:
-    """The bundle in this directory: with a `bundle.toml`, or the published tree. Raises WeightsError."""
+    """The bundle in this directory: with a `bundle.toml`, or a published tree. Raises WeightsError."""
     manifest = directory / MANIFEST
     if manifest.is_file():
         return Bundle(directory, read_manifest(manifest))
-    if _is_official_tree(directory):
-        return Bundle(directory, official_manifest(directory))
+    if tree := _tree_in(directory):
+        return Bundle(directory, tree_manifest(tree, directory))
     raise WeightsError(
-        f"{directory}: no bundle here: neither {MANIFEST} nor {OFFICIAL_FILES['networks']}. "
+        f"{directory}: no bundle here: neither {MANIFEST} nor {OFFICIAL.paths['networks']}. "
         "Name a bundle's own folder, or fetch the official weights with `hallo models pull`."
     )
 
 
-def official_manifest(directory: Path) -> BundleManifest:
-    """The description of the published tree in this directory, which has none of its own."""
+def tree_manifest(tree: Tree, directory: Path) -> BundleManifest:
+    """The description of a published tree in this directory, which has none of its own."""
     files = {
-        role: BundleFile(path)
-        for role, path in OFFICIAL_FILES.items()
-        if not role.startswith(OFFICIAL_OPTIONAL) or (directory / path).exists()
+        role: BundleFile(_place(directory, file))
+        for role, file in tree.files.items()
+        if not role.startswith(OPTIONAL) or (directory / file.path).exists()
     }
     return BundleManifest(
-        name="official",
+        name=tree.name,
         version="1",
-        licence=OFFICIAL_LICENCE,
-        networks=NetworkConfig.official(),
+        licence=tree.licence,
+        networks=tree.networks,
         files=files,
-        description="the published weights, as published",
+        speech=tree.speech,
+        description=tree.description,
     )
+
+
+def _place(directory: Path, file: TreeFile) -> str:
+    """Where in the directory the file lies, or should."""
+    places = (file.path, *file.elsewhere)
+    return next((path for path in places if (directory / path).exists()), file.path)
 
 
 def check_whole(path: Path, listed: BundleFile) -> None:
@@ -203,9 +203,20 @@ def check_whole(path: Path, listed: BundleFile) -> None:
         )
 
 
-def _is_official_tree(directory: Path) -> bool:
-    return (directory / OFFICIAL_FILES["networks"]).exists() and not (directory / MANIFEST).exists()
+def _tree_in(directory: Path) -> Tree | None:
+    """The published tree that this directory holds; of several, the first in the order of TREES."""
+    if (directory / MANIFEST).exists():
+        return None
+    return next((tree for tree in TREES.values() if _holds(directory, tree)), None)
+
+
+def _holds(directory: Path, tree: Tree) -> bool:
+    networks, speech = tree.files["networks"], tree.files["speech"]
+    at_hand = (directory / networks.path).exists()
+    # net.pth beside other files says whose it is only by its speech encoder
+    by_hand = any((directory / path).exists() for path in networks.elsewhere)
+    return at_hand or (by_hand and (directory / _place(directory, speech)).exists())
 
 
 def _holds_bundle(directory: Path) -> bool:
-    return (directory / MANIFEST).exists() or _is_official_tree(directory)
+    return (directory / MANIFEST).exists() or _tree_in(directory) is not None

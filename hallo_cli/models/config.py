@@ -60,6 +60,7 @@ class NetworkConfig:
     audio_hidden: int = 512
     audio_tokens: int = 32
     audio_token_dim: int = 768
+    shared_audio_attention: bool = False  # one attention serves full, face and lip alike
     locator_channels: tuple[int, ...] = (16, 32, 64, 128)  # each step to the next halves the picture
     # time
     clip_frames: int = 16
@@ -80,6 +81,7 @@ class NetworkConfig:
     compat: Compat = "official"  # which behaviour the weights were trained with (models/compat.py)
     round_features: bool = True  # reference features pass through float16 (officially always)
     noise: Literal["per_clip", "per_job"] = "per_clip"  # per_job: one noise shared by all frames
+    motion_thinning: float = 0.0  # share of the motion frames' pixels outside the face that are greyed
     detail_back: bool = False  # give back the portrait's detail that the autoencoder loses
 
     def __post_init__(self) -> None:
@@ -220,6 +222,7 @@ def _check_conventions(config: NetworkConfig) -> None:
         config.residual_scale > 0 and config.latent_scale > 0,
         "latent_scale and residual_scale must be above 0",
     )
+    _require(0 <= config.motion_thinning <= 1, f"motion_thinning {config.motion_thinning} must be 0 to 1")
     if config.latent_rows is not None:
         start, stop = config.latent_rows
         _require(0 <= start < stop, f"latent_rows {config.latent_rows} must be a half-open range")

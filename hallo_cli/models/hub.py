@@ -20,67 +20,44 @@ from typing import Any
 
 from hallo_cli import __version__
 from hallo_cli.errors import WeightsError
-from hallo_cli.models.bundle import OFFICIAL_FILES, Bundle, official_manifest, read_bundle
+from hallo_cli.models.bundle import Bundle, read_bundle, tree_manifest
 from hallo_cli.models.manifest import MANIFEST, write_manifest
+from hallo_cli.models.trees import TRAINING_FILES, Tree, TreeFile
 from hallo_cli.store.digests import CHUNK, file_digest
 from hallo_cli.store.opening import handle_to_change
 from hallo_cli.store.writing import copy_whole, make_folder, rename, reporting_write_errors
 
-OFFICIAL_REPO = "fudan-generative-ai/hallo"
 MAX_FILE_BYTES = 1 << 40  # no file of weights comes near it
 Report = Callable[[str, int], None]  # (path inside the bundle, bytes that have just arrived)
 
 
 @dataclass(frozen=True)
-class Licence:
-    """On what terms a part of the published weights may be used."""
+class Source:
+    """Where on the hub a file is."""
 
-    part: str
-    files: tuple[str, ...]  # path prefixes inside the tree
-    terms: str
-    is_commercial_use_allowed: bool
-
-
-LICENCES = (
-    Licence(
-        "Hallo networks (Fudan University)",
-        ("hallo/",),
-        "MIT; made from Stable Diffusion 1.5, whose CreativeML OpenRAIL-M use restrictions stay",
-        True,
-    ),
-    Licence("sd-vae-ft-mse (Stability AI)", ("sd-vae-ft-mse/",), "MIT", True),
-    Licence("wav2vec2-base-960h (Meta)", ("wav2vec/",), "Apache-2.0", True),
-    Licence(
-        "InsightFace detector and recogniser (scrfd_10g_bnkps, glintr100)",
-        ("face_analysis/",),
-        "non-commercial research only; for anything else ask InsightFace for a licence",
-        False,
-    ),
-    Licence(
-        "Kim_Vocal_2 (Ultimate Vocal Remover)",
-        ("audio_separator/",),
-        "no licence is stated with the file; the project asks for credit",
-        True,
-    ),
-)
+    repo: str
+    commit: str
+    path: str
 
 
 @dataclass(frozen=True)
 class RemoteFile:
     """One file as the hub lists it."""
 
-    path: str
+    path: str  # inside the tree
     n_bytes: int
     sha256: str | None  # of large files
     git_sha1: str | None  # of small files: git's blob id; one of the two is there
+    source: Source
 
 
 @dataclass(frozen=True)
 class PullPlan:
-    """What there is to fetch, at one commit of the repository."""
+    """What there is to fetch, at one commit of each repository."""
 
+    tree: Tree
     endpoint: str
-    commit: str
+    commit: str  # of the networks' repository
     files: tuple[RemoteFile, ...]  # smallest first, so that what is wrong shows early
 
     @property
@@ -99,25 +76,50 @@ def hub_endpoint() -> str:
     return os.environ.get("HF_ENDPOINT", "").rstrip("/") or "https://huggingface.co"
 
 
-def plan_pull(revision: str = "main") -> PullPlan:
-    """Ask the hub what the published weights consist of. Raises WeightsError where it cannot tell."""
+def tree_files(tree: Tree, *, with_training: bool = False) -> list[TreeFile]:
+    """What a pull of the tree consists of."""
+    return [*tree.files.values(), *(TRAINING_FILES.values() if with_training else ())]
+
+
+def plan_pull(tree: Tree, revision: str = "main", *, with_training: bool = False) -> PullPlan:
+    """Ask the hub what a tree's files are; `revision` is that of the networks' repository.
+
+    Raises WeightsError where the hub cannot tell.
+    """
+    wanted: dict[str, list[TreeFile]] = {tree.repo: []}
+    for file in tree_files(tree, with_training=with_training):
+        wanted.setdefault(file.repo, []).append(file)
+    endpoint, commit, found = hub_endpoint(), "", list[RemoteFile]()
+    for repo, files in wanted.items():
+        listing, at = _listing(endpoint, repo, revision if repo == tree.repo else "main")
+        if missing := [file.remote_path for file in files if file.remote_path not in listing]:
+            raise WeightsError(
+                f"{repo} at revision {revision!r} lacks {', '.join(missing[:3])}. Choose another --revision."
+            )
+        commit = commit or at
+        for file in files:
+            source = Source(repo, at, file.remote_path)
+            found.append(_remote_file(file, listing[file.remote_path], source, endpoint))
+    return PullPlan(tree, endpoint, commit, tuple(sorted(found, key=lambda file: file.n_bytes)))
+
+
+def _listing(endpoint: str, repo: str, revision: str) -> tuple[dict[str, Any], str]:
+    """A repository's files by path, and the commit that the revision stands for."""
     from huggingface_hub import HfApi
 
-    endpoint = hub_endpoint()
     api = HfApi(endpoint=endpoint, library_name="hallo", library_version=__version__)
     try:
-        info = api.model_info(OFFICIAL_REPO, revision=revision, files_metadata=True, timeout=30)
+        info = api.model_info(repo, revision=revision, files_metadata=True, timeout=30)
     except _network_errors() as error:
         raise WeightsError(
-            f"{endpoint} does not list {OFFICIAL_REPO} at revision {revision!r} ({_first_line(error)}). "
+            f"{endpoint} does not list {repo} at revision {revision!r} ({_first_line(error)}). "
             "Check the network, --revision and HF_ENDPOINT, or use --offline with what is already here."
         ) from error
     except Exception as error:
         raise _senseless(endpoint, _first_line(error)) from error
-    files = _listed_files(info, endpoint, revision)
     if not isinstance(info.sha, str) or not re.fullmatch("[0-9a-f]{40}", info.sha):
         raise _senseless(endpoint, f"commit {info.sha!r}")
-    return PullPlan(endpoint, info.sha, tuple(sorted(files, key=lambda file: file.n_bytes)))
+    return {sibling.rfilename: sibling for sibling in info.siblings or ()}, info.sha
 
 
 def pull(plan: PullPlan, directory: Path, report: Report) -> Bundle:
@@ -133,12 +135,12 @@ def pull(plan: PullPlan, directory: Path, report: Report) -> Bundle:
             _fetch(plan, file, directory, report)
         else:
             report(file.path, file.n_bytes)
-    manifest = official_manifest(directory)
+    manifest = tree_manifest(plan.tree, directory)
     write_manifest(directory, dataclasses.replace(manifest, version=plan.commit[:12], made_with=__version__))
     return read_bundle(directory)
 
 
-def adopt(directory: Path) -> Bundle:
+def adopt(tree: Tree, directory: Path, *, with_training: bool = False) -> Bundle:
     """Complete the tree without a network, from what other programs left in the hub's cache.
 
     Raises WeightsError naming the first files that are in neither place.
@@ -146,48 +148,37 @@ def adopt(directory: Path) -> Bundle:
     from huggingface_hub import try_to_load_from_cache
 
     missing = []
-    for path in OFFICIAL_FILES.values():
-        target = directory / path
+    for file in tree_files(tree, with_training=with_training):
+        target = directory / file.path
         if target.is_file():
             continue
-        cached = try_to_load_from_cache(OFFICIAL_REPO, path)
+        cached = try_to_load_from_cache(file.repo, file.remote_path)
         if not isinstance(cached, str):
-            missing.append(path)
+            missing.append(file.path)
             continue
         make_folder(target.parent)
         copy_whole(Path(cached), target)
     if missing:
         raise WeightsError(
             f"{directory}: offline, and {len(missing)} files are neither there nor in the hub's cache: "
-            f"{', '.join(missing[:3])}. Run `hallo models pull` once with a network."
+            f"{', '.join(missing[:3])}. Run `hallo models pull {tree.name}` once with a network."
         )
     if not (directory / MANIFEST).exists():
-        write_manifest(directory, official_manifest(directory))
+        write_manifest(directory, tree_manifest(tree, directory))
     return read_bundle(directory)
 
 
-def _listed_files(info: Any, endpoint: str, revision: str) -> list[RemoteFile]:
-    """The files that are needed, each with its size and a digest. Raises WeightsError."""
-    listed = {sibling.rfilename: sibling for sibling in info.siblings or ()}
-    if missing := [path for path in OFFICIAL_FILES.values() if path not in listed]:
-        raise WeightsError(
-            f"{OFFICIAL_REPO} at revision {revision!r} lacks {', '.join(missing[:3])}. "
-            "Choose another --revision."
-        )
-    return [_remote_file(path, listed[path], endpoint) for path in OFFICIAL_FILES.values()]
-
-
-def _remote_file(path: str, listed: Any, endpoint: str) -> RemoteFile:
+def _remote_file(file: TreeFile, listed: Any, source: Source, endpoint: str) -> RemoteFile:
     """From huggingface_hub's RepoSibling, whose `lfs` is a dict or an object, by version."""
     lfs, size = listed.lfs, listed.size
     if type(size) is not int or not 0 < size <= MAX_FILE_BYTES:
-        raise _senseless(endpoint, f"{path} of {size!r} bytes")
+        raise _senseless(endpoint, f"{file.path} of {size!r} bytes")
     sha256 = lfs.get("sha256") if isinstance(lfs, dict) else getattr(lfs, "sha256", None)
     git_sha1 = listed.blob_id if lfs is None else None
     digest, n_digits = (git_sha1, 40) if sha256 is None else (sha256, 64)
     if not isinstance(digest, str) or not re.fullmatch(f"[0-9a-f]{{{n_digits}}}", digest):
-        raise _senseless(endpoint, f"{path} with the digest {digest!r}")
-    return RemoteFile(path, size, sha256, git_sha1)
+        raise _senseless(endpoint, f"{file.path} with the digest {digest!r}")
+    return RemoteFile(file.path, size, sha256, git_sha1, source)
 
 
 def _senseless(endpoint: str, what: str) -> WeightsError:
@@ -225,7 +216,7 @@ def _check_space(directory: Path, missing: list[RemoteFile]) -> None:
 def _fetch(plan: PullPlan, file: RemoteFile, directory: Path, report: Report) -> None:
     target = directory / file.path
     make_folder(target.parent)
-    version = (file.sha256 or file.git_sha1 or plan.commit)[:12]
+    version = (file.sha256 or file.git_sha1 or file.source.commit)[:12]
     part = target.with_name(f"{target.name}.{version}.part")  # another version's part is never continued
     try:
         _download(plan, file, part, report)
@@ -255,7 +246,8 @@ def _download(plan: PullPlan, file: RemoteFile, part: Path, report: Report) -> N
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
     disable_progress_bars()  # the caller draws its own
-    url = hf_hub_url(OFFICIAL_REPO, file.path, revision=plan.commit, endpoint=plan.endpoint)
+    source = file.source
+    url = hf_hub_url(source.repo, source.path, revision=source.commit, endpoint=plan.endpoint)
     with reporting_write_errors(part):
         stream = _ReportingFile(part, file.n_bytes, lambda count: report(file.path, count))
     with stream:

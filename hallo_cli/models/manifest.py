@@ -35,6 +35,7 @@ class SpeechConfig:
 
     kind: Literal["wav2vec2", "embedded"] = "wav2vec2"
     config: Mapping[str, Any] = field(default_factory=dict)
+    piece_s: float | None = None  # recordings are cut into pieces so long, each heard by itself; None: not
 
 
 @dataclass(frozen=True)
@@ -165,12 +166,19 @@ def _is_inside(path: Any) -> bool:
 
 
 def _parse_speech(values: dict[str, Any]) -> SpeechConfig:
-    _refuse_unknown("speech.", values, {"kind", "config"})
+    _refuse_unknown("speech.", values, {"kind", "config", "piece_s"})
     kind = values.get("kind", "wav2vec2")
     _require(kind in ("wav2vec2", "embedded"), "speech.kind", kind, "wav2vec2 or embedded")
     config = values.get("config", {})
     _require(isinstance(config, dict), "speech.config", config, "a table")
-    return SpeechConfig(kind, config)
+    piece_s = values.get("piece_s")
+    _require(
+        piece_s is None or _is_number(piece_s, 1.0, 3600.0),
+        "speech.piece_s",
+        piece_s,
+        "a number from 1 to 3600",
+    )
+    return SpeechConfig(kind, config, None if piece_s is None else float(piece_s))
 
 
 def _parse_geometry(values: dict[str, Any]) -> Geometry:

@@ -14,9 +14,10 @@ from scipy.io import wavfile
 
 from hallo_cli.analysis import vocals
 from hallo_cli.errors import SettingsError, WeightsError
-from hallo_cli.models.bundle import OFFICIAL_FILES, Bundle
+from hallo_cli.models.bundle import Bundle
 from hallo_cli.models.config import NetworkConfig
 from hallo_cli.models.manifest import BundleManifest
+from hallo_cli.models.trees import OFFICIAL
 
 
 class HalvingSeparator:
@@ -47,10 +48,10 @@ def bundle(tmp_path: Path) -> Bundle:
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HALLO_MODELS", str(tmp_path / "models"))
     for role in ("networks", *vocals.ROLES):
-        file = tmp_path / "models" / "official" / OFFICIAL_FILES[role]
+        file = tmp_path / "models" / "official" / OFFICIAL.paths[role]
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"stand-in")
-    return tmp_path / "models" / "official" / OFFICIAL_FILES["vocals"]
+    return tmp_path / "models" / "official" / OFFICIAL.paths["vocals"]
 
 
 @pytest.fixture

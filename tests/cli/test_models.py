@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from hallo_cli.cli.app import app, main, register
 from hallo_cli.errors import WeightsError
-from hallo_cli.models.bundle import OFFICIAL_FILES
+from hallo_cli.models.trees import OFFICIAL
 
 register()
 
@@ -97,7 +97,7 @@ def test_verify_names_every_damaged_file_and_ends_with_the_weights_status(tmp_pa
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
-    with HubServer({path: path.encode() * 5 for path in OFFICIAL_FILES.values()}) as running:
+    with HubServer({path: path.encode() * 5 for path in OFFICIAL.paths.values()}) as running:
         monkeypatch.setenv("HF_ENDPOINT", running.endpoint)
         yield running
 

@@ -2,13 +2,15 @@
 
 import dataclasses
 import re
+import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from hallo_cli.errors import WeightsError
 from hallo_cli.models import bundle as bundles
-from hallo_cli.models.bundle import OFFICIAL_FILES, Bundle, find_bundle, list_bundles
+from hallo_cli.models.bundle import Bundle, find_bundle, list_bundles
 from hallo_cli.models.config import NetworkConfig
 from hallo_cli.models.manifest import (
     BundleFile,
@@ -19,6 +21,7 @@ from hallo_cli.models.manifest import (
     read_manifest,
     write_manifest,
 )
+from hallo_cli.models.trees import JOYHALLO, OFFICIAL, TREES, Tree
 from hallo_cli.store.digests import file_digest
 
 SMALL = NetworkConfig(
@@ -85,7 +88,7 @@ def test_bundle_is_found_by_path_and_by_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", ["models", "models/official", "elsewhere/pretrained_models"])
 def test_official_tree_needs_no_manifest(tmp_path: Path, place: str) -> None:
-    for path in OFFICIAL_FILES.values():
+    for path in OFFICIAL.paths.values():
         (tmp_path / place / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / place / path).write_bytes(b"x")
     bundle = find_bundle("official" if place.startswith("models") else tmp_path / place)
@@ -204,3 +207,54 @@ def test_digest_of_a_large_file_is_read_once_and_again_when_the_file_changes(
     assert file_digest(path) == "f" * 64
     path.write_bytes(b"three")
     assert file_digest(path) not in (first, "f" * 64)
+
+
+@pytest.mark.parametrize("tree", TREES.values(), ids=lambda tree: tree.name)
+def test_each_published_tree_is_found_by_name_as_it_is(tmp_path: Path, tree: Tree) -> None:
+    for place in ("models", f"models/{tree.name}"):
+        fill(tmp_path / place, tree.paths.values())
+        bundle = find_bundle(tree.name)
+        assert (bundle.path, bundle.manifest.networks) == (tmp_path / place, tree.networks)
+        assert (tree.name, bundle.path) in list_bundles()
+        assert {bundle.file(role).stat().st_size for role in tree.files} == {1}
+        shutil.rmtree(tmp_path / "models")
+
+
+def fill(directory: Path, paths: Iterable[str]) -> None:
+    for path in paths:
+        (directory / path).parent.mkdir(parents=True, exist_ok=True)
+        (directory / path).write_bytes(b"x")
+
+
+def test_one_folder_may_hold_several_trees(tmp_path: Path) -> None:
+    for tree in TREES.values():
+        fill(tmp_path / "models", tree.paths.values())
+    for name, tree in TREES.items():
+        assert find_bundle(name).manifest.networks == tree.networks
+    assert find_bundle(tmp_path / "models").manifest.name == "official"
+    assert [name for name, path in list_bundles() if path == tmp_path / "models"] == list(TREES)
+
+
+def test_tree_put_together_by_hand_is_known_by_its_speech_encoder(tmp_path: Path) -> None:
+    paths = {**JOYHALLO.paths, "networks": "net.pth"}
+    fill(tmp_path / "hand", [path for role, path in paths.items() if role != "speech"])
+    with pytest.raises(WeightsError, match="no bundle here"):
+        find_bundle(tmp_path / "hand")
+    fill(tmp_path / "hand", ["wav2vec/chinese-wav2vec2-base/pytorch_model.bin"])
+    bundle = find_bundle(tmp_path / "hand")
+    assert bundle.file("networks") == tmp_path / "hand" / "net.pth"
+    assert bundle.file("speech").parent.name == "chinese-wav2vec2-base"
+
+
+def test_missing_relatives_name_the_command_that_fetches_them() -> None:
+    with pytest.raises(WeightsError, match="hallo models pull joyhallo"):
+        find_bundle("joyhallo")
+
+
+def test_length_of_speech_pieces_survives_the_round_trip(tmp_path: Path) -> None:
+    folder = write_bundle(tmp_path / "b")
+    written = dataclasses.replace(manifest(), speech=SpeechConfig(piece_s=60.0))
+    write_manifest(folder, written)
+    assert read_manifest(folder / "bundle.toml").speech == SpeechConfig(piece_s=60.0)
+    with pytest.raises(WeightsError, match=r"speech.piece_s = 0.0 is not a number from 1 to 3600"):
+        read_manifest(edited(folder, "piece_s = 60.0", "piece_s = 0.0") / "bundle.toml")

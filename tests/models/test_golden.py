@@ -5,6 +5,8 @@ Tolerances: another implementation in float32 differs by rounding alone, which t
 1e-5 in a prediction (of deviation 0.24) and a few 1e-4 over the steps and the autoencoder.
 """
 
+import dataclasses
+import json
 import os
 from pathlib import Path
 
@@ -17,6 +19,10 @@ from torch import Tensor
 from hallo_cli.domain import CropBox, Portrait, RegionMasks, Speech
 from hallo_cli.inference.animator import Animator, audio_windows
 from hallo_cli.inference.sampling import denoise
+from hallo_cli.models.audio_attention import AudioBlock
+from hallo_cli.models.denoising_unet import DenoisingUNet
+from hallo_cli.models.trees import JOYHALLO
+from hallo_cli.models.weights import Networks, ignored_reason
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 
 COMMITTED = Path(__file__).parents[1] / "data" / "golden" / "pipeline"
@@ -55,9 +61,8 @@ def settings_of(golden: Golden) -> RenderSettings:
     )
 
 
-def render(golden: Golden, *, round_features: bool) -> dict[str, Tensor]:
+def render(golden: Golden, networks: Networks) -> dict[str, Tensor]:
     """Both clips, everything that is in the golden file under its name there."""
-    networks = golden.networks(round_features=round_features)
     animator = Animator(networks, ONLY_CPU)
     predictions: list[Tensor] = []
     networks.denoising_unet.register_forward_hook(lambda *call: predictions.append(call[-1]))
@@ -116,7 +121,7 @@ def golden() -> Golden:
 
 @pytest.fixture(scope="module")
 def found(golden):
-    return render(golden, round_features=False)
+    return render(golden, golden.networks())
 
 
 def assert_near(actual: Tensor, expected: Tensor, tolerance: float) -> None:
@@ -171,8 +176,47 @@ def test_video_agrees(golden, found):
 
 
 def test_features_rounded_to_float16_agree_as_officially(golden):
-    rounded = render(golden, round_features=True)
+    rounded = render(golden, golden.networks(round_features=True))
     last = golden.params["steps"] - 1
     for index in (0, 1):
         expected = rows_of(golden.arrays[f"fp16_bank.clip{index}.step{last}.latents"])
         assert_near(rounded[f"clip{index}.step{last}.latents"], expected, 5e-4)
+
+
+def tied(networks: Networks) -> Networks:
+    """JoyHallo's networks whose one audio attention is the full attention of these."""
+    config = dataclasses.replace(networks.config, shared_audio_attention=True)
+    unet = DenoisingUNet(config)
+    state = networks.denoising_unet.state_dict()
+    unet.load_state_dict({name: state[name] for name in unet.state_dict()})
+    return dataclasses.replace(networks, config=config, denoising_unet=unet.eval().requires_grad_(False))
+
+
+def tie(networks: Networks) -> None:
+    """Make face and lip attention equal to the full one."""
+    for module in networks.denoising_unet.modules():
+        if isinstance(module, AudioBlock):
+            for layer in (module.attn2_1, module.attn2_2):
+                layer.load_state_dict(module.attn2_0.state_dict())
+
+
+def test_shared_audio_attention_is_three_equal_ones(golden):
+    networks = golden.networks()
+    tie(networks)
+    three, one = render(golden, networks), render(golden, tied(networks))
+    untied = golden.arrays["clip0.step0.prediction"]
+    assert (three["clip0.step0.prediction"] - rows_of(untied)).abs().max() > 1e-3
+    # The same products in matrices of other shapes; the networks carry the rounding on as above.
+    for name in three:
+        tolerance = {"latents": 5e-4, "video": 1e-3}.get(name.rpartition(".")[2], 1e-4)
+        assert_near(one[name], three[name], tolerance)
+
+
+def test_shared_audio_attention_of_the_published_size_lacks_two_of_three():
+    published = json.loads((COMMITTED.parents[1] / "official_net_manifest.json").read_text())
+    with torch.device("meta"):
+        unet = DenoisingUNet(JOYHALLO.networks)
+    names = {f"denoising_unet.{name}" for name in unet.state_dict()}
+    shared = {name for name in published if ".attn2_1." not in name and ".attn2_2." not in name}
+    assert len(published) - len(shared) == 16 * 2 * 5
+    assert {n for n in shared if n.startswith("denoising_unet.") and not ignored_reason(n)} == names

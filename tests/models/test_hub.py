@@ -11,8 +11,11 @@ from hub_server import COMMIT, HubServer
 
 from hallo_cli.errors import OutputError, WeightsError
 from hallo_cli.models import hub
-from hallo_cli.models.bundle import OFFICIAL_FILES, find_bundle
+from hallo_cli.models.bundle import find_bundle
+from hallo_cli.models.licences import LICENCES, licences
+from hallo_cli.models.trees import HALLO2, JOYHALLO, OFFICIAL, TRAINING_FILES, TREES, Tree
 
+OFFICIAL_FILES = OFFICIAL.paths
 NET = OFFICIAL_FILES["networks"]
 
 
@@ -37,13 +40,13 @@ def small_and_fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.sleep", lambda _: None)  # the hub's client waits a second before it retries
 
 
-def pull(directory: Path, revision: str = "main") -> dict[str, int]:
+def pull(directory: Path, revision: str = "main", tree: Tree = OFFICIAL) -> dict[str, int]:
     arrived: dict[str, int] = {}
 
     def report(path: str, count: int) -> None:
         arrived[path] = arrived.get(path, 0) + count
 
-    hub.pull(hub.plan_pull(revision), directory, report)
+    hub.pull(hub.plan_pull(tree, revision), directory, report)
     return arrived
 
 
@@ -65,7 +68,7 @@ def test_pull_fetches_the_needed_files_and_nothing_else(server: HubServer, tmp_p
 
 
 def test_plan_counts_the_bytes_before_any_file_is_asked_for(server: HubServer) -> None:
-    plan = hub.plan_pull()
+    plan = hub.plan_pull(OFFICIAL)
     assert plan.n_bytes == sum(len(server.files[path]) for path in OFFICIAL_FILES.values())
     assert plan.commit == COMMIT
     assert not [path for _, path, _ in server.requests if not path.startswith("/api/")]
@@ -189,7 +192,7 @@ def test_offline_tree_is_completed_from_the_hubs_cache(
         lambda _, path: str(tmp_path / "cached.pth") if path == NET else None,
     )
     server.requests.clear()
-    bundle = hub.adopt(tmp_path / "tree")
+    bundle = hub.adopt(OFFICIAL, tmp_path / "tree")
     assert bundle.file("networks").read_bytes() == server.files[NET]
     assert server.requests == []
 
@@ -198,13 +201,14 @@ def test_offline_tree_that_lacks_files_names_them(server: HubServer, tmp_path: P
     pull(tmp_path / "tree")
     (tmp_path / "tree" / NET).unlink()
     with pytest.raises(WeightsError, match="offline, and 1 files are neither there"):
-        hub.adopt(tmp_path / "tree")
+        hub.adopt(OFFICIAL, tmp_path / "tree")
 
 
 def test_every_file_that_is_fetched_has_its_terms_stated() -> None:
-    for path in OFFICIAL_FILES.values():
-        assert [terms for terms in hub.LICENCES if path.startswith(terms.files)]
-    assert [terms.part for terms in hub.LICENCES if not terms.is_commercial_use_allowed] == [
+    for tree in TREES.values():
+        for file in hub.tree_files(tree, with_training=True):
+            assert len(licences([file.path])) == 1
+    assert [terms.part for terms in LICENCES if not terms.is_commercial_use_allowed] == [
         "InsightFace detector and recogniser (scrfd_10g_bnkps, glintr100)"
     ]
 
@@ -247,7 +251,7 @@ def test_listing_that_makes_no_sense_is_refused_with_one_line(server: HubServer)
     for answer in answers:
         server.answer = answer
         try:
-            told = str(hub.plan_pull())
+            told = str(hub.plan_pull(OFFICIAL))
         except WeightsError as error:
             told = str(error)
         assert re.search("makes no sense|does not list|lacks", told), answer[:300]
@@ -270,3 +274,28 @@ def test_link_under_a_part_s_name_is_not_followed(server: HubServer, tmp_path: P
     with pytest.raises(OutputError, match="links are not followed"):
         pull(tmp_path / "models" / "official")
     assert treasure.read_text() == "gold"
+@pytest.mark.parametrize("tree", [HALLO2, JOYHALLO], ids=lambda tree: tree.name)
+def test_relatives_are_fetched_from_their_own_repositories(
+    server: HubServer, tmp_path: Path, tree: Tree
+) -> None:
+    server.files |= {file.remote_path: file.path.encode() * 5 for file in tree.files.values()}
+    arrived = pull(tmp_path / "models" / tree.name, tree=tree)
+    assert arrived.keys() == set(tree.paths.values())
+    bundle = find_bundle(tree.name)
+    assert bundle.manifest.name == tree.name
+    assert bundle.manifest.networks == tree.networks
+    assert bundle.manifest.speech == tree.speech
+    for role, file in tree.files.items():
+        assert bundle.verified(role).read_bytes() == server.files[file.remote_path]
+    repositories = {tree.repo, *(file.repo for file in tree.files.values())}
+    for repository in repositories:
+        assert f"/api/models/{repository}/revision/main" in [path for _, path, _ in server.requests]
+
+
+def test_what_training_starts_from_is_fetched_on_demand(server: HubServer, tmp_path: Path) -> None:
+    paths = [file.path for file in TRAINING_FILES.values()]
+    server.files |= {path: path.encode() * 5 for path in paths}
+    hub.pull(hub.plan_pull(OFFICIAL, with_training=True), tmp_path / "tree", lambda path, count: None)
+    for path in paths:
+        assert (tmp_path / "tree" / path).read_bytes() == server.files[path]
+    assert find_bundle(tmp_path / "tree").manifest.files.keys() == OFFICIAL_FILES.keys()

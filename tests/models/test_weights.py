@@ -15,8 +15,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from hallo_cli.errors import WeightsError
-from hallo_cli.models.bundle import OFFICIAL_FILES, Bundle, find_bundle, official_manifest
+from hallo_cli.models.bundle import Bundle, find_bundle, tree_manifest
 from hallo_cli.models.config import NetworkConfig
+from hallo_cli.models.trees import OFFICIAL
 from hallo_cli.models.weights import (
     Networks,
     build_networks,
@@ -80,13 +81,13 @@ def old_name(key: str) -> str:
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Networks]:
     """A tree as it is published (float16 net.pth, dead weights, old names in the autoencoder), but small."""
     tree, networks = tmp_path_factory.mktemp("published") / "tree", random_networks(PUBLISHED_LIKE)
-    for path in OFFICIAL_FILES.values():
+    for path in OFFICIAL.paths.values():
         (tree / path).parent.mkdir(parents=True, exist_ok=True)
         (tree / path).write_bytes(b"onnx")
     net = {key: value.half() for key, value in state(networks).items() if not key.startswith("vae.")}
-    torch.save({**net, **DEAD}, tree / OFFICIAL_FILES["networks"])
+    torch.save({**net, **DEAD}, tree / OFFICIAL.paths["networks"])
     vae = {old_name(key): value for key, value in networks.vae.state_dict().items()}
-    save_file(vae, tree / OFFICIAL_FILES["vae"])
+    save_file(vae, tree / OFFICIAL.paths["vae"])
     return tree, networks
 
 
@@ -94,7 +95,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Networks]:
 def published(made: tuple[Path, Networks], tmp_path: Path) -> tuple[Bundle, Networks]:
     """A copy of that tree to spoil, and the networks it was written from."""
     shutil.copytree(made[0], tmp_path / "tree")
-    manifest = dataclasses.replace(official_manifest(tmp_path / "tree"), networks=PUBLISHED_LIKE)
+    manifest = dataclasses.replace(tree_manifest(OFFICIAL, tmp_path / "tree"), networks=PUBLISHED_LIKE)
     return Bundle(tmp_path / "tree", manifest), made[1]
 
 
