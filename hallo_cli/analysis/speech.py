@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from hallo_cli.analysis.loudness import Hushed, Sound, Waveform, measure, pauses
+from hallo_cli.analysis.speech_network import SAMPLE_RATE
 from hallo_cli.domain import Float, Speech
 from hallo_cli.errors import WeightsError
 from hallo_cli.models.bundle import Bundle
@@ -56,6 +57,7 @@ class TrackOptions:
     overlap_s: float = 2.0  # heard on either side of a stretch
     seed: int = 0
     guards_silence: bool = False  # hush pauses for encoders that don't know silence
+    piece_s: float | None = None  # pieces that are measured and heard by themselves; None: the whole
 
 
 class RecordingTrack:
@@ -68,7 +70,11 @@ class RecordingTrack:
         self._options = options
         self._n_frames = ceil(options.n_frames / clip) * clip
         heard = Hushed(sound) if options.guards_silence and not encoder.knows_silence else sound
-        self._hearing = encoder.hear(heard, n_frames=self._n_frames, fps=options.fps, seed=options.seed)
+        self._hearing: Hearing
+        if options.piece_s is None:
+            self._hearing = encoder.hear(heard, n_frames=self._n_frames, fps=options.fps, seed=options.seed)
+        else:
+            self._hearing = Pieces(heard, encoder, options, self._n_frames)
 
     def speech(self, start: int, stop: int) -> Speech:
         """Features of frames [start, stop), heard with the overlap on either side.
@@ -88,6 +94,66 @@ class RecordingTrack:
         fps, n_frames = self._options.fps, self._options.n_frames
         ranges = [(ceil(start * fps), min(floor(stop * fps), n_frames)) for start, stop in found]
         return [(start, stop) for start, stop in ranges if start < stop]
+
+
+class Pieces:
+    """A recording cut into pieces, each measured and heard as if it were all (Hallo2); see `Hearing`."""
+
+    def __init__(self, sound: Sound, encoder: SpeechEncoder, options: TrackOptions, n_frames: int) -> None:
+        assert options.piece_s is not None
+        self._sound, self._encoder, self._options, self._n_frames = sound, encoder, options, n_frames
+        self._piece = max(1, round(options.piece_s * options.fps))
+        spoken = ceil(round(sound.n_samples * options.fps / SAMPLE_RATE, 6))
+        self._n_pieces = max(1, ceil(spoken / self._piece))
+        self._held: tuple[int, Hearing] | None = None
+
+    def features(self, start: int, stop: int, *, margin: int) -> Float:
+        """See Hearing; what fills the last clip belongs to the last piece."""
+        parts = []
+        for index in range(self._index(start), self._index(stop - 1) + 1):
+            first, last = self._frames(index)
+            within = max(start, first) - first, min(stop, last) - first
+            parts.append(self._hearing(index).features(*within, margin=margin))
+        return np.concatenate(parts)
+
+    def _index(self, frame: int) -> int:
+        return min(frame // self._piece, self._n_pieces - 1)
+
+    def _frames(self, index: int) -> tuple[int, int]:
+        is_last = index == self._n_pieces - 1
+        return index * self._piece, self._n_frames if is_last else (index + 1) * self._piece
+
+    def _hearing(self, index: int) -> Hearing:
+        if self._held is None or self._held[0] != index:
+            first, last = self._frames(index)
+            start, stop = (round(frame * SAMPLE_RATE / self._options.fps) for frame in (first, last))
+            piece = Stretch(self._sound, start, min(stop, self._sound.n_samples))
+            options = self._options
+            heard = self._encoder.hear(piece, n_frames=last - first, fps=options.fps, seed=options.seed)
+            self._held = index, heard
+        return self._held[1]
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Samples [start, stop) of a sound, as a sound."""
+
+    sound: Sound
+    start: int
+    stop: int
+
+    @property
+    def n_samples(self) -> int:
+        """Length."""
+        return self.stop - self.start
+
+    def read(self, start: int, stop: int) -> Float:
+        """Return samples [stop - start], zeros outside the stretch."""
+        samples = np.zeros(stop - start, np.float32)
+        first, last = min(max(start, 0), self.n_samples), max(min(stop, self.n_samples), 0)
+        if first < last:
+            samples[first - start : last - start] = self.sound.read(self.start + first, self.start + last)
+        return samples
 
 
 def load_encoder(bundle: Bundle) -> SpeechEncoder:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ def separate(
         separator = _separator(model, Path(folder))
         stereo = Path(folder) / "mixture.w64"
         _convert(source, stereo, start_s, mixture.duration_s)
-        voice = _VoicePieces(separator, stereo, mixture.n_samples)
+        voice = _VoicePieces(separator, stereo, mixture.n_samples, Cut.of(bundle))
         write_samples(target, voice.joined())
     return Recording(target, mixture.n_samples)
 
@@ -78,26 +79,43 @@ def _published() -> Bundle:
     return bundle
 
 
+@dataclass(frozen=True)
+class Cut:
+    """The pieces that are separated one by one, in samples."""
+
+    length: int
+    overlap: int  # cross-faded
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> Cut:
+        """Long ones that overlap, but for bundles that were made for pieces of their own without overlap."""
+        piece_s = bundle.manifest.speech.piece_s
+        if piece_s is None:
+            return cls(PIECE_S * SAMPLE_RATE, OVERLAP_S * SAMPLE_RATE)
+        return cls(round(piece_s * SAMPLE_RATE), 0)
+
+
 class _VoicePieces:
     """The voice, piece by piece, cross-faded where pieces overlap."""
 
-    def __init__(self, separator: Any, stereo: Path, n_samples: int) -> None:
+    def __init__(self, separator: Any, stereo: Path, n_samples: int, cut: Cut) -> None:
         self._separator = separator
         self._stereo = stereo
         self._n_samples = n_samples
+        self._cut = cut
 
     def joined(self) -> Iterator[Float]:
         """Yield all samples in order."""
-        overlap = OVERLAP_S * SAMPLE_RATE
+        length, overlap = self._cut.length, self._cut.overlap
         rising = np.linspace(0, 1, overlap, dtype=np.float32)
         held: Float | None = None
-        for start in range(0, self._n_samples, PIECE_S * SAMPLE_RATE):
-            wanted = min(PIECE_S * SAMPLE_RATE + overlap, self._n_samples - start)
+        for start in range(0, self._n_samples, length):
+            wanted = min(length + overlap, self._n_samples - start)
             piece = self._separated(start, wanted)
             if held is not None:
                 n = min(len(held), len(piece))
                 piece[:n] = piece[:n] * rising[:n] + held[:n] * (1 - rising[:n])
-            cut = min(PIECE_S * SAMPLE_RATE, wanted)
+            cut = min(length, wanted)
             yield piece[:cut]
             held = piece[cut:]
 

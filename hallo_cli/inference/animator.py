@@ -46,6 +46,7 @@ from hallo_cli.inference.schedule import Solver, make_solver
 from hallo_cli.inference.skin import Skin, skin_of
 from hallo_cli.inference.spans import span
 from hallo_cli.inference.step_plan import DeepReuse, guidance_of
+from hallo_cli.inference.thinning import thinned, thinning_mask
 from hallo_cli.models import compat
 from hallo_cli.models.attention import TokenAttention
 from hallo_cli.models.context import ClipContext, UNetTree
@@ -111,6 +112,7 @@ class Animator:
                 region_weights=self._input(
                     np.array([settings.pose_weight, settings.face_weight, settings.lip_weight], np.float32)
                 ),
+                face=torch.from_numpy(portrait.face_region).to(self.execution.device) > 0,
                 face_features=self.networks.face_locator(located),
                 located=located,
                 eyes=eyes,
@@ -160,7 +162,7 @@ class Animator:
                 n_frames = min(self.config.clip_frames, speech.n_frames - offset)
                 with span("conditions"):
                     windows = audio_windows(speech, offset, n_frames, self.config.audio_window)
-                    pair = self.clip_context(context, windows, motion)
+                    pair = self.clip_context(context, windows, motion, index=index)
                 latents = noise(index, self.latents_shape(context, n_frames)).to(self.execution.device)
                 solver, predictor = self.sampler(context.settings, pair)
                 for step, after in enumerate(denoise(predictor, solver, latents), 1):
@@ -192,10 +194,12 @@ class Animator:
         _, channels, height, width = conventions.generated_rows(self.config, context.portrait.latents).shape
         return n_frames, channels, height, width
 
-    def clip_context(self, context: JobContext, windows: Float, motion: MotionFrames | None) -> ClipContext:
-        """The guidance pair's conditions; windows [frames, audio_window, blocks, channels]."""
+    def clip_context(
+        self, context: JobContext, windows: Float, motion: MotionFrames | None, *, index: int = 0
+    ) -> ClipContext:
+        """The guidance pair's conditions of a clip; windows [frames, audio_window, blocks, channels]."""
         unet, n_frames = self.networks.denoising_unet, len(windows)
-        portrait, motion_features = self._motion_features(context, motion)
+        portrait, motion_features = self._motion_features(context, ClipStart(index, motion))
         tokens = self.networks.audio_projection(self._input(windows))
         layers = unet.layer_contexts(
             reference=portrait.keys,
@@ -209,13 +213,14 @@ class Animator:
         return ClipContext(layers, context.masks, n_frames, n_frames, reference_rows, face_features)
 
     def _motion_features(
-        self, context: JobContext, motion: MotionFrames | None
+        self, context: JobContext, start: ClipStart
     ) -> tuple[PortraitContext, UNetTree[Tensor]]:
         """The portrait, and the motion frames' features [halves, motion frames, positions, channels]."""
         identities = self._identities()[:, 1:].to(self.execution.device)
-        if motion is None or not self.config.motion_frames:
+        is_portrait = start.motion is None and not self.config.motion_thinning
+        if is_portrait or not self.config.motion_frames:
             return context.portrait, context.portrait.features.map(lambda feature: feature[identities])
-        pictures, portrait = motion_pictures(motion, self.execution.device), context.portrait
+        pictures, portrait = self._motion_pictures(context, start), context.portrait
         if context.portrait_once is not None:
             if compat.normalises_twice(self.config, torch.cat([context.pictures, pictures])):
                 pictures = 2 * pictures - 1
@@ -231,6 +236,19 @@ class Animator:
             context.reference_identity.map(lambda tokens: tokens.rows(rows)),
         )
         return portrait, features.map(lambda feature: feature.unflatten(0, (N_HALVES, -1)))
+
+    def _motion_pictures(self, context: JobContext, start: ClipStart) -> Tensor:
+        """The motion frames [motion frames, 3, height, width] in -1..1, thinned where the weights want it."""
+        if start.motion is None:
+            pictures = context.pictures.expand(self.config.motion_frames, -1, -1, -1)
+        else:
+            pictures = motion_pictures(start.motion, self.execution.device)
+        share = self.config.motion_thinning
+        if not share:
+            return pictures
+        height, width = pictures.shape[-2:]
+        mask = thinning_mask((height, width), share, seed=context.settings.seed, clip=start.index)
+        return thinned(pictures, mask.to(pictures.device), context.face)
 
     def _identities(self) -> Tensor:
         """Which identity row each picture of each half gets: [halves, portrait and motion frames]."""

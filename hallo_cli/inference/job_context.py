@@ -36,6 +36,7 @@ class JobContext:
     identity: UNetTree[TokenAttention] | None  # rows: halves
     masks: tuple[Tensor, ...]
     region_weights: Tensor  # [3]
+    face: Tensor  # bool [height, width]: where the face locator is told that the face is
     face_features: Tensor  # [1, channels, height, width] what the face locator makes of open eyes
     located: Tensor  # [1, 3, height, width] the picture it looks at
     eyes: Tensor  # [1, 1, height, width] where the lids are in it

@@ -178,6 +178,7 @@ class Studio:
             overlap_s=settings.overlap_s,
             seed=settings.seed,
             guards_silence=settings.silence_guard,
+            piece_s=self.bundle.manifest.speech.piece_s,
         )
         return RecordingTrack(recording, self.encoder, options)
 

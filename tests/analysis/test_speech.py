@@ -147,3 +147,33 @@ def test_video_neither_begins_nor_ends_in_a_blink() -> None:
 
 def test_longer_videos_begin_with_the_same_blinks() -> None:
     assert np.array_equal(blinks(1, 2000, 25.0)[:400], blinks(1, 1000, 25.0)[:400])
+
+
+def pieces(sound: Float, encoder: EmbeddedEncoder, n_frames: int, *, piece_s: float | None) -> RecordingTrack:
+    return RecordingTrack(Waveform(sound), encoder, TrackOptions(n_frames, clip_frames=16, piece_s=piece_s))
+
+
+def test_each_piece_is_heard_as_if_it_were_all(encoder: EmbeddedEncoder, speech: Float) -> None:
+    sound = speech[: 130 * 640].copy()
+    sound[: 50 * 640] *= 0.1  # so that each piece's own loudness shows
+    cut = pieces(sound, encoder, 130, piece_s=2.0).speech(0, 144).features[CONTEXT:-CONTEXT]
+    alone = [whole(encoder, sound[a * 640 : b * 640], b - a) for a, b in ((0, 50), (50, 100))]
+    last = encoder.hear(Waveform(sound[100 * 640 :]), n_frames=44, fps=25.0).features(0, 44, margin=0)
+    assert np.array_equal(cut, np.concatenate([*alone, last]))
+    together = pieces(sound, encoder, 130, piece_s=None).speech(0, 144).features[CONTEXT:-CONTEXT]
+    assert np.abs(cut - together)[:50].max() > 0.01
+
+
+def test_pieces_do_not_depend_on_the_part_that_is_asked_for(encoder: EmbeddedEncoder, speech: Float) -> None:
+    sound = speech[: 130 * 640]
+    at_once = pieces(sound, encoder, 130, piece_s=2.0).speech(0, 144).features
+    track = pieces(sound, encoder, 130, piece_s=2.0)
+    for start, stop in ((16, 48), (40, 120), (112, 144)):
+        heard = track.speech(start, stop).features
+        assert np.array_equal(heard, at_once[start : stop + 2 * CONTEXT])
+
+
+def test_what_fills_the_last_clip_makes_no_piece_of_its_own(encoder: EmbeddedEncoder, speech: Float) -> None:
+    filled = pieces(speech[: 45 * 640], encoder, 45, piece_s=1.8).speech(0, 48).features
+    plain = pieces(speech[: 45 * 640], encoder, 45, piece_s=None).speech(0, 48).features
+    assert np.array_equal(filled, plain)

@@ -5,6 +5,7 @@ audio-separator and its network are stood in for by a double with the library's 
 
 import sys
 import types
+from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from hallo_cli.analysis import vocals
 from hallo_cli.errors import SettingsError, WeightsError
 from hallo_cli.models.bundle import Bundle
 from hallo_cli.models.config import NetworkConfig
-from hallo_cli.models.manifest import BundleManifest
+from hallo_cli.models.manifest import BundleManifest, SpeechConfig
 from hallo_cli.models.trees import OFFICIAL
 
 
@@ -107,3 +108,22 @@ def test_missing_network_is_named(tmp_path: Path, bundle: Bundle, monkeypatch: p
     monkeypatch.setenv("HALLO_MODELS", str(tmp_path / "nothing"))
     with pytest.raises(WeightsError, match=r"Kim_Vocal_2\.onnx.*hallo models pull"):
         vocals.find_model(bundle)
+
+
+def test_bundles_made_for_pieces_have_them_separated_apart(bundle: Bundle) -> None:
+    assert vocals.Cut.of(bundle) == vocals.Cut(600 * 16_000, 16_000)
+    apart = replace(bundle, manifest=replace(bundle.manifest, speech=SpeechConfig(piece_s=60.0)))
+    assert vocals.Cut.of(apart) == vocals.Cut(60 * 16_000, 0)
+
+
+@pytest.mark.usefixtures("model", "library")
+def test_pieces_without_overlap_join_end_to_end(
+    tmp_path: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apart = replace(bundle, manifest=replace(bundle.manifest, speech=SpeechConfig(piece_s=2.0)))
+    tone = (0.5 * np.sin(np.arange(80_000) / 20)).astype(np.float32)
+    wavfile.write(tmp_path / "mixture.wav", 16_000, tone)
+    recording = vocals.separate(tmp_path / "mixture.wav", tmp_path / "voice.f32", apart)
+    assert recording.n_samples == len(tone)
+    inside = np.r_[200:31_800, 32_200:63_800, 64_200:79_800]  # the change of rate blurs the pieces' ends
+    assert np.abs(recording.read(0, 80_000) - 0.5 * tone)[inside].max() < 2e-3

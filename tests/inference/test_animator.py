@@ -62,7 +62,11 @@ def test_every_kind_of_job_gives_its_frames(config, settings, portrait):
     assert all(len(clip.motion.pixels) == config.motion_frames for clip in clips)
 
 
-@pytest.mark.parametrize("config", [official_like(), tiny_config()])
+@pytest.mark.parametrize(
+    "config",
+    [official_like(), tiny_config(), official_like(motion_thinning=0.25)],
+    ids=["official", "embedded", "hallo2"],
+)
 def test_continued_render_equals_an_uninterrupted_one(config):
     whole = render(config, 12)
     animator = Animator(random_networks(config), RUNTIME)

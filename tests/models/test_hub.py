@@ -274,6 +274,8 @@ def test_link_under_a_part_s_name_is_not_followed(server: HubServer, tmp_path: P
     with pytest.raises(OutputError, match="links are not followed"):
         pull(tmp_path / "models" / "official")
     assert treasure.read_text() == "gold"
+
+
 @pytest.mark.parametrize("tree", [HALLO2, JOYHALLO], ids=lambda tree: tree.name)
 def test_relatives_are_fetched_from_their_own_repositories(
     server: HubServer, tmp_path: Path, tree: Tree
