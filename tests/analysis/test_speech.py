@@ -159,7 +159,8 @@ def test_each_piece_is_heard_as_if_it_were_all(encoder: EmbeddedEncoder, speech:
     cut = pieces(sound, encoder, 130, piece_s=2.0).speech(0, 144).features[CONTEXT:-CONTEXT]
     alone = [whole(encoder, sound[a * 640 : b * 640], b - a) for a, b in ((0, 50), (50, 100))]
     last = encoder.hear(Waveform(sound[100 * 640 :]), n_frames=44, fps=25.0).features(0, 44, margin=0)
-    assert np.array_equal(cut, np.concatenate([*alone, last]))
+    # The same sums in another order.
+    assert np.abs(cut - np.concatenate([*alone, last])).max() < 1e-4
     together = pieces(sound, encoder, 130, piece_s=None).speech(0, 144).features[CONTEXT:-CONTEXT]
     assert np.abs(cut - together)[:50].max() > 0.01
 

@@ -1,0 +1,86 @@
+"""Whole jobs on a CUDA device: under a memory cap, two processes at once, encoded by the device."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from bundles import make_bundle
+
+from hallo_cli.jobs import events
+from hallo_cli.jobs.bundle_engine import Studio
+from hallo_cli.jobs.plan import Job
+from hallo_cli.jobs.runner import run_job
+from hallo_cli.media.ffmpeg import encoders
+from hallo_cli.media.probe import probe
+from hallo_cli.media.video import SegmentWriter, VideoFormat
+from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
+
+EXAMPLES = Path(__file__).parents[2] / "hallo_cli" / "assets" / "examples"
+FACE = EXAMPLES / "portrait_astronaut.png"
+SPEECH = EXAMPLES / "sense_and_sensibility_01_austen_64kb-0880.wav"
+WIDE = {"channels": (128, 256, 256), "heads": 8, "norm_groups": 8, "clip_frames": 16}
+
+
+@pytest.fixture
+def capped() -> Iterator[None]:
+    yield
+    torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+def rendered(folder: Path, name: str) -> tuple[list[events.Event], int]:
+    """What happened in a render of a second, and the most memory it held."""
+    bundle = make_bundle(folder / name, **WIDE)
+    settings = RenderSettings(duration_s=1.0, size=512, dtype="float32")
+    seen: list[events.Event] = []
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    job = Job(FACE, SPEECH, folder / f"{name}.mp4", settings)
+    run_job(job, Studio(bundle, RuntimeSettings(device="cuda", compile="off")), on_event=seen.append)
+    return seen, torch.cuda.max_memory_reserved()
+
+
+@pytest.mark.usefixtures("capped")
+def test_job_that_needs_more_than_it_may_have_falls_back_and_ends(tmp_path: Path) -> None:
+    seen, peak = rendered(tmp_path, "free")
+    assert not [event for event in seen if isinstance(event, events.FellBack)]
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(0.8 * peak / total)
+    seen, capped_peak = rendered(tmp_path, "capped")
+    assert [event for event in seen if isinstance(event, events.FellBack)]
+    assert capped_peak < peak
+    info = probe(tmp_path / "capped.mp4")
+    assert info.video is not None
+    assert info.video.n_frames == 25
+
+
+def test_two_processes_share_a_device(tmp_path: Path) -> None:
+    rows = [{"id": f"row{k}", "portrait": str(FACE), "audio": str(SPEECH), "duration": 1.0} for k in range(4)]
+    manifest = tmp_path / "rows.jsonl"
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    command = [sys.executable, "-m", "hallo_cli", "batch", str(manifest), "--no-quality"]
+    shared = ["--devices", "cuda:0", "--jobs", "2", "--progress", "none"]
+    done = subprocess.run([*command, *shared], check=False, timeout=240)
+    assert done.returncode == 0
+    for row in rows:
+        info = probe(tmp_path / "rows.videos" / f"{row['id']}.mp4")
+        assert info.video is not None
+        assert info.video.n_frames == 25
+
+
+@pytest.mark.parametrize("codec", ["h264_nvenc", "hevc_nvenc"])
+def test_device_encodes_what_it_rendered(tmp_path: Path, codec: str) -> None:
+    if codec not in encoders():
+        pytest.skip(f"this ffmpeg lacks {codec}")
+    frames = np.zeros((25, 256, 256, 3), np.uint8)
+    frames[:, 64:192, 64:192] = 200
+    with SegmentWriter(tmp_path / "out.mp4", VideoFormat(256, 256, 25.0, codec=codec)) as writer:
+        writer.write(frames)
+        writer.commit()
+    info = probe(tmp_path / "out.mp4")
+    assert info.video is not None
+    assert info.video.n_frames == 25
