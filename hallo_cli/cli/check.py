@@ -1,4 +1,4 @@
-"""`hallo check`: what a render would use, make and cost, in seconds and without rendering."""
+"""`hallo check`: predicts what a render would use, make and cost, without rendering."""
 
 from __future__ import annotations
 
@@ -32,16 +32,19 @@ def command(
         Path, typer.Argument(help="A picture with a face.", metavar="PORTRAIT", show_default=False)
     ],
     audio: Annotated[
-        Path, typer.Argument(help="Speech: any sound or video file.", metavar="AUDIO", show_default=False)
+        Path, typer.Argument(help="Speech: a sound or video file.", metavar="AUDIO", show_default=False)
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     *,
     given: Given,
 ) -> None:
-    """Say what a render of PORTRAIT and AUDIO would find, make and cost.
+    """Predict what a render would use, make and cost.
 
-    Takes the settings of `hallo render`; needs seconds and no GPU. Ends with 4 where an input cannot be used,
-    with 5 where weights are missing.
+    Example:
+        hallo check portrait.jpg speech.wav
+
+    It takes seconds and needs no GPU. The settings are those of hallo render. Exit status: 4 if an input
+    cannot be used, 5 if weights are missing.
     """
     renderer = Renderer.of(given.resolve())
     report(renderer.job(portrait, audio, "out.mp4"), renderer, as_json=as_json)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hallo_cli.cli.console import answer, plain, say
+from hallo_cli.cli.help import MORE
 from hallo_cli.errors import BUG_STATUS, HalloError
 from hallo_cli.printable import PrintableFormatter
 
@@ -44,15 +45,26 @@ class Style(StrEnum):
 
 @dataclass(frozen=True)
 class Shown:
-    """What people and programs see of a run; a command that takes one has these options."""
+    """The options about what a run prints."""
 
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON event a line on stdout.")] = False
-    progress: Annotated[Style, typer.Option(help="How progress is shown on standard error.")] = Style.auto
-    is_quiet: Annotated[
-        bool, typer.Option("-q", "--quiet", help="Say nothing but errors and the result.")
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print JSON events, one a line.", rich_help_panel=MORE),
     ] = False
+    progress: Annotated[
+        Style, typer.Option(help="How progress is shown on standard error.", rich_help_panel=MORE)
+    ] = Style.auto
+    is_quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print only errors and the result.")] = False
     verbosity: Annotated[
-        int, typer.Option("-v", "--verbose", count=True, help="Say more; twice: all.", show_default=False)
+        int,
+        typer.Option(
+            "-v",
+            "--verbose",
+            count=True,
+            help="Print more; -vv prints everything.",
+            show_default=False,
+            rich_help_panel=MORE,
+        ),
     ] = 0
 
     def start_log(self) -> None:
