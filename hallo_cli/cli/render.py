@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from hallo_cli.jobs.runner import RunOptions
 
 
+DRAFT_S = 2.0
+
+
 @dataclass(frozen=True)
 class Files:
     """The options about the output and the unfinished work."""
@@ -86,6 +89,12 @@ def command(
             rich_help_panel=MORE,
         ),
     ] = None,
+    is_draft: Annotated[
+        bool,
+        typer.Option(
+            "--draft", help="Render the first two seconds (or --duration) into OUT.draft.mp4, to look at."
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, show the plan and stop.")
     ] = False,
@@ -107,7 +116,12 @@ def command(
     """
     shown.start_log()
     with failures_as_json(shown.as_json):
+        if is_draft:
+            given = dataclasses.replace(given, flags={"duration": DRAFT_S, **given.flags})
         renderer, job = _job(portrait, audio, record, files.output, given)
+        if is_draft:
+            job = dataclasses.replace(job, output=job.output.with_suffix(".draft.mp4"))
+            files = dataclasses.replace(files, overwrite=True)
         if not dry_run:
             render(renderer, job, files.run_options(), shown)
             return

@@ -65,7 +65,7 @@ def test_pull_fetches_the_needed_files_and_nothing_else(server: HubServer, tmp_p
 
 
 def test_plan_counts_the_bytes_before_any_file_is_asked_for(server: HubServer) -> None:
-    plan = hub.plan_pull()
+    plan = hub.plan_pull(OFFICIAL)
     assert plan.n_bytes == sum(len(server.files[path]) for path in OFFICIAL_FILES.values())
     assert plan.commit == COMMIT
     assert not [path for _, path, _ in server.requests if not path.startswith("/api/")]
@@ -247,7 +247,7 @@ def test_listing_that_makes_no_sense_is_refused_with_one_line(server: HubServer)
     for answer in answers:
         server.answer = answer
         try:
-            told = str(hub.plan_pull())
+            told = str(hub.plan_pull(OFFICIAL))
         except WeightsError as error:
             told = str(error)
         assert re.search("makes no sense|does not list|lacks", told), answer[:300]
