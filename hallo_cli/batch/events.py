@@ -8,6 +8,14 @@ from hallo_cli.jobs.events import to_line
 
 
 @dataclass(frozen=True)
+class FilesChecked:
+    """Files were looked at before anything is rendered."""
+
+    n_done: int
+    n_files: int
+
+
+@dataclass(frozen=True)
 class BatchPlanned:
     """All rows are checked; nothing has been rendered by this run."""
 
@@ -95,7 +103,7 @@ class RowEnded:
 
 WorkerEvent = WorkerLoading | WorkerReady | WorkerLost
 RowEvent = RowStarted | RowAdvanced | RowMeasured | RowRetried | RowEnded
-Event = BatchPlanned | WorkerEvent | RowEvent
+Event = FilesChecked | BatchPlanned | WorkerEvent | RowEvent
 
 
 def to_json(event: Event) -> str:

@@ -67,6 +67,7 @@ class Planner:
     n_workers: int = 1
     parts_dir: Path | None = None  # render long rows in parallel parts, kept here
     engines: dict[str, Engine] = field(default_factory=dict)
+    n_files: int = 0  # to look at
     disk_bytes: int = 0
     work_bytes: int = 0  # of the row that needs most
 
@@ -74,6 +75,7 @@ class Planner:
         """Check all new rows; yields the number of files looked at, as it grows."""
         for row in self.queue.rows("new"):
             self._want(row)
+        self.n_files = self.checks.count_wanted()
         yield 0
         found = look_at_all(self.checks, self.make_engine, self.runtime, processes=processes)
         for n_found, _ in enumerate(found, 1):

@@ -27,12 +27,14 @@ def run(batch: Batch, shown: Shown, telling: Telling = Telling()) -> None:
     from hallo_cli.batch.run import opened
 
     shown.start_log()
+    style = Style.none if shown.as_json else shown.progress
     with (
         opened(batch, is_dry=telling.is_dry) as open_batch,
         obeying_signals(open_batch.stop, in_hand="the clips in hand"),
     ):
-        for _ in open_batch.check():
-            pass
+        with batch_view.checking(style, is_quiet=shown.is_quiet) as show:
+            for n_done in open_batch.check():
+                show(n_done, open_batch.n_files)
         if telling.is_dry:
             is_clean = _tell_plan(open_batch, telling.gpu_hour_price, as_json=shown.as_json)
         else:
