@@ -29,6 +29,7 @@ class BatchPlanned:
     compute_s: float  # predicted, of one worker
     disk_bytes: int  # predicted, of the videos
     work_bytes: int  # predicted, at most, besides them, while they are rendered
+    measure_s: float = 0.0  # predicted, of one core, beside the renders
     elsewhere: int = 0  # rows that other shards render; not among `rows`
 
 

@@ -18,7 +18,7 @@ from hallo_cli.batch.task import Task
 from hallo_cli.errors import HalloError, InputError
 from hallo_cli.jobs.engine import Engine
 from hallo_cli.jobs.fitting import by_content
-from hallo_cli.jobs.forecast import disk_needed
+from hallo_cli.jobs.forecast import disk_needed, measuring_seconds
 from hallo_cli.jobs.plan import count_frames, fingerprint
 from hallo_cli.media.video import exact_rate
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings, fields_of, to_values
@@ -65,9 +65,11 @@ class Planner:
     repeat: Repeat = field(default_factory=Repeat)
     may_overwrite: bool = False
     n_workers: int = 1
+    has_gate: bool = True
     parts_dir: Path | None = None  # render long rows in parallel parts, kept here
     engines: dict[str, Engine] = field(default_factory=dict)
     n_files: int = 0  # to look at
+    measure_s: float = 0.0  # of all videos
     disk_bytes: int = 0
     work_bytes: int = 0  # of the row that needs most
 
@@ -97,6 +99,7 @@ class Planner:
             frames=ready.frames,
             seconds=round(ready.seconds, 3),
             compute_s=round(ready.cost, 3),
+            measure_s=round(self.measure_s, 3) if self.has_gate else 0.0,
             disk_bytes=self.disk_bytes,
             elsewhere=elsewhere,
             work_bytes=self.work_bytes * min(self.n_workers, ready.rows),
@@ -129,6 +132,7 @@ class Planner:
     def _count_disk(self, task: Task, row: Row) -> None:
         portrait = self._finding("portrait", row.portrait, dict(to_values(self.settings.of(row))))
         disk = disk_needed(settings_of(task), task.frames, (portrait.width, portrait.height))
+        self.measure_s += measuring_seconds(task.frames, (portrait.width, portrait.height))
         self.disk_bytes += disk.output_bytes
         self.work_bytes = max(self.work_bytes, disk.work_bytes)
 

@@ -203,6 +203,7 @@ def opened(batch: Batch, *, is_dry: bool = False) -> Iterator[OpenBatch]:
             batch.repeat,
             batch.may_overwrite,
             batch.n_workers,
+            batch.renderer.measure is not None,
             batch.paths.folder / "parts" if batch.has_parallel_parts else None,
         )
         yield OpenBatch(batch, queue, planner)

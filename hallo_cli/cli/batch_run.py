@@ -86,6 +86,8 @@ def plan_lines(plan: BatchPlanned, gpu_hour_price: float) -> Iterator[str]:
     hours = plan.compute_s / 3600
     yield batch_view.describe_plan(plan)
     yield f"about {clock(plan.compute_s)} of compute ({hours:.2f} hours of one worker)"
+    if plan.measure_s:
+        yield f"about {clock(plan.measure_s)} of measuring on one core, beside it"
     if gpu_hour_price:
         yield f"about {hours * gpu_hour_price:.2f} at {gpu_hour_price:g} an hour"
     yield f"about {describe_disk(plan.disk_bytes, plan.work_bytes)}"

@@ -111,6 +111,8 @@ def test_dry_run_prints_the_plan_and_renders_nothing(tmp_path: Path) -> None:
     assert "row 3 (b): InputError: The portrait" in result.stderr
     assert "2 rows: 1 to render (0:00:02 of video), 1 refused" in result.stdout
     assert "about 0.05 at 36 an hour" in result.stdout
+    assert "of measuring on one core, beside it" in result.stdout
+    assert "measuring" not in hallo(manifest, "--dry-run", "--no-quality").stdout
 
 
 def test_dry_run_leaves_nothing_behind(tmp_path: Path) -> None:
