@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hallo_cli.api import Renderer, at_home
+from hallo_cli.api import Renderer
 from hallo_cli.cli.console import answer, say
 from hallo_cli.cli.options import Given, takes_settings
 from hallo_cli.cli.progress import clock
 from hallo_cli.errors import SettingsError
+from hallo_cli.store.cache import at_home
 
 if TYPE_CHECKING:
     from hallo_cli.jobs.plan import Job
