@@ -8,6 +8,14 @@ from hallo_cli.jobs.events import to_line
 
 
 @dataclass(frozen=True)
+class FilesChecked:
+    """Files were looked at before anything is rendered."""
+
+    n_done: int
+    n_files: int
+
+
+@dataclass(frozen=True)
 class BatchPlanned:
     """All rows are checked; nothing has been rendered by this run."""
 
@@ -21,6 +29,7 @@ class BatchPlanned:
     compute_s: float  # predicted, of one worker
     disk_bytes: int  # predicted, of the videos
     work_bytes: int  # predicted, at most, besides them, while they are rendered
+    measure_s: float = 0.0  # predicted, of one core, beside the renders
     elsewhere: int = 0  # rows that other shards render; not among `rows`
 
 
@@ -95,7 +104,7 @@ class RowEnded:
 
 WorkerEvent = WorkerLoading | WorkerReady | WorkerLost
 RowEvent = RowStarted | RowAdvanced | RowMeasured | RowRetried | RowEnded
-Event = BatchPlanned | WorkerEvent | RowEvent
+Event = FilesChecked | BatchPlanned | WorkerEvent | RowEvent
 
 
 def to_json(event: Event) -> str:

@@ -104,6 +104,12 @@ class Checks:
         values = (request.key, request.kind, str(request.path), request.settings)
         self._db.execute("INSERT OR IGNORE INTO wanted VALUES(?,?,?,?)", values)
 
+    def count_wanted(self) -> int:
+        """How many files `wanted` gives."""
+        query = "SELECT COUNT(*) FROM wanted w LEFT JOIN findings f ON w.key=f.key WHERE f.key IS NULL"
+        (count,) = self._db.execute(query).fetchone()
+        return int(count)
+
     def wanted(self) -> Iterator[Request]:
         """The files to look at that are not found yet."""
         query = (

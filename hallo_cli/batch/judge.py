@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
-from hallo_cli.settings.quality import LOW_IS_BAD, QualityLimits
+from hallo_cli.settings.quality import LEAST_S, LOW_IS_BAD, MAX_CHANCE, QualityLimits
 
 _LABELS = {
     "face_share": "share of frames with a face",
@@ -26,26 +26,35 @@ class Judgement:
 
     verdict: str  # done, warn or fail
     objections: tuple[str, ...] = ()
+    limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # of what was judged
 
 
-def judge(figures: Mapping[str, float], limits: QualityLimits, *, expected_frames: int) -> Judgement:
-    """The verdict over a video, each objection with its value and limit."""
-    objections = [_judge_one(field.name, figures, getattr(limits, field.name)) for field in fields(limits)]
+def judge(
+    figures: Mapping[str, float], limits: QualityLimits, *, expected_frames: int, seconds: float
+) -> Judgement:
+    """The verdict over a video of so many seconds, each objection with its value and limit."""
+    judged = {one.name: getattr(limits, one.name) for one in fields(limits) if one.name in figures}
+    judged = {
+        name: limit for name, limit in judged.items() if limit and _can_be_judged(name, figures, seconds)
+    }
+    objections = [_judge_one(name, figures[name], limit) for name, limit in judged.items()]
     found = [objection for objection in objections if objection]
     n_frames = figures.get("n_frames", expected_frames)
     if n_frames != expected_frames:
         found.insert(0, ("fail", f"{n_frames:g} frames where the recording asks for {expected_frames}"))
     verdicts = {verdict for verdict, _ in found}
     verdict = "fail" if "fail" in verdicts else "warn" if verdicts else "done"
-    return Judgement(verdict, tuple(text for _, text in found))
+    return Judgement(verdict, tuple(text for _, text in found), judged)
 
 
-def _judge_one(
-    name: str, figures: Mapping[str, float], limit: tuple[float, float] | None
-) -> tuple[str, str] | None:
-    value = figures.get(name)
-    if limit is None or value is None:
-        return None
+def _can_be_judged(name: str, figures: Mapping[str, float], seconds: float) -> bool:
+    """Whether a video of this length supports a figure, and chance does not explain it."""
+    if name == "seam_jump" and figures.get("seam_share", 0.0) >= MAX_CHANCE:
+        return False
+    return seconds >= LEAST_S.get(name, 0.0)
+
+
+def _judge_one(name: str, value: float, limit: tuple[float, float]) -> tuple[str, str] | None:
     if math.isnan(value):
         return "fail", f"{_LABELS[name]} is not a number"
     is_low = name in LOW_IS_BAD

@@ -47,6 +47,7 @@ class Record:
     message: str = ""
     quality: Mapping[str, float] = field(default_factory=dict)
     objections: tuple[str, ...] = ()  # what the quality gate says
+    limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # of the figures that it judged
     own: Mapping[str, str] = field(default_factory=dict)  # cells of the user's own columns
     finished: str = ""  # wall-clock time, for people; nothing is decided by it
 

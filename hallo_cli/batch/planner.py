@@ -18,7 +18,7 @@ from hallo_cli.batch.task import Task
 from hallo_cli.errors import HalloError, InputError
 from hallo_cli.jobs.engine import Engine
 from hallo_cli.jobs.fitting import by_content
-from hallo_cli.jobs.forecast import disk_needed
+from hallo_cli.jobs.forecast import disk_needed, measuring_seconds
 from hallo_cli.jobs.plan import count_frames, fingerprint
 from hallo_cli.media.video import exact_rate
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings, fields_of, to_values
@@ -65,8 +65,11 @@ class Planner:
     repeat: Repeat = field(default_factory=Repeat)
     may_overwrite: bool = False
     n_workers: int = 1
+    has_gate: bool = True
     parts_dir: Path | None = None  # render long rows in parallel parts, kept here
     engines: dict[str, Engine] = field(default_factory=dict)
+    n_files: int = 0  # to look at
+    measure_s: float = 0.0  # of all videos
     disk_bytes: int = 0
     work_bytes: int = 0  # of the row that needs most
 
@@ -74,6 +77,7 @@ class Planner:
         """Check all new rows; yields the number of files looked at, as it grows."""
         for row in self.queue.rows("new"):
             self._want(row)
+        self.n_files = self.checks.count_wanted()
         yield 0
         found = look_at_all(self.checks, self.make_engine, self.runtime, processes=processes)
         for n_found, _ in enumerate(found, 1):
@@ -95,6 +99,7 @@ class Planner:
             frames=ready.frames,
             seconds=round(ready.seconds, 3),
             compute_s=round(ready.cost, 3),
+            measure_s=round(self.measure_s, 3) if self.has_gate else 0.0,
             disk_bytes=self.disk_bytes,
             elsewhere=elsewhere,
             work_bytes=self.work_bytes * min(self.n_workers, ready.rows),
@@ -127,6 +132,7 @@ class Planner:
     def _count_disk(self, task: Task, row: Row) -> None:
         portrait = self._finding("portrait", row.portrait, dict(to_values(self.settings.of(row))))
         disk = disk_needed(settings_of(task), task.frames, (portrait.width, portrait.height))
+        self.measure_s += measuring_seconds(task.frames, (portrait.width, portrait.height))
         self.disk_bytes += disk.output_bytes
         self.work_bytes = max(self.work_bytes, disk.work_bytes)
 

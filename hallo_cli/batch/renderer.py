@@ -125,12 +125,15 @@ class JobRenderer:
                 judgement = Judgement("fail", (f"cannot be measured: {error}",))
         # a part's length in samples is rounded: it may have a frame more, which joining leaves out
         expected = rendered.frames if task.parent else task.frames
-        judgement = judgement or judge(figures, self._spec.limits[task.preset], expected_frames=expected)
+        judgement = judgement or judge(
+            figures, self._spec.limits[task.preset], expected_frames=expected, seconds=rendered.seconds
+        )
         return dataclasses.replace(
             rendered,
             quality={name: round(value, 4) for name, value in figures.items()},
             verdict=judgement.verdict,
             objections=judgement.objections,
+            limits=judgement.limits,
         )
 
     def _job(self, task: Task) -> Job:

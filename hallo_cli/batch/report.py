@@ -16,7 +16,7 @@ from hallo_cli.batch.preview import poster, preview
 from hallo_cli.batch.states import STATES, Counts
 from hallo_cli.errors import InputError
 from hallo_cli.printable import printable
-from hallo_cli.settings.quality import QualityLimits
+from hallo_cli.settings.quality import LOW_IS_BAD, QualityLimits
 from hallo_cli.store.writing import replacing
 
 _PAGE = Path(__file__).with_name("report.html")
@@ -142,7 +142,7 @@ def _row(
         ("status", f'<span class="chip {_text(record.status)}">{_text(record.status)}</span>', ""),
         ("what was said", f'<div class="said">{_text(said)}</div>' if said else "", ""),
         *((name.replace("_s", " s"), *_number(getattr(record, name))) for name in _NUMBERS),
-        *((_words(name), *_number(record.quality.get(name))) for name in figures),
+        *((_words(name), *_figure(record, name)) for name in figures),
         *((_text(name), _text(record.own.get(name, "")), "") for name in own),
     ]
     return (
@@ -153,6 +153,22 @@ def _row(
         )
         + "</tr>\n"
     )
+
+
+def _figure(record: Record, name: str) -> tuple[str, str]:
+    """A figure with the limits it was judged by, and what is sorted by."""
+    shown, value = _number(record.quality.get(name))
+    if shown and record.limits:
+        limit = record.limits.get(name)
+        said = "not judged" if limit is None else _limits(name, limit)
+        shown += f'<div class="limit">{_text(said)}</div>'
+    return shown, value
+
+
+def _limits(name: str, limit: tuple[float, float]) -> str:
+    """As in "warns below 0.25, fails below 0": what is said where the figure goes beyond."""
+    word = "below" if name in LOW_IS_BAD else "from"
+    return f"warns {word} {limit[0]:g}, fails {word} {limit[1]:g}"
 
 
 def _number(value: float | None) -> tuple[str, str]:

@@ -112,6 +112,11 @@ class OpenBatch:
                 raise Interrupted("stopped before the first row was rendered.", exit_status=self._stop_status)
             yield n_found
 
+    @property
+    def n_files(self) -> int:
+        """How many files `check` looks at."""
+        return self._planner.n_files
+
     def summary(self) -> BatchPlanned:
         """The plan in numbers."""
         return self._planner.summary()
@@ -123,7 +128,6 @@ class OpenBatch:
     def stop(self, exit_status: int) -> None:
         """Finish the clips in hand and end; safe in a signal handler."""
         self._stop_status = exit_status
-        self.tally.is_stopping = True
         if self._scheduler:
             self._scheduler.stop(exit_status)
 
@@ -199,6 +203,7 @@ def opened(batch: Batch, *, is_dry: bool = False) -> Iterator[OpenBatch]:
             batch.repeat,
             batch.may_overwrite,
             batch.n_workers,
+            batch.renderer.measure is not None,
             batch.paths.folder / "parts" if batch.has_parallel_parts else None,
         )
         yield OpenBatch(batch, queue, planner)

@@ -195,6 +195,7 @@ class Scheduler:
             seed=rendered.seed,
             quality=rendered.quality,
             objections=rendered.objections,
+            limits=rendered.limits,
         )
         yield self._write(record)
         if record.status == "fail" and self._policy.is_fail_fast:

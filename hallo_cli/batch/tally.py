@@ -33,7 +33,6 @@ class Tally:
     frames: int = 0  # to render in all
     frames_done: int = 0  # of rows that are finished
     frames_now: int = 0  # rendered by this run, rows in hand included
-    is_stopping: bool = False
     workers: dict[str, AtWork] = field(default_factory=dict)
 
     def add(self, event: events.Event) -> None:

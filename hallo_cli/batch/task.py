@@ -61,6 +61,7 @@ class Rendered:
     verdict: str = "done"  # of the quality gate: done, warn or fail
     quality: Mapping[str, float] = field(default_factory=dict)
     objections: tuple[str, ...] = ()
+    limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # of the figures that were judged
 
 
 @dataclass(frozen=True)

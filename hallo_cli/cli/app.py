@@ -18,37 +18,32 @@ import typer
 from hallo_cli import __version__
 from hallo_cli.cli import console
 from hallo_cli.cli.console import answer, say
+from hallo_cli.cli.help import Application
 from hallo_cli.errors import BUG_STATUS, HalloError
 from hallo_cli.printable import PrintableFormatter, printable
 
 # Modules under hallo_cli.cli and what they do, so that `hallo --help` need not import them.
 COMMANDS: dict[str, str] = {  # each has a function `command`
-    "render": "Render a video of the person in PORTRAIT saying what is heard in AUDIO.",
-    "demo": "Render the bundled example portrait and five seconds of the bundled speech into ./demo.mp4.",
-    "check": "Say what a render of PORTRAIT and AUDIO would find, make and cost.",
-    "verify": "Say who signed a video, whether it is whole, and whether it is what its record says.",
-    "doctor": "Look for what is missing on this machine and say how to mend it.",
-    "bench": "Time the pipeline on the shipped example: every stage, a step, a frame of a long job.",
-    "eval": "Measure rendered videos: lips against speech, likeness to the portrait, flicker, drift, seams.",
+    "render": "Render a video in which the portrait speaks the recording.",
+    "demo": "Render the bundled example into demo.mp4.",
+    "check": "Predict what a render would use, make and cost.",
+    "verify": "Check who signed a video and whether it is unchanged.",
+    "doctor": "Find what is missing on this machine and how to fix it.",
+    "bench": "Measure how fast this machine renders.",
+    "eval": "Measure the quality of rendered videos.",
+    "docs": "Show a guide: batch, weights, training and more.",
 }
 GROUPS: dict[str, str] = {  # each has a Typer application `app`
-    "batch": "Render many portraits and recordings; resumes by itself. `hallo batch MANIFEST` means `run`.",
+    "batch": "Render many portraits and recordings.",
     "models": "List, show, fetch, check and convert weights.",
-    "presets": "List and show the named sets of settings.",
-    "train": "Train the networks: prepare, encode, stage1, stage2, export.",
+    "presets": "List and show presets: named sets of settings.",
+    "train": "Train the networks.",
 }
 
 # Newer versions of typer carry their own copy of click's exceptions: take the one that typer raises.
 WrongUsage: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
-app = typer.Typer(
-    name="hallo",
-    help="One portrait and one speech recording in, a video of that person speaking out.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = Application(name="hallo")
 
 
 def _show_version(value: bool) -> None:
@@ -63,7 +58,12 @@ def options(
         False, "--version", help="Show the version.", callback=_show_version, is_eager=True
     ),
 ) -> None:
-    """One portrait and one speech recording in, a video of that person speaking out."""
+    """Turn one portrait and one speech recording into a video of that person speaking.
+
+    Example:
+        hallo demo
+        hallo render portrait.jpg speech.wav -o out.mp4
+    """
 
 
 def register(only: str | None = None) -> typer.Typer:

@@ -1,4 +1,4 @@
-"""`hallo batch`: thousands of pairs, nothing lost, every row accounted for."""
+"""`hallo batch`: renders the rows of a manifest and reports on every one of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from hallo_cli.cli import batch_view
 from hallo_cli.cli.batch_build import build_batch
@@ -23,6 +22,7 @@ from hallo_cli.cli.batch_options import (
 from hallo_cli.cli.batch_run import run
 from hallo_cli.cli.batch_status import running_lines, status_values
 from hallo_cli.cli.console import answer, say
+from hallo_cli.cli.help import Application, HelpfulGroup
 from hallo_cli.cli.options import Given, takes_settings
 from hallo_cli.cli.progress import Shown, clock, failures_as_json
 from hallo_cli.errors import ManifestError
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from hallo_cli.batch.paths import Paths
 
 
-class RunByDefault(TyperGroup):
+class RunByDefault(HelpfulGroup):
     """`hallo batch MANIFEST` means `hallo batch run MANIFEST`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -40,15 +40,22 @@ class RunByDefault(TyperGroup):
         return super().parse_args(ctx, args if not args or args[0] in names else ["run", *args])
 
 
-app = typer.Typer(
+app = Application(
     cls=RunByDefault,
-    no_args_is_help=True,
-    help="Render many portraits and recordings; resumes by itself. `hallo batch MANIFEST` means `run`.",
+    help="""Render many portraits and recordings.
+
+Example:
+    hallo batch week12.csv
+
+`hallo batch MANIFEST` is short for `hallo batch run MANIFEST`; hallo batch run --help shows its options. The
+guide is hallo docs batch.
+""",
 )
 Named = Annotated[
-    Path, typer.Argument(help="The manifest, its ledger, or their common name.", metavar="MANIFEST")
+    Path,
+    typer.Argument(help="The manifest or the name of the batch.", metavar="MANIFEST", show_default=False),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 @app.command("run")
@@ -56,12 +63,15 @@ JsonOption = Annotated[bool, typer.Option("--json", help="JSON on standard outpu
 def run_command(options: BatchOptions, shown: Shown, telling: Telling, given: Given) -> None:
     """Render every row of a manifest.
 
-    What is done is written to NAME.results.jsonl at once; the same command goes on from there after any
-    crash, renders rows that changed or ended in an error, and leaves the others alone; quarantined and
-    refused rows wait for hallo batch retry. The first Ctrl-C finishes the clips in hand, the second stops
-    at once. Even --quiet leaves the last line, which counts the rows.
+    Example:
+        hallo batch week12.csv --dry-run
+        hallo batch week12.csv
 
-    Ends with 0 all rows done, 1 some failed, 2 wrong usage or settings, 3 a bug, 4 unusable manifest,
+    The same command resumes the batch after any crash. It skips rows that are done and renders rows that
+    changed or failed. Quarantined and refused rows wait for hallo batch retry. The first Ctrl-C stops after
+    the current clips, the second stops at once. The last line counts the rows, also with --quiet.
+
+    Exit status: 0 all rows done, 1 some failed, 2 wrong usage or settings, 3 a bug, 4 unusable manifest,
     5 weights missing, 130 or 143 interrupted.
     """
     with failures_as_json(shown.as_json):
@@ -75,14 +85,17 @@ def retry_command(
     named: Named,
     ids: Annotated[
         list[str] | None,
-        typer.Argument(help="Rows to render again (default: all that went wrong).", show_default=False),
+        typer.Argument(help="Rows to render again.  [default: all that failed]", show_default=False),
     ] = None,
     *,
     shown: Shown,
 ) -> None:
-    """Render rows again: those that failed, are in quarantine, or were refused by the quality gate.
+    """Render rows again that failed, are in quarantine or were refused.
 
-    The options are those of the last run. Rows that are named are rendered again whatever became of them.
+    Example:
+        hallo batch retry week12.csv anna-01
+
+    The options of the last run apply. Rows that you name are rendered again even if they are done.
     """
     from hallo_cli.batch.planner import Repeat
 
@@ -93,7 +106,11 @@ def retry_command(
 
 @app.command("status")
 def status_command(named: Named, as_json: JsonOption = False) -> None:
-    """Say how far a batch is, whether or not it is running."""
+    """Show the progress of a batch, running or not.
+
+    Example:
+        hallo batch status week12.csv
+    """
     from hallo_cli.batch.pulse import find_running
     from hallo_cli.batch.status import read_known
 
@@ -115,11 +132,21 @@ def report_command(
     named: Named,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="The page (default: NAME.report.html).", show_default=False),
+        typer.Option(
+            "-o",
+            "--output",
+            help="The page.  [default: NAME.report.html]",
+            metavar="FILE",
+            show_default=False,
+        ),
     ] = None,
-    previews: Annotated[int, typer.Option(help="Rows that get a picture and a preview.", min=0)] = 200,
+    previews: Annotated[int, typer.Option(help="How many rows get a preview.", metavar="N", min=0)] = 200,
 ) -> None:
-    """Write one HTML page that holds everything, and a CSV of the same rows beside it."""
+    """Write an HTML page and a CSV about a batch.
+
+    Example:
+        hallo batch report week12.csv
+    """
     from hallo_cli.batch.report import ReportOptions, write_page, write_table
     from hallo_cli.batch.status import read_known
 
@@ -136,7 +163,11 @@ def report_command(
 
 @app.command("merge")
 def merge_command(named: Named) -> None:
-    """Bring the ledgers of all shards together in NAME.results.jsonl."""
+    """Merge the ledgers of all shards into NAME.results.jsonl.
+
+    Example:
+        hallo batch merge week12.csv
+    """
     from hallo_cli.batch.merge import merge
 
     Shown().start_log()
@@ -152,10 +183,10 @@ def _last_options(named: Path) -> BatchOptions:
     paths = _paths(named)
     head = read_known(paths).head
     if head is None:
-        raise ManifestError(f"{paths.merged} names no run; run the batch itself.")
+        raise ManifestError(f"{paths.merged} names no run; use hallo batch run.")
     options = dataclasses.replace(read_options(dict(head.options)), shard="1/1")
     if options.manifest == STDIN:
-        raise ManifestError("this batch came from standard input; give it the same rows again instead.")
+        raise ManifestError("this batch came from standard input; give hallo batch run the same rows again.")
     return options
 
 

@@ -6,11 +6,12 @@ import dataclasses
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from hallo_cli.cli.batch_view import PORCELAIN
+from hallo_cli.cli.help import MORE
 from hallo_cli.cli.options import Given
 from hallo_cli.errors import JobError, SettingsError
 from hallo_cli.settings.canvas import colour_of
@@ -18,6 +19,7 @@ from hallo_cli.settings.canvas import colour_of
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".txt")
 RESULTS = ".results.jsonl"
 STDIN = "-"
+_MORE: Any = {"rich_help_panel": MORE}  # shown with --help-all
 
 
 class Pairing(StrEnum):
@@ -37,115 +39,164 @@ class EngineKind(StrEnum):
 
 @dataclass(frozen=True)
 class BatchOptions:
-    """What was typed, so that `retry` can read it back from the ledger; paths are texts for that reason."""
+    """The options as typed. The ledger keeps them for `retry`, so paths are text."""
 
     manifest: Annotated[
         str,
         typer.Argument(
-            help="CSV with a header, or JSON Lines: portrait and audio; id, output, preset, any setting. "
-            "`-` reads standard input.",
+            help="CSV with a header, or JSON Lines. Columns: portrait and audio; id, output, preset, any "
+            "setting. `-` reads standard input.",
+            metavar="MANIFEST",
             show_default=False,
         ),
     ] = ""
     portraits: Annotated[
         str,
-        typer.Option(help="A folder of pictures, instead of a manifest.", metavar="DIR", show_default=False),
+        typer.Option(
+            help="A folder of pictures, instead of a manifest.", metavar="DIR", show_default=False, **_MORE
+        ),
     ] = ""
     audios: Annotated[
         str,
-        typer.Option(help="A folder of recordings to go with it.", metavar="DIR", show_default=False),
+        typer.Option(help="A folder of recordings.", metavar="DIR", show_default=False, **_MORE),
     ] = ""
-    pairing: Annotated[Pairing, typer.Option("--pair", help="Each with each, in order, or by name.")] = (
-        Pairing.cross
-    )
+    pairing: Annotated[
+        Pairing,
+        typer.Option(
+            "--pair",
+            help="How the folders are paired: each with each (cross), in order (zip) or by name (stem).",
+            **_MORE,
+        ),
+    ] = Pairing.cross
     may_be_alone: Annotated[
         bool,
         typer.Option(
-            "--allow-unmatched", help="With --pair stem: leave out files without a partner, with a warning."
+            "--allow-unmatched",
+            help="With --pair stem: leave out files without a partner, with a warning.",
+            **_MORE,
         ),
     ] = False
     root: Annotated[
         str,
         typer.Option(
-            help="Where relative inputs lie (default: the manifest's folder).",
+            help="The folder of relative inputs.  [default: the manifest's folder]",
             metavar="DIR",
             show_default=False,
+            **_MORE,
         ),
     ] = ""
     output_dir: Annotated[
         str,
-        typer.Option(help="Where videos go (default: NAME.videos).", metavar="DIR", show_default=False),
+        typer.Option(
+            help="The folder for videos.  [default: NAME.videos]", metavar="DIR", show_default=False
+        ),
     ] = ""
     name_template: Annotated[
-        str, typer.Option(help="Names of videos: {id} {portrait} {audio} {row} {preset} {seed}.")
+        str,
+        typer.Option(
+            help="How videos are named, from {id} {portrait} {audio} {row} {preset} {seed}.", **_MORE
+        ),
     ] = "{id}.mp4"
     base: Annotated[
         str,
         typer.Option(
             "--name",
-            help="What ledger, videos and logs are called: NAME.results.jsonl and so on (default: the "
-            "manifest without its suffix; else ./batch).",
+            help="The batch's name; its files are NAME.results.jsonl and so on.  [default: the manifest "
+            "without its suffix, or ./batch]",
             metavar="NAME",
             show_default=False,
+            **_MORE,
         ),
     ] = ""
     is_confined: Annotated[
-        bool, typer.Option("--confine", help="Refuse rows that reach outside --root or --output-dir.")
+        bool,
+        typer.Option("--confine", help="Refuse paths outside --root and --output-dir.", **_MORE),
     ] = False
     own_columns: Annotated[
         list[str] | None,
         typer.Option(
             "--ignore-column",
-            help="A column of your own, which is kept in ledger and report; may be repeated. Columns that "
-            "begin with x_ are your own without it.",
+            help="A column of your own, kept in ledger and report. Repeatable. Columns that begin with x_ "
+            "need no option.",
             metavar="NAME",
             show_default=False,
+            **_MORE,
         ),
     ] = None
-    jobs: Annotated[int, typer.Option("-j", "--jobs", help="Workers on each device.", min=1, max=256)] = 1
+    jobs: Annotated[
+        int, typer.Option("-j", "--jobs", help="Workers on each device.", metavar="N", min=1, max=256)
+    ] = 1
     devices: Annotated[
-        str, typer.Option(help="cuda:0,cuda:1, or auto for all GPUs, or cpu (default: --device).")
+        str,
+        typer.Option(
+            help="cuda:0,cuda:1 or cpu; auto takes all GPUs.  [default: --device]",
+            metavar="LIST",
+            show_default=False,
+        ),
     ] = ""
     retries: Annotated[
-        int, typer.Option(help="How often a row is tried again after a failure.", min=0, max=100)
+        int,
+        typer.Option(help="How often a failed row is tried again.", metavar="N", min=0, max=100, **_MORE),
     ] = 2
     other_seeds: Annotated[
         int,
         typer.Option(
-            "--retry-on-fail", help="Other seeds to try where the quality gate says fail.", min=0, max=100
+            "--retry-on-fail",
+            help="How many other seeds to try when the quality limits refuse a video.",
+            metavar="N",
+            min=0,
+            max=100,
+            **_MORE,
         ),
     ] = 0
     has_gate: Annotated[
-        bool, typer.Option("--quality/--no-quality", help="Measure more of a video than its frame count.")
+        bool,
+        typer.Option(
+            "--quality/--no-quality", help="Measure each video; --no-quality counts frames only.", **_MORE
+        ),
     ] = True
     is_fail_fast: Annotated[
-        bool, typer.Option("--fail-fast", help="Stop at the first row that fails or is refused.")
+        bool,
+        typer.Option("--fail-fast", help="Stop at the first row that fails or is refused.", **_MORE),
     ] = False
     may_overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace outputs that are not from this batch.")
+        bool,
+        typer.Option("--overwrite", help="Replace outputs that this batch did not make.", **_MORE),
     ] = False
     has_parallel_parts: Annotated[
         bool,
         typer.Option(
             "--parallel-segments",
-            help="Render recordings longer than --segment in parts on several workers, blended where they "
-            "join: sooner done, less continuous.",
+            help="Render recordings longer than --segment in parts on several workers and blend the joins: "
+            "sooner done, less continuous.",
+            **_MORE,
         ),
     ] = False
     max_gpu_hours: Annotated[
-        float, typer.Option(help="Do not start what is predicted to need more; 0: no limit.", min=0)
+        float,
+        typer.Option(
+            help="Do not start a batch predicted to need more; 0 is no limit.", metavar="X", min=0, **_MORE
+        ),
     ] = 0.0
     shard: Annotated[
         str,
         typer.Option(
-            help="Render part I/N, 1/N to N/N; auto in a Slurm array, auto/N in an indexed Kubernetes job."
+            help="Render part I/N of the rows, 1/N to N/N. auto reads I and N of a Slurm array, auto/N reads "
+            "I of an indexed Kubernetes job.",
+            **_MORE,
         ),
     ] = "1/1"
     engine: Annotated[
-        EngineKind, typer.Option(help="Processes here, or actors of a Ray cluster (needs the ray extra).")
+        EngineKind,
+        typer.Option(help="Workers are processes here (local) or actors of a Ray cluster (ray).", **_MORE),
     ] = EngineKind.local
     address: Annotated[
-        str, typer.Option(help="The Ray cluster; empty: the one that is running here, else a new one.")
+        str,
+        typer.Option(
+            help="The Ray cluster's address.  [default: the one running here, or a new one]",
+            show_default=False,
+            **_MORE,
+        ),
     ] = ""
     flags: dict[str, object] = field(default_factory=dict)  # settings that were typed
     preset: str = ""
@@ -157,7 +208,7 @@ class BatchOptions:
         return Given(self.flags, self.preset or None, Path(self.config) if self.config else None)
 
     def with_settings(self, given: Given) -> BatchOptions:
-        """These options and the settings, every path absolute, so that `retry` works from any folder."""
+        """These options with the settings. Paths become absolute, so that `retry` works from any folder."""
         is_file = self.manifest not in ("", STDIN)
         manifest = Path(self.manifest if is_file else "batch")
         flags = dict(given.flags)
@@ -183,50 +234,52 @@ class BatchOptions:
 
 @dataclass(frozen=True)
 class Telling:
-    """What is said about a batch besides its progress."""
+    """The options about the plan and the output for programs."""
 
-    is_dry: Annotated[bool, typer.Option("--dry-run", help="Check every row, print the plan, and stop.")] = (
+    is_dry: Annotated[bool, typer.Option("--dry-run", help="Check every row, show the plan and stop.")] = (
         False
     )
     gpu_hour_price: Annotated[
-        float, typer.Option(help="What an hour of a worker costs, for the plan.", min=0)
+        float,
+        typer.Option(help="The price of a worker's hour, for the plan.", metavar="X", min=0, **_MORE),
     ] = 0.0
     as_porcelain: Annotated[
         bool,
         typer.Option(
             "--porcelain",
-            help=f"One tab-separated line a row on standard output: {' '.join(PORCELAIN)}.",
+            help=f"Print one tab-separated line a row: {' '.join(PORCELAIN)}.",
+            **_MORE,
         ),
     ] = False
 
 
 def read_options(values: dict[str, object]) -> BatchOptions:
-    """The options that a ledger holds. Raises JobError where it holds others."""
+    """The options in a ledger. Raises JobError if they are not options of a batch."""
     from hallo_cli.batch.fields import build_checked
 
     try:
         return build_checked(BatchOptions, values)
     except ValueError as error:
         raise JobError(
-            f"the ledger does not say how the batch ran ({error}); run the batch itself."
+            f"the ledger does not hold the options of its run ({error}); use hallo batch run."
         ) from error
 
 
 def base_of(named: Path) -> Path:
-    """What a batch's files are named after, from its manifest, its ledger or that name itself."""
+    """The path that names a batch's files, from its manifest, its ledger or its name."""
     if named.name.endswith(RESULTS):
         return named.with_name(named.name.removesuffix(RESULTS)).absolute()
     return (named.with_suffix("") if named.suffix.lower() in SUFFIXES else named).absolute()
 
 
 def require_source(options: BatchOptions) -> None:
-    """Raise SettingsError unless there is a manifest or two folders, and not both."""
+    """Raise SettingsError unless either a manifest or two folders are given."""
     if options.manifest and (options.portraits or options.audios):
-        raise SettingsError("give a MANIFEST or --portraits and --audios, not both.")
+        raise SettingsError("give either a MANIFEST or --portraits and --audios, not both.")
     if not options.manifest and not (options.portraits and options.audios):
         raise SettingsError("give a MANIFEST, or both --portraits and --audios; see hallo batch run --help.")
 
 
 def _absolute(path: str) -> str:
-    """The path from the root on; empty stays empty."""
+    """The absolute path; empty text stays empty."""
     return str(Path(path).absolute()) if path else ""

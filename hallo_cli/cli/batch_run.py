@@ -27,12 +27,14 @@ def run(batch: Batch, shown: Shown, telling: Telling = Telling()) -> None:
     from hallo_cli.batch.run import opened
 
     shown.start_log()
+    style = Style.none if shown.as_json else shown.progress
     with (
         opened(batch, is_dry=telling.is_dry) as open_batch,
         obeying_signals(open_batch.stop, in_hand="the clips in hand"),
     ):
-        for _ in open_batch.check():
-            pass
+        with batch_view.checking(style, is_quiet=shown.is_quiet) as show:
+            for n_done in open_batch.check():
+                show(n_done, open_batch.n_files)
         if telling.is_dry:
             is_clean = _tell_plan(open_batch, telling.gpu_hour_price, as_json=shown.as_json)
         else:
@@ -84,6 +86,8 @@ def plan_lines(plan: BatchPlanned, gpu_hour_price: float) -> Iterator[str]:
     hours = plan.compute_s / 3600
     yield batch_view.describe_plan(plan)
     yield f"about {clock(plan.compute_s)} of compute ({hours:.2f} hours of one worker)"
+    if plan.measure_s:
+        yield f"about {clock(plan.measure_s)} of measuring on one core, beside it"
     if gpu_hour_price:
         yield f"about {hours * gpu_hour_price:.2f} at {gpu_hour_price:g} an hour"
     yield f"about {describe_disk(plan.disk_bytes, plan.work_bytes)}"

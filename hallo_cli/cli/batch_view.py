@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hallo_cli.cli.console import plain, say
 from hallo_cli.cli.progress import Style, clock
 
 if TYPE_CHECKING:
-    from rich.console import Group
+    from rich.table import Table
 
     from hallo_cli.batch.events import BatchPlanned, Event
     from hallo_cli.batch.ledger import Record
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 PORCELAIN = ("id", "status", "output", "frames", "seconds", "compute_s", "attempts", "message")
 PLAIN_INTERVAL_S = 30.0
-STOPPING = "finishing the clips in hand; Ctrl-C once more stops at once"
+SPARE = 4  # columns at the right end: ^C is shown there, and must not wrap
 Listener = Callable[["Event"], None]
 
 
@@ -30,10 +31,58 @@ def ignore(event: Event) -> None:
 
 
 @contextmanager
+def checking(style: Style, *, is_quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """What shows on standard error how many files have been looked at, of how many."""
+    style = _chosen(style)
+    if style is Style.none or is_quiet:
+        yield lambda done, of: None
+    elif style in (Style.plain, Style.json):
+        yield Checked(style is Style.json).show
+    else:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        columns = (
+            TextColumn("checking"),
+            BarColumn(20),
+            TextColumn("{task.completed} of {task.total} files"),
+        )
+        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+            task = progress.add_task("", total=None)
+            yield lambda done, of: progress.update(task, completed=done, total=of)
+
+
+@dataclass
+class Checked:
+    """A line now and then, for logs and programs."""
+
+    as_json: bool
+    last: float = field(default_factory=time.monotonic)
+
+    def show(self, done: int, of: int) -> None:
+        """Say how far it is, if it is time."""
+        if time.monotonic() - self.last < PLAIN_INTERVAL_S:
+            return
+        self.last = time.monotonic()
+        if self.as_json:
+            from hallo_cli.batch.events import FilesChecked, to_json
+
+            say(to_json(FilesChecked(done, of)))
+        else:
+            say(f"checked {done} of {of} files")
+
+
+def _chosen(style: Style) -> Style:
+    """What `auto` means here."""
+    if style is not Style.auto:
+        return style
+    return Style.bar if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else Style.plain
+
+
+@contextmanager
 def showing(style: Style, tally: Tally, *, is_quiet: bool) -> Iterator[Listener]:
     """A listener that shows events on standard error, once the tally has counted them."""
-    if style is Style.auto:
-        style = Style.bar if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else Style.plain
+    style = _chosen(style)
     if style is Style.json:
         yield JsonLines().show
     elif style is Style.none or is_quiet:
@@ -85,35 +134,37 @@ class Plain:
         return True
 
 
-def line_of(tally: Tally) -> str:
-    """As in "12 of 40 rows done, 1 failed, 27 pending, 24.0 frames/s, 0:03:10 left"."""
+def line_of(tally: Tally, width: int = 200) -> str:
+    """As in "12 of 40 rows done, 1 failed, 27 pending, 24.0 frames/s, 0:03:10 left", or as much as fits."""
     left = tally.seconds_left
-    speed = f", {tally.fps:.1f} frames/s, {clock(left)} left" if left is not None else ""
-    return f"{tally.counts}{speed}"
+    if left is None:
+        return str(tally.counts)
+    ends = f", {clock(left)} left"
+    longest = f"{tally.counts}, {tally.fps:.1f} frames/s{ends}"
+    return longest if len(longest) <= width else f"{str(tally.counts)[: width - len(ends)]}{ends}"
 
 
-def table(tally: Tally, width: int) -> Group:
+def table(tally: Tally, width: int) -> Table:
     """The live view, no line longer than the terminal: the whole batch, then one line a worker."""
-    from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table
 
     names = sorted(tally.workers)
     name_width = min(16, max(map(len, ["all", *names])))
     bar_width = min(30, max(8, width // 6))
-    text_width = max(10, width - name_width - bar_width - 3)  # two gaps, and the last column stays free
+    text_width = max(10, width - name_width - bar_width - 2 - SPARE)
     grid = Table.grid(padding=(0, 1))
     for column_width in (name_width, bar_width, text_width):
         grid.add_column(width=column_width, no_wrap=True, overflow="ellipsis")
     done = tally.frames_done + tally.frames_in_hand
     bar = ProgressBar(total=max(1, tally.frames), completed=done, width=bar_width)
-    grid.add_row("all", bar, plain(line_of(tally)))
+    grid.add_row("all", bar, plain(line_of(tally, text_width)))
     for name in names:
         worker = tally.workers[name]
         bar = ProgressBar(total=max(1, worker.n_frames), completed=worker.frames_done, width=bar_width)
         is_rendering = worker.doing == "rendering"
         grid.add_row(plain(name), bar if is_rendering else "", plain(describe_worker(worker, text_width)))
-    return Group(grid, STOPPING[: width - 1]) if tally.is_stopping else Group(grid)
+    return grid
 
 
 def describe_worker(worker: AtWork, width: int = 200) -> str:

@@ -59,7 +59,7 @@ class Subject:
     repeats: Annotated[int, typer.Option(min=1, max=1000, help="Repetitions that are counted.")] = 3
     warmups: Annotated[int, typer.Option(min=0, max=100, help="Repetitions before, not counted.")] = 1
     clips: Annotated[int, typer.Option(min=1, max=100, help="Clips of a film.")] = 3
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
 
     @property
     def kind(self) -> str | None:
@@ -109,11 +109,13 @@ class Modes:
 
 @takes_settings
 def command(*, subject: Subject, modes: Modes, given: Given) -> None:
-    """Time the pipeline on the shipped example: every stage, a step, a frame of a long job.
+    """Measure how fast this machine renders.
 
-    Takes the settings of hallo render. What is measured with a bundle's own weights is kept on this machine:
-    hallo check predicts with it, and --compile auto compiles where it was measured with --compile off and
-    with on, and a job gains by it. A film is a few clips rendered as a job does.
+    Example:
+        hallo bench --bundle official --against fast
+
+    It times every stage on the bundled example. The settings are those of hallo render. Speeds measured with
+    a bundle's own weights are kept on this machine; hallo check predicts with them.
     """
     _Bench(subject, modes, given.resolve()).run()
 

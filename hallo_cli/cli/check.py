@@ -1,4 +1,4 @@
-"""`hallo check`: what a render would use, make and cost, in seconds and without rendering."""
+"""`hallo check`: predicts what a render would use, make and cost, without rendering."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from hallo_cli.api import Renderer
 from hallo_cli.cli.console import answer, say
 from hallo_cli.cli.options import Given, takes_settings
 from hallo_cli.cli.progress import clock
+from hallo_cli.errors import SettingsError
+from hallo_cli.store.cache import at_home
 
 if TYPE_CHECKING:
     from hallo_cli.jobs.plan import Job
@@ -32,23 +34,46 @@ def command(
         Path, typer.Argument(help="A picture with a face.", metavar="PORTRAIT", show_default=False)
     ],
     audio: Annotated[
-        Path, typer.Argument(help="Speech: any sound or video file.", metavar="AUDIO", show_default=False)
+        Path, typer.Argument(help="Speech: a sound or video file.", metavar="AUDIO", show_default=False)
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    still: Annotated[
+        Path | None,
+        typer.Option(
+            help="Draw a picture, too: the crop, what moves, and the video's frame.",
+            metavar="OUT.png",
+            show_default=False,
+        ),
+    ] = None,
     *,
     given: Given,
 ) -> None:
-    """Say what a render of PORTRAIT and AUDIO would find, make and cost.
+    """Predict what a render would use, make and cost.
 
-    Takes the settings of `hallo render`; needs seconds and no GPU. Ends with 4 where an input cannot be used,
-    with 5 where weights are missing.
+    Example:
+        hallo check portrait.jpg speech.wav
+
+    It takes seconds and needs no GPU. The settings are those of hallo render. Exit status: 4 if an input
+    cannot be used, 5 if weights are missing.
     """
     renderer = Renderer.of(given.resolve())
-    report(renderer.job(portrait, audio, "out.mp4"), renderer, as_json=as_json)
+    job = renderer.job(portrait, audio, "out.mp4")
+    found = report(job, renderer, as_json=as_json)
+    if still is not None:
+        _draw(still, job, renderer, found)
 
 
-def report(job: Job, renderer: Renderer, *, as_json: bool) -> None:
-    """Look at a job and print what was found."""
+def _draw(still: Path, job: Job, renderer: Renderer, found: Preflight) -> None:
+    from hallo_cli.jobs.still import draw_still
+    from hallo_cli.store.writing import write_whole
+
+    if still.suffix.lower() != ".png":
+        raise SettingsError(f"--still {str(still)!r} must end in .png.")
+    write_whole(at_home(still), draw_still(job, renderer.studio, found.portrait))
+
+
+def report(job: Job, renderer: Renderer, *, as_json: bool) -> Preflight:
+    """Look at a job, print what was found, and return it."""
     from hallo_cli.jobs.preflight import look_at
     from hallo_cli.settings.schema import to_values
 
@@ -57,7 +82,7 @@ def report(job: Job, renderer: Renderer, *, as_json: bool) -> None:
     if as_json:
         rows = {"schema": SCHEMA, **dataclasses.asdict(found), "settings": settings}
         answer(json.dumps(rows))
-        return
+        return found
     for line in _lines(found):
         answer(line)
     chosen = [key for key in settings if renderer.resolved.origins[key] != "default"]
@@ -65,10 +90,11 @@ def report(job: Job, renderer: Renderer, *, as_json: bool) -> None:
         answer("settings   " + ", ".join(f"{key} {settings[key]}" for key in chosen))
     for warning in found.warnings:
         say(f"warning: {warning}")
+    return found
 
 
 def _lines(found: Preflight) -> list[str]:
-    from hallo_cli.jobs.preflight import MIN_SHARPNESS
+    from hallo_cli.analysis.outlook import MIN_SHARPNESS
 
     portrait, speech, forecast = found.portrait, found.speech, found.forecast
     left, top, right, bottom = portrait.face_box
@@ -79,6 +105,7 @@ def _lines(found: Preflight) -> list[str]:
             f"turned {portrait.yaw_degrees:.0f} degrees",
             f"sharpness {portrait.sharpness:.0f} (blurred below {MIN_SHARPNESS:.0f})",
         ),
+        "outlook": (": ".join([portrait.outlook, *filter(None, ["; ".join(portrait.reasons)])]),),
         "recording": (
             f"{speech.duration_s:.2f} s of {speech.codec}",
             f"{speech.sample_rate} Hz",

@@ -1,8 +1,7 @@
-"""`hallo demo`: renders the example that comes with the program, so that a newcomer sees it work."""
+"""`hallo demo`: renders the bundled example, so that a newcomer sees the program work."""
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Annotated
 
@@ -10,8 +9,8 @@ import typer
 
 from hallo_cli.api import Renderer
 from hallo_cli.cli.console import say
-from hallo_cli.cli.options import Given, takes_settings
-from hallo_cli.cli.progress import Shown, failures_as_json
+from hallo_cli.cli.options import Given
+from hallo_cli.cli.progress import Shown
 from hallo_cli.errors import InputError, SettingsError
 
 EXAMPLES = Path(__file__).parent.parent / "assets" / "examples"
@@ -20,22 +19,39 @@ SPEECH = EXAMPLES / "sense_and_sensibility_01_austen_64kb-0870.wav"
 DURATION_S = 5.0
 
 
-@takes_settings
 def command(
     output: Annotated[Path, typer.Option("-o", "--output", help="The video.", metavar="OUT.mp4")] = Path(
         "demo.mp4"
     ),
-    *,
-    shown: Shown,
-    given: Given,
+    duration: Annotated[
+        float, typer.Option(help="How much of the speech to render, in seconds.", metavar="SECONDS")
+    ] = DURATION_S,
+    bundle: Annotated[
+        str | None,
+        typer.Option(help="The weights.  [default: embedded]", metavar="NAME|DIR", show_default=False),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            help="auto, cpu, cuda, cuda:1 or mps.  [default: auto]", metavar="NAME", show_default=False
+        ),
+    ] = None,
+    is_quiet: Annotated[
+        bool, typer.Option("-q", "--quiet", help="Print only errors and the result.")
+    ] = False,
 ) -> None:
-    """Render the bundled example portrait and five seconds of the bundled speech into ./demo.mp4.
+    """Render the bundled example into demo.mp4.
 
-    Takes the settings of hallo render; replaces what an earlier demo left.
+    Example:
+        hallo demo
+
+    An earlier demo is replaced. To set more, render files of your own: hallo render.
     """
+    shown = Shown(is_quiet=is_quiet)
     shown.start_log()
-    with failures_as_json(shown.as_json):
-        _render(output, given, shown)
+    typed = {"duration": duration, "bundle": bundle, "device": device}
+    flags: dict[str, object] = {key: value for key, value in typed.items() if value is not None}
+    _render(output, Given(flags, None, None), shown)
 
 
 def _render(output: Path, given: Given, shown: Shown) -> None:
@@ -44,24 +60,20 @@ def _render(output: Path, given: Given, shown: Shown) -> None:
 
     _require_replaceable(output)
     resolved = given.resolve()
-    if resolved.origins["duration"] == "default":
-        short = dataclasses.replace(resolved.render, duration_s=DURATION_S)
-        resolved = dataclasses.replace(resolved, render=short)
     settings = resolved.render
-    length = f"{settings.duration_s or 0:g} s"
     if not shown.is_quiet:
         say(
-            f"Rendering {PORTRAIT.name} saying {length} of {SPEECH.name}, which both come with hallo, "
-            f"with the {settings.bundle} weights."
+            f"Rendering {settings.duration_s:g} s of the example ({PORTRAIT.name}, {SPEECH.name}) with the "
+            f"{settings.bundle} weights."
         )
     renderer = Renderer.of(resolved)
     render(renderer, renderer.job(PORTRAIT, SPEECH, output), RunOptions(overwrite=True), shown)
     if not shown.is_quiet:
-        say("Now your own: hallo render PORTRAIT AUDIO (hallo check says beforehand what you would get).")
+        say("Now render your own: hallo render PORTRAIT AUDIO. To look first: hallo check PORTRAIT AUDIO.")
 
 
 def _require_replaceable(output: Path) -> None:
-    """Raise SettingsError where something lies under the names that is not what a render left."""
+    """Raise SettingsError if a file that no render wrote has the name of the output or its record."""
     from hallo_cli.jobs.record import read_record, sidecar_path
 
     record = sidecar_path(output)
@@ -71,5 +83,5 @@ def _require_replaceable(output: Path) -> None:
         read_record(record)
     except (InputError, SettingsError) as error:
         raise SettingsError(
-            f"{output} or {record} is there already, and no demo made it: choose another name with -o."
+            f"{output} or {record} exists, and no render wrote it: choose another name with -o."
         ) from error

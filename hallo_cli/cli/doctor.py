@@ -1,4 +1,4 @@
-"""`hallo doctor`: is everything here that renders need, and what to do where it is not."""
+"""`hallo doctor`: looks for all that renders need and says what to do if something is missing."""
 
 from __future__ import annotations
 
@@ -41,12 +41,15 @@ class Finding:
 
 
 def command(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Look for what is missing on this machine and say how to mend it.
+    """Find what is missing on this machine and how to fix it.
 
-    Python and packages, devices, ffmpeg and its encoders, face networks, weights, disk. Ends with 0 where
-    renders can run, else with 1.
+    Example:
+        hallo doctor
+
+    It looks at Python, packages, devices, ffmpeg, the face networks, weights and disks. Exit status: 0 if
+    renders can run, else 1.
     """
     findings = [finding for look in LOOKS for finding in _looked(look)]
     is_well = all(finding.state != "bad" for finding in findings)

@@ -1,4 +1,4 @@
-"""`hallo eval`: figures of rendered videos, as a table or as JSON."""
+"""`hallo eval`: measures rendered videos and prints a table or JSON."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ if TYPE_CHECKING:
     from hallo_cli.evaluation.syncnet import SyncNet
 
 SCHEMA = 1
+_PANEL = "Networks"  # shown with --help-all
 
 
 @dataclass(frozen=True)
 class Companions:
-    """What a video may be compared with, as options."""
+    """The options about what a video is compared with."""
 
     audio: Annotated[
-        Path | None, typer.Option(help="The recording (default: the video's own sound).", show_default=False)
+        Path | None, typer.Option(help="The recording.  [default: the video's sound]", show_default=False)
     ] = None
     portrait: Annotated[
-        Path | None, typer.Option(help="The portrait (default: the first frame).", show_default=False)
+        Path | None, typer.Option(help="The portrait.  [default: the first frame]", show_default=False)
     ] = None
     truth: Annotated[
         Path | None, typer.Option(help="The true video of the same speech.", show_default=False)
@@ -39,13 +40,14 @@ class Companions:
 
 @dataclass(frozen=True)
 class NetworkFiles:
-    """Networks that the user supplies, as options."""
+    """The options about networks that the user supplies."""
 
     bundle: Annotated[
         str | None,
         typer.Option(
-            help="Weights whose face networks measure identity, by name or folder (default: the official "
-            "ones where they are installed, else the landmark-aligned upper face is compared).",
+            help="Weights whose face networks measure identity.  [default: the official ones if installed; "
+            "else the upper faces are compared]",
+            rich_help_panel=_PANEL,
             metavar="NAME|DIR",
             show_default=False,
         ),
@@ -53,8 +55,9 @@ class NetworkFiles:
     fid_network: Annotated[
         Path | None,
         typer.Option(
-            help="For FID: the TorchScript Inception of the StyleGAN releases, inception-2015-12-05.pt "
-            "(pytorch-fid's .pth is no TorchScript).",
+            help="For FID: the TorchScript Inception of the StyleGAN releases, inception-2015-12-05.pt. "
+            "(The .pth of pytorch-fid is not TorchScript.)",
+            rich_help_panel=_PANEL,
             show_default=False,
         ),
     ] = None
@@ -62,6 +65,7 @@ class NetworkFiles:
         Path | None,
         typer.Option(
             help="For FVD: the TorchScript I3D that StyleGAN-V uses, i3d_torchscript.pt.",
+            rich_help_panel=_PANEL,
             show_default=False,
         ),
     ] = None
@@ -69,8 +73,9 @@ class NetworkFiles:
         Path | None,
         typer.Option(
             help="For E-FID: a TorchScript network from frames, uint8 [n, 3, height, width], to expression "
-            "coefficients [n, channels]. Usual are the 64 of Deep3DFaceRecon_pytorch, which you export "
-            "yourself together with its cropping of the face.",
+            "coefficients [n, channels]. Papers use the 64 of Deep3DFaceRecon_pytorch; export it together "
+            "with its face crop.",
+            rich_help_panel=_PANEL,
             show_default=False,
         ),
     ] = None
@@ -78,12 +83,18 @@ class NetworkFiles:
         Path | None,
         typer.Option(
             help="For Sync-C and Sync-D: SyncNet's published weights, syncnet_v2.model.",
+            rich_help_panel=_PANEL,
             show_default=False,
         ),
     ] = None
     reference_dir: Annotated[
         Path | None,
-        typer.Option(help="Folder of real videos that FID, FVD and E-FID compare with.", show_default=False),
+        typer.Option(
+            help="A folder of real videos for FID, FVD and E-FID.",
+            metavar="DIR",
+            show_default=False,
+            rich_help_panel=_PANEL,
+        ),
     ] = None
 
     def load(self) -> Networks:
@@ -160,25 +171,25 @@ def command(
     manifest: Annotated[
         Path | None,
         typer.Option(
-            help="CSV with columns video, audio, portrait, truth instead of arguments; --audio, --portrait "
-            "and --truth fill what a row leaves empty.",
+            help="A CSV with columns video, audio, portrait, truth. --audio, --portrait and --truth fill "
+            "empty cells.",
+            metavar="FILE",
             show_default=False,
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     *,
     companions: Companions,
     files: NetworkFiles,
 ) -> None:
-    """Measure rendered videos: lips against speech, likeness to the portrait, flicker, drift, seams.
+    """Measure the quality of rendered videos.
 
-    Everything runs on the CPU with the face networks of this package. Figures of the literature need network
-    files that you fetch yourself, because their licences keep them out of this package:
+    Example:
+        hallo eval out.mp4 --portrait portrait.jpg
 
-    - FID: https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/inception-2015-12-05.pt
-    - FVD: https://www.dropbox.com/s/ge9e5ujwgetktms/i3d_torchscript.pt
-    - E-FID: https://github.com/sicxu/Deep3DFaceRecon_pytorch
-    - Sync-C, Sync-D: https://www.robots.ox.ac.uk/~vgg/software/lipsync/data/syncnet_v2.model
+    It measures lips against speech, likeness to the portrait, flicker, drift and joins, on the CPU. FID, FVD,
+    E-FID, Sync-C and Sync-D need networks whose licences keep them out of this package; hallo docs evaluation
+    says where to get them.
     """
     rows = _rows(videos or [], manifest, companions)
     networks = files.load()

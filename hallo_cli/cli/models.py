@@ -1,4 +1,4 @@
-"""`hallo models`: the weights on this machine: list, show, fetch, check and convert them."""
+"""`hallo models`: lists, shows, fetches, checks and converts weights."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hallo_cli.cli.console import answer, say
+from hallo_cli.cli.help import Application
 from hallo_cli.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -17,12 +18,19 @@ if TYPE_CHECKING:
     from hallo_cli.models.hub import PullPlan
 
 SCHEMA = 1
-app = typer.Typer(help="List, show, fetch, check and convert weights.", no_args_is_help=True)
+app = Application(
+    help="""List, show, fetch, check and convert weights.
+
+Example:
+    hallo models pull
+    hallo render portrait.jpg speech.wav --bundle official
+"""
+)
 
 BundleArgument = Annotated[
     str, typer.Argument(help="A bundle's name, or its folder.", metavar="BUNDLE", show_default=False)
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 class Dtype(StrEnum):
@@ -49,7 +57,11 @@ class Extra(StrEnum):
 
 @app.command("list")
 def list_command(as_json: JsonOption = False) -> None:
-    """List the bundles that commands know by name."""
+    """List the installed bundles of weights.
+
+    Example:
+        hallo models list
+    """
     from hallo_cli.models.bundle import list_bundles, models_dir, read_bundle
 
     rows = []
@@ -69,12 +81,16 @@ def list_command(as_json: JsonOption = False) -> None:
         else:
             answer(f"{row['name']}  unusable: {row['problem']}")
     if "official" not in [row["name"] for row in rows]:
-        say("The published weights are not here: fetch them with `hallo models pull`.")
+        say("The published weights are not installed. Fetch them: hallo models pull")
 
 
 @app.command()
 def show(bundle: BundleArgument, as_json: JsonOption = False) -> None:
-    """Show what a bundle is made of: networks, framing, sampling, files and licence."""
+    """Show the networks, defaults, files and licence of a bundle.
+
+    Example:
+        hallo models show official
+    """
     import dataclasses
 
     from hallo_cli.models.bundle import find_bundle
@@ -106,9 +122,12 @@ def show(bundle: BundleArgument, as_json: JsonOption = False) -> None:
 
 @app.command()
 def verify(bundle: BundleArgument, as_json: JsonOption = False) -> None:
-    """Check every file of a bundle: whole, with the listed digest, and fitting the networks.
+    """Check every file of a bundle.
 
-    Ends with status 5 where something is wrong.
+    Example:
+        hallo models verify official
+
+    Every file must be complete and unchanged and fit the networks. Exit status: 5 if one does not.
     """
     from hallo_cli.models.bundle import find_bundle
     from hallo_cli.models.weights import check_fit
@@ -135,11 +154,13 @@ def pull(
     to: Annotated[
         Path | None,
         typer.Option(
-            help="Folder to fetch into (default: one of that name in the models folder).", show_default=False
+            help="The folder to fetch into.  [default: one of that name in the models folder]",
+            metavar="DIR",
+            show_default=False,
         ),
     ] = None,
     offline: Annotated[
-        bool, typer.Option(help="Ask nobody: use what is here and in the hub's own cache.")
+        bool, typer.Option(help="Use only files that are here or in the hub's cache.")
     ] = False,
     extra: Annotated[
         Extra | None,
@@ -152,9 +173,14 @@ def pull(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Fetch published weights (about 5.9 GB), going on where an earlier fetch stopped.
+    """Fetch published weights, about 5.9 GB.
 
-    HF_ENDPOINT names a mirror, HALLO_MODELS the models folder. Only what rendering needs is fetched.
+    Example:
+        hallo models pull
+        hallo models pull hallo2
+
+    The same command resumes an interrupted fetch. HF_ENDPOINT names a mirror, HALLO_MODELS the models folder.
+    Only what rendering needs is fetched.
     """
     from hallo_cli.models import hub
     from hallo_cli.models.bundle import named_folder
@@ -188,9 +214,12 @@ def convert(
     dtype: Annotated[Dtype, typer.Option(help="Number format of the networks' weights.")] = Dtype.float16,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a slim bundle of safetensors from another, the published tree included.
+    """Convert a bundle to slim safetensors files.
 
-    Weights that are never used stay behind, and every file gets a digest.
+    Example:
+        hallo models convert official slim
+
+    The published tree can be converted, too. Unused weights are left out, and every file gets a digest.
     """
     import torch
 

@@ -14,12 +14,13 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
+from hallo_cli.cli.help import HelpAll
 from hallo_cli.settings.presets import list_presets
-from hallo_cli.settings.resolve import Resolved, Sources, flag_of, resolve, variable_of
+from hallo_cli.settings.resolve import Resolved, Sources, flag_of, resolve
 from hallo_cli.settings.schema import (
     RenderSettings,
     RuntimeSettings,
@@ -31,6 +32,7 @@ from hallo_cli.settings.schema import (
 )
 
 PANELS = {RenderSettings: "What is rendered", RuntimeSettings: "How it is computed"}
+EVERYDAY = {"bundle", "seed", "steps", "duration", "framing", "canvas", "device"}  # shown without --help-all
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,12 @@ def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
     for name, parameter in own.parameters.items():
         seen += groups[name].parameters if name in groups else [parameter.replace(annotation=hints[name])]
 
+    if any(_panel_of(parameter) for parameter in seen):
+        seen.append(_parameter("help_all", HelpAll, False))
+
     @functools.wraps(command)
     def wrapper(**arguments: Any) -> None:
+        arguments.pop("help_all", None)
         values = {name: group.taken_from(arguments) for name, group in groups.items()}
         command(**arguments, **values)
 
@@ -106,13 +112,13 @@ class _Group:
 def _source_parameters() -> list[inspect.Parameter]:
     preset = typer.Option(
         "--preset",
-        help=f"A named set of settings (`hallo presets list`); also {variable_of('preset')}.",
+        help="A named set of settings; hallo presets list shows them.",
         metavar="NAME",
         show_default=False,
         autocompletion=starting_with(list_presets),
     )
     config = typer.Option(
-        "--config", help="A TOML file of settings of your own.", metavar="FILE", show_default=False
+        "--config", help="A TOML file with your own settings.", metavar="FILE", show_default=False
     )
     return [_optional("preset", str, preset), _optional("config", Path, config)]
 
@@ -133,10 +139,10 @@ def _option(kind: type, key: str) -> Any:
     is_switch = type_of(field) is bool
     return typer.Option(
         f"{flag}/--no-{flag[2:]}" if is_switch else flag,
-        help=f"{limits.help} (default: {_word(default)})",
+        help=f"{limits.help}  [default: {_word(default)}]",
         metavar=None if is_switch else _metavar(field),
         show_default=False,
-        rich_help_panel=PANELS[kind],
+        rich_help_panel=None if key in EVERYDAY else PANELS[kind],
         autocompletion=starting_with(lambda: list(limits.choices)) if limits.choices else None,
     )
 
@@ -160,6 +166,13 @@ def _optional(name: str, kind: type, option: Any) -> inspect.Parameter:
 
 def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _panel_of(parameter: inspect.Parameter) -> str | None:
+    """The panel of an option; None for arguments and everyday options."""
+    option = get_args(parameter.annotation)[-1] if get_origin(parameter.annotation) is Annotated else None
+    panel: str | None = getattr(option, "rich_help_panel", None)
+    return panel
 
 
 def explain(key: str) -> str:

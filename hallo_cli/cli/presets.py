@@ -1,4 +1,4 @@
-"""`hallo presets`: what the named sets of settings hold, and where each value of a run comes from."""
+"""`hallo presets`: shows the named sets of settings and the origin of each value of a run."""
 
 from __future__ import annotations
 
@@ -8,18 +8,29 @@ from typing import Annotated
 import typer
 
 from hallo_cli.cli.console import answer
+from hallo_cli.cli.help import Application
 from hallo_cli.cli.options import Given, explain, starting_with, takes_settings
 from hallo_cli.settings.presets import list_presets, read_preset
 
 SCHEMA = 1
-app = typer.Typer(help="List and show the named sets of settings.", no_args_is_help=True)
+app = Application(
+    help="""List and show presets: named sets of settings.
 
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+Example:
+    hallo presets list
+"""
+)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 @app.command("list")
 def list_command(as_json: JsonOption = False) -> None:
-    """List the presets with what they are for."""
+    """List the presets and their purposes.
+
+    Example:
+        hallo presets list
+    """
     presets = [read_preset(name) for name in list_presets()]
     if as_json:
         rows = [{"name": preset.name, "about": preset.about} for preset in presets]
@@ -35,20 +46,24 @@ def show_command(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="The preset; without one, the defaults.",
+            help="A preset.  [default: the program's defaults]",
+            metavar="NAME",
             show_default=False,
             autocompletion=starting_with(list_presets),
         ),
     ] = None,
-    explained: Annotated[bool, typer.Option("--explain", help="Say what each setting does.")] = False,
+    explained: Annotated[bool, typer.Option("--explain", help="Describe each setting.")] = False,
     as_json: JsonOption = False,
     *,
     given: Given,
 ) -> None:
-    """Show every setting that a render would use, and where each value comes from.
+    """Show every setting of a render and the origin of its value.
 
-    Takes the same flags, HALLO_* variables and --config as `hallo render`. The output is TOML: save it,
-    change it, and give it back with --config.
+    Example:
+        hallo presets show still --explain
+
+    It takes the settings of hallo render as flags, HALLO_* variables and --config. The output is a TOML file
+    for --config.
     """
     resolved = Given(given.flags, name or given.preset, given.config).resolve()
     values = resolved.values()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hallo_cli.cli.console import answer, plain, say
+from hallo_cli.cli.help import MORE
 from hallo_cli.errors import BUG_STATUS, HalloError
 from hallo_cli.printable import PrintableFormatter
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from hallo_cli.jobs.events import Event, Listener
 
 PLAIN_INTERVAL_S = 10.0  # between two lines about frames in a log
+LONGEST_LINE = 68  # columns, besides the bar and ^C: a wrapped line would be left behind
 STAGES = {
     "analyse": "analysing portrait and recording",
     "load": "loading the networks",
@@ -44,24 +46,44 @@ class Style(StrEnum):
 
 @dataclass(frozen=True)
 class Shown:
-    """What people and programs see of a run; a command that takes one has these options."""
+    """The options about what a run prints."""
 
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON event a line on stdout.")] = False
-    progress: Annotated[Style, typer.Option(help="How progress is shown on standard error.")] = Style.auto
-    is_quiet: Annotated[
-        bool, typer.Option("-q", "--quiet", help="Say nothing but errors and the result.")
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print JSON events, one a line.", rich_help_panel=MORE),
     ] = False
+    progress: Annotated[
+        Style, typer.Option(help="How progress is shown on standard error.", rich_help_panel=MORE)
+    ] = Style.auto
+    is_quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print only errors and the result.")] = False
     verbosity: Annotated[
-        int, typer.Option("-v", "--verbose", count=True, help="Say more; twice: all.", show_default=False)
+        int,
+        typer.Option(
+            "-v",
+            "--verbose",
+            count=True,
+            help="Print more; -vv prints everything.",
+            show_default=False,
+            rich_help_panel=MORE,
+        ),
     ] = 0
 
     def start_log(self) -> None:
         """Show the package's own messages: warnings, with -v what is done, with -vv everything."""
         level = [logging.WARNING, logging.INFO, logging.DEBUG][min(self.verbosity, 2)]
-        handler = logging.StreamHandler()
+        handler = _Saying()
         handler.setFormatter(PrintableFormatter("hallo: %(message)s"))
         logging.basicConfig(handlers=[handler])
         logging.getLogger("hallo_cli").setLevel(logging.ERROR if self.is_quiet else level)
+
+
+class _Saying(logging.Handler):
+    """Says messages where a live view may be: it makes room for them."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say one message and its trace."""
+        for line in self.format(record).split("\n"):
+            say(line)
 
 
 @dataclass
@@ -114,8 +136,10 @@ def showing(style: Style, *, is_quiet: bool = False) -> Iterator[Listener]:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[detail]}"))
-        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        console = Console(stderr=True)
+        bar = BarColumn(min(40, max(8, console.width - LONGEST_LINE)))
+        columns = (TextColumn("{task.description}"), bar, TextColumn("{task.fields[detail]}"))
+        with Progress(*columns, console=console, transient=True) as progress:
             yield Bar(progress).show
 
 

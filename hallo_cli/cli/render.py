@@ -11,6 +11,7 @@ import typer
 
 from hallo_cli.api import Renderer
 from hallo_cli.cli.console import answer, say
+from hallo_cli.cli.help import MORE
 from hallo_cli.cli.options import Given, takes_settings
 from hallo_cli.cli.progress import Shown, clock, failures_as_json, print_json, showing
 from hallo_cli.cli.signals import obeying_signals
@@ -23,36 +24,44 @@ if TYPE_CHECKING:
     from hallo_cli.jobs.runner import RunOptions
 
 
+DRAFT_S = 2.0
+
+
 @dataclass(frozen=True)
 class Files:
-    """Where the video goes and what becomes of files that are there, as options."""
+    """The options about the output and the unfinished work."""
 
     output: Annotated[
         Path | None,
         typer.Option(
             "-o",
             "--output",
-            help="The video, ending in .mp4 (default: PORTRAIT-AUDIO.mp4 here).",
+            help="The video, ending in .mp4.  [default: PORTRAIT-AUDIO.mp4]",
             metavar="OUT.mp4",
             show_default=False,
         ),
     ] = None
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output where it exists.")] = (
-        False
-    )
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")] = False
     no_resume: Annotated[
-        bool, typer.Option("--no-resume", help="Throw away what an unfinished run has kept.")
+        bool,
+        typer.Option("--no-resume", help="Delete unfinished work and start again.", rich_help_panel=MORE),
     ] = False
     keep_work: Annotated[
-        bool, typer.Option("--keep-work", help="Leave plan, segments and states when finished.")
+        bool,
+        typer.Option("--keep-work", help="Keep the work folder after the render.", rich_help_panel=MORE),
     ] = False
     work_dir: Annotated[
         Path | None,
-        typer.Option(help="Where unfinished work is kept (default: beside the output).", show_default=False),
+        typer.Option(
+            help="The folder for unfinished work.  [default: beside the output]",
+            metavar="DIR",
+            show_default=False,
+            rich_help_panel=MORE,
+        ),
     ] = None
 
     def run_options(self) -> RunOptions:
-        """The same for the runner."""
+        """These options as the runner takes them."""
         from hallo_cli.jobs.runner import RunOptions
 
         work_dir = self.work_dir and at_home(self.work_dir)
@@ -68,36 +77,51 @@ def command(
     ] = None,
     audio: Annotated[
         Path | None,
-        typer.Argument(help="Speech: any sound or video file.", metavar="AUDIO", show_default=False),
+        typer.Argument(help="Speech: a sound or video file.", metavar="AUDIO", show_default=False),
     ] = None,
     record: Annotated[
         Path | None,
         typer.Option(
             "--from",
-            help="Repeat the render that this record describes, instead of PORTRAIT and AUDIO.",
+            help="Repeat the render that this record describes. Leave PORTRAIT and AUDIO out.",
             metavar="OUT.json",
             show_default=False,
+            rich_help_panel=MORE,
         ),
     ] = None,
+    is_draft: Annotated[
+        bool,
+        typer.Option(
+            "--draft", help="Render the first two seconds (or --duration) into OUT.draft.mp4, to look at."
+        ),
+    ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check everything, say what would be rendered, and stop.")
+        bool, typer.Option("--dry-run", help="Check everything, show the plan and stop.")
     ] = False,
     *,
     files: Files,
     shown: Shown,
     given: Given,
 ) -> None:
-    """Render a video of the person in PORTRAIT saying what is heard in AUDIO.
+    """Render a video in which the portrait speaks the recording.
 
-    Ctrl-C finishes the clip in hand and keeps what is whole; the same command goes on from there, as it does
-    after a crash. Beside the video appears a record, OUT.json, from which --from repeats the render.
+    Example:
+        hallo render portrait.jpg speech.wav -o out.mp4
 
-    Ends with 0 done, 1 failed, 2 wrong usage or settings, 3 a bug, 4 unusable input, 5 weights missing,
+    Ctrl-C stops after the current clip. The same command resumes, also after a crash. A record, OUT.json, is
+    written beside the video; --from OUT.json repeats the render.
+
+    Exit status: 0 done, 1 failed, 2 wrong usage or settings, 3 a bug, 4 unusable input, 5 weights missing,
     6 out of memory, 130 or 143 interrupted.
     """
     shown.start_log()
     with failures_as_json(shown.as_json):
+        if is_draft:
+            given = dataclasses.replace(given, flags={"duration": DRAFT_S, **given.flags})
         renderer, job = _job(portrait, audio, record, files.output, given)
+        if is_draft:
+            job = dataclasses.replace(job, output=job.output.with_suffix(".draft.mp4"))
+            files = dataclasses.replace(files, overwrite=True)
         if not dry_run:
             render(renderer, job, files.run_options(), shown)
             return
@@ -114,7 +138,7 @@ def command(
 
 
 def render(renderer: Renderer, job: Job, options: RunOptions, shown: Shown) -> None:
-    """Run a job with progress and signal handling; the output's path goes to standard output."""
+    """Run a job with progress and signal handling. Print the output's path."""
     from hallo_cli.jobs.runner import StopRequest
 
     stop = StopRequest()
@@ -130,7 +154,7 @@ def render(renderer: Renderer, job: Job, options: RunOptions, shown: Shown) -> N
 
         result = renderer.run(job, progress=tell, stop=stop, options=options)
     if not shown.is_quiet:
-        said = "was there already" if result.was_done else f"rendered in {clock(result.seconds)}"
+        said = "is already there" if result.was_done else f"rendered in {clock(result.seconds)}"
         length = f"{result.n_frames} frames, {result.n_frames / result.fps:.1f} s"
         say(f"{job.output}: {length}, {said}")
     if not shown.as_json:
@@ -145,10 +169,12 @@ def default_output(portrait: Path, audio: Path) -> Path:
 def _job(
     portrait: Path | None, audio: Path | None, record: Path | None, output: Path | None, given: Given
 ) -> tuple[Renderer, Job]:
-    """What is to be rendered: of two inputs, or of the record of an earlier render."""
+    """The job for two inputs, or for the record of an earlier render."""
     if record:
         if portrait or audio:
-            raise SettingsError("--from takes portrait and recording from the record: leave them out.")
+            raise SettingsError(
+                "--from takes portrait and recording from the record. Leave PORTRAIT and AUDIO out."
+            )
         return Renderer.of_record(record, output, given.sources)
     if portrait is None or audio is None:
         raise SettingsError("give a PORTRAIT and an AUDIO file; see hallo render --help.")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hallo_cli.cli.console import answer, say
+from hallo_cli.cli.help import Application
 from hallo_cli.cli.train_encoders import add_encoder_commands
 from hallo_cli.cli.train_synth import add_synth_commands
 from hallo_cli.cli.train_view import shown_events
@@ -22,69 +23,91 @@ if TYPE_CHECKING:
     from hallo_cli.training.config import Stage
     from hallo_cli.training.encode import TakeEncoder
 
-app = typer.Typer(help="Train the networks: prepare, encode, stage1, stage2, export.", no_args_is_help=True)
+app = Application(
+    help="""Train the networks.
+
+Example:
+    hallo train prepare videos/ takes/
+    hallo train encode takes/ encoded/ --bundle embedded
+    hallo train stage1 --config stage1.toml
+    hallo train stage2 --config stage2.toml
+    hallo train export runs/stage2 my-bundle/ --base embedded
+
+The guide is hallo docs training.
+"""
+)
 add_synth_commands(app)
 add_encoder_commands(app)
 
 Config = Annotated[
-    Path, typer.Option("--config", "-c", help="The run's TOML file; README, Training, explains it.")
+    Path, typer.Option("--config", "-c", help="The run's TOML file; see hallo docs training.", metavar="FILE")
 ]
 Set = Annotated[
-    list[str] | None, typer.Option("--set", help="Override a value of the file: table.key=value. Repeatable.")
+    list[str] | None,
+    typer.Option("--set", help="Override a value: table.key=value. Repeatable.", metavar="KEY=VALUE"),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print each event as a line of JSON on standard output.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON events, one a line.")]
 
 
 @app.command()
 def stage1(config: Config, overrides: Set = None, as_json: Json = False) -> None:
-    """Train on single frames: reference UNet, denoising UNet, identity, face locator.
+    """Train on single frames: UNets, identity, face locator.
 
-    The same command goes on where it was stopped. Several GPUs: `accelerate launch -m hallo_cli train ...`.
+    Example:
+        hallo train stage1 --config stage1.toml
+
+    The same command resumes the run. Several GPUs: accelerate launch -m hallo_cli train stage1 ...
     """
     _train("stage1", config, overrides or [], as_json)
 
 
 @app.command()
 def stage2(config: Config, overrides: Set = None, as_json: Json = False) -> None:
-    """Train on clips with motion frames: motion modules, audio attention, audio projection.
+    """Train on clips: motion modules and audio attention.
 
-    The same command goes on where it was stopped. Several GPUs: `accelerate launch -m hallo_cli train ...`.
+    Example:
+        hallo train stage2 --config stage2.toml
+
+    The same command resumes the run. Several GPUs: accelerate launch -m hallo_cli train stage2 ...
     """
     _train("stage2", config, overrides or [], as_json)
 
 
 @app.command()
 def prepare(
-    videos: Annotated[Path, typer.Argument(help="Folder of videos of talking people, searched through.")],
+    videos: Annotated[Path, typer.Argument(help="Folder of videos of talking people, searched recursively.")],
     output: Annotated[Path, typer.Argument(help="Folder for the takes, index.jsonl and rejects.jsonl.")],
     size: Annotated[
-        int, typer.Option(min=64, max=2048, help="Height and width of the frames, as the networks train.")
+        int, typer.Option(min=64, max=2048, help="Height and width of the frames that the networks train on.")
     ] = 512,
-    workers: Annotated[int, typer.Option(min=1, help="Videos at a time.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="How many videos to process at a time.")] = 1,
     min_face: Annotated[
-        float, typer.Option(min=0.0, help="Least size of the face: longer side of its outline in pixels.")
+        float, typer.Option(min=0.0, help="Least size of a face: the longer side of its outline, in pixels.")
     ] = 160.0,
     min_sharpness: Annotated[
-        float, typer.Option(min=0.0, help="Least sharpness of the face; below 30 it is blurred.")
+        float, typer.Option(min=0.0, help="Least sharpness of a face; below 30 it is blurred.")
     ] = 30.0,
-    max_s: Annotated[float, typer.Option(min=1.0, max=60.0, help="Seconds a take has at most.")] = 8.0,
+    max_s: Annotated[float, typer.Option(min=1.0, max=60.0, help="Longest take, in seconds.")] = 8.0,
     validation_share: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Share of the videos kept for validation.")
     ] = 0.0,
     bundle: Annotated[
-        str | None, typer.Option(help="Bundle with the framing and, where it has one, the identity network.")
+        str | None, typer.Option(help="The bundle whose framing and identity network are used.")
     ] = None,
     separate_vocals: Annotated[
         bool,
         typer.Option(
-            help="Keep only the voice of the sound (needs the vocals extra, and the separator of the "
-            "official weights or of --bundle)."
+            help="Keep only the voice. Needs the vocals extra and the separator of the official weights or "
+            "of --bundle."
         ),
     ] = False,
 ) -> None:
-    """Find the stretches of videos with one usable face and write them as takes.
+    """Cut videos into takes: stretches with one usable face.
 
-    The same command goes on where it was stopped.
+    Example:
+        hallo train prepare videos/ takes/ --bundle official
+
+    The same command resumes. rejects.jsonl says why stretches were left out.
     """
     from hallo_cli.models.bundle import find_bundle
     from hallo_cli.models.manifest import Geometry
@@ -119,7 +142,7 @@ def encode(
     ],
     output: Annotated[Path, typer.Argument(help="Folder for the encoded shards.")],
     bundle: Annotated[
-        str | None, typer.Option(help="Take autoencoder and speech encoder from this bundle.")
+        str | None, typer.Option(help="The bundle of the autoencoder and the speech encoder.")
     ] = None,
     network: Annotated[
         Path | None, typer.Option(help="Network configuration (TOML or JSON), instead of --bundle.")
@@ -131,12 +154,15 @@ def encode(
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     part: Annotated[
-        str, typer.Option(help="i/n: only every n-th shard from the i-th, to share the work.")
+        str, typer.Option(help="Encode every n-th shard from the i-th, to share the work: i/n.")
     ] = "0/1",
 ) -> None:
-    """Compute latents, audio features and masks of takes, once for all epochs.
+    """Compute latents, audio features and masks of takes.
 
-    Shards that exist are kept where they were made from the same takes and networks, else refused.
+    Example:
+        hallo train encode takes/ encoded/ --bundle official
+
+    The same command resumes. Shards of other takes or networks are refused.
     """
     from hallo_cli.inference.speed import resolve_device
     from hallo_cli.training.encode import encode_folder
@@ -160,10 +186,10 @@ def encode(
 @app.command()
 def export(
     run: Annotated[Path, typer.Argument(help="The run's folder (run.output).")],
-    output: Annotated[Path, typer.Argument(help="The bundle's new folder, or the net.pth to write.")],
+    output: Annotated[Path, typer.Argument(help="The new bundle's folder; with --official, the net.pth.")],
     name: Annotated[str, typer.Option(help="The bundle's name.")] = "custom",
     base: Annotated[
-        str | None, typer.Option(help="Bundle to take speech encoder, framing and autoencoder from.")
+        str | None, typer.Option(help="The bundle of the speech encoder, framing and autoencoder.")
     ] = None,
     vae: Annotated[Path | None, typer.Option(help="Autoencoder weights instead of the base's.")] = None,
     speech: Annotated[
@@ -172,30 +198,34 @@ def export(
     licence: Annotated[str, typer.Option(help="The weights' licence.")] = "unknown",
     steps: Annotated[
         int | None,
-        typer.Option(min=1, max=1000, help="Steps that rendering takes by default, instead of the base's."),
+        typer.Option(min=1, max=1000, help="Default steps, instead of the base's."),
     ] = None,
     guidance: Annotated[
-        float | None, typer.Option(min=0.0, max=100.0, help="Guidance by default, instead of the base's.")
+        float | None, typer.Option(min=0.0, max=100.0, help="Default guidance, instead of the base's.")
     ] = None,
     average: Annotated[
         list[Path] | None,
-        typer.Option(help="Another run of the same networks: write the mean of the weights. Repeatable."),
+        typer.Option(help="Another run of the same networks; the mean is written. Repeatable."),
     ] = None,
     audio_gain: Annotated[
         float,
-        typer.Option(min=0.1, max=5.0, help="Scale the audio attention: above 1, mouths move more."),
+        typer.Option(min=0.1, max=5.0, help="Scale the audio attention; above 1, mouths move more."),
     ] = 1.0,
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float16",
     official: Annotated[
         bool,
-        typer.Option("--official", help="Write a net.pth for the published program, no bundle."),
+        typer.Option("--official", help="Write a net.pth for the published program."),
     ] = False,
     dead_weights: Annotated[
         Path | None,
-        typer.Option(help="With --official: net.pth to copy the unused weights from; else they are zeros."),
+        typer.Option(help="With --official: copy the unused weights from this net.pth.  [default: zeros]"),
     ] = None,
 ) -> None:
-    """Write a run's last checkpoint as a bundle for `hallo render --bundle`, or as a net.pth."""
+    """Write a run's last checkpoint as a bundle or a net.pth.
+
+    Example:
+        hallo train export runs/stage2 my-bundle/ --base official --name mine
+    """
     from hallo_cli.training.export import BundleOptions, export_bundle, export_official
 
     if official:

@@ -17,11 +17,9 @@ if TYPE_CHECKING:
     from hallo_cli.workshop.polish_decoder import PolishReport
 
 Takes = Annotated[Path, typer.Argument(help="Folder of take shards, from `train synth` or `train prepare`.")]
-Photographs = Annotated[
-    Path, typer.Argument(help="Folder of pictures that you may use: photographs, textures.")
-]
+Photographs = Annotated[Path, typer.Argument(help="Folder of photographs and textures that you may use.")]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
-Seed = Annotated[int, typer.Option(help="Everything random follows from it.")]
+Seed = Annotated[int, typer.Option(help="The random seed.")]
 
 
 def add_encoder_commands(app: typer.Typer) -> None:
@@ -38,9 +36,12 @@ def speech(
     threads: Threads = 1,
     seed: Seed = 0,
 ) -> None:
-    """Train the embedded speech encoder on synthetic speech: visemes and phones.
+    """Train the embedded speech encoder on synthetic speech.
 
-    Until it is done, what there is lies beside the output as NAME-unfinished.safetensors.
+    Example:
+        hallo train speech corpus/speech speech.safetensors
+
+    Until it is done, the current weights are in NAME-unfinished.safetensors beside the output.
     """
     from hallo_cli.workshop.train_speech_encoder import (
         SpeechReport,
@@ -68,7 +69,7 @@ def autoencoder(
     network: Annotated[Path, typer.Option(help="Network configuration (TOML or JSON).")],
     init: Annotated[Path | None, typer.Option(help="Weights to start from.")] = None,
     decoder_only: Annotated[
-        bool, typer.Option("--decoder-only", help="Train the decoder alone; the latents stay as they are.")
+        bool, typer.Option("--decoder-only", help="Train the decoder only; the latents stay the same.")
     ] = False,
     steps: Annotated[int, typer.Option(min=1, help="Optimizer steps.")] = 3000,
     learning_rate: Annotated[float, typer.Option(min=1e-6, help="AdamW's highest learning rate.")] = 1.2e-3,
@@ -76,10 +77,14 @@ def autoencoder(
     threads: Threads = 2,
     seed: Seed = 0,
 ) -> None:
-    """Train the embedded autoencoder on crops of takes and of photographs.
+    """Train the embedded autoencoder.
 
-    Until it is done, what there is lies beside the output as NAME-unfinished.safetensors, its latents not yet
-    normalised: good for --init, not for encoding takes.
+    Example:
+        hallo train autoencoder takes/ photos/ vae.safetensors --network net.toml
+
+    It learns from crops of takes and photographs. Until it is done, the current weights are in
+    NAME-unfinished.safetensors beside the output. Their latents are not normalised yet: use them for --init
+    only.
     """
     from hallo_cli.workshop.train_autoencoder import (
         AutoencoderReport,
@@ -108,21 +113,26 @@ def polish(
     photographs: Photographs,
     output: Annotated[Path, typer.Argument(help="Autoencoder weights to write (.safetensors).")],
     shards: Annotated[Path, typer.Option(help="Folder of the takes encoded with this bundle.")],
-    bundle: Annotated[str, typer.Option(help="Whose decoder is polished, on what its networks make.")],
+    bundle: Annotated[str, typer.Option(help="The bundle whose decoder is trained.")],
     steps: Annotated[int, typer.Option(min=1, help="Optimizer steps.")] = 1600,
-    clips: Annotated[int, typer.Option(min=8, help="Takes that the networks render first.")] = 480,
+    clips: Annotated[int, typer.Option(min=8, help="How many takes the networks render first.")] = 480,
     adversarial: Annotated[
-        float, typer.Option(min=0.0, max=10.0, help="How hard the discriminator pulls; 0: not at all.")
+        float, typer.Option(min=0.0, max=10.0, help="Weight of the discriminator's loss.")
     ] = 2.0,
     learning_rate: Annotated[float, typer.Option(min=1e-6, help="AdamW's highest learning rate.")] = 4e-4,
     frames: Annotated[int, typer.Option(min=1, help="Frames of takes to load at most.")] = 3000,
     threads: Threads = 1,
     seed: Seed = 0,
 ) -> None:
-    """Teach a trained bundle's decoder to draw crisp mouths, against a discriminator.
+    """Train a decoder to draw crisp mouths.
 
-    The latents stay as they are: no other network has to be trained again. Give the result to `train export`
-    as --vae. Until it is done, what there is lies beside the output as NAME-unfinished.safetensors.
+    Example:
+        hallo train polish takes/ photos/ vae.safetensors \\
+            --shards encoded/ --bundle my-bundle/
+
+    It trains against a discriminator. The latents stay the same, so no other network needs training again.
+    Give the result to hallo train export as --vae. Until it is done, the current weights are in
+    NAME-unfinished.safetensors beside the output.
     """
     import torch
 

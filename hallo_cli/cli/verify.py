@@ -26,20 +26,22 @@ def command(
     video: Annotated[Path, typer.Argument(help="A finished video.", metavar="OUT.mp4", show_default=False)],
     trust: Annotated[
         Path | None,
-        typer.Option(help="PEM file of certificates that you trust.", metavar="FILE", show_default=False),
+        typer.Option(help="A PEM file of certificates that you trust.", metavar="FILE", show_default=False),
     ] = None,
     again: Annotated[
-        bool, typer.Option("--again", help="Render once more from the record and compare the frames.")
+        bool, typer.Option("--again", help="Render again from the record and compare the frames.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     *,
     given: Given,
 ) -> None:
-    """Say who signed a video, whether it is whole, and whether it is what its record says.
+    """Check who signed a video and whether it is unchanged.
 
-    Needs no network. The record is OUT.json beside the video. --again takes settings that do not change
-    pixels, such as --device. Ends with 0 where all is well, 1 where something is not, 4 where the file
-    cannot be read.
+    Example:
+        hallo verify out.mp4
+
+    It compares the video with its signature and with its record, OUT.json beside it, and needs no network.
+    Exit status: 0 if all is well, 1 if something is wrong, 4 if the file cannot be read.
     """
     with showing(Style.none if as_json or not again else Style.auto) as tell:
         verdict = api.verify(video, trust=trust, again=again, progress=tell, sources=given.sources)

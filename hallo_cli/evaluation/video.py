@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,6 +23,7 @@ from hallo_cli.evaluation.distribution import FeatureNetwork, fitted, frechet_di
 from hallo_cli.evaluation.figures import VideoFigures
 from hallo_cli.evaluation.measure import IdentityNetwork, VideoMeter
 from hallo_cli.evaluation.truth import TruthMeter
+from hallo_cli.evaluation.view import View, view_on
 from hallo_cli.media.audio import load
 from hallo_cli.media.image import read_image
 from hallo_cli.media.probe import probe
@@ -48,7 +50,8 @@ def measure_video(
 
     `audio` defaults to the video's own sound; `portrait` to the first frame; `truth` is the true video of the
     same speech. VIDEO.json beside it says where clips and segments join and which square of the portrait is
-    shown; without it the portrait is laid over the first frame by the landmarks, which fits less exactly.
+    shown; without it the portrait is laid over the first frame by the landmarks, which fits less exactly. Of
+    frames beyond 512 pixels a window around the face is measured, at that size.
     Raises InputError where a file cannot be used.
     """
     track = probe(video, what="video").video
@@ -59,11 +62,13 @@ def measure_video(
     first = next(frames, None)
     if first is None:
         raise InputError(f"{video}: no frame can be decoded; render it again")
-    reference = None if portrait is None else _reference(video, portrait, first, analyser)
+    view = view_on(first, analyser)
+    reference = None if portrait is None else _reference(video, portrait, first, view, analyser)
     meter = VideoMeter(analyser, reference=reference, identity=identity)
     comparison = TruthMeter() if truth is not None else None
     true_frames = read_frames(truth, fps=float(track.fps)) if truth is not None else iter(())
-    _feed(meter, _with_first(first, frames), comparison, true_frames)
+    seen, true_seen = map(view.of, itertools.chain([first], frames)), map(view.of, true_frames)
+    _feed(meter, seen, comparison, true_seen)
     figures = meter.figures(_waveform(audio, video), float(track.fps), joins=joins_of(video))
     return figures if comparison is None else comparison.added_to(figures)
 
@@ -149,11 +154,6 @@ def _feed(
             waiting.result()
 
 
-def _with_first(first: Bytes, rest: Iterator[Bytes]) -> Iterator[Bytes]:
-    yield first
-    yield from rest
-
-
 def _record(video: Path) -> Any:
     """What lies beside a video as its record: {} where nothing readable does."""
     file = video.with_suffix(".json")
@@ -163,13 +163,14 @@ def _record(video: Path) -> Any:
         return {}
 
 
-def _reference(video: Path, file: Path, first: Bytes, analyser: FaceAnalyser) -> Bytes:
-    """The portrait in the geometry of the first frame."""
+def _reference(video: Path, file: Path, frame: Bytes, view: View, analyser: FaceAnalyser) -> Bytes:
+    """The portrait in the geometry of what is measured of the first frame."""
     portrait, square = read_image(file), square_of(video, file)
-    if square is not None and first.shape[0] == first.shape[1] and _lies_in(square, portrait):
-        return cut(portrait, square, first.shape[0])
-    if portrait.shape == first.shape:
-        return portrait
+    if square is not None and frame.shape[0] == frame.shape[1] and _lies_in(square, portrait):
+        return view.of(cut(portrait, square, frame.shape[0]))
+    if portrait.shape == frame.shape:
+        return view.of(portrait)
+    first = view.of(frame)
     own, target = analyser.detect(portrait), analyser.detect(first)
     if not own or not target:
         raise InputError("the portrait cannot be laid over the video: no face was found in one of them")

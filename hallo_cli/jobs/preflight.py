@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from hallo_cli.analysis.loudness import measure, pauses
+from hallo_cli.analysis.outlook import grade, light_of, reasons
 from hallo_cli.analysis.portrait import sharpness
 from hallo_cli.errors import SpeechError
 from hallo_cli.jobs import forecast as estimate
@@ -22,8 +23,6 @@ from hallo_cli.settings.schema import RenderSettings
 from hallo_cli.store.writing import reporting_write_errors
 
 CLIPPED_LEVEL = 0.999
-MIN_SHARPNESS = 30.0
-MAX_COMFORTABLE_YAW = 30.0
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,10 @@ class PortraitFacts:
     face_size: float  # pixels, the longer side of the face's outline
     yaw_degrees: float
     sharpness: float  # below 30 is blurred
+    roll_degrees: float
+    light_level: float  # mean grey level of the face, 0..255
+    outlook: str  # how well the video will do: good, fair or poor
+    reasons: tuple[str, ...]  # why no better
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,9 @@ def look_at_portrait(path: Path, settings: RenderSettings, studio: Studio) -> Po
     faces = studio.analyser.faces(picture)
     face = studio.analyser.choose(picture, faces, studio.portrait_options(settings), path)
     left, top, right, bottom = (round(float(edge), 1) for edge in face.box)
+    clearness, light = sharpness(picture, face), light_of(picture, face)
+    size = settings.size or studio.networks.image_size
+    against = reasons(face, sharpness=clearness, light=light, size=size)
     return PortraitFacts(
         width=picture.shape[1],
         height=picture.shape[0],
@@ -104,7 +110,11 @@ def look_at_portrait(path: Path, settings: RenderSettings, studio: Studio) -> Po
         face_box=(left, top, right, bottom),
         face_size=round(face.size, 1),
         yaw_degrees=round(face.yaw, 1),
-        sharpness=round(sharpness(picture, face), 1),
+        sharpness=round(clearness, 1),
+        roll_degrees=round(face.roll, 1),
+        light_level=round(light.level, 1),
+        outlook=grade(against),
+        reasons=tuple(reason.text for reason in against),
     )
 
 
@@ -157,11 +167,7 @@ def _forecast(job: Job, settings: RenderSettings, studio: Studio, duration_s: fl
 
 
 def _portrait_warnings(facts: PortraitFacts) -> list[str]:
-    found = []
-    if facts.sharpness < MIN_SHARPNESS:
-        found.append(f"the face is blurred (sharpness {facts.sharpness:g}, good from {MIN_SHARPNESS:g})")
-    if abs(facts.yaw_degrees) > MAX_COMFORTABLE_YAW:
-        found.append(f"the head is turned {abs(facts.yaw_degrees):.0f} degrees; the lips may look odd")
+    found = list(facts.reasons) if facts.outlook == "poor" else []
     if facts.n_faces > 1:
         found.append(f"{facts.n_faces} faces; the largest is used unless --face-index chooses another")
     return found

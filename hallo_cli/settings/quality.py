@@ -14,7 +14,7 @@ Limit = tuple[float, float] | None  # where a warning begins and where failure d
 
 @dataclass(frozen=True)
 class QualityLimits:
-    """Limits by figure; a figure that was not measured is not judged.
+    """Limits by figure; one that was not measured, or that the video is too short for, is not judged.
 
     For the first group low values are bad, for the second high ones. The frame count needs no limit: it is
     right or the row fails.
@@ -31,6 +31,10 @@ class QualityLimits:
     black_frames: Limit = (1, 2)
     frozen_frames: Limit = (1, 100)  # while somebody speaks
 
+
+# Seconds of video below which a figure says little and is not judged.
+LEAST_S = {"sync_correlation": 3.0, "sync_lag": 3.0, "drift_colour": 3.0, "drift_identity": 6.0}
+MAX_CHANCE = 0.05  # joins are judged where so few other frames of the same video jump as high
 
 LOW_IS_BAD = frozenset(("face_share", "sync_correlation", "identity"))
 

@@ -25,16 +25,44 @@ LIMITS = QualityLimits(seam_jump=(3.0, 8.0), identity=(0.5, 0.25), sync_lag=(4, 
 def test_verdict_and_objection_follow_the_limits(
     figures: dict[str, float], verdict: str, objection: str
 ) -> None:
-    judgement = judge(figures, LIMITS, expected_frames=25)
+    judgement = judge(figures, LIMITS, expected_frames=25, seconds=60.0)
     assert judgement.verdict == verdict
     assert objection in "; ".join(judgement.objections)
 
 
 def test_worst_verdict_counts_and_every_objection_is_told() -> None:
-    judgement = judge({"seam_jump": 9.0, "identity": 0.4}, LIMITS, expected_frames=25)
+    judgement = judge({"seam_jump": 9.0, "identity": 0.4}, LIMITS, expected_frames=25, seconds=60.0)
     assert judgement.verdict == "fail"
     assert len(judgement.objections) == 2
 
 
 def test_limit_switched_off_is_not_judged() -> None:
-    assert judge({"identity": 0.0}, QualityLimits(identity=None), expected_frames=25).verdict == "done"
+    assert (
+        judge({"identity": 0.0}, QualityLimits(identity=None), expected_frames=25, seconds=60.0).verdict
+        == "done"
+    )
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1.0, 2.9])
+def test_short_video_is_not_judged_by_what_it_cannot_support(seconds: float) -> None:
+    bad = {"sync_correlation": -1.0, "sync_lag": 12, "drift_colour": 9.0, "drift_identity": 9.0}
+    judgement = judge(bad, QualityLimits(), expected_frames=25, seconds=seconds)
+    assert (judgement.verdict, judgement.limits) == ("done", {})
+
+
+def test_long_video_is_judged_by_all_of_it_with_the_limits_named() -> None:
+    bad = {"sync_correlation": -1.0, "sync_lag": 12.0, "drift_colour": 9.0, "drift_identity": 9.0}
+    judgement = judge(bad, QualityLimits(), expected_frames=25, seconds=6.0)
+    assert len(judgement.objections) == 4
+    assert judgement.limits["sync_lag"] == (4, 8)
+
+
+def test_short_video_that_is_black_or_of_somebody_else_is_refused_all_the_same() -> None:
+    bad = {"black_frames": 12.0, "identity": 0.0, "face_share": 0.0}
+    assert len(judge(bad, QualityLimits(), expected_frames=25, seconds=0.5).objections) == 3
+
+
+@pytest.mark.parametrize(("share", "verdict"), [(0.0, "fail"), (0.04, "fail"), (0.05, "done"), (0.9, "done")])
+def test_joins_are_judged_where_chance_does_not_explain_them(share: float, verdict: str) -> None:
+    figures = {"seam_jump": 9.0, "seam_share": share}
+    assert judge(figures, QualityLimits(), expected_frames=25, seconds=60.0).verdict == verdict

@@ -45,6 +45,7 @@ def records() -> list[Record]:
     return [
         Record("fine", 2, "done", "ok.mp4", seconds=2.0, compute_s=31.5, attempts=1, quality=figures),
         Record("gone", 3, "done", "missing.mp4", seconds=9.0, compute_s=10.0, attempts=1, quality=figures),
+        Record("short", 11, "done", "no.mp4", quality=figures, limits={"seam_jump": (3.0, 8.0)}),
         Record("odd", 10, "warn", "ok.mp4", objections=("jump at joins 4 is at or above 3",), seconds=2.0),
         Record(NASTY, 4, "error", "x.mp4", error="EncoderError", message=f"=ffmpeg {NASTY}", attempts=3),
         Record("x" * 150, 5, "quarantined", "y.mp4", message="/a/very/long/path" * 12),
@@ -56,9 +57,11 @@ def test_page_is_self_contained_and_escapes_what_users_wrote(folder: Path) -> No
     assert NASTY not in page
     assert "Week &lt;12&gt;" in page
     assert not re.search(r'(src|href)="(?!data:)', page)
-    assert page.count("<tr data-status") == 5
+    assert page.count("<tr data-status") == 6
     assert page.count("data:video/mp4;base64,") == 2
     assert "video not readable" in page
+    assert "warns from 3, fails from 8" in page
+    assert page.count("not judged") == 3
     assert "3 of 6 rows done, 2 failed, 1 pending. " in page
 
 
@@ -120,10 +123,10 @@ def test_previews_are_small_and_bounded_in_number(folder: Path) -> None:
 def test_table_holds_every_row_and_no_formula(folder: Path) -> None:
     with (folder / "page.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["status"] for row in rows] == ["done", "done", "warn", "error", "quarantined"]
+    assert [row["status"] for row in rows] == ["done", "done", "done", "warn", "error", "quarantined"]
     assert rows[0]["sync_correlation"] == "0.61"
-    assert rows[2]["objections"].startswith("jump at joins")
-    assert rows[3]["message"].startswith("'=ffmpeg")
+    assert rows[3]["objections"].startswith("jump at joins")
+    assert rows[4]["message"].startswith("'=ffmpeg")
 
 
 # Runs in the page and tells the frame around it what it found.

@@ -23,7 +23,7 @@ def test_outline_says_of_commands_what_they_say_themselves(name: str) -> None:
 
 @pytest.mark.parametrize("name", GROUPS)
 def test_outline_says_of_groups_what_they_say_themselves(name: str) -> None:
-    assert import_module(f"hallo_cli.cli.{name}").app.info.help == GROUPS[name]
+    assert import_module(f"hallo_cli.cli.{name}").app.info.help.split("\n\n")[0] == GROUPS[name]
 
 
 def hallo(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -108,5 +108,6 @@ def test_every_command_and_option_is_explained() -> None:
 
 def test_typer_sees_the_whole_application() -> None:
     assert (
-        "--lip-weight" in CliRunner().invoke(register(), ["render", "--help"], env={"COLUMNS": "200"}).stdout
+        "--lip-weight"
+        in CliRunner().invoke(register(), ["render", "--help-all"], env={"COLUMNS": "200"}).stdout
     )

@@ -13,11 +13,21 @@ from hallo_cli.batch import events
 from hallo_cli.batch import run as batch
 from hallo_cli.batch.ledger import Record
 from hallo_cli.batch.tally import AtWork, Tally
-from hallo_cli.cli import batch_build
+from hallo_cli.cli import batch_build, batch_view
 from hallo_cli.cli.app import register
 from hallo_cli.cli.batch_options import BatchOptions
 from hallo_cli.cli.batch_run import plan_lines
-from hallo_cli.cli.batch_view import PORCELAIN, describe, describe_worker, line_of, shorten, table
+from hallo_cli.cli.batch_view import (
+    PORCELAIN,
+    SPARE,
+    checking,
+    describe,
+    describe_worker,
+    line_of,
+    shorten,
+    table,
+)
+from hallo_cli.cli.progress import Style
 from hallo_cli.errors import HalloError, ManifestError, SettingsError
 
 PLAN = events.BatchPlanned(10, 6, 2, 1, 1, 600, 24.0, 7200.0, 5_000_000_000, 3_000_000_000)
@@ -101,6 +111,8 @@ def test_dry_run_prints_the_plan_and_renders_nothing(tmp_path: Path) -> None:
     assert "row 3 (b): InputError: The portrait" in result.stderr
     assert "2 rows: 1 to render (0:00:02 of video), 1 refused" in result.stdout
     assert "about 0.05 at 36 an hour" in result.stdout
+    assert "of measuring on one core, beside it" in result.stdout
+    assert "measuring" not in hallo(manifest, "--dry-run", "--no-quality").stdout
 
 
 def test_dry_run_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -285,14 +297,26 @@ def test_live_view_has_one_line_for_each_worker_on_every_terminal(width: int) ->
     for event in (PLAN, events.WorkerLoading("cuda:0"), events.WorkerReady("cuda:1"), started):
         tally.add(event)
     tally.add(events.RowAdvanced(started.id, "cuda:1", 12, 80))
-    tally.is_stopping = True
     console = Console(width=width)
     with console.capture() as capture:
         console.print(table(tally, width))
     lines = capture.get().splitlines()
-    assert [line.split()[0] for line in lines] == ["all", "cuda:0", "cuda:1", "finishing"]
-    assert max(map(len, lines)) <= width
+    assert [line.split()[0] for line in lines] == ["all", "cuda:0", "cuda:1"]
+    assert max(map(len, lines)) <= width - SPARE
     assert "end" in lines[2] or width == 40
+    assert "left" in lines[0] or width == 40
+
+
+def test_files_that_are_checked_are_counted_in_the_log(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(batch_view, "PLAIN_INTERVAL_S", 0.0)
+    for style in (Style.plain, Style.json, Style.none):
+        with checking(style, is_quiet=False) as show:
+            show(3, 40)
+    plain, as_json = capsys.readouterr().err.splitlines()
+    assert plain == "checked 3 of 40 files"
+    assert json.loads(as_json)["n_files"] == 40
 
 
 def test_long_ids_keep_both_ends() -> None:

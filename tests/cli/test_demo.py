@@ -23,13 +23,13 @@ def run(output: Path, *options: str) -> str:
 
 def test_demo_shows_the_example_and_says_so(tmp_path: Path) -> None:
     video = tmp_path / "demo.mp4"
-    said = run(video, "--duration", "0.4", "--steps", "1")
+    said = run(video, "--duration", "0.4")
     assert "portrait_astronaut.png" in said
     info = probe(video).video
     assert info is not None
     assert (info.n_frames, info.width) == (10, 256)
     assert json.loads((tmp_path / "demo.json").read_text())["weights"]["name"] == "preview"
-    run(video, "--duration", "0.2", "--steps", "1")  # its own it replaces
+    run(video, "--duration", "0.2")  # its own it replaces
 
 
 @pytest.mark.parametrize("name", ["demo.mp4", "demo.json"])

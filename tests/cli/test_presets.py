@@ -38,7 +38,7 @@ def test_every_value_is_shown_with_its_origin() -> None:
 
 
 def test_every_setting_has_a_flag_in_the_help() -> None:
-    result = CliRunner().invoke(app, ["presets", "show", "--help"], env={"COLUMNS": "200"})
+    result = CliRunner().invoke(app, ["presets", "show", "--help-all"], env={"COLUMNS": "200"})
     flags = {"--" + key.replace("_", "-") for key in known_keys()}
     assert {flag for flag in flags if flag not in result.stdout} == set()
 

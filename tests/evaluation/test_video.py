@@ -3,15 +3,18 @@
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
-from hallo_cli.analysis.face import FaceAnalyser
+from hallo_cli.analysis.face import Face, FaceAnalyser
 from hallo_cli.analysis.framing import cut, face_square
-from hallo_cli.domain import CropBox
+from hallo_cli.domain import Bytes, CropBox
 from hallo_cli.evaluation.figures import VideoFigures
+from hallo_cli.evaluation.measure import VideoMeter
 from hallo_cli.evaluation.video import measure_video, square_of
-from hallo_cli.media.image import read_image
+from hallo_cli.evaluation.view import MAX_SIDE, View, view_on
+from hallo_cli.media.image import read_image, write_png
 from hallo_cli.media.video import SegmentWriter, VideoFormat
 from hallo_cli.models.manifest import Geometry
 from hallo_cli.store.digests import file_digest
@@ -76,3 +79,46 @@ def test_another_portraits_square_is_not_used(video: Path, square: CropBox, laid
 def test_record_that_cannot_be_read_names_no_square(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("[1, 2")
     assert square_of(tmp_path / "a.mp4", PORTRAIT) is None
+
+
+def wide_video(folder: Path, side: int) -> Path:
+    """A small face in a large still picture, which is its own portrait."""
+    face = cv2.resize(cut(read_image(PORTRAIT), CropBox(40, 0, 400), 400), (160, 160))
+    picture = np.full((side, side, 3), 128, np.uint8)
+    picture[side - 300 : side - 140, 100:260] = face
+    write_png(folder / "wide.png", picture)
+    with SegmentWriter(folder / "wide.mp4", VideoFormat(side, side, 25.0, "libx264", 12)) as writer:
+        writer.write(np.repeat(picture[None], 6, axis=0))
+        writer.commit()
+    return folder / "wide.mp4"
+
+
+def test_large_video_is_measured_at_a_bounded_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes = []
+    measure = VideoMeter.measure
+
+    def spy(self: VideoMeter, frame: Bytes, face: Face | None) -> None:
+        shapes.append(frame.shape)
+        measure(self, frame, face)
+
+    monkeypatch.setattr(VideoMeter, "measure", spy)
+    video = wide_video(tmp_path, 1400)
+    figures = measure_video(video, portrait=tmp_path / "wide.png")
+    assert set(shapes) == {(MAX_SIDE, MAX_SIDE, 3)}
+    assert figures.face_share == 1.0
+    assert figures.upper_face_ssim is not None
+    assert figures.upper_face_ssim > 0.95
+
+
+def test_frames_of_bounded_size_are_measured_as_they_are() -> None:
+    frame = np.zeros((MAX_SIDE, 300, 3), np.uint8)
+    view = view_on(frame, FaceAnalyser())
+    assert view.of(frame) is frame
+
+
+def test_true_frame_of_another_size_is_seen_through_the_same_window() -> None:
+    view = View((1000, 800), left=200, top=100, width=400, height=400)
+    small = np.zeros((80, 100, 3), np.uint8)
+    small[10:50, 20:60] = 255  # what the window shows
+    assert view.of(small).shape == (400, 400, 3)
+    assert view.of(small).min() == 255

@@ -4,12 +4,15 @@ from pathlib import Path
 
 import pytest
 
+from hallo_cli.evaluation.view import MAX_SIDE
 from hallo_cli.jobs.forecast import (
+    MEASURED_SIDE,
     Load,
     Speed,
     count_passes,
     estimate,
     is_worth_compiling,
+    measuring_seconds,
     read_speeds,
     remember,
 )
@@ -21,6 +24,13 @@ LOAD = Load("weights", "cpu", "float32", 256, 4.0)
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "speeds.json"
+
+
+def test_measuring_is_bounded_by_the_size_that_is_measured() -> None:
+    assert measuring_seconds(25, (512, 512)) == pytest.approx(25 * 0.085, rel=0.05)
+    assert measuring_seconds(25, (256, 256)) == pytest.approx(25 * 0.034, rel=0.05)
+    assert measuring_seconds(25, (4096, 4096)) == pytest.approx(measuring_seconds(25, (512, 512)))
+    assert MEASURED_SIDE == MAX_SIDE
 
 
 def test_measured_speed_is_used(file: Path) -> None:

@@ -1,0 +1,75 @@
+"""`hallo docs`: shows the guides that come with the package."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hallo_cli.cli.console import answer
+from hallo_cli.cli.options import starting_with
+from hallo_cli.errors import SettingsError
+
+FOLDER = Path(__file__).parent.parent / "docs"
+MAX_WIDTH = 100  # characters; longer lines are hard to read
+
+
+def list_topics() -> list[str]:
+    """The names of all guides."""
+    return sorted(path.stem for path in FOLDER.glob("*.md"))
+
+
+def command(
+    topic: Annotated[
+        str | None,
+        typer.Argument(
+            help="A guide.  [default: list them]",
+            metavar="TOPIC",
+            show_default=False,
+            autocompletion=starting_with(list_topics),
+        ),
+    ] = None,
+    is_raw: Annotated[bool, typer.Option("--raw", help="Print Markdown, as a pipe always gets.")] = False,
+) -> None:
+    """Show a guide: batch, weights, training and more.
+
+    Example:
+        hallo docs batch
+    """
+    if topic is None:
+        for name in list_topics():
+            answer(f"{name:<14}{_purpose(read_guide(name))}")
+        return
+    text = read_guide(topic)
+    if is_raw or not sys.stdout.isatty():
+        for line in text.splitlines():
+            answer(line)
+    else:
+        _show(text)
+
+
+def read_guide(topic: str) -> str:
+    """The Markdown of a guide. Raises SettingsError if there is no such guide."""
+    topics = list_topics()
+    if topic not in topics:
+        near = difflib.get_close_matches(topic, topics, n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else "Topics: " + ", ".join(topics) + "."
+        raise SettingsError(f"unknown topic {topic!r}. {hint}")
+    return (FOLDER / f"{topic}.md").read_text(encoding="utf-8")
+
+
+def _purpose(text: str) -> str:
+    """The first sentence under a guide's title."""
+    paragraph = text.split("\n\n")[1].replace("\n", " ")
+    return paragraph.partition(". ")[0].removesuffix(".")
+
+
+def _show(text: str) -> None:
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    console = Console()
+    console.print(Markdown(text), width=min(console.width, MAX_WIDTH))

@@ -1,0 +1,86 @@
+"""The help of every command: everyday options, an example, and all options with --help-all.
+
+An option that belongs to a panel is shown with --help-all only. The text is plain, in two columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+MORE = "More options"  # the panel of options that belong to no other one
+MAX_WIDTH = 120
+_EXAMPLE = "\n\nExample:\n"
+_SHOWS_ALL = "hallo_cli.help_all"
+
+
+class HelpfulCommand(TyperCommand):
+    """A command whose help has panels and an example."""
+
+    def __init__(self, *arguments: Any, help: str | None = None, **options: Any) -> None:
+        super().__init__(*arguments, help=_keep_example(help), **options)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write arguments and everyday options; all panels where --help-all was given."""
+        panels: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            is_argument = parameter.param_type_name == "argument"
+            panel = "Arguments" if is_argument else getattr(parameter, "rich_help_panel", None) or "Options"
+            if record := parameter.get_help_record(ctx):
+                panels.setdefault(panel, []).append(record)
+        shown = panels if _SHOWS_ALL in ctx.meta else panels.keys() & {"Arguments", "Options"}
+        for panel in sorted(panels, key=["Arguments", "Options"].__contains__, reverse=True):
+            if panel in shown:
+                with formatter.section(typer.style(panel, bold=True)):
+                    formatter.write_dl(panels[panel])
+        if n_hidden := sum(len(rows) for panel, rows in panels.items() if panel not in shown):
+            formatter.write_paragraph()
+            formatter.write_text(f"{n_hidden} more options: {ctx.command_path} --help-all")
+
+
+class HelpfulGroup(TyperGroup):
+    """A group of commands whose help has an example."""
+
+    def __init__(self, *arguments: Any, help: str | None = None, **options: Any) -> None:
+        super().__init__(*arguments, help=_keep_example(help), **options)
+
+
+class Application(typer.Typer):
+    """A Typer application whose commands show this help."""
+
+    def __init__(self, *, cls: type[TyperGroup] = HelpfulGroup, **options: Any) -> None:
+        super().__init__(
+            cls=cls,
+            no_args_is_help=True,
+            rich_markup_mode=None,
+            pretty_exceptions_enable=False,
+            context_settings={"help_option_names": ["-h", "--help"], "max_content_width": MAX_WIDTH},
+            **options,
+        )
+
+    def command(
+        self, name: str | None = None, *, cls: Any = HelpfulCommand, **options: Any
+    ) -> Callable[[Function], Function]:
+        """Register a command, as Typer does."""
+        return super().command(name, cls=cls, **options)
+
+
+def _show_all(ctx: typer.Context, value: bool) -> None:
+    if value:
+        ctx.meta[_SHOWS_ALL] = True
+        typer.echo(ctx.get_help())
+        raise typer.Exit
+
+
+HelpAll = Annotated[
+    bool, typer.Option("--help-all", help="Show all options.", callback=_show_all, is_eager=True)
+]
+
+
+def _keep_example(text: str | None) -> str | None:
+    """The help text with its example marked, so that its lines are not wrapped."""
+    return text and text.replace(_EXAMPLE, f"\n\n\b{_EXAMPLE[1:]}")

@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+
+from hallo_cli.analysis.face import SILHOUETTE, Face
+from hallo_cli.analysis.outlook import Light, grade, light_of, reasons
+from hallo_cli.domain import Bytes
+
+EVEN = Light(level=120.0, unevenness=1.1)
+
+
+def face_of(width: float, *, tilt: float = 0.0) -> Face:
+    """A flat frontal face: an oval of that width around (100, 100), turned by `tilt` degrees."""
+    landmarks = np.full((478, 2), 100.0, np.float32)
+    angles = np.linspace(0, 2 * np.pi, len(SILHOUETTE), endpoint=False)
+    landmarks[list(SILHOUETTE)] += width / 2 * np.stack([np.sin(angles), -np.cos(angles)], axis=1)
+    turn = np.radians(tilt)
+    landmarks[[33, 263]] = 100 + 20 * np.array([[-np.cos(turn), -np.sin(turn)], [np.cos(turn), np.sin(turn)]])
+    return Face(np.array([0, 0, 200, 200], np.float32), 1.0, landmarks, np.zeros(478, np.float32))
+
+
+def test_large_sharp_frontal_face_is_good() -> None:
+    found = reasons(face_of(200), sharpness=200, light=EVEN, size=256)
+    assert (grade(found), found) == ("good", ())
+
+
+@pytest.mark.parametrize(
+    ("width", "sharpness", "light", "tilt", "said", "expected"),
+    [
+        (150, 200, EVEN, 0, "small", "fair"),
+        (80, 200, EVEN, 0, "small", "poor"),
+        (200, 45, EVEN, 0, "rather soft", "fair"),
+        (200, 10, EVEN, 0, "blurred", "poor"),
+        (200, 200, Light(30, 1), 0, "dark", "poor"),
+        (200, 200, Light(55, 1), 0, "dark", "fair"),
+        (200, 200, Light(240, 1), 0, "too bright", "fair"),
+        (200, 200, Light(120, 3), 0, "from one side", "fair"),
+        (200, 200, EVEN, 25, "tilted 25 degrees", "fair"),
+    ],
+)
+def test_each_fault_is_named_and_graded(
+    width: float, sharpness: float, light: Light, tilt: float, said: str, expected: str
+) -> None:
+    found = reasons(face_of(width, tilt=tilt), sharpness=sharpness, light=light, size=256)
+    assert [said in reason.text for reason in found] == [True]
+    assert grade(found) == expected
+
+
+def test_light_is_measured_on_the_face_only() -> None:
+    picture: Bytes = np.zeros((200, 200, 3), np.uint8)
+    picture[40:160, 40:160] = 100
+    light = light_of(picture, face_of(100))
+    assert light.level == pytest.approx(100, abs=1)
+    assert light.unevenness == pytest.approx(1, abs=0.02)
+
+
+def test_light_from_one_side_is_seen() -> None:
+    picture: Bytes = np.full((200, 200, 3), 50, np.uint8)
+    picture[:, 100:] = 200
+    assert light_of(picture, face_of(100)).unevenness > 3
+
+
+def test_face_at_the_pictures_edge_has_light_too() -> None:
+    picture: Bytes = np.full((120, 120, 3), 90, np.uint8)
+    assert light_of(picture, face_of(100)).level == pytest.approx(90, abs=1)

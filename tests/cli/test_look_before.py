@@ -1,0 +1,72 @@
+"""What can be seen before a render: the still of `hallo check` and the draft of `hallo render`."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bundles import make_bundle
+from PIL import Image
+from scipy.io import wavfile
+from typer.testing import CliRunner
+
+from hallo_cli.cli.app import app, register
+from hallo_cli.errors import OutputError, SettingsError
+from hallo_cli.media.probe import probe
+
+register()
+FACE = Path(__file__).parent.parent.parent / "hallo_cli/assets/examples/portrait_astronaut.png"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("look")
+    make_bundle(folder / "bundle")
+    samples = np.random.default_rng(0).normal(0, 2000, 16_000 * 3).astype(np.int16)
+    wavfile.write(folder / "a.wav", 16_000, samples)
+    return folder
+
+
+def invoke(folder: Path, command: str, *options: str) -> str:
+    inputs = [command, str(FACE), str(folder / "a.wav"), "--bundle", str(folder / "bundle"), *options]
+    result = CliRunner().invoke(app, inputs, catch_exceptions=False)
+    assert result.exit_code == 0
+    return result.stdout
+
+
+def test_check_says_how_well_it_will_do(folder: Path) -> None:
+    found = json.loads(invoke(folder, "check", "--json"))["portrait"]
+    assert found["outlook"] == "fair"  # the shipped portrait smiles
+    assert any("the mouth is open" in reason for reason in found["reasons"])
+    assert 65 < found["light_level"] < 225
+
+
+@pytest.mark.parametrize("framing", ["crop", "whole", "full"])
+def test_still_shows_the_picture_and_the_videos_frame(folder: Path, framing: str) -> None:
+    options = ["--canvas", "9:16", "--framing", framing]
+    invoke(folder, "check", "--still", str(folder / "still.png"), *options)
+    with Image.open(folder / "still.png") as still:
+        assert still.size[0] == 640 + 360 + 30  # two panels and their margins
+        is_white = (np.asarray(still)[:, :650] == 255).all(axis=2)
+        assert is_white.sum() > 500  # the square's outline
+
+
+def test_still_that_cannot_be_written_is_told(folder: Path) -> None:
+    with pytest.raises(SettingsError, match=r"must end in \.png"):
+        invoke(folder, "check", "--still", str(folder / "still.gif"))
+    with pytest.raises(OutputError):
+        invoke(folder, "check", "--still", str(folder / "gone" / "still.png"))
+
+
+def test_draft_lies_beside_the_video_and_replaces_the_one_before(folder: Path) -> None:
+    (folder / "out.draft.mp4").write_bytes(b"an earlier draft")
+    invoke(folder, "render", "-o", str(folder / "out.mp4"), "--draft", "--steps", "1", "--duration", "0.4")
+    video = probe(folder / "out.draft.mp4").video
+    assert video is not None
+    assert video.n_frames == 10
+    assert not (folder / "out.mp4").exists()
+
+
+def test_draft_is_two_seconds_unless_told_otherwise(folder: Path) -> None:
+    forecast = json.loads(invoke(folder, "render", "--draft", "--dry-run", "--json"))["forecast"]
+    assert forecast["n_frames"] == 50
