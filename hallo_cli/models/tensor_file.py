@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from hallo_cli.errors import WeightsError
-from hallo_cli.store.writing import PartFile, reporting_write_errors
+from hallo_cli.store.writing import rename, reporting_write_errors
 
 REMEDY = "Fetch or convert the bundle again."
 
@@ -31,12 +32,16 @@ def write_tensors(
 ) -> None:
     """Write a safetensors file, whole or not at all. Raises OutputError."""
     laid_out = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    with reporting_write_errors(path), PartFile(path) as part:
+    with (
+        reporting_write_errors(path),
+        tempfile.TemporaryDirectory(dir=path.parent, prefix=".hallo-") as folder,
+    ):
+        part = Path(folder) / path.name  # safetensors replaces the file that it is told to write
         try:
-            save_file(laid_out, part.path, metadata=dict(metadata) if metadata else None)
+            save_file(laid_out, part, metadata=dict(metadata) if metadata else None)
         except SafetensorError as error:  # its way of telling of a full disk
             raise OSError(None, str(error)) from error
-        part.commit()
+        rename(part, path)
 
 
 def _map_safetensors(path: Path) -> dict[str, Tensor]:
