@@ -166,6 +166,18 @@ class RenderSettings:
         "auto: the recording's own stream where MP4 can hold it, else AAC.",
         choices=("auto", "copy", "aac"),
     )
+    loudness: float | None = setting(
+        None,
+        "Loudness of the sound in LUFS (EBU R128), such as -16 for the web, -23 for broadcasting.",
+        minimum=-50,
+        maximum=-5,
+        none_word="recorded",
+    )
+    subtitles: str | None = setting(
+        None,
+        "A .srt file that becomes a track of subtitles; its times are those of the recording.",
+        none_word="none",
+    )
 
 
 @dataclass(frozen=True)
