@@ -35,7 +35,7 @@ def test_topics_are_listed_with_their_purpose() -> None:
     lines = run().splitlines()
     assert [line.split()[0] for line in lines] == docs.list_topics()
     assert {"batch", "clusters", "weights", "training", "python", "architecture"} <= set(docs.list_topics())
-    assert all(len(line.split(maxsplit=1)[1]) > 10 and len(line) <= 100 for line in lines)
+    assert [line for line in lines if len(line.split()) < 3 or len(line) > 100] == []  # "# Topic: purpose"
 
 
 @pytest.mark.parametrize("options", [[], ["--raw"]])
@@ -70,11 +70,11 @@ def test_readme_is_short() -> None:
     assert len(README.read_bytes()) <= 9 * 1024
 
 
-def test_links_of_the_readme_lead_to_files() -> None:
+def test_readme_links_to_every_guide_and_to_no_missing_file() -> None:
     links = re.findall(r"\]\(([^)#]+)\)", README.read_text(encoding="utf-8"))
-    files = [link for link in links if "://" not in link]
-    assert len(files) > 5
-    assert [file for file in files if not (README.parent / file).is_file()] == []
+    files = {link for link in links if "://" not in link}
+    assert {file for file in files if not (README.parent / file).is_file()} == set()
+    assert {f"hallo_cli/docs/{topic}.md" for topic in docs.list_topics()} - files == set()
 
 
 def code_lines(page: Path) -> Iterator[str]:
