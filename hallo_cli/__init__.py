@@ -15,7 +15,7 @@ Importing it loads no network package. All errors raised on purpose derive from 
 
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 from hallo_cli.api import Renderer, render, repeat, verify
 from hallo_cli.errors import (

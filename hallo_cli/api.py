@@ -209,6 +209,7 @@ class Renderer:
             settings,
             bundle=_lasting_name(settings.bundle, self.studio),
             background=_lasting_picture(settings.background),
+            subtitles=settings.subtitles and str(at_home(Path(settings.subtitles)).absolute()),
         )
         return Job(face, speech, at_home(Path(output)), settings)
 

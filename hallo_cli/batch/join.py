@@ -15,8 +15,9 @@ from hallo_cli.jobs.engine import Engine
 from hallo_cli.jobs.marking import UNMARKED, Marking
 from hallo_cli.jobs.plan import Job, JobPlan, Segment
 from hallo_cli.jobs.record import JobResult
+from hallo_cli.jobs.soundtrack import final_sound, with_subtitles
 from hallo_cli.jobs.workspace import open_workspace, remove_workspace
-from hallo_cli.media.joining import Sound, assemble
+from hallo_cli.media.joining import assemble
 from hallo_cli.media.probe import probe
 from hallo_cli.media.video import SegmentWriter, VideoFormat, read_frames
 
@@ -40,10 +41,11 @@ def join(job: Job, task: Task, engine: Engine, marking: Marking = UNMARKED) -> J
         whole = Segment(0, 0, task.frames)
         _blend(videos, parts, workspace.segment_path(whole), form)
         settings = job.settings
-        sound = Sound(job.audio, settings.start_s, settings.duration_s, settings.audio_codec)
+        sound = final_sound(job, workspace.root)
         finished = job.output.with_name(f"{root.name}.mp4")
         try:
             video = assemble([workspace.segment_path(whole)], finished, video=form, sound=sound)
+            video = with_subtitles(video, job, task.frames / settings.fps)
             video = marking.put(video, inputs)
             plan = _plan(task, parts, fps=settings.fps)
             took = {"total": _seconds_of(videos) + time.monotonic() - began}

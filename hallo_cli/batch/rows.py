@@ -149,7 +149,10 @@ def _row(number: int, given: Mapping[str, object], layout: Layout) -> Row:
     row = dataclasses.replace(row, id=_row_id(row, given.get("id")))
     if colour_of(str(settings.get("background", "black"))) is None:
         picture = _input_path(settings["background"], "background", layout)
-        row = dataclasses.replace(row, settings={**settings, "background": str(picture)})
+        settings["background"] = str(picture)
+    if settings.get("subtitles") is not None:
+        settings["subtitles"] = str(_input_path(settings["subtitles"], "subtitles", layout))
+    row = dataclasses.replace(row, settings=settings)
     row = dataclasses.replace(row, output=_output_path(row, given.get("output"), layout))
     if row.output in (portrait, audio):
         raise ManifestError(f"the output {row.output} is the row's own input; give it another name.")

@@ -216,6 +216,8 @@ class BatchOptions:
             flags["bundle"] = _absolute(bundle)
         if isinstance(background := flags.get("background"), str) and colour_of(background) is None:
             flags["background"] = _absolute(background)
+        if isinstance(subtitles := flags.get("subtitles"), str) and subtitles != "none":
+            flags["subtitles"] = _absolute(subtitles)
         if isinstance(certificate := flags.get("certificate"), str) and certificate != "own":
             flags["certificate"] = _absolute(certificate)
         return dataclasses.replace(

@@ -62,9 +62,8 @@ def read_guide(topic: str) -> str:
 
 
 def _purpose(text: str) -> str:
-    """The first sentence under a guide's title."""
-    paragraph = text.split("\n\n")[1].replace("\n", " ")
-    return paragraph.partition(". ")[0].removesuffix(".")
+    """What follows the topic in a guide's title, as in "# Batch: many portraits, many recordings"."""
+    return text.partition("\n")[0].partition(": ")[2]
 
 
 def _show(text: str) -> None:

@@ -15,7 +15,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 MORE = "More options"  # the panel of options that belong to no other one
 MAX_WIDTH = 120
 _EXAMPLE = "\n\nExample:\n"
-_SHOWS_ALL = "hallo_cli.help_all"
+_SHOWS_ALL = "hallo-help-all"
 
 
 class HelpfulCommand(TyperCommand):

@@ -62,16 +62,22 @@ def fitted(inner: Compositor, portrait: Portrait, settings: RenderSettings) -> C
 
 
 def by_content(settings: RenderSettings) -> RenderSettings:
-    """The settings with the background's content in place of its path, to be hashed.
+    """The settings with the content of files in place of their paths, to be hashed.
 
-    Raises SettingsError where it is neither a colour nor a file.
+    Raises SettingsError where the background is neither a colour nor a file, InputError where the subtitles
+    are none.
     """
+    if settings.subtitles is not None:
+        words = require_file(Path(settings.subtitles), InputError, "subtitles")
+        settings = dataclasses.replace(settings, subtitles=_content(words))
     if settings.canvas is None or settings.fit != "pad" or colour_of(settings.background):
         return settings
-    file = _picture_file(settings.background)
+    return dataclasses.replace(settings, background=_content(_picture_file(settings.background)))
+
+
+def _content(file: Path) -> str:
     status = file.stat()
-    digest = _digest(file, status.st_mtime_ns, status.st_size)
-    return dataclasses.replace(settings, background=f"sha256:{digest}")
+    return f"sha256:{_digest(file, status.st_mtime_ns, status.st_size)}"
 
 
 @functools.lru_cache(maxsize=64)

@@ -23,9 +23,10 @@ from hallo_cli.jobs.marking import UNMARKED, Marking
 from hallo_cli.jobs.plan import Job, Segment
 from hallo_cli.jobs.prepare import Prepared, SpeechAhead, prepare
 from hallo_cli.jobs.record import JobResult
+from hallo_cli.jobs.soundtrack import final_sound, require_soundtrack, with_subtitles
 from hallo_cli.jobs.stream import ClipSource, fall_back, last_words
 from hallo_cli.jobs.workspace import open_workspace, remove_abandoned, remove_workspace
-from hallo_cli.media.joining import Sound, assemble, sound_modes
+from hallo_cli.media.joining import assemble
 from hallo_cli.media.probe import probe
 from hallo_cli.media.video import SegmentWriter, VideoFormat, require_encoder
 from hallo_cli.store.writing import reporting_write_errors
@@ -98,8 +99,7 @@ def find_obstacles(job: Job, inputs: outcome.Inputs, options: RunOptions = RunOp
         outcome.require_free_name(job)
     options.marking.require()
     require_encoder(job.settings.codec)
-    if job.settings.audio_codec == "copy":
-        sound_modes(_sound(job))
+    require_soundtrack(job)
     return None
 
 
@@ -233,7 +233,9 @@ class _Run:
         segments = [self.workspace.segment_path(segment) for segment in self.plan.segments]
         try:
             with reporting_write_errors(part):
-                video = assemble(segments, part, video=self._format(), sound=_sound(job))
+                sound = final_sound(job, self.workspace.root)
+                video = assemble(segments, part, video=self._format(), sound=sound)
+                video = with_subtitles(video, job, self.plan.n_frames / self.plan.fps)
             video = self.options.marking.put(video, inputs)
             self.timings["total"] = time.monotonic() - self.began
             self._require_unchanged(inputs)
@@ -293,11 +295,6 @@ class _Run:
 
 def _root(job: Job, options: RunOptions, name: str) -> Path:
     return (options.work_dir or job.output.parent) / outcome.work_name(job, name)
-
-
-def _sound(job: Job) -> Sound:
-    settings = job.settings
-    return Sound(job.audio, settings.start_s, settings.duration_s, settings.audio_codec)
 
 
 def _count_frames(video: Path) -> int | None:

@@ -45,6 +45,8 @@ class Keywords(TypedDict, total=False):
     codec: str
     crf: int
     audio_codec: str
+    loudness: float | str | None
+    subtitles: str | None
 
     device: str
     compile: str

@@ -25,7 +25,7 @@ HUGE = 1e18  # no setting is as large; beyond it, arithmetic may fail
 
 @dataclass(frozen=True)
 class Limits:
-    """What a setting explains and accepts; kept as the metadata of its field."""
+    """A setting's help and the values it accepts; kept as the metadata of its field."""
 
     help: str
     minimum: float = -math.inf
@@ -52,43 +52,44 @@ class RenderSettings:
     seed: int = setting(42, "Seed of the noise and of the blinks.", minimum=0, maximum=2**32 - 1)
     noise: str = setting(
         "independent",
-        "independent: each clip's noise follows from seed and clip; published: one sequence for the whole "
-        "video, as the published program draws it. Weights made for one noise in all frames, as the embedded "
-        "ones, keep to that.",
+        "independent: each clip draws noise from seed and clip number; published: one sequence for the whole "
+        "video, as the published program draws it. The embedded weights use one noise for all frames.",
         choices=("independent", "published"),
     )
-    steps: int | None = setting(None, "Denoising steps a clip.", minimum=1, maximum=1000, none_word="bundle")
+    steps: int | None = setting(
+        None, "Denoising steps for each clip.", minimum=1, maximum=1000, none_word="bundle"
+    )
     solver: str | None = setting(
         None,
-        "How the steps are solved.",
+        "The solver of the diffusion.",
         choices=("ddim", "dpm++", "unipc"),
         none_word="bundle",
     )
     guidance: float | None = setting(
         None,
-        "How strongly speech and identity are enforced; 1 is off and twice as fast.",
+        "Strength of speech and identity; 1 is off and twice as fast.",
         minimum=0,
         maximum=30,
         none_word="bundle",
     )
     guidance_start: float = setting(
-        0.0, "Share of the steps after which guidance begins.", minimum=0, maximum=1
+        0.0, "Guidance begins after this share of the steps.", minimum=0, maximum=1
     )
-    guidance_stop: float = setting(1.0, "Share of the steps after which guidance ends.", minimum=0, maximum=1)
+    guidance_stop: float = setting(1.0, "Guidance ends after this share of the steps.", minimum=0, maximum=1)
     deep_every: int = setting(
         1,
-        "Run the network's deep layers in every n-th step only and take their features over: faster.",
+        "Run the deep layers in every n-th step only and reuse their features: faster.",
         minimum=1,
         maximum=1000,
     )
     pose_weight: float = setting(
-        1.0, "How much speech moves the head and the rest of the picture.", minimum=0, maximum=5
+        1.0, "How much speech moves the head and the background.", minimum=0, maximum=5
     )
     face_weight: float = setting(
         1.0, "How much speech moves the face around the mouth.", minimum=0, maximum=5
     )
     lip_weight: float = setting(1.0, "How much speech moves the lips.", minimum=0, maximum=5)
-    fps: float = setting(25.0, "Frames a second.", minimum=1, maximum=120)
+    fps: float = setting(25.0, "Frames per second.", minimum=1, maximum=120)
     size: int | None = setting(
         None,
         "Height and width of the generated square, in pixels.",
@@ -97,38 +98,38 @@ class RenderSettings:
         multiple_of=8,
         none_word="bundle",
     )
-    start_s: float = setting(0.0, "Where in the recording to begin, in seconds.", minimum=0)
+    start_s: float = setting(0.0, "Start of the speech in the recording, in seconds.", minimum=0)
     duration_s: float | None = setting(
-        None, "How much of the recording to render, in seconds.", minimum=0.04, none_word="all"
+        None, "Length of the speech to render, in seconds.", minimum=0.04, none_word="all"
     )
     framing: str = setting(
         "crop",
-        "crop: a square around the face; head-and-shoulders: a wider one; full: the crop pasted back into "
-        "the whole picture (scaled down to 4096 pixels a side at most); whole: the picture squeezed into the "
-        "square, as published.",
+        "crop: a square around the face; head-and-shoulders: a wider square; full: the whole picture (up "
+        "to 4096 pixels a side) with the face moving in it; whole: the picture squeezed into a square, as "
+        "published.",
         choices=("crop", "head-and-shoulders", "full", "whole"),
     )
     canvas: str | None = setting(
         None,
-        "Size or shape of the video, the same for any picture; faces go a third down. Goes well with "
-        "--framing full.",
+        "Size or shape of the video, such as 9:16, 1080x1920 or square. The eyes are a third down. Use it "
+        "with --framing full.",
         none_word="framed",
         reads=canvas_size,
         means=MEANS,
     )
     fit: str = setting(
         "crop",
-        "How the picture fills the canvas. crop: cut what reaches over; pad: the whole of it before the "
-        "background; blur: before itself, out of focus.",
+        "How the picture fills the canvas. crop: cut at the edges; pad: the whole picture on the background; "
+        "blur: the whole picture on a blurred copy.",
         choices=("crop", "pad", "blur"),
     )
     background: str = setting(
         "black",
-        "What --fit pad shows around it: a colour (black, white, green, #ff8800) or a picture.",
+        "Background of --fit pad: a colour (black, white, green, #ff8800) or a picture.",
     )
     face_index: int | None = setting(
         None,
-        "Which face, counted from the left starting at 0.",
+        "Which face, counted from the left from 0.",
         minimum=0,
         maximum=999,
         none_word="largest",
@@ -141,25 +142,22 @@ class RenderSettings:
         choices=("strict", "published"),
     )
     face_expand_ratio: float = setting(
-        1.2, "Size of the face region against the face's own box.", minimum=0.5, maximum=3
+        1.2, "Size of the face region, relative to the face's box.", minimum=0.5, maximum=3
     )
     separate_vocals: bool = setting(
         False, "Separate the voice from music and noise first (needs the vocals extra)."
     )
     silence_guard: bool = setting(
         True,
-        "Silence noise between words before the networks hear it, so that the mouth rests in pauses; the "
-        "embedded model does so by itself.",
+        "Silence noise between words, so that the mouth rests in pauses. The embedded model needs no guard.",
     )
-    segment_s: float = setting(
-        30.0, "Length of the pieces a long job is committed in, in seconds.", minimum=0.5, maximum=600
-    )
+    segment_s: float = setting(30.0, "Length of a resumable piece, in seconds.", minimum=0.5, maximum=600)
     overlap_s: float = setting(
-        2.0, "Sound heard on either side of a piece, in seconds.", minimum=0, maximum=60
+        2.0, "How much of the neighbouring sound each piece hears, in seconds.", minimum=0, maximum=60
     )
     dtype: str = setting(
         "auto",
-        "Number format of the networks; auto takes the fastest safe one.",
+        "Number format of the networks; auto chooses the fastest safe one.",
         choices=("auto", "float32", "bfloat16", "float16"),
     )
     codec: str = setting(
@@ -167,11 +165,23 @@ class RenderSettings:
         "ffmpeg's video encoder.",
         choices=("libx264", "libx265", "h264_nvenc", "hevc_nvenc"),
     )
-    crf: int = setting(18, "Constant quality of the video: 0 is lossless.", minimum=0, maximum=51)
+    crf: int = setting(18, "Quality of the video: 0 is lossless, 51 the worst.", minimum=0, maximum=51)
     audio_codec: str = setting(
         "auto",
-        "auto: the recording's own stream where MP4 can hold it, else AAC.",
+        "auto: copy the recording's sound if MP4 can hold it, else encode AAC.",
         choices=("auto", "copy", "aac"),
+    )
+    loudness: float | None = setting(
+        None,
+        "Loudness of the sound in LUFS (EBU R128), such as -16 for the web, -23 for broadcasting.",
+        minimum=-50,
+        maximum=-5,
+        none_word="recorded",
+    )
+    subtitles: str | None = setting(
+        None,
+        "A .srt file that becomes a track of subtitles; its times are those of the recording.",
+        none_word="none",
     )
 
 
@@ -187,25 +197,27 @@ class RuntimeSettings:
         "else off.",
         choices=("auto", "on", "off"),
     )
-    threads: int = setting(0, "CPU threads; 0 takes all cores.", minimum=0, maximum=1024)
+    threads: int = setting(0, "CPU threads; 0 uses all cores.", minimum=0, maximum=1024)
     decode_chunk: int = setting(
-        0, "Frames decoded at a time; 0 chooses by the device.", minimum=0, maximum=1024
+        0, "Frames decoded at a time; 0 lets the device decide.", minimum=0, maximum=1024
     )
     decode_behind: str = setting(
         "auto",
-        "Decode and encode a clip while the next is denoised; auto: on GPUs, where it pays.",
+        "Decode and encode a clip while the next one is denoised; auto: on GPUs only.",
         choices=("auto", "on", "off"),
     )
     split_guidance: bool = setting(
-        False, "Predict the halves of guidance one after the other: slower, needs less memory."
+        False, "Run the two halves of guidance one after the other: slower, less memory."
     )
-    offload: bool = setting(False, "Keep networks in host memory until needed: slower, needs less.")
+    offload: bool = setting(
+        False, "Keep networks in host memory until they are needed: slower, less GPU memory."
+    )
     provenance: bool = setting(
-        True, "Mark finished videos as made by AI, signed (C2PA); hallo verify reads the mark."
+        True, "Mark videos as made by AI, with a signature (C2PA); hallo verify checks it."
     )
     certificate: str | None = setting(
         None,
-        "PEM file with the key and certificates that sign videos; own: this machine's, made on first use.",
+        "PEM file with the key and certificates that sign videos; own: this machine's own certificate.",
         none_word="own",
     )
 

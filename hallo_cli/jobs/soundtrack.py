@@ -1,0 +1,45 @@
+"""What is heard and read with a job's pictures: the recording at its final loudness, and subtitles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hallo_cli.errors import SettingsError
+from hallo_cli.jobs.plan import Job
+from hallo_cli.media.joining import FinishedVideo, Sound, sound_modes
+from hallo_cli.media.levelling import levelled
+from hallo_cli.media.subtitles import add_subtitles, cut_out, read_subtitles
+
+
+def require_soundtrack(job: Job) -> None:
+    """Raise SettingsError, SpeechError or InputError where sound or subtitles could not be put in."""
+    settings = job.settings
+    if settings.audio_codec == "copy":
+        if settings.loudness is not None:
+            raise SettingsError(
+                "--loudness changes the sound, --audio-codec copy keeps it: leave one of them out."
+            )
+        sound_modes(original_sound(job))
+    if settings.subtitles is not None:
+        read_subtitles(Path(settings.subtitles))
+
+
+def original_sound(job: Job) -> Sound:
+    """The rendered stretch of the recording."""
+    settings = job.settings
+    return Sound(job.audio, settings.start_s, settings.duration_s, settings.audio_codec)
+
+
+def final_sound(job: Job, folder: Path) -> Sound:
+    """The same at the settings' loudness; what is made for it lies in `folder`. Raises EncoderError."""
+    sound, loudness = original_sound(job), job.settings.loudness
+    return sound if loudness is None else levelled(sound, loudness, folder / "levelled.flac")
+
+
+def with_subtitles(video: FinishedVideo, job: Job, length_s: float) -> FinishedVideo:
+    """The finished video with the settings' subtitles in it. Raises InputError, EncoderError, OutputError."""
+    if job.settings.subtitles is not None:
+        cues = cut_out(read_subtitles(Path(job.settings.subtitles)), job.settings.start_s, length_s)
+        if cues:
+            add_subtitles(video.file, cues, video.file.with_suffix(".words.srt"))
+    return video

@@ -1,0 +1,109 @@
+"""Reads SubRip subtitles and puts them into a video as a track of their own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ffmpeg
+
+from hallo_cli.errors import InputError
+from hallo_cli.media.ffmpeg import DETERMINISTIC, address, run
+from hallo_cli.media.files import require_file, shown
+from hallo_cli.store.writing import rename, reporting_write_errors, write_whole
+
+LIMIT = 4 << 20  # bytes
+_STAMP = r"(\d{1,3}):(\d{2}):(\d{2})[,.](\d{1,3})"
+_TIMES = re.compile(rf"\s*{_STAMP}\s*-->\s*{_STAMP}")
+
+
+@dataclass(frozen=True)
+class Cue:
+    """One subtitle."""
+
+    start_s: float
+    stop_s: float
+    text: str  # lines, with SubRip's own marks
+
+
+def read_subtitles(file: Path) -> list[Cue]:
+    """The subtitles of a SubRip (.srt) file, in order. Raises InputError."""
+    checked = require_file(file, InputError, "subtitles")
+    try:
+        if checked.stat().st_size > LIMIT:
+            raise ValueError("the file is too large for subtitles")
+        cues = list(_cues(checked.read_text(encoding="utf-8-sig")))
+    except (OSError, ValueError) as error:
+        reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error
+        raise InputError(
+            f"The subtitles {shown(file)} cannot be read: {reason}. Give a .srt file."
+        ) from error
+    if not cues:
+        raise InputError(f"The subtitles {shown(file)} hold no lines. Give a .srt file with times and texts.")
+    return sorted(cues, key=lambda cue: cue.start_s)
+
+
+def cut_out(cues: list[Cue], start_s: float, length_s: float) -> list[Cue]:
+    """The cues of a stretch of the recording, with times from its beginning on."""
+    moved = (
+        Cue(max(0.0, cue.start_s - start_s), min(length_s, cue.stop_s - start_s), cue.text) for cue in cues
+    )
+    return [cue for cue in moved if cue.stop_s > cue.start_s]
+
+
+def add_subtitles(video: Path, cues: list[Cue], work: Path) -> None:
+    """Put a track of subtitles into a finished MP4, in its place; pictures and sound are copied.
+
+    work: a file to write on the way. Raises EncoderError, OutputError.
+    """
+    part = work.with_suffix(".mp4")
+    with reporting_write_errors(video):
+        try:
+            write_whole(work, _written(cues).encode())
+            run(_adding(video, work, part))
+            rename(part, video)
+        finally:
+            work.unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
+
+
+def _adding(video: Path, subtitles: Path, part: Path) -> Any:
+    source, words = ffmpeg.input(address(video)), ffmpeg.input(address(subtitles), format="srt")
+    options = {**DETERMINISTIC, "map_metadata": "0", "movflags": "+faststart"}
+    tracks = [source["v"], source["a?"], words["s"]]
+    return ffmpeg.output(*tracks, address(part), format="mp4", c="copy", scodec="mov_text", **options)
+
+
+def _cues(text: str) -> Iterator[Cue]:
+    for block in re.split(r"\n\s*\n", text.replace("\r\n", "\n").replace("\r", "\n").strip()):
+        lines = block.split("\n")
+        if len(lines) > 1 and "-->" not in lines[0]:
+            lines = lines[1:]  # its number
+        found = _TIMES.match(lines[0])
+        if not found:
+            if block.strip():
+                raise ValueError(f"{lines[0][:60]!r} is no line of times (00:00:01,000 --> 00:00:02,500)")
+            continue
+        start_s, stop_s = (_seconds(found.groups()[at : at + 4]) for at in (0, 4))
+        yield Cue(start_s, stop_s, "\n".join(lines[1:]).strip())
+
+
+def _seconds(stamp: tuple[str, ...]) -> float:
+    hours, minutes, seconds = map(int, stamp[:3])
+    return hours * 3600 + minutes * 60 + seconds + int(stamp[3].ljust(3, "0")) / 1000
+
+
+def _written(cues: list[Cue]) -> str:
+    blocks = (
+        f"{number}\n{_stamp(cue.start_s)} --> {_stamp(cue.stop_s)}\n{cue.text}\n"
+        for number, cue in enumerate(cues, 1)
+    )
+    return "\n".join(blocks)
+
+
+def _stamp(seconds: float) -> str:
+    whole = round(seconds * 1000)
+    return f"{whole // 3_600_000:02}:{whole // 60_000 % 60:02}:{whole // 1000 % 60:02},{whole % 1000:03}"
