@@ -23,7 +23,7 @@ GRADES = ("good", "fair", "poor")
 
 @dataclass(frozen=True)
 class Reason:
-    """Something that keeps a portrait from doing well."""
+    """A weakness of a portrait."""
 
     weight: int  # 1: shows a little; 2: shows
     text: str
@@ -58,7 +58,7 @@ def light_of(picture: Bytes, face: Face) -> Light:
 
 
 def reasons(face: Face, *, sharpness: float, light: Light, size: int) -> tuple[Reason, ...]:
-    """What speaks against a portrait that is rendered as a square of `size` pixels."""
+    """The weaknesses of a portrait that is rendered as a square of `size` pixels."""
     return (*_of_pixels(face, sharpness, size), *_of_pose(face), *_of_light(light))
 
 

@@ -1,4 +1,4 @@
-"""The one place of a batch that catches everything: trouble with one row or file ends no other."""
+"""The one place of a batch that catches everything: a problem with one row does not stop the others."""
 
 import errno
 import logging

@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Record:
-    """What became of one row."""
+    """The result of one row."""
 
     id: str
     row: int  # its line in the manifest
@@ -53,7 +53,7 @@ class Record:
 
     @property
     def is_rendered(self) -> bool:
-        """Whether a whole video was written."""
+        """Whether a complete video was written."""
         return self.status in RENDERED
 
 
@@ -114,7 +114,7 @@ def to_line(entry: Record | Run) -> str:
 def read_ledger(path: Path) -> Iterator[Record | Run]:
     """The entries in order, in constant memory; torn and foreign lines are skipped with a warning.
 
-    Raises JobError where the file is no regular one or was written by a newer version.
+    Raises JobError if the file is no regular one or was written by a newer version.
     """
     if not path.exists():
         return
@@ -163,7 +163,7 @@ def _lines(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _entry(line: bytes) -> Record | Run:
-    """The entry in a line. Raises ValueError, RecursionError, and JobError where it is of a newer version."""
+    """The entry in a line. Raises ValueError, RecursionError, and JobError if it is of a newer version."""
     if len(line) == MAX_LINE:
         raise ValueError(f"it is longer than {MAX_LINE >> 20} MiB")
     fields = json.loads(line)

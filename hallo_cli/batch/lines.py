@@ -16,7 +16,7 @@ _UNDECODED = re.compile("[\ud800-\udfff]")
 
 
 def read_lines(file: BinaryIO) -> Iterator[tuple[int, str]]:
-    """Numbered lines without their ends. Raises ManifestError where the file is no such text."""
+    """Numbered lines without their ends. Raises ManifestError if the file is no such text."""
     number, rest = 0, ""
     for text in _decoded(file):
         *whole, rest = (rest + text).split("\n")

@@ -1,4 +1,4 @@
-"""Brings the ledgers of shards together into that of the whole batch; may be repeated."""
+"""Merges the ledgers of shards into that of the batch; may be repeated."""
 
 import dataclasses
 
@@ -13,7 +13,7 @@ from hallo_cli.store.writing import make_own_folder
 def merge(paths: Paths) -> int:
     """Append what the shards' ledgers know and the merged one does not; returns how many records.
 
-    Raises ManifestError where there is no shard's ledger, JobError while the whole batch is being run.
+    Raises ManifestError if there is no shard's ledger, JobError while the whole batch is being run.
     """
     shards = [path for path in paths.ledgers() if path != paths.merged]
     if not shards:

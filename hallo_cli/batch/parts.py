@@ -79,7 +79,7 @@ def parts_of(task: Task) -> list[Part]:
 def blended(videos: Iterable[Generator[Bytes]], parts: Sequence[Part]) -> Iterator[Bytes]:
     """The row's frames [height, width, 3], each overlap faded from one part to the next.
 
-    Each video is closed once its frames are read. Raises EncoderError where a part has fewer than it should.
+    Each video is closed once its frames are read. Raises EncoderError if a part has fewer than it should.
     """
     held: deque[Bytes] = deque()
     for index, (video, part) in enumerate(zip(videos, parts, strict=True)):

@@ -21,7 +21,7 @@ _VIDEO_OPTIONS = {"crf": "32", "preset": "veryfast", "tune": "stillimage"}
 
 
 def poster(video: Path) -> bytes:
-    """A JPEG of the middle of the preview. Raises InputError or OSError where the video cannot be read."""
+    """A JPEG of the middle of the preview. Raises InputError or OSError if the video cannot be read."""
     pictures = list(itertools.islice(_pictures(video), int(SECONDS * FPS)))
     if not pictures:
         raise OSError(f"{video} holds no frames")
@@ -31,7 +31,7 @@ def poster(video: Path) -> bytes:
 
 
 def preview(video: Path) -> bytes:
-    """The first seconds with sound, as a small MP4. Raises OSError where the video cannot be read."""
+    """The first seconds with sound, as a small MP4. Raises OSError if the video cannot be read."""
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4") as target:
         pictures = _pictures(video)

@@ -46,7 +46,7 @@ class Known:
 
 
 def read_known(paths: Paths) -> Known:
-    """Read all ledgers of a batch once. Raises ManifestError where there is none, JobError."""
+    """Read all ledgers of a batch once. Raises ManifestError if there is none, JobError."""
     return read_ledgers(require_ledgers(paths))
 
 
@@ -66,7 +66,7 @@ def read_ledgers(ledgers: Sequence[Path]) -> Known:
 
 
 def require_ledgers(paths: Paths) -> list[Path]:
-    """The ledgers there are, as `Paths.ledgers` orders them. Raises ManifestError where there is none."""
+    """The ledgers there are, as `Paths.ledgers` orders them. Raises ManifestError if there is none."""
     ledgers = paths.ledgers()
     if not ledgers:
         raise ManifestError(f"there is no {paths.merged}: has this batch been run?")

@@ -107,7 +107,7 @@ class NetworkFiles:
         if any(files.values()) != (self.reference_dir is not None):
             raise SettingsError(
                 "FID, FVD and E-FID need both: --reference-dir, a folder of real videos, and a network "
-                "(--fid-network, --fvd-network, --efid-network; see hallo eval --help)."
+                "(--fid-network, --fvd-network, --efid-network; see hallo docs evaluation)."
             )
         from hallo_cli.evaluation.distribution import load_network
         from hallo_cli.evaluation.likeness import find_identity

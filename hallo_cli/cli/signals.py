@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first finishes what is in hand, the second stops at once."""
+"""Ctrl-C and SIGTERM: the first finishes the current clip, the second stops at once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def obeying_signals(stop: Callable[[int], None], *, in_hand: str) -> Iterator[No
             raise Interrupted("stopped at once; finished clips are kept.", exit_status=128 + number)
         seen.append(number)
         stop(128 + number)
-        say(f"finishing {in_hand}; once more stops at once")
+        say(f"finishing {in_hand}; press Ctrl-C again to stop at once")
 
     before = {number: signal.signal(number, handle) for number in NUMBERS}
     try:

@@ -1,4 +1,4 @@
-"""`hallo verify`: who signed a video, whether it is whole, and whether it is what its record says."""
+"""`hallo verify`: checks who signed a video, and compares the video with its signature and its record."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def command(
 def _lines(verdict: Verdict) -> Iterator[str]:
     mark = verdict.mark
     if mark is None:
-        yield "marked     no: nothing says who or what made this video"
+        yield "marked     no: the video does not say who or what made it"
     else:
         by = f"with {mark.signed_with}"
         yield f"marked     made by AI, {by}" if mark.is_ai else f"marked     {by}, but not as made by AI"
@@ -67,8 +67,8 @@ def _lines(verdict: Verdict) -> Iterator[str]:
         yield f"content    {'unchanged since it was signed' if mark.is_whole else changed}"
     yield f"record     {_recorded(verdict)}"
     if verdict.n_frames is not None:
-        same = f"all {verdict.n_frames} frames came out the same"
-        other = f"{verdict.n_other} of {verdict.n_frames} frames came out otherwise"
+        same = f"all {verdict.n_frames} frames are the same"
+        other = f"{verdict.n_other} of {verdict.n_frames} frames differ"
         yield f"again      {other if verdict.n_other else same}"
 
 
@@ -78,7 +78,7 @@ def _standing(verdict: Verdict) -> str:
         return "this machine's certificate"
     if verdict.mark.is_trusted:
         return "a certificate that you trust"
-    return "whom nobody vouches for here (--trust FILE names certificates that you trust)"
+    return "not trusted here (--trust FILE names certificates that you trust)"
 
 
 def _recorded(verdict: Verdict) -> str:

@@ -46,7 +46,7 @@ class FeatureNetwork:
     def features(self, frames: Iterable[Bytes]) -> Iterator[Features]:
         """Features [n, channels] of one video's frames [height, width, 3], RGB.
 
-        For FVD of clips of 16 frames: a last one that is shorter is left out. Raises WeightsError where the
+        For FVD of clips of 16 frames: a last one that is shorter is left out. Raises WeightsError if the
         network does not take frames or does not give features.
         """
         for batch in _batches(frames, CLIP_FRAMES):
@@ -81,7 +81,7 @@ class FeatureNetwork:
     def _unfit(self, reason: str) -> WeightsError:
         return WeightsError(
             f"{self.file}: not a network for {LABELS[self.kind]} ({reason}). Expected {EXPECTED[self.kind]}; "
-            "`hallo eval --help` says where it comes from."
+            "`hallo docs evaluation` says where to get it."
         )
 
 
@@ -119,7 +119,7 @@ class GaussianFit:
 def fitted(network: FeatureNetwork, videos: Iterable[Iterable[Bytes]], *, whose: str) -> GaussianFit:
     """The Gaussian of all features of these videos' frames; `whose` names the videos in an error.
 
-    Raises InputError where they are too short for a covariance, WeightsError where the network does not fit.
+    Raises InputError if they are too short for a covariance, WeightsError if the network does not fit.
     """
     fit = GaussianFit()
     for frames in videos:
@@ -152,15 +152,13 @@ def load_network(kind: Kind, file: Path) -> FeatureNetwork:
     import torch
 
     if not file.is_file():
-        raise WeightsError(
-            f"{file}: no such network file; `hallo eval --help` says where each one comes from"
-        )
+        raise WeightsError(f"{file}: no such network file; `hallo docs evaluation` says where to get it")
     try:
         module = torch.jit.load(str(file), map_location="cpu")  # type: ignore[no-untyped-call]
     except RuntimeError as error:
         raise WeightsError(
             f"{file}: not a TorchScript network ({_last_line(error)}). Expected {EXPECTED[kind]}; download "
-            "it again, `hallo eval --help` says from where."
+            "it again, `hallo docs evaluation` says from where."
         ) from error
     assert isinstance(module, torch.jit.ScriptModule)
     return FeatureNetwork(kind, file, module.eval())

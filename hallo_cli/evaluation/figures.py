@@ -47,7 +47,7 @@ LABELS = {
 
 @dataclass(frozen=True)
 class VideoFigures:
-    """What was measured of one video; None where it could not be, with the reason in `notes`."""
+    """What was measured of one video; None if it could not be, with the reason in `notes`."""
 
     n_frames: int
     face_share: float

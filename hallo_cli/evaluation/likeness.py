@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 def find_identity(bundle: str | None) -> IdentityNetwork | None:
     """The face networks of this bundle, a name or a folder; of the official one where none is named.
 
-    None where no bundle is named and the official weights are not installed, or only in part. Raises
+    None if no bundle is named and the official weights are not installed, or only in part. Raises
     WeightsError where the named bundle has none.
     """
     if bundle is not None:

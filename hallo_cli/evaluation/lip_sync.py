@@ -52,7 +52,7 @@ class LipSync:
 def lip_sync(network: SyncNet, squares: Iterable[Bytes], waveform: Float, *, n_frames: int) -> LipSync | None:
     """Measure squares [224, 224, 3] around a face, RGB at 25 frames a second, against the sound, 16 kHz mono.
 
-    `n_frames`: how many squares there are. None where there are fewer than 6 frames of both. Cepstra are kept
+    `n_frames`: how many squares there are. None if there are fewer than 6 frames of both. Cepstra are kept
     for the whole recording (5 KB a second), frames and embeddings only for the moment.
     """
     import torch

@@ -30,7 +30,7 @@ class IdentityNetwork(Protocol):
     """Embeds a face, as analysis.identity's does."""
 
     def embed(self, picture: Bytes, face: Face) -> Float:
-        """[512] embedding of this face. Raises PortraitError where the network does not see it."""
+        """[512] embedding of this face. Raises PortraitError if the network does not see it."""
 
 
 @dataclass
@@ -183,7 +183,7 @@ class VideoMeter:
             self._reference_embedding = self._embedding(reference, faces[0])
 
     def _embedding(self, picture: Bytes, face: Face) -> Float | None:
-        """None where there is no network, or where it does not see this face."""
+        """None if there is no network, or where it does not see this face."""
         if self._identity is None:
             return None
         try:

@@ -52,7 +52,7 @@ def speech_envelope(waveform: Float, n_frames: int, fps: float) -> Float:
 def correlate(mouth: Float, reference: Float, *, max_lag: int = 12) -> SyncFigure | None:
     """Correlate two series; frames where either is NaN are left out.
 
-    None where nothing can be said: fewer than 12 common frames, or one of them constant.
+    None if nothing can be said: fewer than 12 common frames, or one of them constant.
     """
     n = min(len(mouth), len(reference))
     lags = range(-min(max_lag, n // 3), min(max_lag, n // 3) + 1)

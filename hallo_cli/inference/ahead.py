@@ -24,7 +24,7 @@ _Inbox = SimpleQueue[_Task | None]  # of one thread; None: there will be no more
 class Threads:
     """Threads that wait for more work when theirs is done: cuDNN plans its kernels anew in every new thread.
 
-    They end when this object is let go of, and keep no program from ending.
+    They end when this object is deleted, and never keep the program alive.
     """
 
     def __init__(self) -> None:

@@ -19,7 +19,7 @@ def is_lack_of_memory(error: RuntimeError) -> bool:
 
 @contextmanager
 def reporting_memory() -> Iterator[None]:
-    """Raise DeviceMemoryError where torch runs out of memory."""
+    """Raise DeviceMemoryError if torch runs out of memory."""
     try:
         yield
     except RuntimeError as error:

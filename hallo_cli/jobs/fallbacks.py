@@ -1,4 +1,4 @@
-"""What to try, in order, when memory runs out: each rung is slower and needs less; the pixels stay."""
+"""What to try, in order, when memory runs out: each step needs less memory and more time."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from hallo_cli.settings.schema import RuntimeSettings
 
 @dataclass(frozen=True)
 class Rung:
-    """Settings to go on with, and how to call them."""
+    """Settings to continue with, and their name for people."""
 
     name: str
     runtime: RuntimeSettings
 
 
 def next_rung(runtime: RuntimeSettings) -> Rung | None:
-    """The next fallback after these settings, or None where all are in use."""
+    """The next fallback after these settings, or None if all are in use."""
     if runtime.decode_chunk != 1:
         return Rung("frames decoded one at a time", dataclasses.replace(runtime, decode_chunk=1))
     if runtime.decode_behind != "off":

@@ -15,7 +15,7 @@ from hallo_cli.settings.schema import RuntimeSettings
 
 @dataclass(frozen=True)
 class Marking:
-    """What is done to a finished video so that it can be told for what it is."""
+    """How a finished video is marked as made by AI."""
 
     is_wanted: bool = False
     certificate: Path | None = None  # None: this machine's own
@@ -31,7 +31,7 @@ class Marking:
         return COMMENT if self.is_wanted else ""
 
     def require(self) -> None:
-        """Raise SettingsError where a video could not be signed; to be asked before anything is rendered."""
+        """Raise SettingsError if a video could not be signed; to be asked before anything is rendered."""
         if self.is_wanted:
             from hallo_cli.provenance.marks import require_usable
 

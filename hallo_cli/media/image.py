@@ -36,7 +36,7 @@ DECODING_ERRORS = (
 def read_image(file: Path) -> Bytes:
     """Return a picture as [height, width, 3] uint8 sRGB, turned upright, transparency over white.
 
-    Of an animation, the first frame. Raises PortraitError where the file is no picture, damaged or too large.
+    Of an animation, the first frame. Raises PortraitError if the file is no picture, damaged or too large.
     """
     checked = require_file(file, PortraitError, "portrait")
     try:
@@ -60,7 +60,7 @@ def read_image(file: Path) -> Bytes:
 
 
 def write_png(file: Path, pixels: Bytes) -> None:
-    """Write [height, width, 3] or [height, width] uint8, whole or not at all. Raises OutputError."""
+    """Write [height, width, 3] or [height, width] uint8, completely or not at all. Raises OutputError."""
     with replacing(file) as opened:
         Image.fromarray(pixels).save(opened, format="PNG")
 

@@ -17,7 +17,7 @@ U = TypeVar("U")
 
 @dataclass(frozen=True)
 class UNetTree(Generic[T]):
-    """One value per layer of a UNet, or None where a layer has none; a wrong shape cannot go unnoticed."""
+    """One value per layer of a UNet, or None if a layer has none; a wrong shape cannot go unnoticed."""
 
     down: tuple[tuple[T | None, ...], ...]
     mid: tuple[T | None, ...]

@@ -57,7 +57,7 @@ class Mark:
 
 @cache
 def require_usable(identity: Identity) -> None:
-    """Sign a pixel. Raises SettingsError where the certificate is none for C2PA."""
+    """Sign a pixel. Raises SettingsError if the certificate is none for C2PA."""
     try:
         _sign(io.BytesIO(PIXEL), io.BytesIO(), PNG, identity=identity, claim=None)
     except c2pa.C2paError as error:
@@ -81,7 +81,7 @@ def sign_video(video: Path, claim: Claim, identity: Identity) -> None:
 
 
 def read_mark(video: Path, anchors: bytes = b"") -> Mark | None:
-    """The mark of a video, None where it has none. Raises InputError where the file cannot be read.
+    """The mark of a video, None if it has none. Raises InputError if the file cannot be read.
 
     `anchors`: certificates, as PEM, whose word is taken.
     """

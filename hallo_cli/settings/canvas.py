@@ -26,7 +26,7 @@ COLOURS = {
 
 
 def canvas_size(text: str) -> tuple[int, int]:
-    """Width and height in pixels. Raises ValueError where the text is neither a size nor a shape."""
+    """Width and height in pixels. Raises ValueError if the text is neither a size nor a shape."""
     shape = NAMED.get(text.strip().lower(), text.strip().lower())
     if found := re.fullmatch(r"(\d{1,5})x(\d{1,5})", shape):
         width, height = int(found[1]), int(found[2])
@@ -41,7 +41,7 @@ def canvas_size(text: str) -> tuple[int, int]:
 
 
 def colour_of(text: str) -> tuple[int, int, int] | None:
-    """Red, green and blue from 0 to 255; None where the text is no colour."""
+    """Red, green and blue from 0 to 255; None if the text is no colour."""
     name = text.strip().lower()
     if _COLOUR.fullmatch(name):
         digits = name[1:] if len(name) == 7 else "".join(digit * 2 for digit in name[1:])

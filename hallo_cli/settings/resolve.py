@@ -1,6 +1,6 @@
-"""Brings every source of settings together: flag > environment > config file > preset > default.
+"""Merges all sources of settings: flag > environment > config file > preset > default.
 
-Each value remembers where it came from. This module reads no command line; it is given what was typed.
+Each value knows its origin. This module reads no command line; the flags are passed in.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from hallo_cli.settings.schema import (
 )
 
 PREFIX = "HALLO_"
-NEAR = 0.8  # how alike a variable's name must be to a setting's to be taken for a mistyped one
+NEAR = 0.8  # how similar a variable's name must be to a setting's to count as mistyped
 log = logging.getLogger(__name__)
 
 
@@ -99,4 +99,6 @@ def _warn_of_mistyped(environment: Mapping[str, str], known: list[str]) -> None:
     for name in environment:
         if name.startswith(PREFIX) and name not in known:
             for near in difflib.get_close_matches(name, known, n=1, cutoff=NEAR):
-                log.warning("the variable %s is no setting and has no effect; did you mean %s?", name, near)
+                log.warning(
+                    "the variable %s is not a setting and has no effect. Did you mean %s?", name, near
+                )

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 def file_digest(path: Path) -> str:
     """The SHA-256 of a file's content, as 64 hexadecimal digits.
 
-    Raises OSError where it cannot be read; pipes and devices, which may never end, are not opened.
+    Raises OSError if it cannot be read; pipes and devices, which may never end, are not opened.
     """
     path = path.resolve()
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""One process at a time: a lock that the system lets go of when its holder dies, however it dies."""
+"""One process at a time: a lock that the system releases when its holder dies."""
 
 from __future__ import annotations
 
@@ -64,9 +64,9 @@ def _acquire(path: Path, what: str, deadline: float) -> int:
 
 
 def _sign(file: int) -> None:
-    """Say in the lock file who holds it. Raises OSError where the file is somebody else's."""
+    """Say in the lock file who holds it. Raises OSError if the file is somebody else's."""
     if os.read(file, len(_NOTE)) not in (b"", _NOTE):
-        raise OSError(None, "it is there already and is no lock of this program")
+        raise OSError(None, "it exists and is not a lock of this program")
     os.ftruncate(file, 0)
     os.pwrite(file, _NOTE + f"{os.getpid()} on {socket.gethostname()}".encode(), 0)
 

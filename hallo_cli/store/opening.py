@@ -74,7 +74,7 @@ def is_still_at(handle: int, path: Path) -> bool:
 
 
 def sweep_parts(folder: Path) -> None:
-    """Remove what killed runs left half-written in a folder; what is being written stays."""
+    """Remove the parts that killed runs left in a folder; parts that are being written stay."""
     for path in folder.glob(".hallo-*.part"):
         with contextlib.suppress(OSError):
             handle = handle_to_read(path)
@@ -86,7 +86,7 @@ def sweep_parts(folder: Path) -> None:
 
 
 def flush_folder(folder: Path) -> None:
-    """Have the system put a folder's names on the disk. Raises OSError."""
+    """Flush a folder's entries to disk. Raises OSError."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(handle)

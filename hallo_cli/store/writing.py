@@ -1,4 +1,4 @@
-"""Writing files so that what is there under its name is complete, and saying what went wrong otherwise.
+"""Writes files so that a file under its final name is complete, and explains what went wrong otherwise.
 
 Knows nothing of what is written; every layer may use it. Nothing here follows a link out of the folder that
 it writes to, and nothing is emptied or replaced half-way: a file is written beside its place and renamed.
@@ -42,10 +42,10 @@ _ADVICE = {
 
 
 class PartFile:
-    """A file that is written beside its place and gets its name with `commit`; without that, it goes.
+    """A file that is written beside its place; `commit` renames it, leaving without `commit` removes it.
 
-    Use as a context manager. Whoever cannot write to `file` is given `path`: an encoder, say. A run that is
-    killed leaves the part behind, and the next one for the same target removes it. Raises OSError.
+    Use it as a context manager. Programs that cannot write to `file`, such as encoders, get `path`. A killed
+    run leaves the part behind; the next run for the same target removes it. Raises OSError.
     """
 
     file: BinaryIO
@@ -64,16 +64,16 @@ class PartFile:
         self.discard()
 
     def discard(self) -> None:
-        """Remove what was written, unless it has its name already."""
+        """Remove the part, unless it was committed."""
         try:
             if is_still_at(self.file.fileno(), self.path):
                 self.path.unlink(missing_ok=True)
         finally:
-            with contextlib.suppress(OSError):  # a full disk was told of before
+            with contextlib.suppress(OSError):  # a full disk was reported before
                 self.file.close()
 
     def commit(self) -> None:
-        """See the content safely on disk, then give it its name, safely too."""
+        """Flush the content to disk, rename the file, and flush the folder."""
         self.file.flush()
         os.fsync(self.file.fileno())
         if not is_still_at(self.file.fileno(), self.path):
@@ -84,7 +84,7 @@ class PartFile:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A new file that is under `path` once the block has ended well, in place of what was there.
+    """A new file that replaces `path` when the block ends without an error.
 
     Raises OutputError.
     """
@@ -100,7 +100,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def write_secret(path: Path, content: bytes) -> None:
-    """Write a new file that only its owner can read. Raises OSError, FileExistsError where there is one."""
+    """Write a new file that only its owner can read. Raises OSError, FileExistsError if there is one."""
     handle, part = tempfile.mkstemp(dir=path.parent, prefix=".hallo-")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -114,14 +114,14 @@ def write_secret(path: Path, content: bytes) -> None:
 
 
 def write_all(handle: int, data: bytes) -> None:
-    """Write to an open file and see it safely on disk. Raises OSError."""
+    """Write to an open file and flush it to disk. Raises OSError."""
     while data:
         data = data[os.write(handle, data) :]
     os.fsync(handle)
 
 
 def append(path: Path, data: memoryview | bytes) -> int:
-    """Add to a file of our own, see it safely on disk, and return how long it is then. Raises OSError."""
+    """Append to a file of ours, flush it to disk and return its length. Raises OSError."""
     with os.fdopen(handle_to_append(path), "ab") as file:
         file.write(data)
         file.flush()
@@ -130,7 +130,7 @@ def append(path: Path, data: memoryview | bytes) -> int:
 
 
 def cut_to(path: Path, n_bytes: int) -> None:
-    """Forget what a file of our own holds behind its first `n_bytes`. Raises OSError."""
+    """Cut a file of ours to its first `n_bytes`. Raises OSError."""
     handle = handle_to_change(path)
     try:
         os.ftruncate(handle, n_bytes)
@@ -139,13 +139,13 @@ def cut_to(path: Path, n_bytes: int) -> None:
 
 
 def copy_whole(source: Path, target: Path) -> None:
-    """Copy a file's content, whole or not at all. Raises OSError where it cannot be read, OutputError."""
+    """Copy a file's content, completely or not at all. Raises OSError if it cannot be read, OutputError."""
     with source.open("rb") as content, replacing(target) as file:
         shutil.copyfileobj(content, file, 1 << 20)
 
 
 def rename(path: Path, target: Path) -> None:
-    """Give a whole file of our own another name, when it is safely on disk. Raises OutputError."""
+    """Flush a complete file of ours to disk, then rename it. Raises OutputError."""
     with reporting_write_errors(target):
         with open_to_read(path) as file:
             os.fsync(file.fileno())
@@ -155,7 +155,7 @@ def rename(path: Path, target: Path) -> None:
 
 @contextlib.contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
-    """A new folder that is under `folder` once the block has ended well, in place of what was there.
+    """A new folder that replaces `folder` when the block ends without an error.
 
     Its files have to be on disk by then (`replacing` and `write_whole` see to it). Raises OutputError.
     """
@@ -173,13 +173,13 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, with those above it, unless it is there. Raises OutputError."""
+    """Make a folder and those above it if they do not exist. Raises OutputError."""
     with reporting_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
 
 
 def make_own_folder(folder: Path) -> None:
-    """Make a folder that is for this program alone: one that is a link to another is refused.
+    """Make a folder for this program alone; a link to another folder is refused.
 
     Raises OutputError.
     """
@@ -191,7 +191,7 @@ def make_own_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def reporting_write_errors(path: Path) -> Iterator[None]:
-    """Turn the system's errors of writing into OutputError with what to do about them."""
+    """Turn the system's write errors into OutputError with advice."""
     try:
         yield
     except OSError as error:

@@ -83,7 +83,7 @@ class RunFolder:
             write_whole(self.output / name, json.dumps(values, indent=1).encode())
 
     def network(self) -> NetworkConfig:
-        """The configuration of the run's networks. Raises InputError where this is no run's folder."""
+        """The configuration of the run's networks. Raises InputError if this is no run's folder."""
         path = self.output / "network.json"
         try:
             return NetworkConfig.from_dict(json.loads(path.read_text(encoding="utf-8")))
@@ -94,7 +94,7 @@ class RunFolder:
 
 
 def read_progress(checkpoint: Path) -> Progress:
-    """Raises WeightsError where the file is broken."""
+    """Raises WeightsError if the file is broken."""
     try:
         return Progress(**json.loads((checkpoint / STATE).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
@@ -104,7 +104,7 @@ def read_progress(checkpoint: Path) -> Progress:
 
 
 def read_tensors(path: Path, device: torch.device | str = "cpu") -> dict[str, Tensor]:
-    """Raises WeightsError where the file is missing or broken."""
+    """Raises WeightsError if the file is missing or broken."""
     try:
         return load_file(path, device=str(device))
     except (OSError, SafetensorError) as error:
@@ -136,7 +136,7 @@ def names_digest(names: Iterable[str]) -> str:
 
 
 def require_same_names(progress: Progress, names: Iterable[str], checkpoint: Path) -> None:
-    """Raise WeightsError where other parameters learnt before `progress` than learn now."""
+    """Raise WeightsError if other parameters learnt before `progress` than learn now."""
     if progress.trained and progress.trained != names_digest(names):
         raise WeightsError(
             f"{checkpoint}: the run's trained parts were changed; start a new run from it (start.run)"

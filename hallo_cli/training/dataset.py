@@ -52,7 +52,7 @@ class Batch:
 
 
 class BatchSource:
-    """Puts batches together. Raises InputError where the takes do not suit the networks or the stage."""
+    """Puts batches together. Raises InputError if the takes do not suit the networks or the stage."""
 
     def __init__(
         self,

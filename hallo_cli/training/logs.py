@@ -1,4 +1,4 @@
-"""What a run tells: events for whoever draws progress, log.jsonl for tools, TensorBoard on request."""
+"""What a run reports: events for progress displays, log.jsonl for tools, TensorBoard on request."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class LogWindow:
         self._results.append(result)
 
     def require_finite(self, progress: Progress) -> None:
-        """Raise HalloError where a loss is no number: such weights must not replace good ones."""
+        """Raise HalloError if a loss is no number: such weights must not replace good ones."""
         if not self._results:
             return
         loss = torch.stack([result.losses[0] for result in self._results]).mean().item()
@@ -101,7 +101,7 @@ class LogWindow:
             )
 
     def logged(self, progress: Progress, run: RunSettings, rate: float, frames_a_step: int) -> Logged:
-        """The line. Raises HalloError where the loss is no number."""
+        """The line. Raises HalloError if the loss is no number."""
         self.require_finite(progress)
         n_steps = len(self._results)
         loss, velocity, pixels = torch.stack([r.losses for r in self._results]).mean(0).tolist()

@@ -60,7 +60,7 @@ def interrupt(process: subprocess.Popen[str], number: signal.Signals) -> str:
 def test_second_interrupt_stops_at_once_and_loses_no_finished_clip(folder: Path) -> None:
     process = start(folder, "out.mp4", STUB_STUCK_FROM="4")
     wait_for(process, event="clip_rendered", clip=3)
-    assert "once more stops at once" in interrupt(process, signal.SIGINT)
+    assert "press Ctrl-C again to stop at once" in interrupt(process, signal.SIGINT)
     began = time.monotonic()
     said = interrupt(process, signal.SIGINT)
     events, _ = process.communicate(timeout=50)
@@ -81,7 +81,7 @@ def test_second_interrupt_stops_at_once_and_loses_no_finished_clip(folder: Path)
 def test_sigterm_finishes_the_clip_and_ends_with_143(folder: Path) -> None:
     process = start(folder, "out.mp4", STUB_CLIP_S="0.3")
     wait_for(process, event="clip_rendered", clip=1)
-    assert "once more stops at once" in interrupt(process, signal.SIGTERM)
+    assert "press Ctrl-C again to stop at once" in interrupt(process, signal.SIGTERM)
     events, said = process.communicate(timeout=50)
     assert process.returncode == 143
     assert "the same command goes on from there" in said

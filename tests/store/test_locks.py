@@ -34,7 +34,10 @@ def test_link_where_the_lock_is_does_not_lead_to_the_file_behind(tmp_path: Path)
 
 def test_file_of_somebody_else_under_the_lock_s_name_is_not_emptied(tmp_path: Path) -> None:
     (tmp_path / "lock").write_text("my notes")
-    with pytest.raises(OutputError, match="is no lock of this program"), locked(tmp_path / "lock", what="a"):
+    with (
+        pytest.raises(OutputError, match="is not a lock of this program"),
+        locked(tmp_path / "lock", what="a"),
+    ):
         pass
     assert (tmp_path / "lock").read_text() == "my notes"
 
