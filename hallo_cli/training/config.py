@@ -51,6 +51,7 @@ class RunSettings:
     render_every: int = 0  # steps between renderings of held-out takes; 0: never
     render_steps: int = 20  # denoising steps of those
     tensorboard: bool = False
+    resume_from: Path | None = None  # checkpoint folder to go on from where `output` has none yet
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class StartSettings:
     sd15: Path | None = None  # Stable Diffusion 1.5 UNet weights: both UNets but audio and motion
     official: Path | None = None  # an official net.pth
     bundle: str | None = None  # "embedded", "official" or a directory
+    stage1: Path | None = None  # folder of the four files of the published first stage, to begin stage 2 with
     run: Path | None = None  # another run's folder: its last checkpoint's (averaged) weights
     motion: Path | None = None  # AnimateDiff mm_sd_v15_v2 weights: the motion modules
     vae: Path | None = None  # autoencoder weights, where no bundle brings them
@@ -120,6 +122,8 @@ class ObjectiveSettings:
     shared_noise: bool = False  # one noise for all frames of a take
     regions: tuple[float, float, float, float] | None = None  # weight everywhere, + lower face, lips, eyes
     change_weight: float = 0.0  # weight of |target - reference|, relative to its mean, on top
+    motion_thinning: float = 0.0  # share of the motion frames' pixels outside the face that go grey (Hallo2)
+    motion_timesteps: int = 0  # motion frames get noise of timesteps below this one (Hallo2: 50); 0: none
     drops: DropSettings = field(default_factory=DropSettings)
     pixels: PixelLossSettings = field(default_factory=PixelLossSettings)
 
@@ -130,7 +134,9 @@ class OptimizerSettings:
 
     lr: float = 1e-5
     warmup: int = 1  # steps of linear rise
-    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    schedule: Literal["constant", "linear", "cosine", "cosine_with_restarts", "polynomial"] = "constant"
+    cycles: int = 1  # cosine_with_restarts: how often the rate falls
+    power: float = 1.0  # polynomial: how steeply it falls
     decay_from: float = 0.0  # share of the run (steps, or minutes where limited) before the decay starts
     final: float = 0.0  # share of lr at the end of the decay
     weight_decay: float = 0.01
@@ -163,7 +169,7 @@ class TrainingConfig:
                 "run.keep_checkpoints",
                 "run.log_every",
             ),
-            *("run.render_steps", "data.takes", "data.blink_repeats", "data.prefetch"),
+            *("run.render_steps", "data.takes", "data.blink_repeats", "data.prefetch", "optimizer.cycles"),
         )
         for key in least_one:
             part, name = key.split(".")
@@ -174,6 +180,8 @@ class TrainingConfig:
         )
         _require(0 <= self.objective.last_share <= 1, "objective.last_share must be 0 to 1")
         _require(min(pixels.window) >= 1, "objective.pixels.window must be at least [1, 1]")
+        _require(self.objective.motion_thinning <= 1, "objective.motion_thinning must be 0 to 1")
+        _require(self.objective.motion_timesteps <= 1000, "objective.motion_timesteps must be 0 to 1000")
         _require(0 < pixels.share <= 1, "objective.pixels.share must be above 0, 1 at most")
         _require(max(self.optimizer.betas) < 1, "optimizer.betas must be below 1")
         _require(self.optimizer.clip_norm > 0, "optimizer.clip_norm must be above 0")

@@ -20,6 +20,7 @@ from hallo_cli.training.checkpoint import RunFolder, averaged_weights
 from hallo_cli.training.config import StartSettings
 
 ADDED = (".audio_modules.", ".motion_modules.")  # what Hallo adds to Stable Diffusion's UNet
+FIRST_STAGE = ("reference_unet", "denoising_unet", "face_locator", "imageproj")  # files of its result
 
 
 def read_network_config(path: Path, compat: Compat = "sane") -> NetworkConfig:
@@ -43,18 +44,21 @@ def network_config(start: StartSettings) -> NetworkConfig:
         return RunFolder(start.run).network()
     if start.bundle is not None:
         return find_bundle(start.bundle).manifest.networks
-    if start.official is not None:
+    if start.official is not None or start.stage1 is not None:
         return NetworkConfig.official()
     if start.sd15 is not None:
         return dataclasses.replace(NetworkConfig.official(), compat=start.compat)
-    raise SettingsError("start names no networks: give start.network, bundle, run, official or sd15")
+    raise SettingsError("start names no networks: give start.network, bundle, run, official, stage1 or sd15")
 
 
 def start_networks(start: StartSettings, *, seed: int) -> Networks:
     """All networks on the CPU in float32 as the run begins. Raises SettingsError or WeightsError."""
-    networks = new_networks(network_config(start), seed=seed, is_grafted=start.sd15 is not None)
+    is_grafted = start.sd15 is not None or start.stage1 is not None
+    networks = new_networks(network_config(start), seed=seed, is_grafted=is_grafted)
     if start.sd15 is not None:
         load_stable_diffusion(networks, start.sd15)
+    if start.stage1 is not None:
+        load_first_stage(networks, start.stage1)
     if start.official is not None:
         fill(networks.by_prefix(), start.official, device="cpu", dtype=torch.float32)
     if start.bundle is not None:
@@ -108,6 +112,38 @@ def load_animatediff(networks: Networks, path: Path) -> None:
             f"{path}: {unknown[0]} belongs to no motion module of this model: give mm_sd_v15_v2"
         )
     _copy(unet, names, tensors, path)
+
+
+def load_first_stage(networks: Networks, folder: Path) -> None:
+    """The four files of the published first stage: all but audio and motion modules. Raises WeightsError."""
+    modules = {prefix.rstrip("."): module for prefix, module in networks.by_prefix().items()}
+    for name in FIRST_STAGE:
+        module = modules.get(name)
+        if module is None:
+            raise WeightsError(f"{folder}: these networks have no {name}, so they cannot begin with it")
+        path = _first_stage_file(folder, name)
+        tensors = map_tensors(path)
+        own = [key for key in module.state_dict() if not any(part in key for part in ADDED)]
+        unknown = [key for key in tensors if key not in own and ignored_reason(f"{name}.{key}") is None]
+        if unknown:
+            raise WeightsError(f"{path}: {unknown[0]} belongs to no {name} of this model")
+        _copy(module, own, tensors, path)
+
+
+def _first_stage_file(folder: Path, name: str) -> Path:
+    """NAME.pth, or the newest of NAME-STEP.pth as training leaves them."""
+    if (whole := folder / f"{name}.pth").is_file():
+        return whole
+    steps = {
+        int(path.stem.rpartition("-")[2]): path
+        for path in folder.glob(f"{name}-*.pth")
+        if path.stem.rpartition("-")[2].isdecimal()
+    }
+    if not steps:
+        raise WeightsError(
+            f"{folder}: neither {name}.pth nor {name}-STEP.pth; name the folder of a published first stage"
+        )
+    return steps[max(steps)]
 
 
 def load_run(networks: Networks, output: Path) -> None:

@@ -119,7 +119,9 @@ class Trainer:
             raise SettingsError("objective.train names no part that these networks have")
         self._prepare_module()
         self.decode = self._decoder(networks.vae)
-        self.losses = LossFunction(config.objective, network, stage, decode=self.decode)
+        self.losses = LossFunction(
+            config.objective, network, stage, decode=self.decode, encode=self._encoder(networks.vae)
+        )
         self.optimizer = make_optimizer(self.trained.values(), config.optimizer)
         self.average = MovingAverage(self.trained, config.run.ema_decay) if config.run.ema_decay else None
         self.progress = Progress()
@@ -279,12 +281,13 @@ class Trainer:
             unet.checkpointing = self.config.run.gradient_checkpointing
 
     def _decoder(self, vae: Autoencoder) -> Callable[[Tensor], Tensor] | None:
-        start, needs = self.config.start, self.config.objective.pixels.weight or self.config.run.render_every
-        if not needs:
+        start, objective = self.config.start, self.config.objective
+        if not (objective.pixels.weight or objective.motion_thinning or self.config.run.render_every):
             return None
         if start.vae is None and start.bundle is None:
             raise SettingsError(
-                "objective.pixels.weight and run.render_every need the autoencoder's weights: give start.vae"
+                "objective.pixels.weight, objective.motion_thinning and run.render_every need the "
+                "autoencoder's weights: give start.vae"
             )
         _move(vae, self.device)
 
@@ -294,8 +297,18 @@ class Trainer:
 
         return decode
 
+    def _encoder(self, vae: Autoencoder) -> Callable[[Tensor], Tensor] | None:
+        if not self.config.objective.motion_thinning:
+            return None
+
+        def encode(pictures: Tensor) -> Tensor:
+            with self.accelerator.autocast():
+                return vae.encode_mean(pictures.contiguous(memory_format=torch.channels_last))
+
+        return encode
+
     def _resume(self) -> None:
-        checkpoint = self.folder.latest()
+        checkpoint = self.folder.latest() or self.config.run.resume_from
         if checkpoint is None:
             return
         self.progress = read_progress(checkpoint)

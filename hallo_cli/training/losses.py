@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from hallo_cli.inference.latents import generated_rows, scaled_rows, to_generated
+from hallo_cli.inference.thinning import thinned
 from hallo_cli.models import compat
 from hallo_cli.models.config import NetworkConfig
 from hallo_cli.training import objective
 from hallo_cli.training.config import ObjectiveSettings, Stage
 from hallo_cli.training.dataset import Batch
-from hallo_cli.training.forward import Conditions, make_conditions
+from hallo_cli.training.forward import Conditions, box_regions, make_conditions
 from hallo_cli.training.objective import NoisyLatents
 
 Predict = Callable[[Tensor, Tensor, Conditions], Tensor]
 Decode = Callable[[Tensor], Tensor]  # scaled latents -> pictures in -1..1
+Encode = Callable[[Tensor], Tensor]  # the inverse
 OUTSIDE_LIPS = 0.15  # weight of the decoded window's pixels outside the lips
 
 
@@ -32,7 +34,7 @@ class Losses:
 
 
 class LossFunction:
-    """The objective of one run. `decode` is needed where the pixel loss has a weight."""
+    """The objective of one run. `decode` and `encode` are needed where losses or thinning look at pixels."""
 
     def __init__(
         self,
@@ -41,8 +43,10 @@ class LossFunction:
         stage: Stage,
         *,
         decode: Decode | None = None,
+        encode: Encode | None = None,
     ) -> None:
-        self.settings, self.network, self.stage, self.decode = settings, network, stage, decode
+        self.settings, self.network, self.stage = settings, network, stage
+        self.decode, self.encode = decode, encode
         self.has_audio = stage == "stage2" if settings.audio is None else settings.audio
         self.schedule = objective.alphas_cumprod(compat.beta_schedule(network, training=True))
 
@@ -57,6 +61,7 @@ class LossFunction:
             stage=self.stage,
             generator=generator,
         )
+        batch = self._with_rough_motion(batch, generator)
         drops = objective.draw_drops(clean.shape[0], self.settings, self.stage, generator)
         conditions = make_conditions(batch, drops, self.network, has_audio=self.has_audio)
         flat = noisy.noisy.flatten(0, 1).contiguous(memory_format=torch.channels_last)
@@ -73,6 +78,29 @@ class LossFunction:
             return Losses(velocity, velocity, torch.zeros_like(velocity))
         pixels = self._pixel_loss(prediction, noisy, batch, generator)
         return Losses(velocity + self.settings.pixels.weight * pixels, velocity, pixels)
+
+    def _with_rough_motion(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """The batch with its motion frames thinned and noised, where the settings want it."""
+        motion = batch.motion
+        if motion is None:
+            return batch
+        if self.settings.motion_thinning:
+            motion = self._thinned(motion, batch.boxes, generator)
+        schedule = self.schedule.to(motion.device)
+        return replace(batch, motion=objective.roughened(motion, schedule, self.settings, generator))
+
+    @torch.no_grad()
+    def _thinned(self, motion: Tensor, boxes: Tensor, generator: torch.Generator) -> Tensor:
+        """Decoded, greyed outside the face and encoded again; rendering's motion frames were decoded, too."""
+        assert self.decode is not None
+        assert self.encode is not None
+        pictures = self.decode(motion.flatten(0, 1)).unflatten(0, motion.shape[:2])
+        height, width = pictures.shape[-2:]
+        drawn = torch.rand(len(boxes), height, width, generator=generator, device=generator.device)
+        faces = box_regions(boxes[:, 0], height, width) > 0
+        mask = (drawn < self.settings.motion_thinning)[:, None, None]
+        greyed = thinned(pictures, mask, faces[:, None, None])
+        return self.encode(greyed.flatten(0, 1)).to(motion.dtype).unflatten(0, motion.shape[:2])
 
     def _covered(self, batch: Batch) -> tuple[float, float]:
         height = batch.latents.shape[-2]

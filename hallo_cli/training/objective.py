@@ -98,6 +98,18 @@ def add_noise(
     return NoisyLatents(clean, noise, timesteps, schedule[timesteps][..., None, None, None])
 
 
+def roughened(
+    latents: Tensor, schedule: Tensor, settings: ObjectiveSettings, draw: torch.Generator
+) -> Tensor:
+    """Motion frames' latents [takes, frames, ...] with a little noise, as much in all of a take's."""
+    if not settings.motion_timesteps:
+        return latents
+    shape = (latents.shape[0], 1)
+    drawn = torch.randint(0, settings.motion_timesteps, shape, generator=draw, device=latents.device)
+    alphas = schedule[drawn][..., None, None, None]
+    return alphas.sqrt() * latents + (1 - alphas).sqrt() * draw_noise(latents, settings, draw)
+
+
 def draw_drops(n_takes: int, settings: ObjectiveSettings, stage: Stage, generator: torch.Generator) -> Drops:
     """Which conditions are left out: one draw for the whole batch officially, one a take otherwise."""
     drops: DropSettings = settings.drops

@@ -68,9 +68,19 @@ def learning_rate(settings: OptimizerSettings, run: RunSettings, progress: Progr
     factor = min(1.0, (progress.step + 1) / max(settings.warmup, 1))
     if settings.schedule != "constant":
         falling = min(max((share - settings.decay_from) / (1 - settings.decay_from), 0.0), 1.0)
-        remaining = 1 - falling if settings.schedule == "linear" else 0.5 + 0.5 * math.cos(math.pi * falling)
-        factor *= settings.final + (1 - settings.final) * remaining
+        factor *= settings.final + (1 - settings.final) * _remaining(settings, falling)
     return settings.lr * factor
+
+
+def _remaining(settings: OptimizerSettings, falling: float) -> float:
+    """How much of the rate is left, 1 to 0, where that share of the decay is done; as diffusers has it."""
+    if settings.schedule == "linear":
+        return 1 - falling
+    if settings.schedule == "polynomial":
+        return float((1 - falling) ** settings.power)
+    cycles = settings.cycles if settings.schedule == "cosine_with_restarts" else 1
+    done = falling * cycles % 1.0 if falling < 1 else 1.0
+    return 0.5 + 0.5 * math.cos(math.pi * done)
 
 
 def share_done(run: RunSettings, progress: Progress) -> float:

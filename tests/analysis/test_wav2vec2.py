@@ -227,3 +227,14 @@ def test_without_the_guard_features_are_the_published(encoder: Wav2Vec2Encoder, 
     track = RecordingTrack(Waveform(speech), encoder, TrackOptions(240, clip_frames=16, overlap_s=60))
     hearing = encoder.hear(Waveform(speech), n_frames=240, fps=25.0)
     assert np.array_equal(track.speech(0, 240).features[2:-2], hearing.features(0, 240, margin=0))
+
+
+@pytest.mark.slow
+def test_twelve_minutes_are_heard_in_two_windows(encoder: Wav2Vec2Encoder) -> None:
+    n_frames = 12 * 60 * 25
+    sound = np.random.default_rng(0).standard_normal(n_frames * 640).astype(np.float32)
+    hearing = encoder.hear(Waveform(sound), n_frames=n_frames, fps=25.0)
+    assert hearing.window_frames == n_frames // 2
+    over_the_join = hearing.features(8990, 9010, margin=50)
+    assert over_the_join.shape == (20, 3, 48)
+    assert np.isfinite(over_the_join).all()

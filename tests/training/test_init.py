@@ -71,3 +71,44 @@ def test_new_networks_have_no_quirks_unless_asked_for(tmp_path: Path) -> None:
 def test_a_start_that_names_nothing_is_refused() -> None:
     with pytest.raises(SettingsError, match="start names no networks"):
         start_networks(StartSettings(), seed=0)
+
+
+def first_stage(folder: Path, *, step: str = "") -> dict[str, dict[str, torch.Tensor]]:
+    """The four files of a published first stage of toy networks with identity tokens."""
+    networks = new_networks(WITH_IDENTITY, seed=7)
+    files = {}
+    for prefix, module in networks.by_prefix().items():
+        state = {k: v for k, v in module.state_dict().items() if not any(part in k for part in ADDED)}
+        if prefix != "audioproj.":
+            files[prefix.rstrip(".")] = {k: torch.randn_like(v) for k, v in state.items()}
+    folder.mkdir(exist_ok=True)
+    for name, state in files.items():
+        torch.save(state, folder / f"{name}{step}.pth")
+    return files
+
+
+WITH_IDENTITY = replace(NETWORK, identity_tokens=2, cross_dim=8, face_embedding_dim=8)
+
+
+@pytest.mark.parametrize("step", ["", "-2000"])
+def test_second_stage_begins_with_the_published_first_stages_files(tmp_path: Path, step: str) -> None:
+    first_stage(tmp_path / "stage1", step="-500")
+    files = first_stage(tmp_path / "stage1", step=step)
+    start = StartSettings(network=write_network(tmp_path, WITH_IDENTITY), stage1=tmp_path / "stage1")
+    networks = start_networks(start, seed=0)
+    for prefix, module in networks.by_prefix().items():
+        own = files.get(prefix.rstrip("."), {})
+        assert all(torch.equal(module.state_dict()[name], value) for name, value in own.items())
+    added = [name for name in networks.denoising_unet.state_dict() if ".zero_conv_" in name]
+    assert not any(networks.denoising_unet.state_dict()[name].any() for name in added)
+
+
+def test_incomplete_first_stage_is_named(tmp_path: Path) -> None:
+    first_stage(tmp_path / "stage1")
+    start = StartSettings(network=write_network(tmp_path, WITH_IDENTITY), stage1=tmp_path / "stage1")
+    torch.save({"conv_in.weight": torch.zeros(1)}, tmp_path / "stage1" / "reference_unet.pth")
+    with pytest.raises(WeightsError, match=r"reference_unet\.pth"):
+        start_networks(start, seed=0)
+    (tmp_path / "stage1" / "reference_unet.pth").unlink()
+    with pytest.raises(WeightsError, match=r"neither reference_unet\.pth nor reference_unet-STEP\.pth"):
+        start_networks(start, seed=0)

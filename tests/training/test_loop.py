@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +17,7 @@ from training.toy import NETWORK, write_network, write_takes
 from hallo_cli.errors import HalloError, SettingsError, WeightsError
 from hallo_cli.media.video import read_frames
 from hallo_cli.models.autoencoder import build_autoencoder
-from hallo_cli.training.checkpoint import RunFolder
+from hallo_cli.training.checkpoint import Progress, RunFolder
 from hallo_cli.training.config import (
     DataSettings,
     DropSettings,
@@ -29,6 +30,7 @@ from hallo_cli.training.config import (
 )
 from hallo_cli.training.logs import Logged, Rendered, TrainingEvent, Validated
 from hallo_cli.training.loop import train
+from hallo_cli.training.optimizer import learning_rate
 from hallo_cli.training.validation import write_clip
 
 
@@ -239,6 +241,29 @@ def test_pixel_loss_reaches_the_networks_through_the_frozen_decoder(
         assert sheet.size == (3 * 64, 2 * 2 * 64)  # frames across; takes, each true and rendered, down
 
 
+def test_second_stage_learns_from_rough_motion_frames(config: TrainingConfig, tmp_path: Path) -> None:
+    save_file(build_autoencoder(NETWORK).state_dict(), tmp_path / "vae.safetensors")
+    start = replace(config.start, vae=tmp_path / "vae.safetensors")
+    plain = replace(clips(config), start=start)
+    rough = replace(
+        elsewhere(plain, "rough"), objective=ObjectiveSettings(motion_thinning=0.25, motion_timesteps=50)
+    )
+    events: list[TrainingEvent] = []
+    train(plain, "stage2")
+    train(rough, "stage2", on_event=events.append)
+    losses = [event.loss for event in events if isinstance(event, Logged)]
+    assert len(losses) == 4
+    assert np.isfinite(losses).all()
+    ours, theirs = weights(rough), weights(plain)
+    assert any(not torch.equal(ours[name], theirs[name]) for name in ours if ".motion_modules." in name)
+
+
+def test_thinning_without_an_autoencoder_is_refused(config: TrainingConfig) -> None:
+    thinning = replace(clips(config), objective=ObjectiveSettings(motion_thinning=0.25))
+    with pytest.raises(SettingsError, match=r"objective\.motion_thinning .* give start\.vae"):
+        train(thinning, "stage2")
+
+
 def test_clips_are_rendered_as_a_video_too(tmp_path: Path) -> None:
     true = np.zeros((2, 5, 16, 16, 3), np.uint8)
     true[1] = 200
@@ -268,3 +293,28 @@ def test_a_loss_that_is_not_finite_ends_the_run(config: TrainingConfig) -> None:
     wild = replace(config, optimizer=OptimizerSettings(lr=1e30, warmup=1, clip_norm=1e9))
     with pytest.raises(HalloError, match=r"lower optimizer\.lr"):
         train(elsewhere(wild, "wild", steps=50), "stage1")
+
+
+def test_run_goes_on_from_a_named_checkpoint_of_another(config: TrainingConfig) -> None:
+    train(config, "stage1")
+    whole = weights(config)
+    first = elsewhere(config, "first", steps=4)
+    train(first, "stage1", should_stop=stopping_after(2))
+    second = elsewhere(config, "second", resume_from=first.run.output / "checkpoints" / "step-00000002")
+    result = train(second, "stage1")
+    assert result.progress.step == 4
+    assert all(torch.equal(value, whole[name]) for name, value in weights(second).items())
+
+
+def rates(**settings: object) -> list[float]:
+    optimizer = OptimizerSettings(lr=1.0, **settings)  # type: ignore[arg-type]
+    run = RunSettings(Path(), steps=8)
+    return [learning_rate(optimizer, run, Progress(step=step)) for step in range(8)]
+
+
+def test_rates_fall_as_diffusers_has_them() -> None:
+    assert rates(schedule="polynomial", power=2.0) == pytest.approx([(1 - k / 8) ** 2 for k in range(8)])
+    half = [0.5 + 0.5 * math.cos(math.pi * k / 4) for k in range(4)]
+    assert rates(schedule="cosine_with_restarts", cycles=2) == pytest.approx(half + half)
+    assert rates(schedule="linear") == pytest.approx(rates(schedule="polynomial"))
+    assert rates(schedule="cosine_with_restarts") == pytest.approx(rates(schedule="cosine"))

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from training.toy import NETWORK
 
 from hallo_cli.training import objective
 from hallo_cli.training.config import DropSettings, ObjectiveSettings
+from hallo_cli.training.losses import LossFunction
 
 GOLDEN = load_file(Path(__file__).parent.parent / "data" / "golden" / "pipeline" / "training.safetensors")
 SHAPE = (2, 3, 4, 6, 8)
@@ -165,3 +167,32 @@ def test_change_weighs_what_moves() -> None:
     assert weights is not None
     assert weights[0, 0, 4, 4] > 10 * weights[0, 0, 0, 0]
     assert weights[0, 0, 0, 0] == 1
+
+
+def test_motion_frames_get_a_little_noise_as_much_in_all_of_a_take() -> None:
+    motion = torch.randn(64, 2, 4, 6, 8, generator=generator(1))
+    schedule = objective.alphas_cumprod("scaled_linear")
+    assert objective.roughened(motion, schedule, ObjectiveSettings(), generator()) is motion
+    rough = objective.roughened(motion, schedule, ObjectiveSettings(motion_timesteps=50), generator())
+    change = (rough - motion).flatten(2).std(2)
+    # At timestep 49 noise has a deviation of 0.23; the two frames of a take share their timestep.
+    assert change.min() > 0
+    assert change.max() < 0.3
+    assert (change[:, 0] / change[:, 1]).log().abs().max() < 0.35
+    assert change[:, 0].max() > 4 * change[:, 0].min()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_motion_frames_are_thinned_through_their_pixels(share: float) -> None:
+    """With an autoencoder of ones: a latent is a pixel of 1, or of 0 where it went grey."""
+    settings = ObjectiveSettings(motion_thinning=share)
+    losses = LossFunction(settings, NETWORK, "stage2", decode=lambda x: x[:, :3], encode=lambda x: x)
+    boxes = torch.tensor([[[0.25, 0.25, 0.75, 0.75]] * 3] * 2)
+    found = losses._thinned(torch.ones(2, 2, 3, 64, 64), boxes, generator())
+    assert found.shape == (2, 2, 3, 64, 64)
+    assert (found[..., 16:48, 16:48] == 1).all()  # the face
+    assert torch.equal(found[:, 0], found[:, 1])
+    assert torch.equal(found[:, :, 0], found[:, :, 2])
+    outside = 1 - (found[:, 0, 0].sum((1, 2)) - 32 * 32) / (64 * 64 - 32 * 32)
+    assert (outside - share).abs().max() < 0.03
+    assert share in (0, 1) or not torch.equal(found[0], found[1])

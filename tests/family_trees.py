@@ -1,0 +1,86 @@
+"""The published trees in small: their files, names and kinds, with random networks 8 channels wide."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import onnx
+import torch
+from analysis.test_identity import detector, recognition
+from bundles import random_networks, tiny_config
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from hallo_cli.models.bundle import Bundle, read_bundle, tree_manifest
+from hallo_cli.models.config import NetworkConfig
+from hallo_cli.models.manifest import write_manifest
+from hallo_cli.models.trees import Tree
+from hallo_cli.models.weights import Networks
+
+SPEECH = Path(__file__).parent / "data" / "preprocessing"
+FACE_BOX = (222.0, 101.0, 340.0, 219.0)  # of the example portrait, in the detector's 640 pixels
+SMALL = tiny_config(
+    channels=(8, 8, 8, 8),
+    attention_levels=(True, True, True, False),
+    motion_levels=(True,) * 4,
+    layers_per_block=2,
+    identity_tokens=2,
+    cross_dim=8,
+    face_embedding_dim=512,
+    audio_blocks=3,  # those of the tiny wav2vec2
+    audio_dim=48,
+    vae_kind="kl",
+    vae_patch=1,
+    vae={
+        "latent_channels": 4,
+        "block_out_channels": (8, 8, 8, 8),
+        "down_block_types": ("DownEncoderBlock2D",) * 4,
+        "up_block_types": ("UpDecoderBlock2D",) * 4,
+        "norm_num_groups": 4,
+    },
+    compat="official",
+    latents="full",
+    latent_rows=None,
+    locator_input="mask",
+    noise="per_clip",
+)
+
+
+def small(tree: Tree) -> NetworkConfig:
+    """The tree's configuration in small."""
+    return dataclasses.replace(
+        SMALL,
+        shared_audio_attention=tree.networks.shared_audio_attention,
+        motion_thinning=tree.networks.motion_thinning,
+    )
+
+
+def write_tree(tree: Tree, folder: Path) -> Bundle:
+    """Write the files as they are published, and the description that a pull leaves beside them."""
+    for path in tree.paths.values():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(b"stand-in")
+    networks = random_networks(small(tree))
+    torch.save(published_state(networks), folder / tree.paths["networks"])
+    save_file(networks.vae.state_dict(), folder / tree.paths["vae"])
+    speech = load_file(SPEECH / "w2v_tiny.safetensors")
+    if tree.paths["speech"].endswith(".safetensors"):
+        save_file(speech, folder / tree.paths["speech"])
+    else:
+        torch.save(
+            {f"wav2vec2.{name}": value for name, value in speech.items()}, folder / tree.paths["speech"]
+        )
+    shutil.copyfile(SPEECH / "w2v_tiny_config.json", folder / tree.paths["speech_config"])
+    onnx.save(detector(FACE_BOX), folder / tree.paths["face_detector"])
+    onnx.save(recognition(), folder / tree.paths["identity"])
+    write_manifest(folder, dataclasses.replace(tree_manifest(tree, folder), networks=small(tree)))
+    return read_bundle(folder)
+
+
+def published_state(networks: Networks) -> dict[str, Tensor]:
+    """What a net.pth holds: float16, no autoencoder."""
+    return {
+        prefix + name: value.half()
+        for prefix, module in networks.by_prefix().items()
+        for name, value in module.state_dict().items()
+    }
