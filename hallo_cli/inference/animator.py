@@ -44,7 +44,6 @@ from hallo_cli.inference.sampling import (
 )
 from hallo_cli.inference.schedule import Solver, make_solver
 from hallo_cli.inference.skin import Skin, skin_of
-from hallo_cli.inference.spans import span
 from hallo_cli.inference.step_plan import DeepReuse, guidance_of
 from hallo_cli.inference.thinning import thinned, thinning_mask
 from hallo_cli.models import compat
@@ -158,9 +157,8 @@ class Animator:
             for offset in range(0, speech.n_frames, self.config.clip_frames):
                 index = start.index + offset // self.config.clip_frames
                 n_frames = min(self.config.clip_frames, speech.n_frames - offset)
-                with span("conditions"):
-                    windows = audio_windows(speech, offset, n_frames, self.config.audio_window)
-                    pair = self.clip_context(context, windows, motion, index=index)
+                windows = audio_windows(speech, offset, n_frames, self.config.audio_window)
+                pair = self.clip_context(context, windows, motion, index=index)
                 latents = noise(index, self.latents_shape(context, n_frames)).to(self.execution.device)
                 solver, predictor = self.sampler(context.settings, pair)
                 for step, after in enumerate(denoise(predictor, solver, latents), 1):

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from hallo_cli.inference.schedule import Solver
-from hallo_cli.inference.spans import span
 from hallo_cli.inference.step_plan import DeepReuse, Guidance, Step, plan_steps
 from hallo_cli.models.blocks import DeepFeatures
 from hallo_cli.models.context import ClipContext
@@ -115,9 +114,8 @@ def denoise(predictor: Predictor, solver: Solver, noise: Tensor) -> Iterator[Ten
     latents, memory = noise, Memory()
     timesteps = torch.tensor(solver.timesteps, device=noise.device)
     for index, step in enumerate(plan_steps(predictor.guidance, predictor.deep, len(solver.timesteps))):
-        with span("denoising step"):
-            prediction = predictor(latents, timesteps[index : index + 1], step, memory)
-            latents = solver.step(index, prediction, latents)
+        prediction = predictor(latents, timesteps[index : index + 1], step, memory)
+        latents = solver.step(index, prediction, latents)
         yield latents
 
 

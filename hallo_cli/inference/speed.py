@@ -98,11 +98,6 @@ def choose_execution(runtime: RuntimeSettings) -> Execution:
     )
 
 
-def plain_execution(device: torch.device) -> Execution:
-    """Nothing chosen for speed: what the fast choices are compared with."""
-    return Execution(device, fused_kernel, decode_chunk=1, is_channels_last=False)
-
-
 def prepare_networks(networks: Networks, execution: Execution) -> None:
     """Arrange the networks' weights for this execution, in place."""
     for module in (*networks.by_prefix().values(), networks.vae):

@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 
 from hallo_cli.errors import EncoderError, InputError, Interrupted
-from hallo_cli.inference.spans import span
 from hallo_cli.jobs import events
 from hallo_cli.jobs import record as outcome
 from hallo_cli.jobs.engine import Engine
@@ -201,10 +200,8 @@ class _Run:
                 self._report_clip(frame)
             with closing(self.source.clips(segment, frame, motion)) as clips:
                 for clip in clips:
-                    with span("encoding"):
-                        writer.write(self.compositor.compose(clip.frames))
-                    with span("keeping"):
-                        spool.append(clip)
+                    writer.write(self.compositor.compose(clip.frames))
+                    spool.append(clip)
                     frame += len(clip.frames)
                     self.clip_times.append(time.monotonic())
                     motion = clip.motion

@@ -131,6 +131,7 @@ def fresh_compiler():
 
 
 @pytest.mark.usefixtures("fresh_compiler")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
 def test_compiled_pass_hands_the_pass_to_the_compiler_and_keeps_its_results(case, monkeypatch):
     asked = []
     monkeypatch.setattr(torch, "compile", lambda work, **options: asked.append(options) or work)

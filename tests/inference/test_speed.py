@@ -8,6 +8,7 @@ from bundles import random_networks, tiny_config
 
 from hallo_cli.errors import SettingsError
 from hallo_cli.inference import speed
+from hallo_cli.models.attention import fused_kernel
 from hallo_cli.settings.schema import RuntimeSettings
 
 CPU = torch.device("cpu")
@@ -58,8 +59,8 @@ def test_float32_on_cuda_is_not_rounded_to_tf32(monkeypatch, dtype, device, roun
 
 def test_networks_are_present_while_used():
     networks = random_networks(tiny_config())
-    execution = dataclasses.replace(speed.plain_execution(torch.device("meta")), offloads=True)
-    with speed.present(torch.nn.Linear(1, 1, device="meta"), speed.plain_execution(CPU)) as module:
+    execution = dataclasses.replace(speed.Execution(torch.device("meta"), fused_kernel, 1), offloads=True)
+    with speed.present(torch.nn.Linear(1, 1, device="meta"), speed.Execution(CPU, fused_kernel, 1)) as module:
         assert module.weight.is_meta
     with pytest.raises(NotImplementedError), speed.present(networks.vae, execution) as module:
         assert all(value.is_meta for value in module.parameters())
