@@ -61,7 +61,8 @@ def imports(source: str, package: list[str]) -> Iterator[str]:
             module = ".".join([*start, *filter(None, [node.module])])
             yield from (f"{module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            yield from [node.value] * node.value.startswith("hallo_cli.")  # import_module("hallo_cli...")
+            if node.value.startswith("hallo_cli.") and node.value.split(".")[1] in MAY_IMPORT:
+                yield node.value  # as import_module("hallo_cli...") gets it
 
 
 def imported_layers(source: str, package: list[str]) -> set[str]:
