@@ -29,7 +29,6 @@ from hallo_cli.domain import (
 )
 from hallo_cli.errors import HalloError
 from hallo_cli.jobs import events
-from hallo_cli.jobs.engine import Pace
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.runner import RunOptions, StopRequest, run_job
 from hallo_cli.media.audio import SAMPLE_RATE, Recording, decode
@@ -104,14 +103,11 @@ class TrivialEngine:
     def track(self, recording: Recording, n_frames: int, settings: RenderSettings) -> LoudnessTrack:
         return LoudnessTrack(recording, n_frames, settings.fps)
 
-    def chooses_compiling(self, settings: RenderSettings, n_frames: int) -> bool:
-        return False
-
-    def load(self, settings: RenderSettings, *, is_compiled: bool = False) -> None:
+    def load(self, settings: RenderSettings) -> None:
         pass
 
-    def note_speed(self, settings: RenderSettings, pace: Pace) -> None:
-        self.pace = pace
+    def note_speed(self, settings: RenderSettings, seconds_per_frame: float) -> None:
+        self.seconds_per_frame = seconds_per_frame
 
     def fall_back(self) -> str | None:
         return self.fallbacks.pop(0) if self.fallbacks else None

@@ -13,7 +13,7 @@ from hallo_cli.settings.schema import RenderSettings
 class MeasuredStudio(Studio):
     """Its clips are the portrait, again and again."""
 
-    def load(self, settings: RenderSettings, *, is_compiled: bool = False) -> None:
+    def load(self, settings: RenderSettings) -> None:
         pass
 
     def clips(

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import torch
 from bundles import random_networks, tiny_config
+from plain_unet import PlainConditions
 from torch import Tensor
 
-from hallo_cli.inference.baseline import PlainConditions
 from hallo_cli.models import compat
 from hallo_cli.models.config import NetworkConfig
 from hallo_cli.models.context import ClipContext

@@ -60,8 +60,9 @@ def imports(source: str, package: list[str]) -> Iterator[str]:
             start = package[: len(package) - node.level + 1] if node.level else []
             module = ".".join([*start, *filter(None, [node.module])])
             yield from (f"{module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            yield from [node.value] * node.value.startswith("hallo_cli.")  # import_module("hallo_cli...")
+        elif isinstance(node, ast.Constant) and str(node.value).startswith("hallo_cli."):
+            # as import_module("hallo_cli...") gets it
+            yield from {str(node.value)} if str(node.value).split(".")[1] in MAY_IMPORT else ()
 
 
 def imported_layers(source: str, package: list[str]) -> set[str]:

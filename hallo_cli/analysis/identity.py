@@ -30,7 +30,7 @@ class IdentityNetwork:
     """Holds insightface's FaceAnalysis with the bundle's detector and recognition network."""
 
     def __init__(self, detector: Path, recognition: Path) -> None:
-        """Load both ONNX files. Raises WeightsError where one is missing or is not what it should be."""
+        """Load both ONNX files. Raises WeightsError if one is missing or is not what it should be."""
         for file in (detector, recognition):
             if not file.is_file():
                 raise WeightsError(f"{file}: not there. Fetch the official weights with `hallo models pull`.")
@@ -42,7 +42,7 @@ class IdentityNetwork:
     def embed(self, picture: Bytes, face: Face) -> Float:
         """Return the raw embedding [512] of one face of a [height, width, 3] RGB picture.
 
-        Raises PortraitError where this network's own detector does not see that face.
+        Raises PortraitError if this network's own detector does not see that face.
         """
         nose = face.landmarks[4]
         found = self._found(picture)

@@ -34,6 +34,30 @@ class BatchPlanned:
 
 
 @dataclass(frozen=True)
+class RowPlanned:
+    """What a run would do with a row."""
+
+    row: int
+    id: str
+    state: str  # ready or waiting: to render; skipped: done before; left out: failed before; invalid: refused
+    portrait: str
+    audio: str
+    output: str
+    seconds: float  # of video
+    width: int
+    height: int
+    compute_s: float  # predicted
+    message: str  # why it is refused
+
+
+@dataclass(frozen=True)
+class BudgetSpent:
+    """The run ends because of its budget."""
+
+    left: int  # rows that are still to be rendered
+
+
+@dataclass(frozen=True)
 class WorkerLoading:
     """A worker begins to load its weights."""
 
@@ -104,7 +128,7 @@ class RowEnded:
 
 WorkerEvent = WorkerLoading | WorkerReady | WorkerLost
 RowEvent = RowStarted | RowAdvanced | RowMeasured | RowRetried | RowEnded
-Event = FilesChecked | BatchPlanned | WorkerEvent | RowEvent
+Event = FilesChecked | BatchPlanned | RowPlanned | BudgetSpent | WorkerEvent | RowEvent
 
 
 def to_json(event: Event) -> str:

@@ -25,7 +25,7 @@ from hallo_cli.media.video import SegmentWriter, VideoFormat, read_frames
 def join(job: Job, task: Task, engine: Engine, marking: Marking = UNMARKED) -> JobResult:
     """Blend the parts' videos, add the recording, and give the video its name.
 
-    Raises EncoderError, OutputError, and SettingsError where something else has the output's name.
+    Raises EncoderError, OutputError, and SettingsError if something else has the output's name.
     """
     began = time.monotonic()
     inputs = dataclasses.replace(outcome.inspect_inputs(job, engine.weights_id), fingerprint=task.fingerprint)

@@ -1,4 +1,4 @@
-"""Judges a finished video by figures and limits; how the figures are measured is evaluation's business."""
+"""Judges a finished video by figures and limits; how the figures are measured is decided in evaluation."""
 
 import math
 from collections.abc import Mapping

@@ -59,7 +59,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Run:
-    """The head of each run in the ledger: with which options `retry` runs the batch again."""
+    """The head of each run in the ledger; `retry` uses its options."""
 
     options: Mapping[str, object]
     started: str = ""

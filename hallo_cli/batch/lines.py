@@ -1,4 +1,4 @@
-"""Lines of a text file as whatever program saved it: UTF-8 or UTF-16, any line ends; bounded in memory."""
+"""Lines of a text file as any program may save it: UTF-8 or UTF-16, any line ends; bounded in memory."""
 
 import codecs
 import io

@@ -37,7 +37,7 @@ class LocalPool:
         self._workers[slot].send(task)
 
     def wait(self, timeout_s: float) -> list[tuple[str, Message]]:
-        """What the workers said; a worker's death comes after its last words, and it is replaced."""
+        """The workers' messages; a worker that died is replaced after its last message."""
         watched = {worker.connection: name for name, worker in self._workers.items()}
         messages: list[tuple[str, Message]] = []
         for source in wait(list(watched), timeout_s):
@@ -54,7 +54,7 @@ class LocalPool:
         return messages
 
     def stop(self) -> None:
-        """Ask all workers to finish the clip in hand."""
+        """Ask all workers to finish the current clip."""
         self._is_stopping = True
         for worker in self._workers.values():
             worker.send("stop")
@@ -64,7 +64,7 @@ class LocalPool:
         return self._specs[slot].log
 
     def close(self) -> None:
-        """Kill what still runs; their work is on disk."""
+        """Kill the workers that still run; their work is on disk."""
         for worker in self._workers.values():
             worker.kill()
 

@@ -1,6 +1,6 @@
-"""Reads manifests, CSV or JSON Lines, one row at a time; what a row means is rows.py's business.
+"""Reads manifests, CSV or JSON Lines, one row at a time; what a row means is decided in rows.py.
 
-Trouble that belongs to one line makes a BadRow and the others go on; trouble with the whole file raises.
+A problem with one line makes a BadRow and the others continue; a problem with the whole file raises.
 """
 
 import csv

@@ -1,6 +1,6 @@
 """Pairs the pictures of one folder with the recordings of another, in place of a manifest.
 
-No file is left out in silence: one that finds no partner is a bad row.
+No file is left out silently: one that finds no partner is a bad row.
 """
 
 import itertools

@@ -70,7 +70,7 @@ class Paths:
         return [path for path in (*others, self.results) if path.exists()]
 
     def folders(self) -> list[Path]:
-        """The folders of the whole batch and of its shards, as far as they are there."""
+        """The folders of the whole batch and of its shards, if they exist."""
         pattern = re.compile(re.escape(self.base.name) + r"(\.\d+-of-\d+)?\.batch")
         found = sorted(path for path in self.base.parent.glob("*.batch") if pattern.fullmatch(path.name))
         return [path for path in found if path.is_dir()]

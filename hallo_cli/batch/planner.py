@@ -127,12 +127,13 @@ class Planner:
         else:
             self.queue.accept([whole], state)
         if state == "ready":
-            self._count_disk(task, row)
+            self._count(task)
 
-    def _count_disk(self, task: Task, row: Row) -> None:
-        portrait = self._finding("portrait", row.portrait, dict(to_values(self.settings.of(row))))
-        disk = disk_needed(settings_of(task), task.frames, (portrait.width, portrait.height))
-        self.measure_s += measuring_seconds(task.frames, (portrait.width, portrait.height))
+    def _count(self, task: Task) -> None:
+        """Add a row to what all rows need of the disk and of measuring."""
+        size = (task.width, task.height)
+        disk = disk_needed(settings_of(task), task.frames, size)
+        self.measure_s += measuring_seconds(task.frames, size)
         self.disk_bytes += disk.output_bytes
         self.work_bytes = max(self.work_bytes, disk.work_bytes)
 
@@ -184,6 +185,9 @@ class Planner:
             cost=self.predict(engine, settings, frames),
             portrait_sha256=portrait.digest,
             audio_sha256=audio.digest,
+            width=portrait.width,
+            height=portrait.height,
+            priority=row.priority,
             may_replace=int(self.may_overwrite or (past is not None and past.is_ours)),
         )
 

@@ -1,6 +1,6 @@
-"""What a run is doing just now, in a small file beside its lock, so that `hallo batch status` can tell.
+"""What a run is doing now, in a small file beside its lock, so that `hallo batch status` can tell.
 
-Nothing is decided by it: where it is missing or damaged, less is told.
+Nothing is decided by it: if it is missing or damaged, less is shown.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ _LIMIT = 1 << 20  # bytes
 
 @dataclass(frozen=True)
 class Running:
-    """A run that is going on."""
+    """A run of a batch that has not ended."""
 
     process: int = 0
     written: str = ""
@@ -35,7 +35,7 @@ class Running:
 
     @property
     def ends(self) -> datetime | None:
-        """When the last row will be done, about."""
+        """About when the last row will be done."""
         if self.seconds_left is None:
             return None
         return datetime.fromisoformat(self.written) + timedelta(seconds=self.seconds_left)
@@ -47,7 +47,7 @@ class Running:
 
 
 class Pulse:
-    """Writes the file every few seconds while a run lasts."""
+    """Writes the file every few seconds during a run."""
 
     def __init__(self, folder: Path, tally: Tally) -> None:
         self._path = folder / _NAME
@@ -55,7 +55,7 @@ class Pulse:
         self._last = -INTERVAL_S
 
     def beat(self) -> None:
-        """Write, if it is time; a disk that takes nothing is others' business."""
+        """Write, if it is time; a disk that takes nothing is reported elsewhere."""
         if time.monotonic() - self._last < INTERVAL_S:
             return
         self._last = time.monotonic()
@@ -68,12 +68,12 @@ class Pulse:
             return
 
     def end(self) -> None:
-        """Take the file away."""
+        """Remove the file."""
         self._path.unlink(missing_ok=True)
 
 
 def find_running(paths: Paths) -> list[Running]:
-    """The runs of a batch that are going on, one for each shard."""
+    """The unfinished runs of a batch, one for each shard."""
     return [_read(folder / _NAME) for folder in paths.folders() if is_held(folder / "lock")]
 
 

@@ -1,4 +1,4 @@
-"""Puts a row that keeps killing its worker aside, with all it takes to see why."""
+"""Puts a row that keeps killing its worker aside, with everything needed to find out why."""
 
 import json
 import os

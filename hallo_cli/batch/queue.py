@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from hallo_cli.batch.events import RowPlanned
 from hallo_cli.batch.ledger import Record
 from hallo_cli.batch.rows import BadRow, Row
 from hallo_cli.batch.task import Task
@@ -25,23 +26,27 @@ CREATE TABLE rows(
   attempts INTEGER DEFAULT 0, is_alone INTEGER DEFAULT 0, seed_offset INTEGER DEFAULT 0,
   may_replace INTEGER DEFAULT 0, parent INTEGER DEFAULT 0, parts TEXT DEFAULT '', parts_dir TEXT DEFAULT '',
   kind TEXT DEFAULT '', message TEXT DEFAULT '', own TEXT DEFAULT '{}',
-  portrait_sha256 TEXT DEFAULT '', audio_sha256 TEXT DEFAULT '');
+  portrait_sha256 TEXT DEFAULT '', audio_sha256 TEXT DEFAULT '', width INTEGER DEFAULT 0,
+  height INTEGER DEFAULT 0, priority INTEGER DEFAULT 0);
 CREATE TABLE history(output TEXT PRIMARY KEY, id TEXT, status TEXT, fingerprint TEXT, size INTEGER,
   is_ours INTEGER, ledger INTEGER, finished TEXT);
 CREATE TABLE known(id TEXT PRIMARY KEY, output TEXT, row INTEGER, status TEXT, ledger INTEGER, finished TEXT);
 """
-_INDEXES = "CREATE INDEX by_state ON rows(state, cost DESC, number); CREATE INDEX by_id ON rows(id);"
-_READ = "SELECT number,id,portrait,audio,output,preset,given,own FROM rows NOT INDEXED"
+_INDEXES = (
+    "CREATE INDEX by_state ON rows(state, priority DESC, cost DESC, number); CREATE INDEX by_id ON rows(id);"
+)
+_READ = "SELECT number,id,portrait,audio,output,preset,given,own,priority FROM rows NOT INDEXED"
 _READ_BAD = "SELECT number,id,message,output,own,kind FROM rows NOT INDEXED WHERE state='invalid'"
 _ACCEPT = (
     "UPDATE rows SET state=?,settings=?,fingerprint=?,frames=?,seconds=?,cost=?,may_replace=?,parts=?,"
-    "parts_dir=?,portrait_sha256=?,audio_sha256=? WHERE number=?"
+    "parts_dir=?,portrait_sha256=?,audio_sha256=?,width=?,height=? WHERE number=?"
 )
 _TAKE = """
 SELECT number,id,portrait,audio,output,settings,preset,fingerprint,frames,seconds,cost,
-  attempts,is_alone,seed_offset,may_replace,parent,parts,parts_dir,own,portrait_sha256,audio_sha256
+  attempts,is_alone,seed_offset,may_replace,parent,parts,parts_dir,own,portrait_sha256,audio_sha256,
+  width,height,priority
 FROM rows"""
-_NEXT = f"{_TAKE} WHERE state='ready' ORDER BY cost DESC, number LIMIT ?"
+_NEXT = f"{_TAKE} WHERE state='ready' ORDER BY priority DESC, cost DESC, number LIMIT ?"
 _PUT_BACK = """
 UPDATE rows SET state='ready', attempts=?, is_alone=?, seed_offset=?, may_replace=? WHERE number=?
 """
@@ -49,6 +54,10 @@ _DROP = """
 UPDATE rows SET state='elsewhere' WHERE number IN (
   SELECT number FROM (SELECT number, ROW_NUMBER() OVER (ORDER BY number) - 1 AS position FROM rows)
   WHERE position % ? != ?)
+"""
+_PLANNED = """
+SELECT number, id, state, portrait, audio, output, COALESCE(seconds, 0), width, height, COALESCE(cost, 0),
+  message FROM rows NOT INDEXED WHERE number>? AND number>=0 AND state!='elsewhere' ORDER BY number LIMIT ?
 """
 # Of two ledgers the later entry counts, of one the last.
 _REMEMBER = """
@@ -128,9 +137,11 @@ class Queue:
 
     def load(self, rows: Iterable[Row | BadRow]) -> None:
         """Take in a manifest. Raises ManifestError where two rows write one file or share an id."""
-        statement = "INSERT INTO rows(number,id,portrait,audio,output,preset,given,state,kind,message,own)"
+        statement = (
+            "INSERT INTO rows(number,id,portrait,audio,output,preset,given,state,kind,message,own,priority)"
+        )
         for block in _blocks(map(_values, rows)):
-            self._db.executemany(f"{statement} VALUES(?,?,?,?,?,?,?,?,?,?,?)", block)
+            self._db.executemany(f"{statement} VALUES(?,?,?,?,?,?,?,?,?,?,?,?)", block)
         self._db.executescript(_INDEXES)
         self._refuse_repeats("output", "would both write")
         self._refuse_repeats("id", "both have the id")
@@ -139,6 +150,27 @@ class Queue:
         """Leave all rows to others but every `count`-th, from the one at position `index` (from 0) on."""
         if count > 1:
             self._db.execute(_DROP, (count, index))
+
+    def keep_chosen(self, patterns: Sequence[str]) -> None:
+        """Leave all rows whose ids match none of the patterns (* and ?). Raises ManifestError."""
+        if not patterns:
+            return
+        unlike = " AND ".join(["id NOT GLOB ?"] * len(patterns))
+        self._db.execute(f"UPDATE rows SET state='elsewhere' WHERE {unlike}", list(patterns))  # noqa: S608
+        if not self._db.execute("SELECT COUNT(*) FROM rows WHERE state!='elsewhere'").fetchone()[0]:
+            raise ManifestError(f"no row has an id like {' or '.join(map(repr, patterns))}; see --only.")
+
+    def planned(self) -> Iterator[RowPlanned]:
+        """Every row of this run as it was planned, in the manifest's order."""
+        last = -1
+        while block := self._db.execute(_PLANNED, (last, _BLOCK)).fetchall():
+            for row in block:
+                yield RowPlanned(*row)
+            last = block[-1][0]
+
+    def n_in(self, *states: str) -> int:
+        """How many rows are in these states."""
+        return sum(total.rows for state, total in self.totals().items() if state in states)
 
     def remember(self, records: Iterable[Record], folder: Path, *, ledger: int = 0) -> None:
         """Take in a ledger that lies in `folder`, the `ledger`-th; later records replace earlier ones."""
@@ -177,9 +209,10 @@ class Queue:
         query = f"{_READ} WHERE state=? AND number>? ORDER BY number LIMIT {_BLOCK}"
         last = -1
         while block := self._db.execute(query, (state, last)).fetchall():
-            for number, name, portrait, audio, output, preset, given, own in block:
+            for number, name, portrait, audio, output, preset, given, own, priority in block:
                 paths = (Path(portrait), Path(audio), Path(output))
-                yield Row(number, name, *paths, preset or None, json.loads(given), json.loads(own))
+                cells = (json.loads(given), json.loads(own))
+                yield Row(number, name, *paths, preset or None, *cells, priority)
             last = block[-1][0]
 
     def bad_rows(self) -> Iterator[tuple[BadRow, str]]:
@@ -196,7 +229,7 @@ class Queue:
         values = (
             (
                 *(state, t.settings, t.fingerprint, t.frames, t.seconds, t.cost, t.may_replace),
-                *(t.parts, t.parts_dir, t.portrait_sha256, t.audio_sha256, t.number),
+                *(t.parts, t.parts_dir, t.portrait_sha256, t.audio_sha256, t.width, t.height, t.number),
             )
             for t in tasks
         )
@@ -209,13 +242,15 @@ class Queue:
         (lowest,) = self._db.execute("SELECT MIN(0, MIN(number)) FROM rows").fetchone()
         for number, part in enumerate(parts, lowest - len(parts)):  # negative: no line of a manifest
             self._db.execute(
-                "INSERT INTO rows(number,id,portrait,audio,output,preset,parent) VALUES(?,?,?,?,?,?,?)",
+                "INSERT INTO rows(number,id,portrait,audio,output,preset,parent,priority) "
+                "VALUES(?,?,?,?,?,?,?,?)",
                 (
                     number,
                     part.id,
                     *map(str, (part.portrait, part.audio, part.output)),
                     part.preset,
                     whole.number,
+                    whole.priority,
                 ),
             )
             self.accept([dataclasses.replace(part, number=number)])
@@ -295,11 +330,11 @@ class Queue:
 
 def _values(row: Row | BadRow) -> tuple[object, ...]:
     if isinstance(row, BadRow):
-        bad = ("invalid", "ManifestError", row.message, json.dumps(dict(row.own)))
+        bad = ("invalid", "ManifestError", row.message, json.dumps(dict(row.own)), 0)
         return (row.number, row.id, "", "", row.output, "", "{}", *bad)
     given, own = json.dumps(dict(row.settings)), json.dumps(dict(row.own))
     paths = (str(row.portrait), str(row.audio), str(row.output))
-    return (row.number, row.id, *paths, row.preset or "", given, "new", "", "", own)
+    return (row.number, row.id, *paths, row.preset or "", given, "new", "", "", own, row.priority)
 
 
 def _task(row: tuple[Any, ...]) -> Task:

@@ -44,7 +44,7 @@ class _Actor:
         self._renderer: Renderer | None = None
         self._loading, self._preparing = threading.Lock(), threading.Lock()
         self._before = ThreadPoolExecutor(1, "prepare")
-        self._prepared: dict[Task, Future[object]] = {}  # the row in hand and those to come
+        self._prepared: dict[Task, Future[object]] = {}  # the current row and those to come
         self._stop = StopRequest()
         self._news: list[Message] = []
 
@@ -70,7 +70,7 @@ class _Actor:
         return news
 
     def stop(self) -> None:
-        """Finish the clip in hand."""
+        """Finish the current clip."""
         self._stop.ask()
 
     def _run(self, task: Task) -> Rendered:
@@ -143,7 +143,7 @@ class RayPool:
                 return messages
 
     def stop(self) -> None:
-        """Ask all actors to finish the clip in hand."""
+        """Ask all actors to finish the current clip."""
         for slot in self._actors:
             self._aside(slot, "stop").remote()
 

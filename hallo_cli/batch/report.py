@@ -75,13 +75,13 @@ def write_table(path: Path, records: Iterable[Record]) -> None:
     def parts() -> Iterator[str]:
         lines = Lines()
         writer = csv.writer(lines)
-        writer.writerow([*COLUMNS, *map(_harmless, (*figures, *own))])
+        writer.writerow([*COLUMNS, *map(harmless, (*figures, *own))])
         for record in records:
             cells = [getattr(record, name) for name in COLUMNS]
             cells = ["; ".join(cell) if isinstance(cell, tuple) else cell for cell in cells]
             measured = [record.quality.get(name, "") for name in figures]
-            kept = [_harmless(record.own.get(name, "")) for name in own]
-            writer.writerow([*map(_harmless, cells), *measured, *kept])
+            kept = [harmless(record.own.get(name, "")) for name in own]
+            writer.writerow([*map(harmless, cells), *measured, *kept])
             yield from lines
             lines.clear()
 
@@ -109,7 +109,7 @@ def _own_page() -> str:
     return page
 
 
-def _harmless(cell: object) -> object:
+def harmless(cell: object) -> object:
     """A cell that no spreadsheet takes for a formula, nor a part of it where it splits at semicolons."""
     return _FORMULA.sub(r"\1'\2", printable(cell)) if isinstance(cell, str) else cell
 

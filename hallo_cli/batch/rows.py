@@ -18,6 +18,7 @@ from hallo_cli.settings.canvas import colour_of
 from hallo_cli.settings.schema import RenderSettings, Value, fields_of, parse, require_known, type_of
 
 REQUIRED = ("portrait", "audio")
+PRIORITY = "priority"
 OWN_PREFIX = "x_"  # of columns that are the user's own without being announced
 TEMPLATE_NAMES = ("id", "portrait", "audio", "row", "preset", "seed")
 _FORBIDDEN_IN_ID = re.compile(r'[\x00-\x1f\x7f/\\<>:"|?*]')
@@ -29,7 +30,7 @@ _MAX_NAME_BYTES = 200  # file systems allow 255; work files and sidecars add to 
 @functools.cache
 def columns() -> frozenset[str]:
     """Every column a manifest may have."""
-    return frozenset((*REQUIRED, "id", "output", "preset", *fields_of(RenderSettings)))
+    return frozenset((*REQUIRED, "id", "output", "preset", PRIORITY, *fields_of(RenderSettings)))
 
 
 def require_columns(names: Iterable[str], *, where: str) -> None:
@@ -87,6 +88,7 @@ class Row:
     preset: str | None = None
     settings: Mapping[str, Value] = field(default_factory=dict)  # parsed, by key
     own: Mapping[str, str] = field(default_factory=dict)  # cells of the user's own columns
+    priority: int = 0  # rows of a higher one are rendered first
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def make_row(number: int, cells: Mapping[str, object], layout: Layout) -> Row | 
 
 def plain_number(column: str, cell: str, *, has_decimal_commas: bool) -> str:
     """A cell of a column of numbers as `parse` reads it: 1,5 as 1.5 and, where it must be whole, 7.0 as 7."""
-    kind = type_of(_fields()[column]) if column in _fields() else str
+    kind = type_of(_fields()[column]) if column in _fields() else int if column == PRIORITY else str
     if has_decimal_commas and kind in (int, float):
         cell = _DECIMAL_COMMA.sub(r"\1.\2", cell)
     return _WHOLE_FRACTION.sub(r"\1", cell) if kind is int else cell
@@ -141,11 +143,11 @@ def _row(number: int, given: Mapping[str, object], layout: Layout) -> Row:
     portrait = _input_path(given["portrait"], "portrait", layout)
     audio = _input_path(given["audio"], "audio", layout)
     preset = _text(given["preset"], "preset") if "preset" in given else None
-    keys = sorted(given.keys() - {*REQUIRED, "id", "output", "preset"})
+    keys = sorted(given.keys() - {*REQUIRED, "id", "output", "preset", PRIORITY})
     settings = {key: parse(_fields()[key], given[key], where=key) for key in keys}
     if layout.is_confined and "bundle" in settings:
         _require_installed(str(settings["bundle"]))
-    row = Row(number, "", portrait, audio, Path(), preset, settings)
+    row = Row(number, "", portrait, audio, Path(), preset, settings, priority=_priority(given))
     row = dataclasses.replace(row, id=_row_id(row, given.get("id")))
     if colour_of(str(settings.get("background", "black"))) is None:
         picture = _input_path(settings["background"], "background", layout)
@@ -242,6 +244,13 @@ def _text(value: object, column: str) -> str:
     if "\x00" in value or not _is_unicode(value):
         raise ManifestError(f"{column} {value!r} holds characters that no file name can have.")
     return value
+
+
+def _priority(given: Mapping[str, object]) -> int:
+    text = str(given.get(PRIORITY, 0)).strip()
+    if isinstance(given.get(PRIORITY), bool) or not re.fullmatch(r"[+-]?[0-9]{1,9}", text):
+        raise ManifestError(f"priority {text[:40]!r} is no whole number; rows of a higher one go first.")
+    return int(text)
 
 
 def _own_text(value: object) -> str:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hallo_cli.batch import quarantine
-from hallo_cli.batch.events import BatchPlanned, Event, RowEnded
+from hallo_cli.batch.budget import Allowance, Budget
+from hallo_cli.batch.events import BatchPlanned, Event, RowEnded, RowPlanned
 from hallo_cli.batch.findings import Checks, copy_findings
 from hallo_cli.batch.ledger import Ledger, Record, Run, read_records, stored_path
 from hallo_cli.batch.manifest import read_manifest, read_rows
@@ -25,7 +26,7 @@ from hallo_cli.batch.scheduler import Policy, Scheduler, now
 from hallo_cli.batch.step import bring_in_step
 from hallo_cli.batch.tally import Tally
 from hallo_cli.batch.task import Pool, Task
-from hallo_cli.errors import Interrupted, SettingsError
+from hallo_cli.errors import Interrupted
 from hallo_cli.store.locks import locked
 from hallo_cli.store.writing import make_own_folder
 
@@ -56,22 +57,6 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Budget:
-    """What a batch may cost; 0: anything."""
-
-    max_gpu_hours: float = 0.0
-
-    def require(self, plan: BatchPlanned) -> None:
-        """Raise SettingsError where the plan does not fit."""
-        hours = plan.compute_s / 3600
-        if self.max_gpu_hours and hours > self.max_gpu_hours:
-            raise SettingsError(
-                f"the batch needs about {hours:.2f} hours of compute, --max-gpu-hours allows "
-                f"{self.max_gpu_hours:g}. Raise it, shorten the batch, or use a faster preset."
-            )
-
-
-@dataclass(frozen=True)
 class Batch:
     """Everything a run needs to know; makes no decision by itself."""
 
@@ -85,6 +70,7 @@ class Batch:
     policy: Policy = field(default_factory=Policy)
     repeat: Repeat = field(default_factory=Repeat)
     budget: Budget = field(default_factory=Budget)
+    only: tuple[str, ...] = ()  # patterns of the ids of the rows to render; none: all
     may_overwrite: bool = False
     has_parallel_parts: bool = False
     check_processes: int = 1
@@ -121,6 +107,10 @@ class OpenBatch:
         """The plan in numbers."""
         return self._planner.summary()
 
+    def planned(self) -> Iterator[RowPlanned]:
+        """Every row as it was planned, in the manifest's order."""
+        return self._queue.planned()
+
     def bad_rows(self) -> Iterator[tuple[BadRow, str]]:
         """The rows that cannot be rendered, with the kind of error."""
         return self._queue.bad_rows()
@@ -145,7 +135,6 @@ class OpenBatch:
     def _run(self) -> Iterator[Event]:
         batch = self._batch
         plan = self.summary()
-        batch.budget.require(plan)
         ledgers = batch.paths.ledgers()
         with Ledger(batch.paths.results) as ledger:
             ledger.append(Run({**batch.options, "rows": plan.rows + plan.elsewhere}, now()))
@@ -167,7 +156,9 @@ class OpenBatch:
         batch = self._batch
         pool = batch.make_pool(batch.renderer)
         try:
-            self._scheduler = Scheduler(self._queue, pool, ledger, batch.policy, self._put_aside)
+            self._scheduler = Scheduler(
+                self._queue, pool, ledger, batch.policy, self._put_aside, Allowance(batch.budget)
+            )
             if self._stop_status is not None:
                 self._scheduler.stop(self._stop_status)
             yield from self._scheduler.run()
@@ -190,6 +181,7 @@ def opened(batch: Batch, *, is_dry: bool = False) -> Iterator[OpenBatch]:
         queue.load(batch.source.rows(batch.layout))
         folder = stack.enter_context(_dry_folder(batch.paths) if is_dry else _locked_folder(batch.paths))
         queue.keep_share(batch.paths.shard.index - 1, batch.paths.shard.count)
+        queue.keep_chosen(batch.only)
         for number, ledger in enumerate(batch.paths.ledgers()):
             queue.remember(read_records(ledger), ledger.parent.absolute(), ledger=number)
         checks = stack.enter_context(Checks(folder / FINDINGS))

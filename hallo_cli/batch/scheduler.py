@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from hallo_cli.batch.budget import Allowance
 from hallo_cli.batch.events import (
+    BudgetSpent,
     Event,
     RowAdvanced,
     RowEnded,
@@ -70,13 +72,20 @@ class Scheduler:
     """Drives one pool through one queue."""
 
     def __init__(
-        self, queue: Queue, pool: Pool, ledger: Ledger, policy: Policy, quarantine: Quarantine
+        self,
+        queue: Queue,
+        pool: Pool,
+        ledger: Ledger,
+        policy: Policy,
+        quarantine: Quarantine,
+        allowance: Allowance,
     ) -> None:
         self._queue = queue
         self._pool = pool
         self._ledger = ledger
         self._policy = policy
         self._quarantine = quarantine
+        self._allowance = allowance
         self._held: dict[str, dict[int, _Held]] = {slot: {} for slot in pool.slots}
         self._stop_status: int | None = None
         self._trouble: HalloError | None = None  # ends the batch once the rows in hand have stopped
@@ -99,6 +108,8 @@ class Scheduler:
                 yield from self._handle(slot, message)
         if self._trouble:
             raise self._trouble
+        if (left := self._queue.n_in("ready", "over budget", "waiting")) and self._stop_status is None:
+            yield BudgetSpent(left)
         if self._stop_status is not None:
             raise Interrupted(
                 "stopped; finished work is kept, and the same command goes on from there.",
@@ -107,7 +118,7 @@ class Scheduler:
 
     @property
     def _is_stopping(self) -> bool:
-        return self._stop_status is not None or self._trouble is not None
+        return self._stop_status is not None or self._trouble is not None or self._allowance.is_over
 
     def _obey_stop(self) -> None:
         if self._is_stopping and not self._has_stopped:
@@ -121,22 +132,27 @@ class Scheduler:
         for depth in range(_AHEAD):
             for slot, held in self._held.items():
                 if len(held) == depth and self._may_take_more(held):
-                    task = self._next(must_be_alone=not held)
+                    task = self._next(held)
                     if task is None:
                         return
+                    self._allowance.promise(task.number, task.cost)
                     held[task.number] = _Held(task)
                     self._pool.send(slot, task)
 
     def _may_take_more(self, held: dict[int, _Held]) -> bool:
         return not any(row.task.is_alone for row in held.values())
 
-    def _next(self, *, must_be_alone: bool) -> Task | None:
-        """The costliest ready row; suspects only for a worker without rows."""
-        task = next(iter(self._queue.take(1)), None)
-        if task is not None and task.is_alone and not must_be_alone:
-            self._queue.put_back(task)
-            return None
-        return task
+    def _next(self, held: dict[int, _Held]) -> Task | None:
+        """The next ready row that the budget allows; suspects only for a worker without rows."""
+        ahead_s = sum(row.task.cost for row in held.values())
+        while task := next(iter(self._queue.take(1)), None):
+            if task.is_alone and held:
+                self._queue.put_back(task)
+                return None
+            if self._allowance.fits(task.cost, ahead_s=ahead_s):
+                return task
+            self._queue.set_state(task.number, "over budget")
+        return None
 
     def _handle(self, slot: str, message: Message) -> Iterator[Event]:
         match message:
@@ -170,6 +186,8 @@ class Scheduler:
 
     def _end(self, slot: str, message: Ended) -> Iterator[Event]:
         held = self._held[slot].pop(message.number)
+        used_s = message.outcome.compute_s if isinstance(message.outcome, Rendered) else 0.0
+        self._allowance.settle(message.number, used_s)
         if isinstance(message.outcome, Rendered):
             yield from self._accept(slot, held.task, message.outcome)
         else:
@@ -235,6 +253,7 @@ class Scheduler:
         for held in self._held[slot].values():
             if held not in (keep or []):
                 self._queue.put_back(held.task)
+            self._allowance.settle(held.task.number, 0.0)
         self._held[slot].clear()
 
     def _give_up(self, slot: str, task: Task, status: str, kind: str, message: str) -> Iterator[Event]:

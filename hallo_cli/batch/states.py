@@ -1,4 +1,4 @@
-"""The one table of what can become of a row, and how rows are counted from it."""
+"""The one table of the results a row can have, and how rows are counted from it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ STATES = {
     "error": "failed",
     "quarantined": "failed",
     "invalid": "refused",  # cannot be rendered
-    "pending": "pending",  # to be rendered anew: it changed, or is tried again
+    "pending": "pending",  # to be rendered again: it changed, or is tried again
     "removed": "",  # no row of the batch any more
 }
-RENDERED = frozenset(("done", "warn", "fail"))  # a whole video lies under its final name
+RENDERED = frozenset(("done", "warn", "fail"))  # a complete video lies under its final name
 
 
 @dataclass(frozen=True)
 class Counts:
-    """How many rows a batch has, and what became of them."""
+    """How many rows a batch has, and their results."""
 
     rows: int
     done: int = 0
@@ -28,7 +28,7 @@ class Counts:
 
     @property
     def pending(self) -> int:
-        """Rows that nothing is known of yet."""
+        """Rows without a result yet."""
         return self.rows - self.done - self.failed - self.refused
 
     def __str__(self) -> str:

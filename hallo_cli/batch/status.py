@@ -1,4 +1,4 @@
-"""How far a batch is, as its ledgers tell, whether or not it is running."""
+"""The progress of a batch from its ledgers, running or not."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ class Known:
 
     @property
     def counts(self) -> Counts:
-        """The rows by what became of them."""
+        """The rows by result."""
         rows = self.head.options.get("rows", 0) if self.head else 0
         return count(rows if isinstance(rows, int) else 0, self.statuses)
 

@@ -12,7 +12,7 @@ from hallo_cli.batch.states import RENDERED
 def bring_in_step(ledger: Ledger, queue: Queue, ledgers: Sequence[Path], *, now: str) -> None:
     """Write down what the manifest and the plan have changed since the ledgers were written.
 
-    Rows that are gone are marked as removed, rows that will be rendered anew as pending, and rows whose video
+    Rows that are gone are marked as removed, rows to be rendered again as pending, and rows whose video
     is done under another id or line are entered under their own. Raises OutputError.
     """
     entries = [Record(name, row, "removed", finished=now) for name, row in queue.gone()]

@@ -32,7 +32,7 @@ class Tally:
     refused: int = 0
     frames: int = 0  # to render in all
     frames_done: int = 0  # of rows that are finished
-    frames_now: int = 0  # rendered by this run, rows in hand included
+    frames_now: int = 0  # rendered by this run, current rows included
     workers: dict[str, AtWork] = field(default_factory=dict)
 
     def add(self, event: events.Event) -> None:
@@ -59,7 +59,7 @@ class Tally:
 
     @property
     def counts(self) -> Counts:
-        """All rows by what became of them, in this run or before."""
+        """All rows by their results, in this run or before."""
         return Counts(self.rows, self.done, self.failed, self.refused)
 
     @property

@@ -35,6 +35,9 @@ class Task:
     own: str = "{}"  # JSON of the cells of the user's own columns
     portrait_sha256: str = ""  # of the inputs as they were checked
     audio_sha256: str = ""
+    width: int = 0  # of the video, in pixels
+    height: int = 0
+    priority: int = 0  # rows of a higher one are rendered first
 
     def __str__(self) -> str:
         return f"row {self.number} ({self.id})"

@@ -128,7 +128,7 @@ class _Worker:
         self._channel.send(Began(task.number, stage, _log_size()))
 
     def _end(self, task: Task, outcome: Rendered | Failure) -> None:
-        """Tell the parent, and leave where only a new process can go on."""
+        """Tell the parent, and exit if only a new process can continue."""
         if isinstance(outcome, Failure) and outcome.is_device_lost:
             sys.stderr.flush()
             os._exit(DEVICE_LOST)

@@ -29,7 +29,7 @@ def _absolute(root: Path, text: str) -> Path:
 
 
 def _composed(path: Path) -> Path:
-    """The path with every part as the disk composes it, as far as it is there."""
+    """The path with every part as the disk composes it, as far as it exists."""
     if str(path).isascii():
         return path
     found = Path(path.anchor)

@@ -29,7 +29,6 @@ class Clock:
     device: torch.device
     seconds: dict[str, float] = field(default_factory=dict)
     steps: list[float] = field(default_factory=list)
-    frame_s: float = 0.0  # of a film
 
     def time(self, stage: str, work: Callable[[], T]) -> T:
         """Do some work and note how long it took."""

@@ -11,6 +11,7 @@ import typer
 
 from hallo_cli.cli import batch_view
 from hallo_cli.cli.batch_build import build_batch
+from hallo_cli.cli.batch_hooks import Hooks
 from hallo_cli.cli.batch_options import (
     STDIN,
     BatchOptions,
@@ -19,7 +20,8 @@ from hallo_cli.cli.batch_options import (
     read_options,
     require_source,
 )
-from hallo_cli.cli.batch_run import run
+from hallo_cli.cli.batch_run import Extras, run
+from hallo_cli.cli.batch_spending import Spending
 from hallo_cli.cli.batch_status import running_lines, status_values
 from hallo_cli.cli.console import answer, say
 from hallo_cli.cli.help import Application, HelpfulGroup
@@ -60,7 +62,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.
 
 @app.command("run")
 @takes_settings
-def run_command(options: BatchOptions, shown: Shown, telling: Telling, given: Given) -> None:
+def run_command(
+    options: BatchOptions, shown: Shown, telling: Telling, spending: Spending, hooks: Hooks, given: Given
+) -> None:
     """Render every row of a manifest.
 
     Example:
@@ -72,11 +76,12 @@ def run_command(options: BatchOptions, shown: Shown, telling: Telling, given: Gi
     the current clips, the second stops at once. The last line counts the rows, also with --quiet.
 
     Exit status: 0 all rows done, 1 some failed, 2 wrong usage or settings, 3 a bug, 4 unusable manifest,
-    5 weights missing, 130 or 143 interrupted.
+    5 weights missing, 75 the budget was spent and rows are left, 130 or 143 interrupted.
     """
     with failures_as_json(shown.as_json):
         require_source(options)
-        run(build_batch(options.with_settings(given)), shown, telling)
+        batch = build_batch(options.with_settings(given), spending)
+        run(batch, shown, Extras(telling, spending, hooks))
 
 
 @app.command("retry")
@@ -89,6 +94,8 @@ def retry_command(
     ] = None,
     *,
     shown: Shown,
+    spending: Spending,
+    hooks: Hooks,
 ) -> None:
     """Render rows again that failed, are in quarantine or were refused.
 
@@ -101,7 +108,8 @@ def retry_command(
 
     repeat = Repeat(("error", "invalid", "quarantined", "fail"), frozenset(ids or ()))
     with failures_as_json(shown.as_json):
-        run(build_batch(_last_options(named), repeat=repeat), shown)
+        batch = build_batch(_last_options(named), spending, repeat=repeat)
+        run(batch, shown, Extras(spending=spending, hooks=hooks))
 
 
 @app.command("status")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hallo_cli.cli.batch_options import STDIN, BatchOptions
+from hallo_cli.cli.batch_spending import Spending
 from hallo_cli.cli.options import Given
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 
 
-def build_batch(options: BatchOptions, *, repeat: Repeat | None = None) -> Batch:
+def build_batch(
+    options: BatchOptions, spending: Spending = Spending(), *, repeat: Repeat | None = None
+) -> Batch:
     """The batch. Raises SettingsError."""
     from hallo_cli.batch import run as batch
     from hallo_cli.batch.planner import Repeat, RowSettings
@@ -43,7 +46,8 @@ def build_batch(options: BatchOptions, *, repeat: Repeat | None = None) -> Batch
         make_pool=functools.partial(make_pool, options, devices),
         policy=Policy(options.retries, options.other_seeds, options.is_fail_fast),
         repeat=repeat or Repeat(),
-        budget=batch.Budget(options.max_gpu_hours),
+        budget=spending.budget(options.max_gpu_hours),
+        only=tuple(spending.only or ()),
         may_overwrite=options.may_overwrite,
         has_parallel_parts=options.has_parallel_parts,
         check_processes=batch.default_check_processes(),

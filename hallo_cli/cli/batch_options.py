@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from hallo_cli.cli.batch_plan import PLAN
 from hallo_cli.cli.batch_view import PORCELAIN
 from hallo_cli.cli.help import MORE
 from hallo_cli.cli.options import Given
@@ -175,7 +176,10 @@ class BatchOptions:
     max_gpu_hours: Annotated[
         float,
         typer.Option(
-            help="Do not start a batch predicted to need more; 0 is no limit.", metavar="X", min=0, **_MORE
+            help="Render what fits into so many hours of all workers; 0 is no limit.",
+            metavar="X",
+            min=0,
+            **_MORE,
         ),
     ] = 0.0
     shard: Annotated[
@@ -241,18 +245,18 @@ class Telling:
     is_dry: Annotated[bool, typer.Option("--dry-run", help="Check every row, show the plan and stop.")] = (
         False
     )
-    gpu_hour_price: Annotated[
-        float,
-        typer.Option(help="The price of a worker's hour, for the plan.", metavar="X", min=0, **_MORE),
-    ] = 0.0
     as_porcelain: Annotated[
         bool,
         typer.Option(
             "--porcelain",
-            help=f"Print one tab-separated line a row: {' '.join(PORCELAIN)}.",
+            help=f"Print one tab-separated line a row: {' '.join(PORCELAIN)}; with --dry-run: "
+            f"{' '.join(PLAN)}.",
             **_MORE,
         ),
     ] = False
+    as_csv: Annotated[bool, typer.Option("--csv", help="With --dry-run: print the plan as CSV.", **_MORE)] = (
+        False
+    )
 
 
 def read_options(values: dict[str, object]) -> BatchOptions:

@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from hallo_cli.cli import batch_view
+from hallo_cli.cli.batch_hooks import HookRunner, Hooks
 from hallo_cli.cli.batch_options import Telling
+from hallo_cli.cli.batch_plan import PLAN, csv_line, plan_cells, plan_table
+from hallo_cli.cli.batch_spending import Spending
 from hallo_cli.cli.check import describe_disk
 from hallo_cli.cli.console import answer, say
 from hallo_cli.cli.progress import Shown, Style, clock
 from hallo_cli.cli.signals import obeying_signals
+from hallo_cli.errors import SettingsError
 
 if TYPE_CHECKING:
-    from hallo_cli.batch.events import BatchPlanned, Event
+    from hallo_cli.batch.events import BatchPlanned, Event, RowPlanned
     from hallo_cli.batch.run import Batch, OpenBatch
     from hallo_cli.batch.tally import Tally
 
+FAILED = 1
+BUDGET_SPENT = 75  # "temporary failure; try again later", as mail programs say
 
-def run(batch: Batch, shown: Shown, telling: Telling = Telling()) -> None:
+
+def run(batch: Batch, shown: Shown, extras: Extras) -> None:
     """Check, then render; the last line says what became of the rows. Ends with status 1 if some failed."""
     from hallo_cli.batch.run import opened
 
+    telling = extras.telling
+    if telling.as_csv and not telling.is_dry:
+        raise SettingsError("--csv goes with --dry-run; hallo batch report writes a CSV of the results.")
     shown.start_log()
     style = Style.none if shown.as_json else shown.progress
     with (
+        HookRunner(extras.hooks) as hooks,
         opened(batch, is_dry=telling.is_dry) as open_batch,
         obeying_signals(open_batch.stop, in_hand="the clips in hand"),
     ):
@@ -36,26 +49,47 @@ def run(batch: Batch, shown: Shown, telling: Telling = Telling()) -> None:
             for n_done in open_batch.check():
                 show(n_done, open_batch.n_files)
         if telling.is_dry:
-            is_clean = _tell_plan(open_batch, telling.gpu_hour_price, as_json=shown.as_json)
+            status = _tell_plan(open_batch, shown, extras)
         else:
-            is_clean = _render(open_batch, batch.paths.results, shown, telling)
-    if not is_clean:
-        raise typer.Exit(1)
+            status = _render(open_batch, batch.paths.results, shown, telling, hooks)
+    if status:
+        raise typer.Exit(status)
 
 
-def _render(open_batch: OpenBatch, results: Path, shown: Shown, telling: Telling) -> bool:
-    """Render, telling every event; returns whether all rows are done."""
+@dataclass(frozen=True)
+class Extras:
+    """Options that hold for one run and are not kept for `retry`."""
+
+    telling: Telling = field(default_factory=Telling)
+    spending: Spending = field(default_factory=Spending)
+    hooks: Hooks = field(default_factory=Hooks)
+
+
+def _render(open_batch: OpenBatch, results: Path, shown: Shown, telling: Telling, hooks: HookRunner) -> int:
+    """Render, telling every event; returns the exit status."""
+    from hallo_cli.batch import events
+
     began = time.monotonic()
     tally = open_batch.tally
+    left = 0
     style = Style.none if shown.as_json else shown.progress
     try:
         with batch_view.showing(style, tally, is_quiet=shown.is_quiet) as show:
             for event in open_batch.run():
                 show(event)
                 _tell_program(event, shown, telling)
+                if isinstance(event, events.RowEnded):
+                    hooks.row_ended(events.to_json(event))
+                if isinstance(event, events.BudgetSpent):
+                    left = event.left
     finally:
         _tell_end(tally, time.monotonic() - began, results)
-    return not (tally.failed or tally.refused)
+        hooks.batch_ended(
+            {**dataclasses.asdict(tally.counts), "pending": tally.counts.pending, "ledger": str(results)}
+        )
+    if left:
+        say(f"the budget ends here: {left} {'row is' if left == 1 else 'rows are'} left for another run")
+    return FAILED if tally.failed or tally.refused else BUDGET_SPENT if left else 0
 
 
 def _tell_program(event: Event, shown: Shown, telling: Telling) -> None:
@@ -67,18 +101,40 @@ def _tell_program(event: Event, shown: Shown, telling: Telling) -> None:
         answer(*batch_view.porcelain(event.record))
 
 
-def _tell_plan(open_batch: OpenBatch, gpu_hour_price: float, *, as_json: bool) -> bool:
-    """Say what would be rendered; returns whether every row can be."""
+def _tell_plan(open_batch: OpenBatch, shown: Shown, extras: Extras) -> int:
+    """Say what would be rendered, row by row and in all; returns the exit status."""
     plan = open_batch.summary()
-    if as_json:
+    price = extras.spending.gpu_hour_price
+    telling = extras.telling
+    is_for_program = shown.as_json or telling.as_porcelain or telling.as_csv
+    _tell_rows(open_batch.planned(), price, shown, telling)
+    if shown.as_json:
         from hallo_cli.batch.events import to_json
 
         answer(to_json(plan))
     for bad, kind in open_batch.bad_rows():
         say(f"row {bad.number} ({bad.id}): {kind}: {bad.message}")
-    for line in plan_lines(plan, gpu_hour_price):
-        (say if as_json else answer)(line)
-    return not plan.invalid
+    for line in plan_lines(plan, price):
+        (say if is_for_program else answer)(line)
+    return FAILED if plan.invalid else 0
+
+
+def _tell_rows(rows: Iterator[RowPlanned], price: float, shown: Shown, telling: Telling) -> None:
+    from hallo_cli.batch.events import to_json
+
+    if shown.as_json:
+        for row in rows:
+            answer(to_json(row))
+    elif telling.as_porcelain:
+        for row in rows:
+            answer(*plan_cells(row, price))
+    elif telling.as_csv:
+        answer(csv_line(PLAN))
+        for row in rows:
+            answer(csv_line(plan_cells(row, price)))
+    else:
+        for line in plan_table(rows, price):
+            answer(line)
 
 
 def plan_lines(plan: BatchPlanned, gpu_hour_price: float) -> Iterator[str]:

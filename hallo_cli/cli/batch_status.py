@@ -1,4 +1,4 @@
-"""Says how far a batch is: counts, the rows in hand, when it will end."""
+"""Describes the progress of a batch: counts, current rows, expected end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SCHEMA = 1
 
 
 def running_lines(running: Sequence[Running]) -> Iterator[str]:
-    """The runs that are going on, for people."""
+    """The unfinished runs, for people."""
     if not running:
         yield "not running"
     for one in running:

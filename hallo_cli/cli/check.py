@@ -120,7 +120,6 @@ def _lines(found: Preflight) -> list[str]:
         ),
         "time": (
             f"{clock(forecast.seconds)} and the loading of the networks",
-            *(["compiled"] if forecast.is_compiled else []),
             BASES[forecast.basis],
         ),
         "disk": (

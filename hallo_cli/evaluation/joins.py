@@ -1,6 +1,6 @@
 """Whether a video jumps where its clips join: the change there, and the same at other frames by chance.
 
-Knows series of numbers only; where they come from is `measure.py`'s business.
+Knows series of numbers only; where they come from is decided in `measure.py`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Whether a mouth rests while nobody speaks.
 
-Knows series of numbers only; where they come from is `measure.py`'s business.
+Knows series of numbers only; where they come from is decided in `measure.py`.
 """
 
 from __future__ import annotations

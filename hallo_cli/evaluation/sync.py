@@ -1,6 +1,6 @@
 """How well a mouth follows a recording: correlation, lag and how far the best lag stands out.
 
-Knows series of numbers only; where they come from is `measure.py`'s business.
+Knows series of numbers only; where they come from is decided in `measure.py`.
 """
 
 from __future__ import annotations

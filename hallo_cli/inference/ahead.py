@@ -22,7 +22,7 @@ _Inbox = SimpleQueue[_Task | None]  # of one thread; None: there will be no more
 
 
 class Threads:
-    """Threads that wait for more work when theirs is done: cuDNN plans its kernels anew in every new thread.
+    """Threads that wait for more work when theirs is done: cuDNN plans its kernels again in every new thread.
 
     They end when this object is deleted, and never keep the program alive.
     """
@@ -74,7 +74,7 @@ def ahead(
 
     Besides the item that the reader works on, at most `n_waiting` heavy ones wait, for each is memory; light
     ones are not counted. What making an item raises is raised here in its place. A reader that stops early
-    (closing this generator) waits until the item in hand is made; no further one is begun.
+    (closing this generator) waits until the current item is made; no further one is begun.
     """
     made: SimpleQueue[_Item[T] | _End] = SimpleQueue()
     room = threading.Semaphore(n_waiting)

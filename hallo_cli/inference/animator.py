@@ -28,11 +28,9 @@ from hallo_cli.inference import latents as conventions
 from hallo_cli.inference import speed
 from hallo_cli.inference.ahead import Threads, ahead
 from hallo_cli.inference.finishing import DenoisedClip, Finisher, motion_pictures
-from hallo_cli.inference.graphs import CudaRecorder, Recorded
 from hallo_cli.inference.inks import single_ink
 from hallo_cli.inference.job_context import JobContext, PortraitContext
 from hallo_cli.inference.memory import reporting_memory
-from hallo_cli.inference.passes import PassRunner, run_plainly
 from hallo_cli.inference.sampling import (
     IndependentNoise,
     Noise,
@@ -40,11 +38,12 @@ from hallo_cli.inference.sampling import (
     PublishedNoise,
     Shape,
     SharedNoise,
+    compiled_pass,
     denoise,
+    run_unet,
 )
 from hallo_cli.inference.schedule import Solver, make_solver
 from hallo_cli.inference.skin import Skin, skin_of
-from hallo_cli.inference.spans import span
 from hallo_cli.inference.step_plan import DeepReuse, guidance_of
 from hallo_cli.inference.thinning import thinned, thinning_mask
 from hallo_cli.models import compat
@@ -74,9 +73,6 @@ class Animator:
         self.dtype = networks.denoising_unet.conv_in.weight.dtype
         self.finisher = Finisher(networks, self.execution)
         self.threads = Threads()
-        self.run_pass: PassRunner = run_plainly
-        if self.execution.records_passes:
-            self.run_pass = Recorded(CudaRecorder(self.execution.device))
 
     @torch.inference_mode()
     def prepare(self, portrait: Portrait, settings: RenderSettings) -> JobContext:
@@ -131,12 +127,13 @@ class Animator:
 
         Yields a StepDone after each denoising step and a Clip when its frames are there; ends early, between
         steps, once `is_cancelled()`. Only the last clip may be shorter than the config's `clip_frames`.
-        Where the execution `overlaps`, a clip is finished here while another thread denoises the next.
+        Where the execution `overlaps`, a clip is finished here while another thread denoises the next, unless
+        compiled: CUDA graphs belong to one thread.
         Raises DeviceMemoryError.
         """
         start = ClipStart(first_clip, motion)
         items = self._denoised(context, speech, start, is_cancelled)
-        if self.execution.overlaps:
+        if self.execution.overlaps and context.settings.compile == "off":
             items = ahead(items, self.threads, is_heavy=lambda item: isinstance(item, DenoisedClip))
         with closing(items):
             for item in items:
@@ -160,9 +157,8 @@ class Animator:
             for offset in range(0, speech.n_frames, self.config.clip_frames):
                 index = start.index + offset // self.config.clip_frames
                 n_frames = min(self.config.clip_frames, speech.n_frames - offset)
-                with span("conditions"):
-                    windows = audio_windows(speech, offset, n_frames, self.config.audio_window)
-                    pair = self.clip_context(context, windows, motion, index=index)
+                windows = audio_windows(speech, offset, n_frames, self.config.audio_window)
+                pair = self.clip_context(context, windows, motion, index=index)
                 latents = noise(index, self.latents_shape(context, n_frames)).to(self.execution.device)
                 solver, predictor = self.sampler(context.settings, pair)
                 for step, after in enumerate(denoise(predictor, solver, latents), 1):
@@ -185,7 +181,7 @@ class Animator:
             self.dtype,
             self.execution.splits_guidance,
             DeepReuse(settings.deep_every),
-            self.run_pass,
+            compiled_pass() if settings.compile == "on" else run_unet,
         )
         return make_solver(self.config, settings.solver, settings.steps), predictor
 

@@ -21,7 +21,6 @@ from hallo_cli.inference.decode import decode_frames, give_back_detail, likeness
 from hallo_cli.inference.inks import with_ink
 from hallo_cli.inference.job_context import JobContext
 from hallo_cli.inference.skin import with_skin
-from hallo_cli.inference.spans import span
 from hallo_cli.models import compat
 from hallo_cli.models.weights import Networks
 
@@ -58,12 +57,11 @@ class Finisher:
         """Decode the motion frames of a denoised clip, which itself started from `motion`."""
         n_motion = self.config.motion_frames
         n_others = max(0, len(generated) - n_motion)
-        with span("motion frames"):
-            last = self.pictures(context, generated[n_others:]) if n_motion else context.pictures[:0]
-            tail = last
-            if len(last) < n_motion:  # a clip shorter than its motion frames
-                tail = torch.cat([self._before(context, motion), last])[len(last) :]
-            after = MotionFrames(as_images(tail))
+        last = self.pictures(context, generated[n_others:]) if n_motion else context.pictures[:0]
+        tail = last
+        if len(last) < n_motion:  # a clip shorter than its motion frames
+            tail = torch.cat([self._before(context, motion), last])[len(last) :]
+        after = MotionFrames(as_images(tail))
         ready = None
         if self.execution.device.type == "cuda":
             ready = torch.cuda.current_stream(self.execution.device).record_event()
@@ -101,7 +99,7 @@ class DenoisedClip:
     @torch.inference_mode()
     def finish(self) -> Clip:
         """All frames, on the host. Raises torch's errors where memory runs out."""
-        with self.finisher.beside(self.ready), span("decoding"):
+        with self.finisher.beside(self.ready):
             parts = [self.last]
             if len(self.others):
                 parts.insert(0, self.finisher.pictures(self.context, self.others))

@@ -1,4 +1,4 @@
-"""Says what to do where a device runs out of memory."""
+"""Says what to do if a device runs out of memory."""
 
 from __future__ import annotations
 

@@ -5,23 +5,51 @@ The loop knows neither pixels nor audio; it synchronises with the device nowhere
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hallo_cli.inference.passes import NetworkPass, PassInputs, PassRunner, run_plainly
 from hallo_cli.inference.schedule import Solver
-from hallo_cli.inference.spans import span
 from hallo_cli.inference.step_plan import DeepReuse, Guidance, Step, plan_steps
 from hallo_cli.models.blocks import DeepFeatures
 from hallo_cli.models.context import ClipContext
 from hallo_cli.models.denoising_unet import DenoisingUNet
 
 Shape = tuple[int, int, int, int]  # frames, channels, height, width
+Deep = DeepFeatures | int | None  # features to reuse; or behind how many layers to keep them; or neither
+UNetPass = Callable[[DenoisingUNet, Tensor, Tensor, ClipContext, Deep], tuple[Tensor, DeepFeatures | None]]
+
+
+def run_unet(
+    unet: DenoisingUNet, latents: Tensor, timestep: Tensor, context: ClipContext, deep: Deep
+) -> tuple[Tensor, DeepFeatures | None]:
+    """One pass: v for latents [rows, channels, height, width] at timestep [1], features for later ones."""
+    if isinstance(deep, DeepFeatures):
+        return unet.forward_shallow(latents, timestep, context, deep), None
+    if deep is None:
+        return unet(latents, timestep, context), None
+    return unet.forward_keeping(latents, timestep, context, deep)
+
+
+@cache
+def compiled_pass() -> UNetPass:
+    """`run_unet` compiled, on CUDA as CUDA graphs. They belong to the thread that runs them first."""
+    compiled = torch.compile(run_unet, mode="reduce-overhead", dynamic=False)
+
+    def run(
+        unet: DenoisingUNet, latents: Tensor, timestep: Tensor, context: ClipContext, deep: Deep
+    ) -> tuple[Tensor, DeepFeatures | None]:
+        torch.compiler.cudagraph_mark_step_begin()
+        prediction, kept = compiled(unet, latents, timestep, context, deep)
+        # copies: the next pass overwrites what a CUDA graph returned
+        return prediction.clone(), kept and kept._replace(maps=kept.maps.clone())
+
+    return run
 
 
 @dataclass
@@ -41,7 +69,7 @@ class Predictor:
     dtype: torch.dtype
     is_split: bool = False  # one half of the pair after the other: the same numbers from half the memory
     deep: DeepReuse = field(default_factory=DeepReuse)
-    run: PassRunner = run_plainly
+    run: UNetPass = run_unet
     halves: tuple[ClipContext, ClipContext] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -76,11 +104,9 @@ class Predictor:
     def _pass(
         self, x: Tensor, timestep: Tensor, context: ClipContext, step: Step, kept: DeepFeatures | None
     ) -> tuple[Tensor, DeepFeatures | None]:
-        work = NetworkPass(self.unet, None if self.deep.every == 1 else self.deep.n_layers)
-        if not step.reuses_deep:
-            return self.run(work, PassInputs(x, timestep, None, context))
-        assert kept is not None
-        return self.run(work, PassInputs(x, timestep, kept, context)).prediction, kept
+        n_kept = None if self.deep.every == 1 else self.deep.n_layers
+        prediction, deep = self.run(self.unet, x, timestep, context, kept if step.reuses_deep else n_kept)
+        return prediction, kept if step.reuses_deep else deep
 
 
 def denoise(predictor: Predictor, solver: Solver, noise: Tensor) -> Iterator[Tensor]:
@@ -88,9 +114,8 @@ def denoise(predictor: Predictor, solver: Solver, noise: Tensor) -> Iterator[Ten
     latents, memory = noise, Memory()
     timesteps = torch.tensor(solver.timesteps, device=noise.device)
     for index, step in enumerate(plan_steps(predictor.guidance, predictor.deep, len(solver.timesteps))):
-        with span("denoising step"):
-            prediction = predictor(latents, timesteps[index : index + 1], step, memory)
-            latents = solver.step(index, prediction, latents)
+        prediction = predictor(latents, timesteps[index : index + 1], step, memory)
+        latents = solver.step(index, prediction, latents)
         yield latents
 
 

@@ -1,21 +1,21 @@
 """When to denoise and how a step is taken: solvers of the diffusion over the zero-terminal-SNR schedule.
 
-All predict v with trailing timesteps (arXiv 2305.08891). The noise schedule, the timesteps and DPM++ are
-diffusers'; DDIM's step is one line here, its two coefficients known before sampling starts, as UniPC's are.
+Both predict v with trailing timesteps (arXiv 2305.08891). Noise schedule and timesteps are diffusers'.
+The coefficients of all steps are known before sampling starts, so no step waits for the device.
 """
 
 from __future__ import annotations
 
-import warnings
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Protocol
 
 from diffusers import DDIMScheduler
 from torch import Tensor
 
 from hallo_cli.errors import SettingsError
-from hallo_cli.inference.unipc import UnipcSolver, plan_unipc
 from hallo_cli.models import compat
 from hallo_cli.models.config import NetworkConfig
 
@@ -65,24 +65,24 @@ class DdimSolver:
         return of_latents * latents + of_velocity * prediction
 
 
+@dataclass
 class DpmSolver:
-    """diffusers' DPM-Solver++ of second order (arXiv 2211.01095); it remembers its last prediction."""
+    """DPM-Solver++ 2M (arXiv 2211.01095, algorithm 2); it remembers its last data, so it is for one clip."""
 
-    def __init__(self, config: NetworkConfig, steps: int) -> None:
-        from diffusers import DPMSolverMultistepScheduler  # loads scipy.stats, which the others do without
-
-        scheduler: Any = DPMSolverMultistepScheduler(
-            algorithm_type="dpmsolver++", solver_order=2, **_schedule(config)
-        )
-        with warnings.catch_warnings():  # diffusers hands tensors to numpy in a way that numpy 2 deprecates
-            warnings.simplefilter("ignore", DeprecationWarning)
-            scheduler.set_timesteps(steps)
-        self.scheduler = scheduler
-        self.timesteps = tuple(int(t) for t in scheduler.timesteps)
+    timesteps: tuple[int, ...]
+    levels: tuple[tuple[float, float], ...]  # signal and noise before each step and after the last
+    coefficients: tuple[tuple[float, float, float], ...]  # a step: of the latents, the data and the last data
+    last: list[Tensor] = field(default_factory=list)
 
     def step(self, index: int, prediction: Tensor, latents: Tensor) -> Tensor:
         """See Solver."""
-        result: Tensor = self.scheduler.step(prediction, self.timesteps[index], latents).prev_sample
+        signal, noise = self.levels[index]
+        of_latents, of_data, of_last = self.coefficients[index]
+        data = signal * latents - noise * prediction
+        result = of_latents * latents + of_data * data
+        if of_last:
+            result = result + of_last * self.last[0]
+        self.last = [data]
         return result
 
 
@@ -100,10 +100,20 @@ def _ddim(config: NetworkConfig, steps: int) -> DdimSolver:
     return DdimSolver(timesteps, tuple(coefficients))
 
 
-def _unipc(config: NetworkConfig, steps: int) -> UnipcSolver:
+def _dpm(config: NetworkConfig, steps: int) -> DpmSolver:
     timesteps = _timesteps(config, steps)
     alphas = alphas_cumprod(config, training=False).double().clamp(min=LEAST_ALPHA).tolist()
-    return UnipcSolver(timesteps, plan_unipc([alphas[t] for t in timesteps]))
+    levels = [(alphas[t] ** 0.5, (1 - alphas[t]) ** 0.5) for t in timesteps] + [(1.0, 0.0)]
+    ratios = [math.log(signal / noise) if noise else math.inf for signal, noise in levels]
+    strides = [after - before for before, after in pairwise(ratios)]  # the paper's h
+    coefficients = []
+    for index, h in enumerate(strides):
+        of_data = -levels[index + 1][0] * math.expm1(-h)
+        # The first step knows no earlier data; to the last, from which no noise is left, they add nothing.
+        share = 0.0 if index in (0, steps - 1) else h / strides[index - 1] / 2
+        of_latents = levels[index + 1][1] / levels[index][1]
+        coefficients.append((of_latents, of_data * (1 + share), -of_data * share))
+    return DpmSolver(timesteps, tuple(levels), tuple(coefficients))
 
 
 def _timesteps(config: NetworkConfig, steps: int) -> tuple[int, ...]:
@@ -126,6 +136,5 @@ def _schedule(config: NetworkConfig, *, training: bool = False) -> dict[str, Any
 
 SOLVERS: dict[str, Callable[[NetworkConfig, int], Solver]] = {
     "ddim": _ddim,
-    "dpm++": DpmSolver,
-    "unipc": _unipc,
+    "dpm++": _dpm,
 }

@@ -13,22 +13,16 @@ from functools import cache
 from typing import TypeVar
 
 import torch
-from diffusers.models.resnet import ResnetBlock2D
 from torch import nn
 
 from hallo_cli.errors import SettingsError
 from hallo_cli.models.attention import AttentionKernel, adaptive_kernel, fused_kernel, use_attention_kernel
-from hallo_cli.models.audio_attention import AudioTransformer
 from hallo_cli.models.convolution import use_convolutions_of_small_maps
-from hallo_cli.models.denoising_unet import DenoisingUNet
-from hallo_cli.models.motion import MotionModule
-from hallo_cli.models.spatial import SpatialTransformer
 from hallo_cli.models.weights import Networks
 from hallo_cli.settings.schema import RuntimeSettings
 
 Network = TypeVar("Network", bound=nn.Module)
 
-REGIONS = (ResnetBlock2D, SpatialTransformer, AudioTransformer, MotionModule)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -40,11 +34,9 @@ class Execution:
     kernel: AttentionKernel
     decode_chunk: int  # frames decoded at a time
     is_channels_last: bool = True
-    is_compiled: bool = False
     splits_guidance: bool = False
     offloads: bool = False  # reference UNet and autoencoder wait in host memory until they are used
     overlaps: bool = False  # a clip is decoded while the next is denoised
-    records_passes: bool = False  # of the denoising UNet, as CUDA graphs
 
 
 def resolve_device(name: str) -> torch.device:
@@ -96,24 +88,14 @@ def choose_execution(runtime: RuntimeSettings) -> Execution:
     offloads = runtime.offload and not is_cpu
     # On two CPU cores it took 1.13 times as long: there all cores work on a clip in any case.
     overlaps = runtime.decode_behind == "on" or (runtime.decode_behind == "auto" and device.type == "cuda")
-    # Recordings keep a pass's memory to themselves; the first fallback makes the chunk one frame.
-    has_memory = not (runtime.decode_chunk == 1 or runtime.split_guidance or runtime.offload)
-    is_compiled = runtime.compile == "on"
     return Execution(
         device=device,
         kernel=adaptive_kernel if is_cpu else fused_kernel,
         decode_chunk=runtime.decode_chunk or (1 if is_cpu else 8),
-        is_compiled=is_compiled,
         splits_guidance=runtime.split_guidance,
         offloads=offloads,
         overlaps=overlaps and not offloads and device.type != "mps",
-        records_passes=is_compiled and has_memory and device.type == "cuda",
     )
-
-
-def plain_execution(device: torch.device) -> Execution:
-    """Nothing chosen for speed: what the fast choices are compared with."""
-    return Execution(device, fused_kernel, decode_chunk=1, is_channels_last=False)
 
 
 def prepare_networks(networks: Networks, execution: Execution) -> None:
@@ -122,8 +104,6 @@ def prepare_networks(networks: Networks, execution: Execution) -> None:
         waits = execution.offloads and module in (networks.reference_unet, networks.vae)
         arrange(module, execution, torch.device("cpu") if waits else None)
     keep_precision(networks.denoising_unet.conv_in.weight.dtype, execution.device)
-    if execution.is_compiled:
-        compile_regions(networks.denoising_unet)
 
 
 def autoencoder_dtype(dtype: torch.dtype, device: torch.device) -> torch.dtype:
@@ -135,22 +115,6 @@ def keep_precision(dtype: torch.dtype, device: torch.device) -> None:
     """Convolve float32 as such on CUDA, where torch by default rounds its factors to TF32: ten bits of 23."""
     if device.type == "cuda" and dtype is torch.float32:
         torch.backends.cudnn.allow_tf32 = False
-
-
-def compile_regions(unet: DenoisingUNet, backend: str = "inductor") -> int:
-    """Compile the parts that recur in every layer, each by itself and in place; returns their number.
-
-    Layers of equal shape share one compilation. What was compiled is kept on disk by torch
-    (TORCHINDUCTOR_CACHE_DIR) for the next process.
-    """
-    import torch._dynamo  # takes a second to load
-
-    regions = [module for module in unet.modules() if isinstance(module, REGIONS)]
-    config = torch._dynamo.config  # by default it gives up after eight shapes of one kind of part
-    config.cache_size_limit = max(config.cache_size_limit, len(regions))
-    for region in regions:
-        region.compile(backend=backend, dynamic=False)
-    return len(regions)
 
 
 def arrange(module: nn.Module, execution: Execution, device: torch.device | None = None) -> None:

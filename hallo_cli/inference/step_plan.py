@@ -1,7 +1,7 @@
 """What each denoising step computes anew and what it takes over from an earlier one, known before the first.
 
 By default every step computes all that it needs; the rest is an approximation, whose loss is to be measured
-(`hallo bench --pareto`).
+(`hallo bench --against`).
 """
 
 from __future__ import annotations

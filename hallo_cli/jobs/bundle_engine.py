@@ -16,7 +16,7 @@ from hallo_cli.analysis.portrait import PortraitAnalyser, PortraitOptions, Requi
 from hallo_cli.domain import Clip, MotionFrames, Portrait, Speech, StepDone
 from hallo_cli.errors import SettingsError
 from hallo_cli.jobs import forecast as estimate
-from hallo_cli.jobs.engine import Compositor, Pace, SpeechTrack
+from hallo_cli.jobs.engine import Compositor, SpeechTrack
 from hallo_cli.jobs.fallbacks import next_rung
 from hallo_cli.jobs.fitting import fitted
 from hallo_cli.media.audio import Recording, decode
@@ -46,10 +46,7 @@ class Studio:
         self.bundle = bundle
         self.runtime = runtime
         self._animator: Animator | None = None
-        self._held: tuple[str, bool] | None = None  # dtype of the animator's networks, are they compiled
-        self._is_compiled = False  # as the job wants it
-        self._is_first_job = True  # of the animator
-        self._has_rendered = False
+        self._dtype = ""  # of the animator's networks
         self._context: tuple[tuple[str, RenderSettings], JobContext] | None = None
 
     @classmethod
@@ -112,7 +109,6 @@ class Studio:
             "version": manifest.version,
             "licence": manifest.licence,
             "device": str(resolve_device(self.runtime.device)),
-            "compiled": "yes" if self._is_compiled else "no",
             "ffmpeg": describe_ffmpeg(),
             **versions,
         }
@@ -182,34 +178,24 @@ class Studio:
         )
         return RecordingTrack(recording, self.encoder, options)
 
-    def chooses_compiling(self, settings: RenderSettings, n_frames: int) -> bool:
-        """See Engine: as the runtime settings say, or by what this machine has measured."""
-        if self.runtime.compile != "auto":
-            return self.runtime.compile == "on"
-        return estimate.is_worth_compiling(self.load_of(settings), n_frames)
-
-    def load(self, settings: RenderSettings, *, is_compiled: bool = False) -> None:
+    def load(self, settings: RenderSettings) -> None:
         """See Engine."""
-        self._is_compiled = is_compiled if self.runtime.compile == "auto" else self.runtime.compile == "on"
         self._hold(settings)
-        self._is_first_job = not self._has_rendered
 
     def _hold(self, settings: RenderSettings) -> Animator:
-        """The networks in the settings' dtype, compiled where the job wants it."""
+        """The networks in the settings' dtype."""
         from hallo_cli.inference.animator import Animator
         from hallo_cli.inference.speed import DTYPES, autoencoder_dtype, resolve_device
         from hallo_cli.models.weights import load_networks
 
-        wanted = settings.dtype, self._is_compiled
-        if self._animator is None or self._held != wanted:
+        if self._animator is None or self._dtype != settings.dtype:
             self._release()
             # those that wait in the host's memory must not pass through a device that is too small for them
             device = resolve_device("cpu" if self.runtime.offload else self.runtime.device)
             dtype = DTYPES[settings.dtype]
             vae_dtype = autoencoder_dtype(dtype, resolve_device(self.runtime.device))
             networks = load_networks(self.bundle, device=device, dtype=dtype, vae_dtype=vae_dtype)
-            runtime = dataclasses.replace(self.runtime, compile="on" if self._is_compiled else "off")
-            self._animator, self._held, self._has_rendered = Animator(networks, runtime), wanted, False
+            self._animator, self._dtype = Animator(networks, self.runtime), settings.dtype
         return self._animator
 
     def clips(
@@ -217,7 +203,6 @@ class Studio:
     ) -> Generator[StepDone | Clip]:
         """See Engine."""
         animator = self._hold(settings)
-        self._has_rendered = True
         key = (portrait.digest, settings)
         if self._context is None or self._context[0] != key:
             self._context = key, animator.prepare(portrait, settings)
@@ -233,17 +218,12 @@ class Studio:
         self._release()
         return rung.name
 
-    def note_speed(self, settings: RenderSettings, pace: Pace) -> None:
+    def note_speed(self, settings: RenderSettings, seconds_per_frame: float) -> None:
         """See Engine."""
-        load = self.load_of(settings, is_compiled=self._is_compiled)
-        compile_s = pace.start_s if self._is_compiled and self._is_first_job else None
-        estimate.remember(estimate.Speed(load, pace.seconds_per_frame, compile_s))
+        estimate.remember(estimate.Speed(self.load_of(settings), seconds_per_frame))
 
-    def load_of(self, settings: RenderSettings, *, is_compiled: bool | None = None) -> estimate.Load:
-        """What decides how long a frame of settled settings takes.
-
-        `is_compiled`: None takes the runtime settings' word, `auto` meaning no.
-        """
+    def load_of(self, settings: RenderSettings) -> estimate.Load:
+        """What decides how long a frame of settled settings takes."""
         from hallo_cli.inference.speed import resolve_device
 
         assert settings.size is not None
@@ -254,7 +234,7 @@ class Studio:
             size=settings.size,
             passes=estimate.count_passes(settings),
             is_large=max(self.networks.channels) >= LARGE_WIDTH,
-            is_compiled=self.runtime.compile == "on" if is_compiled is None else is_compiled,
+            is_compiled=settings.compile == "on",
         )
 
     def _release(self) -> None:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -43,14 +42,6 @@ class Compositor(Protocol):
     def compose(self, frames: Bytes) -> Bytes:
         """Frames [n, height, width, 3] of the video from generated ones."""
         ...
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How fast a job went."""
-
-    seconds_per_frame: float  # behind the first clip
-    start_s: float  # how much longer the first clip took
 
 
 class Engine(Protocol):
@@ -98,15 +89,8 @@ class Engine(Protocol):
         """The recording, ready to be analysed as `n_frames` frames. Raises SpeechError."""
         ...
 
-    def chooses_compiling(self, settings: RenderSettings, n_frames: int) -> bool:
-        """Whether a new job of so many frames is to be rendered with compiled networks."""
-        ...
-
-    def load(self, settings: RenderSettings, *, is_compiled: bool = False) -> None:
-        """Load the networks, so that the first clip does not have to. Raises WeightsError.
-
-        `is_compiled`: what was chosen for the job that follows; the user's own `on` or `off` goes before it.
-        """
+    def load(self, settings: RenderSettings) -> None:
+        """Load the networks, so that the first clip does not have to. Raises WeightsError."""
         ...
 
     def clips(
@@ -119,6 +103,6 @@ class Engine(Protocol):
         """After memory ran out: take the next slower way that needs less and name it; None: none is left."""
         ...
 
-    def note_speed(self, settings: RenderSettings, pace: Pace) -> None:
-        """Remember how fast the job went that was rendered last, for later estimates."""
+    def note_speed(self, settings: RenderSettings, seconds_per_frame: float) -> None:
+        """Remember how fast a job went behind its first clip, for later estimates."""
         ...

@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from hallo_cli.errors import OutputError
 from hallo_cli.settings.schema import RenderSettings
@@ -32,7 +31,6 @@ SPOOL_BYTES_PER_PIXEL = 3
 MEASURE_FRAME_S = 0.017
 MEASURE_PIXEL_S = 2.6e-7
 MEASURED_SIDE = 512
-COMPILING_MARGIN = 1.5  # times what compiling takes must be saved by it: speeds vary from run to run
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +54,6 @@ class Speed:
 
     load: Load
     seconds_per_frame: float
-    compile_s: float | None = None  # what compiling took, where it was seen
 
 
 @dataclass(frozen=True)
@@ -65,11 +62,10 @@ class Estimate:
 
     seconds_per_frame: float
     basis: str
-    compile_s: float = 0.0  # before the first frame
 
     def seconds(self, n_frames: int) -> float:
         """Of a job, without the loading of the networks."""
-        return self.compile_s + n_frames * self.seconds_per_frame
+        return n_frames * self.seconds_per_frame
 
 
 @dataclass(frozen=True)
@@ -97,43 +93,23 @@ def estimate(load: Load, *, file: Path | None = None) -> Estimate:
     """Seconds a frame under this load: of the same one measured before, of a similar one, or guessed."""
     known = read_speeds(file)
     if same := _of(load, known):
-        return Estimate(same.seconds_per_frame, "measured", same.compile_s or 0.0)
+        return Estimate(same.seconds_per_frame, "measured")
     similar = [s for s in known if (s.load.weights_id, s.load.device) == (load.weights_id, load.device)]
     if similar:
         nearest = min(similar, key=lambda speed: _distance(speed.load, load))
         ratio = (load.passes * load.size**2) / (nearest.load.passes * nearest.load.size**2)
-        compile_s = nearest.compile_s if load.is_compiled else None
-        return Estimate(nearest.seconds_per_frame * ratio, "scaled", compile_s or 0.0)
+        return Estimate(nearest.seconds_per_frame * ratio, "scaled")
     size_class = "large" if load.is_large else "small"
     guess = GUESSES.get((size_class, load.device), GUESSES[size_class, "cpu"])
     return Estimate(guess * load.passes * (load.size / 256) ** 2, "guess")
 
 
-def is_worth_compiling(load: Load, n_frames: int, *, file: Path | None = None) -> bool:
-    """Whether a job of so many frames under this load gains clearly more by compiling than that takes.
-
-    False where this machine has not measured the load both ways, and how long compiling took.
-    """
-    known = read_speeds(file)
-    plain, compiled = (_of(replace(load, is_compiled=way), known) for way in (False, True))
-    if plain is None or compiled is None or compiled.compile_s is None:
-        return False
-    saved_s = n_frames * (plain.seconds_per_frame - compiled.seconds_per_frame)
-    return saved_s > COMPILING_MARGIN * compiled.compile_s
-
-
 def remember(speed: Speed, *, file: Path | None = None) -> None:
-    """Keep a measurement for later estimates; a cache that cannot be written is no failure.
-
-    What compiling took is kept from an earlier one where this one does not say.
-    """
+    """Keep a measurement for later estimates; a cache that cannot be written is no failure."""
     path = file or _default_file()
     if path is None:
         return
     known = read_speeds(path)
-    earlier = _of(speed.load, known)
-    if earlier is not None and speed.compile_s is None:
-        speed = replace(speed, compile_s=earlier.compile_s)
     kept = [other for other in known if other.load != speed.load][-MAX_SPEEDS:]
     try:
         make_folder(path.parent)
@@ -149,7 +125,7 @@ def read_speeds(file: Path | None = None) -> list[Speed]:
         if path is None or path.stat().st_size > SIZE_LIMIT:
             return []
         rows = json.loads(path.read_bytes())
-        return [_speed(**row) for row in rows]
+        return [Speed(Load(**row["load"]), float(row["seconds_per_frame"])) for row in rows]
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return []
 
@@ -179,11 +155,6 @@ def free_bytes(path: Path) -> int:
     """What is free on the disk that a file of this name would lie on."""
     folder = next(parent for parent in path.absolute().parents if parent.is_dir())
     return shutil.disk_usage(folder).free
-
-
-def _speed(load: dict[str, Any], seconds_per_frame: float, compile_s: float | None = None) -> Speed:
-    taken = None if compile_s is None else float(compile_s)
-    return Speed(Load(**load), float(seconds_per_frame), taken)
 
 
 def _of(load: Load, known: list[Speed]) -> Speed | None:

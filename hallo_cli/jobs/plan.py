@@ -15,7 +15,7 @@ from pathlib import Path
 from hallo_cli.errors import JobError
 from hallo_cli.settings.schema import RenderSettings, canonical
 
-RENDER_VERSION = 3  # raised whenever the same inputs and settings would give other frames
+RENDER_VERSION = 4  # raised whenever the same inputs and settings would give other frames
 PLAN_FORMAT = 1
 LEEWAY = 0.25  # how far a cut may move towards a pause, as a share of the segment
 
@@ -53,7 +53,6 @@ class JobPlan:
     fps: float
     clip_frames: int
     segments: tuple[Segment, ...]
-    is_compiled: bool = False  # kept to when the job is resumed: compiled networks round otherwise
 
     @property
     def n_clips(self) -> int:

@@ -67,7 +67,6 @@ class Forecast:
     n_clips: int
     seconds: float
     basis: str  # of the seconds: measured, scaled, guess
-    is_compiled: bool  # whether the networks would be compiled, which is part of the seconds
     output_bytes: int
     work_bytes: int
     free_bytes: int
@@ -148,8 +147,7 @@ def _forecast(job: Job, settings: RenderSettings, studio: Studio, duration_s: fl
     portrait = studio.portrait(job.portrait, settings)
     size = studio.compositor(job.portrait, portrait, settings).size
     n_frames = count_frames(duration_s, float(exact_rate(settings.fps)))
-    is_compiled = studio.chooses_compiling(settings, n_frames)
-    price = estimate.estimate(studio.load_of(settings, is_compiled=is_compiled))
+    price = estimate.estimate(studio.load_of(settings))
     disk = estimate.disk_needed(settings, n_frames, size)
     return Forecast(
         width=size[0],
@@ -159,7 +157,6 @@ def _forecast(job: Job, settings: RenderSettings, studio: Studio, duration_s: fl
         n_clips=-(-n_frames // studio.clip_frames),
         seconds=round(price.seconds(n_frames), 1),
         basis=price.basis,
-        is_compiled=is_compiled,
         output_bytes=disk.output_bytes,
         work_bytes=disk.work_bytes,
         free_bytes=estimate.free_bytes(job.output),

@@ -122,5 +122,4 @@ def _new_plan(job: Job, engine: Engine, track: SpeechTrack, *, fingerprint: str,
     segment_frames = round(settings.segment_s * settings.fps)
     pauses = track.pauses() if n_frames > segment_frames else ()
     segments = plan_segments(n_frames, clip_frames=clip_frames, segment_frames=segment_frames, pauses=pauses)
-    is_compiled = engine.chooses_compiling(settings, n_frames)
-    return JobPlan(fingerprint, n_frames, settings.fps, clip_frames, segments, is_compiled)
+    return JobPlan(fingerprint, n_frames, settings.fps, clip_frames, segments)

@@ -1,4 +1,4 @@
-"""What a job leaves behind: the video under its name and, beside it, OUT.json, the record of how it was made.
+"""What a job writes: the video under its name and, beside it, OUT.json, the record of how it was made.
 
 The record is written before the video appears and holds the video's digest, so the two are known to belong
 together; from it a render can be repeated, and a finished job is recognised.
@@ -43,7 +43,7 @@ class Inputs:
     audio: str  # SHA-256 of the recording's file
     weights_id: str
     fingerprint: str
-    pictures: str  # the same whatever becomes of the sound: names the work that is kept
+    pictures: str  # equal for any sound settings: names the work that is kept
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Record:
 
 
 def inspect_inputs(job: Job, weights_id: str) -> Inputs:
-    """Digests of the inputs. Raises PortraitError or SpeechError where a file cannot be read."""
+    """Digests of the inputs. Raises PortraitError or SpeechError if a file cannot be read."""
     portrait = _digest(job.portrait, "portrait", PortraitError)
     audio = _digest(job.audio, "recording", SpeechError)
     settings = by_content(job.settings)
@@ -83,7 +83,7 @@ def inspect_inputs(job: Job, weights_id: str) -> Inputs:
 
 
 def require_unchanged(job: Job, inputs: Inputs) -> None:
-    """Raise InputError where an input is no longer what it was when the job began."""
+    """Raise InputError if an input is no longer what it was when the job began."""
     now = inspect_inputs(job, inputs.weights_id)
     for what, path in (("portrait", job.portrait), ("audio", job.audio)):
         if getattr(now, what) != getattr(inputs, what):
@@ -111,7 +111,7 @@ def sidecar_path(output: Path) -> Path:
 
 
 def require_writable(job: Job) -> None:
-    """Raise SettingsError or OutputError where the video could not be put under its name."""
+    """Raise SettingsError or OutputError if the video could not be put under its name."""
     output = job.output
     if output.suffix.lower() != SUFFIX:
         raise SettingsError(f"the output {shown(output)} must end in {SUFFIX}.")
@@ -137,7 +137,7 @@ def _is_same(path: Path, other: Path) -> bool:
 
 
 def require_free_name(job: Job) -> None:
-    """Raise SettingsError where something else has the video's name or the record's.
+    """Raise SettingsError if something else has the video's name or the record's.
 
     A record without its video is what a run leaves that was killed between the two: it may be replaced.
     """
@@ -235,7 +235,7 @@ def publish(
 
 
 def read_record(sidecar: Path) -> Record:
-    """The job that a sidecar describes. Raises InputError where the file is no such record."""
+    """The job that a sidecar describes. Raises InputError if the file is no such record."""
     values = _read_values(sidecar)
     where = str(sidecar)
     try:
@@ -249,7 +249,7 @@ def read_record(sidecar: Path) -> Record:
 
 
 def require_same_inputs(record: Record, job: Job) -> None:
-    """Raise InputError where a repeated render's inputs are no longer those of the record."""
+    """Raise InputError if a repeated render's inputs are no longer those of the record."""
     now = inspect_inputs(job, record.inputs.weights_id)
     for name, path in (("portrait", job.portrait), ("audio", job.audio)):
         if getattr(now, name) != getattr(record.inputs, name):

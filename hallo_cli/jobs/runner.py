@@ -14,10 +14,9 @@ from functools import partial
 from pathlib import Path
 
 from hallo_cli.errors import EncoderError, InputError, Interrupted
-from hallo_cli.inference.spans import span
 from hallo_cli.jobs import events
 from hallo_cli.jobs import record as outcome
-from hallo_cli.jobs.engine import Engine, Pace
+from hallo_cli.jobs.engine import Engine
 from hallo_cli.jobs.fallbacks import is_out_of_memory
 from hallo_cli.jobs.marking import UNMARKED, Marking
 from hallo_cli.jobs.plan import Job, Segment
@@ -158,7 +157,7 @@ class _Run:
         )
         if missing:
             with self._stage("load"):
-                self._with_fallbacks(self._load)
+                self._with_fallbacks(lambda: self.engine.load(self.job.settings))
         self.clip_times = [time.monotonic()]
         speech = SpeechAhead(self.prepared, missing, works_ahead=self.engine.leaves_processor_free)
         self.source = ClipSource(self.engine, self.job.settings, self.prepared, speech, self.report)
@@ -168,17 +167,13 @@ class _Run:
                 self.report(events.SegmentCommitted(segment.index, len(self.plan.segments)))
         self._note_speed()
 
-    def _load(self) -> None:
-        self.engine.load(self.job.settings, is_compiled=self.plan.is_compiled)
-
     def _note_speed(self) -> None:
         n_clips = len(self.clip_times) - 1
         if n_clips < MIN_CLIPS_FOR_SPEED:
             return
-        began, first, *_, last = self.clip_times
-        clip_s = (last - first) / (n_clips - 1)
-        pace = Pace(clip_s / self.plan.clip_frames, max(0.0, first - began - clip_s))
-        self.engine.note_speed(self.job.settings, pace)
+        first, *_, last = self.clip_times[1:]  # the first clip warms up, and may compile
+        seconds_per_frame = (last - first) / (n_clips - 1) / self.plan.clip_frames
+        self.engine.note_speed(self.job.settings, seconds_per_frame)
 
     def _with_fallbacks(self, attempt: Callable[[], None]) -> None:
         """Do it, where memory runs out again in slower ways that need less."""
@@ -205,10 +200,8 @@ class _Run:
                 self._report_clip(frame)
             with closing(self.source.clips(segment, frame, motion)) as clips:
                 for clip in clips:
-                    with span("encoding"):
-                        writer.write(self.compositor.compose(clip.frames))
-                    with span("keeping"):
-                        spool.append(clip)
+                    writer.write(self.compositor.compose(clip.frames))
+                    spool.append(clip)
                     frame += len(clip.frames)
                     self.clip_times.append(time.monotonic())
                     motion = clip.motion

@@ -108,10 +108,10 @@ def last_words(error: Exception) -> str:
 
 def _with_fallbacks(source: ClipSource, segment: Segment, motion: MotionFrames | None) -> Generator[Clip]:
     """The segment's clips; where memory runs out, those that are missing in slower ways."""
-    start, is_compiled = segment.start, source.prepared.plan.is_compiled
+    start = segment.start
     while True:
         try:
-            source.engine.load(source.settings, is_compiled=is_compiled)
+            source.engine.load(source.settings)
             with closing(source.clips(segment, start, motion)) as clips:
                 for clip in clips:
                     start, motion = start + len(clip.frames), clip.motion

@@ -40,7 +40,7 @@ class Bundle:
     manifest: BundleManifest
 
     def file(self, role: str) -> Path:
-        """The file with this role. Raises WeightsError where the bundle has none or it is not there."""
+        """The file with this role. Raises WeightsError if the bundle has none or it is not there."""
         listed = self.manifest.files.get(role)
         if listed is None:
             raise WeightsError(
@@ -104,7 +104,7 @@ def named_folder(name: str) -> Path:
 def find_bundle(name_or_path: str | Path) -> Bundle:
     """The bundle in this directory or of this name: "embedded", a published tree's, one that was converted.
 
-    Raises WeightsError where there is none or its description cannot be used.
+    Raises WeightsError if there is none or its description cannot be used.
     """
     name = str(name_or_path)
     if name == "embedded":
@@ -183,7 +183,7 @@ def _place(directory: Path, file: TreeFile) -> str:
 
 
 def check_whole(path: Path, listed: BundleFile) -> None:
-    """Raise WeightsError where a file is missing, empty, a git-lfs pointer or not of the listed size."""
+    """Raise WeightsError if a file is missing, empty, a git-lfs pointer or not of the listed size."""
     if not path.is_file():
         raise WeightsError(f"{path}: not there. Fetch or convert the bundle again.")
     n_bytes = path.stat().st_size

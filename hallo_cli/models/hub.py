@@ -84,7 +84,7 @@ def tree_files(tree: Tree, *, with_training: bool = False) -> list[TreeFile]:
 def plan_pull(tree: Tree, revision: str = "main", *, with_training: bool = False) -> PullPlan:
     """Ask the hub what a tree's files are; `revision` is that of the networks' repository.
 
-    Raises WeightsError where the hub cannot tell.
+    Raises WeightsError if the hub cannot tell.
     """
     wanted: dict[str, list[TreeFile]] = {tree.repo: []}
     for file in tree_files(tree, with_training=with_training):
@@ -125,7 +125,7 @@ def _listing(endpoint: str, repo: str, revision: str) -> tuple[dict[str, Any], s
 def pull(plan: PullPlan, directory: Path, report: Report) -> Bundle:
     """Fetch what is not there yet and describe the tree by a `bundle.toml`. Run again to resume.
 
-    Raises WeightsError where a file cannot be fetched, does not match the hub's digest or does not fit.
+    Raises WeightsError if a file cannot be fetched, does not match the hub's digest or does not fit.
     """
     make_folder(directory)
     missing = [file for file in plan.files if not _is_there(directory, file)]

@@ -42,6 +42,7 @@ class Keywords(TypedDict, total=False):
     segment: float
     overlap: float
     dtype: str
+    compile: str
     codec: str
     crf: int
     audio_codec: str
@@ -49,7 +50,6 @@ class Keywords(TypedDict, total=False):
     subtitles: str | None
 
     device: str
-    compile: str
     threads: int
     decode_chunk: int
     decode_behind: str

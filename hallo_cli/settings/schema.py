@@ -20,6 +20,10 @@ Value = str | int | float | bool | None
 Settings = TypeVar("Settings")
 
 
+RETIRED = {
+    ("solver", "unipc"): "UniPC is gone. Use dpm++, which is of the same order and costs the same.",
+    ("compile", "auto"): "Choose off or on; hallo bench --against measures what it gains.",
+}
 HUGE = 1e18  # no setting is as large; beyond it, arithmetic may fail
 
 
@@ -62,7 +66,7 @@ class RenderSettings:
     solver: str | None = setting(
         None,
         "The solver of the diffusion.",
-        choices=("ddim", "dpm++", "unipc"),
+        choices=("ddim", "dpm++"),
         none_word="bundle",
     )
     guidance: float | None = setting(
@@ -160,6 +164,12 @@ class RenderSettings:
         "Number format of the networks; auto chooses the fastest safe one.",
         choices=("auto", "float32", "bfloat16", "float16"),
     )
+    compile: str = setting(
+        "off",
+        "Compile the denoising network, on CUDA as CUDA graphs: minutes before the first frame, other "
+        "rounding. Measure it with hallo bench first.",
+        choices=("off", "on"),
+    )
     codec: str = setting(
         "libx264",
         "ffmpeg's video encoder.",
@@ -190,13 +200,6 @@ class RuntimeSettings:
     """How to get the same pixels on this machine; never part of a fingerprint."""
 
     device: str = setting("auto", "auto, cpu, cuda, cuda:1 or mps.")
-    compile: str = setting(
-        "auto",
-        "Compile the denoising network's layers, and on CUDA replay its steps as CUDA graphs; auto: where "
-        "this machine has measured that the job gains by it (hallo bench with --compile off and with on), "
-        "else off.",
-        choices=("auto", "on", "off"),
-    )
     threads: int = setting(0, "CPU threads; 0 uses all cores.", minimum=0, maximum=1024)
     decode_chunk: int = setting(
         0, "Frames decoded at a time; 0 lets the device decide.", minimum=0, maximum=1024
@@ -257,7 +260,8 @@ def parse(field: dataclasses.Field[Any], raw: object, *, where: str) -> Value:
     kind = type_of(field)
     value = _converted(raw, kind)
     if value is None or not _fits(value, limits):
-        raise SettingsError(f"{where}: {raw!r} is not {describe(field)}.")
+        retired = RETIRED.get((field.name, str(raw)))
+        raise SettingsError(f"{where}: {raw!r} is not {describe(field)}.{f' {retired}' if retired else ''}")
     return value
 
 

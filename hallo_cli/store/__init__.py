@@ -1,1 +1,1 @@
-"""Everything the program writes: whole files, digests, locks."""
+"""Everything the program writes: complete files, digests, locks."""

@@ -1,4 +1,4 @@
-"""A run's folder: checkpoints that are whole or absent, and which of them to continue from.
+"""A run's folder: checkpoints that are complete or absent, and which of them to continue from.
 
     OUTPUT/config.json                          the run's settings, for people and for export
     OUTPUT/network.json                         the networks' configuration
@@ -57,7 +57,7 @@ class RunFolder:
         self.checkpoints = output / "checkpoints"
 
     def latest(self) -> Path | None:
-        """The newest whole checkpoint."""
+        """The newest complete checkpoint."""
         found = sorted(path for path in self.checkpoints.glob("step-*[0-9]") if (path / STATE).is_file())
         return found[-1] if found else None
 

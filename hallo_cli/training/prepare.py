@@ -80,7 +80,7 @@ def prepare(
 ) -> Iterator[VideoDone]:
     """Make takes of every video below a folder that has none yet; then index.jsonl and rejects.jsonl.
 
-    Raises InputError where there is no video, SettingsError or WeightsError where a network that the settings
+    Raises InputError if there is no video, SettingsError or WeightsError if a network that the settings
     ask for is missing, OutputError. A video that cannot be read is a reject with its reason.
     """
     found = sorted(path for path in videos.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())

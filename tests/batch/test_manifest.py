@@ -277,6 +277,16 @@ def test_whole_numbers_are_read_as_tables_of_fractions_write_them(cell: str) -> 
     assert only(f"portrait,audio,seed\np,s,{cell}\n").settings == {"seed": 7}
 
 
+def test_priority_is_a_whole_number() -> None:
+    assert [only(f"portrait,audio,priority\np,s,{cell}\n").priority for cell in ("", "3", "-2.0")] == [
+        0,
+        3,
+        -2,
+    ]
+    for cell in ("high", "1.5", "9" * 30):
+        assert "is no whole number" in only_bad(f"portrait,audio,priority\np,s,{cell}\n").message
+
+
 def test_column_that_is_no_setting_is_refused_and_the_way_to_keep_it_is_named() -> None:
     with pytest.raises(ManifestError, match=r"unknown column 'note'.*--ignore-column note"):
         rows_of("portrait,audio,note\np,s,hello\n")

@@ -20,14 +20,13 @@ from hallo_cli.batch.events import BatchPlanned, RowEnded, RowRetried, RowStarte
 from hallo_cli.batch.ledger import Record, last_run, read_records
 from hallo_cli.batch.paths import Paths, Shard
 from hallo_cli.batch.planner import Repeat
-from hallo_cli.batch.run import Budget, opened
+from hallo_cli.batch.run import opened
 from hallo_cli.batch.scheduler import Policy
 from hallo_cli.errors import (
     HalloError,
     InputError,
     JobError,
     ManifestError,
-    SettingsError,
 )
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.runner import run_job
@@ -294,14 +293,6 @@ def test_lock_left_behind_does_not_matter(tmp_path: Path) -> None:
     (folder / "lock").write_text("process 1 on elsewhere", encoding="utf-8")
     with opened(batch_of(manifest)) as batch:
         assert batch.summary().rows == 1
-
-
-def test_budget_refuses_to_start(tmp_path: Path) -> None:
-    manifest = write_batch(tmp_path, ["a"], seconds=4.0)
-    batch = batch_of(manifest, budget=Budget(max_gpu_hours=1e-6))
-    with pytest.raises(SettingsError, match="--max-gpu-hours allows 1e-06"):
-        run(batch)
-    assert not results(manifest)
 
 
 def test_shards_share_the_rows_and_know_what_others_did(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 import csv
 import json
+import shlex
+import sys
+from datetime import datetime
 from pathlib import Path
 
 import batch_doubles
@@ -16,7 +19,10 @@ from hallo_cli.batch.tally import AtWork, Tally
 from hallo_cli.cli import batch_build, batch_view
 from hallo_cli.cli.app import register
 from hallo_cli.cli.batch_options import BatchOptions
+from hallo_cli.cli.batch_plan import PLAN as PLAN_COLUMNS
+from hallo_cli.cli.batch_plan import csv_line
 from hallo_cli.cli.batch_run import plan_lines
+from hallo_cli.cli.batch_spending import next_time
 from hallo_cli.cli.batch_view import (
     PORCELAIN,
     SPARE,
@@ -113,6 +119,106 @@ def test_dry_run_prints_the_plan_and_renders_nothing(tmp_path: Path) -> None:
     assert "about 0.05 at 36 an hour" in result.stdout
     assert "of measuring on one core, beside it" in result.stdout
     assert "measuring" not in hallo(manifest, "--dry-run", "--no-quality").stdout
+
+
+def planned(tmp_path: Path, *options: str) -> Result:
+    """The plan of a good row, one that is done, and a refused one."""
+    manifest = batch_doubles.write_batch(tmp_path, ["a", "b", "c"], seconds=2.0)
+    hallo(manifest, "--no-quality", "--device", "cpu", "--only", "b")
+    (tmp_path / "c.png").unlink()
+    return hallo(manifest, "--dry-run", "--device", "cpu", "--gpu-hour-price", "36", *options)
+
+
+def test_plan_shows_a_line_for_each_row(tmp_path: Path) -> None:
+    lines = planned(tmp_path).stdout.splitlines()
+    assert lines[0].split() == ["id", "state", "portrait", "length", "size", "compute", "price", "output"]
+    assert lines[1].split() == ["a", "to", "render", "a.png", "0:00:02", "32x32", "0:00:05", "0.05", "a.mp4"]
+    assert lines[2].split()[:3] == ["b", "done", "before"]
+    assert lines[3].split()[:2] == ["c", "refused"]
+
+
+def test_plan_for_programs_has_fixed_columns(tmp_path: Path) -> None:
+    rows = [line.split("\t") for line in planned(tmp_path, "--porcelain").stdout.splitlines()]
+    assert {len(row) for row in rows} == {len(PLAN_COLUMNS)}
+    assert [row[:2] for row in rows] == [["a", "to render"], ["b", "done before"], ["c", "refused"]]
+    assert (rows[0][3], rows[0][4], rows[0][6]) == ("2.000", "32x32", "0.0500")
+
+
+def test_plan_as_csv_has_a_header_and_no_formula(tmp_path: Path) -> None:
+    result = planned(tmp_path, "--csv")
+    rows = list(csv.DictReader(result.stdout.splitlines()))
+    assert tuple(rows[0]) == PLAN_COLUMNS
+    assert [row["state"] for row in rows] == ["to render", "done before", "refused"]
+    assert csv_line(["=1+1", "a,b"]) == '\'=1+1,"a,b"'
+    with pytest.raises(SettingsError, match="--csv goes with --dry-run"):
+        raise hallo(tmp_path / "batch.csv", "--csv").exception  # type: ignore[misc]
+
+
+def test_plan_as_json_has_a_line_for_each_row_and_the_sum(tmp_path: Path) -> None:
+    lines = [json.loads(line) for line in planned(tmp_path, "--json").stdout.splitlines()]
+    assert [line["event"] for line in lines] == [*["row_planned"] * 3, "batch_planned"]
+    assert (lines[0]["id"], lines[0]["seconds"], lines[0]["width"]) == ("a", 2.0, 32)
+
+
+def test_budget_that_is_spent_says_what_is_left(tmp_path: Path) -> None:
+    manifest = batch_doubles.write_batch(tmp_path, ["a", "b"])
+    price = ("--gpu-hour-price", "3600", "--no-quality", "--device", "cpu")
+    result = hallo(manifest, *price, "--max-cost", "1")  # each row is predicted to need 1.5 s
+    assert result.exit_code == 75
+    assert "the budget ends here: 2 rows are left for another run" in result.stderr
+    assert hallo(manifest, *price, "--max-cost", "100").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--max-cost", "3"], "add --gpu-hour-price"),
+        (["--finish-by", "25:00"], "is no time"),
+        (["--finish-by", "soon"], "is no time"),
+        (["--finish-by", "2001-01-01T06:00"], "is past"),
+        (["--on-row", "no-such-program x"], "there is no program 'no-such-program'"),
+        (["--on-end", "'"], "is no command"),
+    ],
+)
+def test_budget_or_hook_that_makes_no_sense_is_refused(
+    tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    result = hallo(batch_doubles.write_batch(tmp_path, ["a"]), *arguments)
+    assert isinstance(result.exception, SettingsError)
+    assert message in str(result.exception)
+
+
+def test_time_to_finish_by_is_the_next_one_the_clock_shows() -> None:
+    evening = datetime(2026, 11, 29, 22, 30)
+    assert next_time("06:00", evening) == datetime(2026, 11, 30, 6, 0)
+    assert next_time("23:00", evening) == datetime(2026, 11, 29, 23, 0)
+    assert next_time("2026-12-01T06:00", evening) == datetime(2026, 12, 1, 6, 0)
+
+
+def test_hooks_hear_of_each_row_and_of_the_end(tmp_path: Path) -> None:
+    manifest = batch_doubles.write_batch(tmp_path, ["a", "b"])
+    (tmp_path / "b.png").unlink()
+    heard = tmp_path / "heard.jsonl"
+    tee = f"tee -a {shlex.quote(str(heard))}"
+    hallo(manifest, "--no-quality", "--device", "cpu", "--on-row", tee, "--on-end", tee)
+    said = [json.loads(line) for line in heard.read_text(encoding="utf-8").splitlines()]
+    assert [one.get("id") for one in said] == ["b", "a", None]
+    assert (said[1]["status"], said[2]["done"], said[2]["refused"]) == ("done", 1, 1)
+
+
+def test_hook_that_fails_is_told_and_loses_nothing(tmp_path: Path) -> None:
+    manifest = batch_doubles.write_batch(tmp_path, ["a"])
+    command = f"{sys.executable} -c \"raise SystemExit('no mail today')\""
+    result = hallo(manifest, "--no-quality", "--device", "cpu", "--on-row", command)
+    assert result.exit_code == 0
+    assert "ended with status 1: no mail today" in result.stderr
+    assert batch_doubles.results(manifest)["a"].status == "done"
+
+
+def test_ledger_names_no_command(tmp_path: Path) -> None:
+    manifest = batch_doubles.write_batch(tmp_path, ["a"])
+    hallo(manifest, "--no-quality", "--device", "cpu", "--on-end", "true")
+    assert '"true"' not in (tmp_path / "batch.results.jsonl").read_text(encoding="utf-8")
 
 
 def test_dry_run_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ from hallo_cli.inference.sampling import (
     Predictor,
     PublishedNoise,
     SharedNoise,
+    compiled_pass,
     denoise,
+    run_unet,
 )
 from hallo_cli.inference.schedule import make_solver
 from hallo_cli.inference.step_plan import DeepReuse, Guidance, Step, plan_steps
@@ -95,9 +97,9 @@ def test_deep_features_of_the_same_step_give_the_same_prediction(case, n_layers)
     assert not torch.equal(unet.forward_shallow(pair, torch.tensor([100]), case.context, deep), exact)
 
 
-def sampled(case, *, is_split=False, guidance=Guidance(3.5), deep=DeepReuse()):
+def sampled(case, *, is_split=False, guidance=Guidance(3.5), deep=DeepReuse(), run=run_unet):
     unet = case.networks.denoising_unet
-    predictor = Predictor(unet, case.context, guidance, torch.float32, is_split, deep)
+    predictor = Predictor(unet, case.context, guidance, torch.float32, is_split, deep, run)
     return list(denoise(predictor, make_solver(case.networks.config, "ddim", 4), case.latents))[-1]
 
 
@@ -119,3 +121,29 @@ def test_reuse_is_near_the_exact_result_and_the_same_in_two_passes(case, guidanc
 
 def test_reuse_in_runs_of_one_is_exact(case):
     assert torch.equal(sampled(case, deep=DeepReuse(1, 0)), sampled(case))
+
+
+@pytest.fixture
+def fresh_compiler():
+    compiled_pass.cache_clear()
+    yield
+    compiled_pass.cache_clear()
+
+
+@pytest.mark.usefixtures("fresh_compiler")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+def test_compiled_pass_hands_the_pass_to_the_compiler_and_keeps_its_results(case, monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch, "compile", lambda work, **options: asked.append(options) or work)
+    found = sampled(case, deep=DeepReuse(2), run=compiled_pass())
+    assert torch.equal(found, sampled(case, deep=DeepReuse(2)))
+    assert asked == [{"mode": "reduce-overhead", "dynamic": False}]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("fresh_compiler")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+def test_compiled_kernels_give_the_same_latents(case):
+    with torch.inference_mode():
+        found = sampled(case, deep=DeepReuse(2), run=compiled_pass())
+        torch.testing.assert_close(found, sampled(case, deep=DeepReuse(2)), rtol=1e-3, atol=1e-4)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from bundles import tiny_config
-from diffusers import DDIMScheduler, UniPCMultistepScheduler
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 
 from hallo_cli.errors import SettingsError
 from hallo_cli.inference.schedule import SOLVERS, alphas_cumprod, make_solver
@@ -40,8 +40,9 @@ def test_ddim_takes_the_steps_of_diffusers(steps):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # diffusers hands tensors to numpy
 @pytest.mark.parametrize("config", [OFFICIAL, tiny_config()])
 @pytest.mark.parametrize("steps", range(1, 41))
-def test_unipc_takes_the_steps_of_diffusers(config, steps):
-    scheduler = UniPCMultistepScheduler(
+def test_dpm_takes_the_steps_of_diffusers(config, steps):
+    scheduler = DPMSolverMultistepScheduler(
+        algorithm_type="dpmsolver++",
         solver_order=2,
         beta_start=0.00085,
         beta_end=0.012,
@@ -51,7 +52,7 @@ def test_unipc_takes_the_steps_of_diffusers(config, steps):
         timestep_spacing="trailing",
     )
     scheduler.set_timesteps(steps)
-    solver = make_solver(config, "unipc", steps)
+    solver = make_solver(config, "dpm++", steps)
     assert solver.timesteps == tuple(scheduler.timesteps.tolist())
     found = expected = torch.randn(2, 4, 8, 8)
     for index, timestep in enumerate(solver.timesteps):
@@ -62,10 +63,10 @@ def test_unipc_takes_the_steps_of_diffusers(config, steps):
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
-def test_unipc_of_one_clip_knows_nothing_of_the_one_before():
+def test_dpm_of_one_clip_knows_nothing_of_the_one_before():
     noise, results = torch.randn(1, 4, 4, 4), []
     for _ in range(2):
-        solver, latents = make_solver(OFFICIAL, "unipc", 5), noise
+        solver, latents = make_solver(OFFICIAL, "dpm++", 5), noise
         for index in range(5):
             latents = solver.step(index, latents.tanh(), latents)
         results.append(latents)

@@ -5,11 +5,10 @@ import dataclasses
 import pytest
 import torch
 from bundles import random_networks, tiny_config
-from small_networks import make_case, official_like
-from torch._dynamo.testing import CompileCounter
 
 from hallo_cli.errors import SettingsError
 from hallo_cli.inference import speed
+from hallo_cli.models.attention import fused_kernel
 from hallo_cli.settings.schema import RuntimeSettings
 
 CPU = torch.device("cpu")
@@ -60,40 +59,15 @@ def test_float32_on_cuda_is_not_rounded_to_tf32(monkeypatch, dtype, device, roun
 
 def test_networks_are_present_while_used():
     networks = random_networks(tiny_config())
-    execution = dataclasses.replace(speed.plain_execution(torch.device("meta")), offloads=True)
-    with speed.present(torch.nn.Linear(1, 1, device="meta"), speed.plain_execution(CPU)) as module:
+    execution = dataclasses.replace(speed.Execution(torch.device("meta"), fused_kernel, 1), offloads=True)
+    with speed.present(torch.nn.Linear(1, 1, device="meta"), speed.Execution(CPU, fused_kernel, 1)) as module:
         assert module.weight.is_meta
     with pytest.raises(NotImplementedError), speed.present(networks.vae, execution) as module:
         assert all(value.is_meta for value in module.parameters())
 
 
-def test_compiled_regions_share_code_and_change_nothing():
-    case = make_case(official_like())
-    unet, pair = case.networks.denoising_unet, torch.cat([case.latents] * 2)
-    expected = unet(pair, torch.tensor([500]), case.context)
-    counter = CompileCounter()  # runs what was traced as it is
-    n_regions = speed.compile_regions(unet, counter)
-    found = unet(pair, torch.tensor([500]), case.context)
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
-    assert 0 < counter.frame_count < n_regions
-    compiled = counter.frame_count
-    unet(pair, torch.tensor([20]), case.context)
-    assert counter.frame_count == compiled  # a step is no reason to compile again
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
-def test_compiled_kernels_give_the_same_prediction():
-    case = make_case(official_like())
-    unet, pair = case.networks.denoising_unet, torch.cat([case.latents] * 2)
-    expected = unet(pair, torch.tensor([500]), case.context)
-    speed.compile_regions(unet)
-    found = unet(pair, torch.tensor([500]), case.context)
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
-
-
 def test_settings_become_an_execution():
-    runtime = RuntimeSettings(device="cpu", compile="on", decode_chunk=3, split_guidance=True, offload=True)
+    runtime = RuntimeSettings(device="cpu", decode_chunk=3, split_guidance=True, offload=True)
     execution = speed.choose_execution(runtime)
-    assert (execution.decode_chunk, execution.is_compiled, execution.splits_guidance) == (3, True, True)
+    assert (execution.decode_chunk, execution.splits_guidance) == (3, True)
     assert not execution.offloads  # a CPU has nowhere to offload to

@@ -11,7 +11,6 @@ from hallo_cli.jobs.forecast import (
     Speed,
     count_passes,
     estimate,
-    is_worth_compiling,
     measuring_seconds,
     read_speeds,
     remember,
@@ -73,45 +72,8 @@ def test_guidance_costs_a_second_pass_where_it_acts() -> None:
 COMPILED = dataclasses.replace(LOAD, is_compiled=True)
 
 
-def test_compiling_pays_where_it_saves_clearly_more_than_it_takes(file: Path) -> None:
-    remember(Speed(LOAD, 0.3), file=file)
-    remember(Speed(COMPILED, 0.2, compile_s=10.0), file=file)
-    assert [is_worth_compiling(LOAD, n_frames, file=file) for n_frames in (100, 140, 160)] == [
-        False,
-        False,
-        True,
-    ]
-
-
-@pytest.mark.parametrize(
-    "known",
-    [
-        [],
-        [Speed(LOAD, 0.3)],
-        [Speed(COMPILED, 0.2, 10.0)],
-        [Speed(LOAD, 0.3), Speed(COMPILED, 0.2)],
-        [Speed(LOAD, 0.2), Speed(COMPILED, 0.3, 0.0)],
-        [Speed(LOAD, 0.3), Speed(dataclasses.replace(COMPILED, passes=8.0), 0.2, 0.0)],
-    ],
-    ids=["nothing", "plain only", "compiled only", "not how long", "slower", "of other steps"],
-)
-def test_nothing_is_compiled_that_was_not_measured_to_pay(file: Path, known: list[Speed]) -> None:
-    for speed in known:
-        remember(speed, file=file)
-    assert not is_worth_compiling(LOAD, 1_000_000, file=file)
-
-
-def test_what_compiling_took_is_kept_until_it_is_seen_again(file: Path) -> None:
-    for compile_s in (10.0, None):
-        remember(Speed(COMPILED, 0.2, compile_s), file=file)
-    assert estimate(COMPILED, file=file).compile_s == 10
-    assert estimate(COMPILED, file=file).seconds(100) == pytest.approx(30)
-    remember(Speed(COMPILED, 0.2, 4.0), file=file)
-    assert estimate(COMPILED, file=file).compile_s == 4
-
-
 def test_speeds_are_scaled_from_the_same_way_of_running(file: Path) -> None:
-    remember(Speed(dataclasses.replace(COMPILED, passes=5.0), 0.1, 10.0), file=file)
+    remember(Speed(dataclasses.replace(COMPILED, passes=5.0), 0.1), file=file)
     remember(Speed(dataclasses.replace(LOAD, passes=8.0), 0.8), file=file)
     found = estimate(LOAD, file=file)
     assert (found.seconds(1), found.basis) == (pytest.approx(0.4), "scaled")
@@ -120,5 +82,5 @@ def test_speeds_are_scaled_from_the_same_way_of_running(file: Path) -> None:
 def test_speeds_of_earlier_versions_are_read(file: Path) -> None:
     load = dataclasses.asdict(LOAD)
     del load["is_compiled"]
-    file.write_text(json.dumps([{"load": load, "seconds_per_frame": 0.25}]))
+    file.write_text(json.dumps([{"load": load, "seconds_per_frame": 0.25, "compile_s": 3.0}]))
     assert read_speeds(file) == [Speed(LOAD, 0.25)]

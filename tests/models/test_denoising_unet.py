@@ -4,13 +4,13 @@ import dataclasses
 from collections.abc import Callable
 from functools import cached_property
 
+import plain_unet
 import pytest
 import torch
 from bundles import tiny_config
 from small_networks import Case, make_case, official_like
 from torch.utils.flop_counter import FlopCounterMode
 
-from hallo_cli.inference import baseline
 from hallo_cli.inference.step_plan import DeepReuse
 from hallo_cli.jobs.forecast import SHALLOW_COST
 from hallo_cli.models import compat
@@ -45,7 +45,7 @@ def predict(case: Case) -> torch.Tensor:
 )
 def test_step_equals_one_with_nothing_saved(config, size, n_frames):
     case = make_case(config, size, n_frames)
-    expected = baseline.predict(case.networks.denoising_unet, case.latents, STEP, case.plain)
+    expected = plain_unet.predict(case.networks.denoising_unet, case.latents, STEP, case.plain)
     assert expected.std() > 0.01
     torch.testing.assert_close(predict(case), expected, **NEAR)
 
@@ -186,7 +186,7 @@ class FullSize:
 
     unet: DenoisingUNet
     context: ClipContext
-    plain: baseline.PlainConditions
+    plain: plain_unet.PlainConditions
     latents: torch.Tensor
 
     def count(self, work: Callable[[], object]) -> float:
@@ -226,14 +226,14 @@ def full_size() -> FullSize:
             motion=unet.project_motion(features.map(lambda f: f[:, 1:])),
         )
         context = ClipContext(layers, masks, n_frames, n_frames, rows[n_frames:], face)
-        plain = baseline.PlainConditions(features, rows, identity, audio, masks, weights, face, n_frames)
+        plain = plain_unet.PlainConditions(features, rows, identity, audio, masks, weights, face, n_frames)
         return FullSize(unet, context, plain, torch.zeros(n_frames, 4, side, side))
 
 
 def test_full_size_step_takes_at_most_forty_six_and_a_half_tflop(full_size):
     step = full_size.inputs[1]
     theirs = full_size.count(
-        lambda: baseline.predict(full_size.unet, full_size.latents, step, full_size.plain)
+        lambda: plain_unet.predict(full_size.unet, full_size.latents, step, full_size.plain)
     )
     assert full_size.step <= 46.5
     assert full_size.step > 40  # the counter saw the whole network

@@ -27,7 +27,7 @@ from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 
 COMMITTED = Path(__file__).parents[1] / "data" / "golden" / "pipeline"
 TAPPED = ("conv_in", "down_blocks.0", "mid_block", "up_blocks.1", "up_blocks.3")
-ONLY_CPU = RuntimeSettings(device="cpu", compile="off")
+ONLY_CPU = RuntimeSettings(device="cpu")
 
 
 def portrait_of(golden: Golden) -> Portrait:

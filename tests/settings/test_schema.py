@@ -71,3 +71,17 @@ def test_every_setting_explains_itself() -> None:
 def test_every_render_setting_is_part_of_the_fingerprint(field: dataclasses.Field[object]) -> None:
     changed = dataclasses.replace(RenderSettings(), **{field.name: "something else"})
     assert canonical(changed) != canonical(RenderSettings())
+
+
+@pytest.mark.parametrize(
+    ("values", "words"), [({"solver": "unipc"}, "Use dpm\\+\\+"), ({"compile": "auto"}, "Choose off or on")]
+)
+def test_value_of_an_earlier_version_is_refused_with_its_successor(
+    values: dict[str, object], words: str
+) -> None:
+    with pytest.raises(SettingsError, match=words):
+        build(RenderSettings, values, where="my.toml")
+
+
+def test_compiling_is_part_of_what_identifies_a_result() -> None:
+    assert canonical(RenderSettings(compile="on")) != canonical(RenderSettings())

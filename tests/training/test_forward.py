@@ -31,7 +31,7 @@ def test_locator_looks_at_the_same_pictures_as_in_rendering(tmp_path):
     assert conditions.located_rows.tolist() == [0, 2, 0, 1, 1, 3]
 
     networks = random_networks(CONFIG)
-    animator = Animator(networks, RuntimeSettings(device="cpu", compile="off"))
+    animator = Animator(networks, RuntimeSettings(device="cpu"))
     trained = networks.face_locator(conditions.located)[conditions.located_rows].unflatten(0, (2, 3))
     for take in range(2):
         region = box_regions(batch.boxes[take : take + 1, 0], 64, 64)[0].numpy()

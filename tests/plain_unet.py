@@ -1,4 +1,4 @@
-"""A step of the denoising UNet with nothing saved: what tests and benchmarks compare the real one with.
+"""A step of the denoising UNet with nothing saved: what tests compare the real one with.
 
 The same weights, evaluated as the published program does: keys and values projected for every frame in every
 step, reference attention computed for the unconditional half and thrown away, audio attention to zeros,

@@ -1,0 +1,57 @@
+"""What a run may cost and when it must end, and which rows fit into that."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Limits of a run."""
+
+    compute_s: float = math.inf  # of all workers together
+    ends: float = math.inf  # seconds since the epoch
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is any limit."""
+        return math.isfinite(self.compute_s) or math.isfinite(self.ends)
+
+
+@dataclass
+class Allowance:
+    """A budget as it is used up. Predictions are corrected by what the rows so far really took."""
+
+    budget: Budget = field(default_factory=Budget)
+    clock: Callable[[], float] = time.time
+    used_s: float = 0.0
+    predicted_s: float = 0.0  # of the rows that used it
+    promised: dict[int, float] = field(default_factory=dict)  # predicted, of the rows in hand, by number
+
+    def fits(self, cost: float, *, ahead_s: float) -> bool:
+        """Whether a row may begin that is predicted to cost so much, behind `ahead_s` on its worker."""
+        needed = (sum(self.promised.values()) + cost) * self._error
+        ends = self.clock() + (ahead_s + cost) * self._error
+        return self.used_s + needed <= self.budget.compute_s and ends <= self.budget.ends
+
+    def promise(self, number: int, cost: float) -> None:
+        """Note that a row begins."""
+        self.promised[number] = cost
+
+    def settle(self, number: int, used_s: float) -> None:
+        """Note that a row ended after so much compute; 0 where that is not known."""
+        cost = self.promised.pop(number, 0.0)
+        if used_s:
+            self.used_s += used_s
+            self.predicted_s += cost
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the time is up."""
+        return self.clock() >= self.budget.ends
+
+    @property
+    def _error(self) -> float:
+        """What rows really take / what is predicted."""
+        return self.used_s / self.predicted_s if self.predicted_s else 1.0

@@ -1,0 +1,68 @@
+"""Shows the plan of a batch: a line for each row, then what all of it takes and costs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hallo_cli.cli.progress import clock
+
+if TYPE_CHECKING:
+    from hallo_cli.batch.events import RowPlanned
+
+PLAN = ("id", "state", "portrait", "length", "size", "compute_s", "price", "output", "message")
+STATES = {
+    "ready": "to render",
+    "waiting": "to render",
+    "skipped": "done before",
+    "left out": "failed before",
+    "invalid": "refused",
+}
+_WIDTHS = {"id": 20, "state": 13, "portrait": 20, "length": 8, "size": 9, "compute": 8, "price": 8}
+
+
+def plan_table(rows: Iterable[RowPlanned], price: float) -> Iterator[str]:
+    """Aligned lines for people, as wide as the terminal."""
+    from hallo_cli.cli.batch_view import shorten
+
+    widths = {name: width for name, width in _WIDTHS.items() if name != "price" or price}
+    room = max(20, shutil.get_terminal_size((120, 24)).columns - sum(widths.values()) - len(widths))
+    yield " ".join([*(f"{name:<{width}}" for name, width in widths.items()), "output"])
+    for row in rows:
+        cells = {
+            "id": row.id,
+            "state": STATES.get(row.state, row.state),
+            "portrait": Path(row.portrait).name,
+            "length": clock(row.seconds) if row.seconds else "",
+            "size": f"{row.width}x{row.height}" if row.width else "",
+            "compute": clock(row.compute_s) if row.compute_s else "",
+            "price": f"{_price(row, price):.2f}",
+        }
+        line = [f"{shorten(cells[name], width):<{width}}" for name, width in widths.items()]
+        yield " ".join([*line, shorten(row.message or Path(row.output).name, room)]).rstrip()
+
+
+def plan_cells(row: RowPlanned, price: float) -> list[str]:
+    """The cells of PLAN, for programs."""
+    size = f"{row.width}x{row.height}" if row.width else ""
+    length, compute = f"{row.seconds:.3f}", f"{row.compute_s:.3f}"
+    cost = f"{_price(row, price):.4f}" if price else ""
+    state = STATES.get(row.state, row.state)
+    return [row.id, state, row.portrait, length, size, compute, cost, row.output, row.message]
+
+
+def csv_line(cells: Iterable[str]) -> str:
+    """One line of CSV without its end; no cell is taken for a formula."""
+    from hallo_cli.batch.report import harmless
+
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(map(harmless, cells))
+    return text.getvalue()
+
+
+def _price(row: RowPlanned, price: float) -> float:
+    return row.compute_s / 3600 * price if row.state in ("ready", "waiting") else 0.0

@@ -1,0 +1,85 @@
+"""The options about what a run of a batch may cost and which rows it takes; they hold for that run only."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hallo_cli.cli.help import MORE
+from hallo_cli.errors import SettingsError
+
+if TYPE_CHECKING:
+    from hallo_cli.batch.budget import Budget
+
+_MORE: Any = {"rich_help_panel": MORE}
+
+
+@dataclass(frozen=True)
+class Spending:
+    """What this run may cost, and which rows it is for."""
+
+    gpu_hour_price: Annotated[
+        float,
+        typer.Option(help="The price of a worker's hour, for the plan.", metavar="X", min=0, **_MORE),
+    ] = 0.0
+    max_cost: Annotated[
+        float,
+        typer.Option(
+            help="Render what fits into this price, with --gpu-hour-price; 0 is no limit.",
+            metavar="X",
+            min=0,
+            **_MORE,
+        ),
+    ] = 0.0
+    finish_by: Annotated[
+        str,
+        typer.Option(
+            help="Render what fits until then: 06:00, or 2026-11-30T06:00.",
+            metavar="TIME",
+            show_default=False,
+            **_MORE,
+        ),
+    ] = ""
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Take only rows whose ids are like this, as in 'anna-*'; may be repeated.",
+            metavar="PATTERN",
+            show_default=False,
+            **_MORE,
+        ),
+    ] = None
+
+    def budget(self, max_gpu_hours: float) -> Budget:
+        """The limits all together. Raises SettingsError."""
+        from hallo_cli.batch.budget import Budget
+
+        if self.max_cost and not self.gpu_hour_price:
+            raise SettingsError("--max-cost needs the price of an hour: add --gpu-hour-price.")
+        hours = [max_gpu_hours] if max_gpu_hours else []
+        hours += [self.max_cost / self.gpu_hour_price] if self.max_cost else []
+        ends = next_time(self.finish_by, datetime.now()).timestamp() if self.finish_by else math.inf
+        return Budget(min(hours, default=math.inf) * 3600, ends)
+
+
+def next_time(text: str, now: datetime) -> datetime:
+    """When the clock shows 06:00 next, or a date with a time. Raises SettingsError."""
+    try:
+        if "T" in text or " " in text.strip():
+            time = datetime.fromisoformat(text.strip())
+        else:
+            hour = datetime.strptime(text.strip(), "%H:%M").time()
+            time = datetime.combine(now.date(), hour)
+            time += timedelta(days=time <= now)
+        is_past = time.timestamp() <= now.timestamp()
+    except (ValueError, OverflowError, OSError) as error:
+        raise SettingsError(
+            f"--finish-by {text!r} is no time; give one such as 06:00 or 2026-11-30T06:00."
+        ) from error
+    if is_past:
+        raise SettingsError(f"--finish-by {text!r} is past; give a time to come.")
+    return time
