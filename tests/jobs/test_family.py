@@ -27,7 +27,7 @@ def published(**changes: object) -> RenderSettings:
     """The preset official, made short and small: ten frames, three clips of four in two segments."""
     settings = resolve(Sources({}, {}, preset="official")).render
     short = {"steps": 2, "size": 64, "dtype": "float32", "duration_s": 0.4, "segment_s": 0.5}
-    return dataclasses.replace(settings, separate_vocals=False, **{**short, **changes})  # type: ignore[arg-type]
+    return dataclasses.replace(settings, **{"separate_vocals": False, **short, **changes})  # type: ignore[arg-type]
 
 
 def shortened(job: Job, **changes: object) -> Job:
