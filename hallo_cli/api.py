@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack
@@ -105,6 +105,27 @@ def verify(
         renderer.run(job, progress=progress)
         n_frames, n_other = count_differences(file, rendered)
     return dataclasses.replace(verdict, n_frames=n_frames, n_other=n_other)
+
+
+def speak(text: str, command: str) -> Path:
+    """The sound of a text, to be rendered: what a text-to-speech command makes of it, kept by content.
+
+    `command`: as --speak takes it, such as "espeak-ng -w {output} -- {text}". Raises SettingsError,
+    SpeechError.
+    """
+    from hallo_cli.media import speaking
+
+    return speaking.speak(text, command)
+
+
+def compose(recordings: Sequence[AnyPath], *, pause: float = 0.0) -> Path:
+    """One recording of several in order, with `pause` seconds between them, kept by content.
+
+    Raises SpeechError, SettingsError.
+    """
+    from hallo_cli.media.composing import composed
+
+    return composed([at_home(Path(file)) for file in recordings], pause)
 
 
 class Renderer:

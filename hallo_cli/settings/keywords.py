@@ -57,3 +57,4 @@ class Keywords(TypedDict, total=False):
     offload: bool
     provenance: bool
     certificate: str | None
+    speak: str | None

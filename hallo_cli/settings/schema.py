@@ -223,6 +223,11 @@ class RuntimeSettings:
         "PEM file with the key and certificates that sign videos; own: this machine's own certificate.",
         none_word="own",
     )
+    speak: str | None = setting(
+        None,
+        "Command that speaks texts: {text} and {output} are filled in; without {text} it reads it.",
+        none_word="none",
+    )
 
 
 def fields_of(kind: type) -> dict[str, dataclasses.Field[Any]]:
