@@ -91,7 +91,9 @@ def command(
     ] = 0.0,
     text: Annotated[
         str | None,
-        typer.Option(help="Speak this text with the command of --speak.", show_default=False),
+        typer.Option(
+            help="Speak this text with the command of --speak.", show_default=False, rich_help_panel=MORE
+        ),
     ] = None,
     record: Annotated[
         Path | None,
