@@ -112,7 +112,7 @@ class Scheduler:
             yield BudgetSpent(left)
         if self._stop_status is not None:
             raise Interrupted(
-                "stopped; finished work is kept, and the same command goes on from there.",
+                "stopped; finished work is kept, and the same command resumes.",
                 exit_status=self._stop_status,
             )
 

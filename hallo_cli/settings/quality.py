@@ -53,4 +53,4 @@ def _limit(name: str, value: object, where: str) -> Limit:
         if warn >= fail if name in LOW_IS_BAD else warn <= fail:
             return float(warn), float(fail)
     order = "falling" if name in LOW_IS_BAD else "rising"
-    raise SettingsError(f"{where}: {name} = {value!r} is no {order} pair [warn, fail] of numbers, nor false.")
+    raise SettingsError(f"{where}: {name} = {value!r} is not a {order} pair [warn, fail] or false.")

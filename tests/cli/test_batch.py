@@ -338,9 +338,9 @@ def test_quality_limits_come_from_the_config_file(tmp_path: Path) -> None:
     ("line", "message"),
     [
         ("seam_jmp = [1, 2]", "Did you mean 'seam_jump'"),
-        ("seam_jump = [2, 1]", "no rising pair"),
-        ("identity = [0.2, 0.5]", "no falling pair"),
-        ("identity = 3", "no falling pair"),
+        ("seam_jump = [2, 1]", "not a rising pair"),
+        ("identity = [0.2, 0.5]", "not a falling pair"),
+        ("identity = 3", "not a falling pair"),
     ],
 )
 def test_quality_limits_that_make_no_sense_are_refused(tmp_path: Path, line: str, message: str) -> None:
