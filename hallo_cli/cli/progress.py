@@ -71,13 +71,13 @@ class Shown:
     def start_log(self) -> None:
         """Show the package's own messages: warnings, with -v what is done, with -vv everything."""
         level = [logging.WARNING, logging.INFO, logging.DEBUG][min(self.verbosity, 2)]
-        handler = _Saying()
+        handler = SayingHandler()
         handler.setFormatter(PrintableFormatter("hallo: %(message)s"))
         logging.basicConfig(handlers=[handler])
         logging.getLogger("hallo_cli").setLevel(logging.ERROR if self.is_quiet else level)
 
 
-class _Saying(logging.Handler):
+class SayingHandler(logging.Handler):
     """Says messages where a live view may be: it makes room for them."""
 
     def emit(self, record: logging.LogRecord) -> None:
