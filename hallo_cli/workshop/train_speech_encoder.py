@@ -117,8 +117,14 @@ def train_speech_encoder(
 ) -> SpeechNet:
     """A SpeechNet trained on all but the last `held_out_utterances` of `corpus`: its weights' moving average.
 
-    `init`: weights to start from, also of a network of fewer context stages. Raises WeightsError.
+    `init`: weights to start from, also of a network of fewer context stages. Raises WeightsError where they
+    do not fit, InputError where the corpus is too small to hold some of it back.
     """
+    if len(corpus) <= training.held_out_utterances:
+        raise InputError(
+            f"The corpus holds {len(corpus)} utterances; {training.held_out_utterances} are held back to "
+            "measure by. Make more with `hallo train synth-speech --shards`."
+        )
     torch.set_num_threads(training.threads)
     torch.manual_seed(training.seed)
     rng = np.random.default_rng(training.seed)

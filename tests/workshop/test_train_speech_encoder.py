@@ -59,6 +59,14 @@ def test_the_same_seed_gives_the_same_network(tmp_path: Path) -> None:
     torch.testing.assert_close(first.state_dict(), second.state_dict(), rtol=0, atol=0)
 
 
+def test_a_corpus_that_leaves_nothing_to_train_on_is_refused(tmp_path: Path) -> None:
+    write_shard(tmp_path)
+    with pytest.raises(InputError, match="holds 8 utterances; 8 are held back"):
+        train_speech_encoder(
+            read_corpus(tmp_path), SpeechTraining(held_out_utterances=8), on_report=lambda *_: None
+        )
+
+
 def test_a_longer_network_starts_as_the_shorter_one_was(tmp_path: Path) -> None:
     short = SpeechNet(SpeechNetConfig(width=16, features=8, dilations=(1, 2))).eval()
     save_file(short.state_dict(), tmp_path / "short.safetensors")
