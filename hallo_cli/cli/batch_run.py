@@ -114,6 +114,8 @@ def _tell_plan(open_batch: OpenBatch, shown: Shown, extras: Extras) -> int:
         answer(to_json(plan))
     for bad, kind in open_batch.bad_rows():
         say(f"row {bad.number} ({bad.id}): {kind}: {bad.message}")
+    for warning in open_batch.warnings():
+        say(batch_view.describe(warning))
     for line in plan_lines(plan, price):
         (say if is_for_program else answer)(line)
     return FAILED if plan.invalid else 0

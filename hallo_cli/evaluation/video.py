@@ -165,7 +165,8 @@ def _record(video: Path) -> Any:
 
 def _reference(video: Path, file: Path, frame: Bytes, view: View, analyser: FaceAnalyser) -> Bytes:
     """The portrait in the geometry of what is measured of the first frame."""
-    portrait, square = read_image(file), square_of(video, file)
+    picture, square = read_image(file), square_of(video, file)
+    portrait = np.ascontiguousarray(np.rot90(picture, analyser.quarter_turns(picture)))
     if square is not None and frame.shape[0] == frame.shape[1] and _lies_in(square, portrait):
         return view.of(cut(portrait, square, frame.shape[0]))
     if portrait.shape == frame.shape:

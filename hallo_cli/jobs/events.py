@@ -19,6 +19,13 @@ class StageStarted:
 
 
 @dataclass(frozen=True)
+class Warned:
+    """The inputs can be used, but a person should know this of them."""
+
+    message: str
+
+
+@dataclass(frozen=True)
 class Planned:
     """What there is to do, and how much of it an earlier run has done."""
 
@@ -75,7 +82,7 @@ class Finished:
     was_done: bool  # an earlier run had finished it
 
 
-Event = StageStarted | Planned | StepRendered | ClipRendered | SegmentCommitted | FellBack | Finished
+Event = StageStarted | Warned | Planned | StepRendered | ClipRendered | SegmentCommitted | FellBack | Finished
 Listener = Callable[[Event], None]
 
 

@@ -139,6 +139,8 @@ class _Run:
     def _prepare(self, ahead: Prepared | None, fingerprint: str) -> None:
         if ahead is None or ahead.plan.fingerprint != fingerprint or not ahead.is_of(self.workspace):
             ahead = prepare(self.job, self.engine, self.workspace, fingerprint)
+            for warning in ahead.warnings():
+                self.report(events.Warned(warning))
         self.prepared = ahead
         self.portrait, self.compositor, self.plan = ahead.portrait, ahead.compositor, ahead.plan
 

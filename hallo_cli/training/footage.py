@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from hallo_cli.analysis.face import Face, FaceAnalyser
-from hallo_cli.analysis.portrait import sharpness
+from hallo_cli.analysis.sight import sharpness
 from hallo_cli.domain import Bytes, Float
 from hallo_cli.media.video import read_frames
 

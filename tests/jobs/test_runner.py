@@ -374,7 +374,7 @@ def test_record_describes_the_job(job: Job) -> None:
 
 
 @pytest.mark.parametrize(
-    ("suffix", "mode", "codec"), [("wav", "aac", "aac"), ("mp3", "copy", "mp3"), ("m4a", "copy", "aac")]
+    ("suffix", "mode", "codec"), [("wav", "aac", "aac"), ("mp3", "aac", "aac"), ("m4a", "copy", "aac")]
 )
 def test_record_says_how_the_sound_was_put_in(job: Job, suffix: str, mode: str, codec: str) -> None:
     audio = job.audio.with_name(f"sound.{suffix}")
