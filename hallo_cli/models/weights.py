@@ -104,9 +104,13 @@ def initial_networks(config: NetworkConfig) -> Networks:
 
 
 def build_networks(config: NetworkConfig) -> Networks:
-    """The networks without weights (on the meta device): shapes only, at no cost."""
-    with torch.device("meta"):
-        return initial_networks(config)
+    """The networks without weights (on the meta device): shapes only, at no cost. Raises WeightsError."""
+    try:
+        with torch.device("meta"):
+            return initial_networks(config)
+    except Exception as error:  # diffusers raises anything at numbers that contradict each other
+        reason = next(iter(str(error).splitlines()), type(error).__name__)[:200]
+        raise WeightsError(f"network config: no networks can be built from it ({reason}).") from error
 
 
 def load_networks(
@@ -210,21 +214,21 @@ def _state(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
 
 def _match(path: Path, expected: Mapping[str, Tensor]) -> dict[str, str]:
     """Keys of the file -> names of the weights, complete and of the right shapes."""
-    shapes = {key: tuple(tensor.shape) for key, tensor in map_tensors(path).items()}
-    found: dict[str, tuple[int, ...]] = {}
+    kinds = {key: _kind_of(tensor) for key, tensor in map_tensors(path).items()}
+    found: dict[str, str] = {}
     names: dict[str, str] = {}
     unexpected = []
-    for key, shape in shapes.items():
+    for key, kind in kinds.items():
         name = key if key in expected else _renamed(key)
         if name in expected and name not in found:
-            names[key], found[name] = name, shape
+            names[key], found[name] = name, kind
         elif ignored_reason(key) is None:
             unexpected.append(key)
     missing = [name for name in expected if name not in found]
     misshapen = [
-        f"{name} {list(found[name])} instead of {list(value.shape)}"
+        f"{name} {found[name]} instead of {_kind_of(value)}"
         for name, value in expected.items()
-        if name in found and found[name] != tuple(value.shape)
+        if name in found and found[name] != _kind_of(value)
     ]
     wrong = [
         _some("missing", missing),
@@ -239,6 +243,14 @@ def _match(path: Path, expected: Mapping[str, Tensor]) -> dict[str, str]:
     return names
 
 
+def _kind_of(tensor: Tensor) -> str:
+    """What must be the same in a file and a network: the shape, and whether the numbers are real ones."""
+    kind = (
+        "" if tensor.is_floating_point() else " of whole numbers" if not tensor.is_complex() else " complex"
+    )
+    return f"{list(tensor.shape)[:8]}{kind}"
+
+
 def _renamed(key: str) -> str:
     for rule in RENAMED:
         key = re.sub(f"^{rule.pattern}$", rule.replacement, key)
@@ -247,7 +259,8 @@ def _renamed(key: str) -> str:
 
 def _some(what: str, names: list[str]) -> str:
     more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-    return f"{what} {', '.join(names[:NAMES_SHOWN])}{more}" if names else ""
+    shown = ", ".join(name[:200] for name in names[:NAMES_SHOWN])
+    return f"{what} {shown}{more}" if names else ""
 
 
 def _portions(path: Path, keys: list[str]) -> Iterator[list[str]]:

@@ -82,5 +82,5 @@ def _read_toml(path: Path, *, where: str) -> dict[str, object]:
         if path.stat().st_size > SIZE_LIMIT:
             raise OSError("too large for settings")
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SettingsError(f"{where}: {str(path)!r} cannot be read as TOML ({error}).") from error
