@@ -14,10 +14,10 @@ from functools import partial
 from pathlib import Path
 
 from hallo_cli.errors import EncoderError, InputError, Interrupted
+from hallo_cli.inference.memory import is_out_of_memory
 from hallo_cli.jobs import events
 from hallo_cli.jobs import record as outcome
 from hallo_cli.jobs.engine import Engine
-from hallo_cli.jobs.fallbacks import is_out_of_memory
 from hallo_cli.jobs.marking import UNMARKED, Marking
 from hallo_cli.jobs.plan import Job, Segment
 from hallo_cli.jobs.prepare import Prepared, SpeechAhead, prepare

@@ -16,10 +16,10 @@ from pathlib import Path
 
 from hallo_cli.domain import Bytes, Clip, MotionFrames, Speech
 from hallo_cli.errors import DeviceMemoryError
+from hallo_cli.inference.memory import is_out_of_memory
 from hallo_cli.jobs import events
 from hallo_cli.jobs import record as outcome
 from hallo_cli.jobs.engine import Engine
-from hallo_cli.jobs.fallbacks import is_out_of_memory
 from hallo_cli.jobs.plan import Job, Segment
 from hallo_cli.jobs.prepare import Prepared, SpeechAhead, prepare
 from hallo_cli.jobs.workspace import open_workspace
