@@ -209,7 +209,7 @@ class FaceAnalyser:
         return best if logits[best] > logits[0] + TURNED_MARGIN else 0
 
     def track(self, rgb: Bytes, previous: Face) -> Face | None:
-        """Measure the face of the next video frame where the previous one was; None where it is lost.
+        """Measure the face of the next video frame where the previous one was; None if it is lost.
 
         Skips the detector and moves less from frame to frame than `detect`.
         """

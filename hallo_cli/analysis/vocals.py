@@ -33,7 +33,7 @@ ROLES = ("vocals", "vocals_checks", "vocals_mdx_data", "vocals_vr_data")
 def separate(source: Path, target: Path, bundle: Bundle, stretch: Stretch = Stretch()) -> Recording:
     """Decode the voice of `source` alone into the file `target`, 16 kHz mono, and return it.
 
-    Raises SettingsError where audio-separator is not installed, WeightsError where its network is missing,
+    Raises SettingsError if audio-separator is not installed, WeightsError if its network is missing,
     SpeechError where the recording cannot be decoded.
     """
     model = find_model(bundle)
@@ -48,7 +48,7 @@ def separate(source: Path, target: Path, bundle: Bundle, stretch: Stretch = Stre
 
 
 def require_extra() -> None:
-    """Raise SettingsError where audio-separator is not installed."""
+    """Raise SettingsError if audio-separator is not installed."""
     if find_spec("audio_separator") is None:
         raise SettingsError(
             "These settings separate the voice from music and noise, which needs the vocals extra: run "

@@ -153,7 +153,7 @@ class Checks:
 def request_for(kind: str, path: Path, settings: dict[str, object]) -> Request:
     """What to look at, under a key that changes with the file and with what matters of the settings.
 
-    Raises InputError where there is no such file, or it is a pipe or device, which may never end.
+    Raises InputError if there is no such file, or it is a pipe or device, which may never end.
     """
     status = require_file(path, InputError, WORDS[kind]).stat()
     stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)

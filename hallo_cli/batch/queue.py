@@ -1,6 +1,6 @@
 """The rows of a batch while it runs, in a temporary database: a million rows need no more memory than ten.
 
-The ledger is the truth; what is kept here is made anew by every run and gone after it.
+The ledger is the truth; what is kept here is made again by every run and gone after it.
 """
 
 import dataclasses
@@ -136,7 +136,7 @@ class Queue:
         self._db.close()
 
     def load(self, rows: Iterable[Row | BadRow]) -> None:
-        """Take in a manifest. Raises ManifestError where two rows write one file or share an id."""
+        """Take in a manifest. Raises ManifestError if two rows write one file or share an id."""
         statement = (
             "INSERT INTO rows(number,id,portrait,audio,output,preset,given,state,kind,message,own,priority)"
         )

@@ -120,13 +120,13 @@ class OpenBatch:
         return self._planner.warnings()
 
     def stop(self, exit_status: int) -> None:
-        """Finish the clips in hand and end; safe in a signal handler."""
+        """Finish the current clips and end; safe in a signal handler."""
         self._stop_status = exit_status
         if self._scheduler:
             self._scheduler.stop(exit_status)
 
     def run(self) -> Iterator[Event]:
-        """Render what is ready. Raises HalloError where the batch cannot go on, Interrupted when stopped."""
+        """Render what is ready. Raises HalloError if the batch cannot go on, Interrupted when stopped."""
         pulse = Pulse(self._batch.paths.folder, self.tally)
         try:
             for event in self._run():

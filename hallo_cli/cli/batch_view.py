@@ -225,7 +225,7 @@ def describe_plan(plan: BatchPlanned) -> str:
 
 
 def describe_record(record: Record) -> str:
-    """What became of a row, on one line."""
+    """The result of a row, on one line."""
     what = f"row {record.row} ({record.id}): {record.status}"
     if record.is_rendered:
         what += f", {record.seconds:.1f} s of video in {record.compute_s:.1f} s on {record.worker}"

@@ -87,7 +87,7 @@ class SpeechAhead:
 def prepare(job: Job, engine: Engine, workspace: Workspace, fingerprint: str) -> Prepared:
     """Analyse a settled job's inputs and write its plan, or read that of an earlier run.
 
-    Raises InputError where an input cannot be used; then a workspace that holds nothing rendered is removed.
+    Raises InputError if an input cannot be used; then a workspace that holds nothing rendered is removed.
     """
     settings = job.settings
     try:

@@ -13,7 +13,7 @@ from hallo_cli.media.subtitles import add_subtitles, cut_out, read_subtitles
 
 
 def require_soundtrack(job: Job) -> None:
-    """Raise SettingsError, SpeechError or InputError where sound or subtitles could not be put in."""
+    """Raise SettingsError, SpeechError or InputError if sound or subtitles could not be put in."""
     settings = job.settings
     if settings.audio_codec == "copy":
         if settings.loudness is not None:

@@ -67,7 +67,7 @@ class Decoding:
     """The sound of a file as blocks of float32, 16 kHz mono; to be iterated once.
 
     Channels are mixed so that they do not cancel; samples that are no number become 0. Raises SpeechError
-    where there is no sound, the file is damaged or cut off, or longer than 12 h.
+    if there is no sound, the file is damaged or cut off, or longer than 12 h.
     """
 
     def __init__(self, source: Path, stretch: Stretch = Stretch()) -> None:

@@ -27,7 +27,7 @@ DETERMINISTIC = {"fflags": "+bitexact", "flags": "+bitexact", "map_metadata": "-
 def find_ffmpeg(codec: str = "libx264") -> Path:
     """Return ffmpeg: the one HALLO_FFMPEG names, else that on PATH if it can encode, else the packaged one.
 
-    Raises SettingsError where HALLO_FFMPEG names no program, EncoderError where there is none at all.
+    Raises SettingsError if HALLO_FFMPEG names no program, EncoderError if there is none at all.
     """
     named = os.environ.get("HALLO_FFMPEG", "")
     if named:
@@ -125,7 +125,7 @@ def _feed(process: subprocess.Popen[bytes], feed: Iterable[bytes]) -> None:
 
 @contextmanager
 def starting_ffmpeg() -> Iterator[None]:
-    """Raise EncoderError where the program that was found cannot be started."""
+    """Raise EncoderError if the program that was found cannot be started."""
     try:
         yield
     except OSError as error:

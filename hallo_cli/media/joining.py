@@ -115,7 +115,7 @@ def _joined(names: Path, part: Path, video: VideoFormat, sound: Sound | None, n_
 def sound_modes(sound: Sound | None) -> tuple[str, ...]:
     """Return how to put the sound in, to be tried in turn: none, copy, aac.
 
-    Raises SettingsError where it shall be copied and cannot, SpeechError where there is none.
+    Raises SettingsError if it shall be copied and cannot, SpeechError if there is none.
     """
     if sound is None:
         return ("none",)

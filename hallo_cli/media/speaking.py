@@ -47,8 +47,8 @@ def spoken_path(text: str, command: str) -> Path:
 def speak(text: str, command: str) -> Path:
     """The sound of a text: made by the command, unless the same was made before.
 
-    A command without `{text}` reads the text from standard input. Raises SettingsError where the command
-    cannot be used, SpeechError where it fails or its sound is none.
+    A command without `{text}` reads the text from standard input. Raises SettingsError if the command
+    cannot be used, SpeechError if it fails or its sound is none.
     """
     if not text.strip() or "\0" in text or len(text) > MAX_TEXT:
         raise SpeechError(f"the text to be spoken is empty or longer than {MAX_TEXT} characters.")

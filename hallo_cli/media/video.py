@@ -85,7 +85,7 @@ class SegmentWriter:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=self._stderr,
-                start_new_session=True,  # Ctrl-C is for us: the clip in hand is finished and kept
+                start_new_session=True,  # Ctrl-C is for us: the current clip is finished and kept
             )
         return self
 
@@ -102,7 +102,7 @@ class SegmentWriter:
         self._part.__exit__(kind, error, trace)
 
     def write(self, frames: Bytes) -> None:
-        """Add frames [n, height, width, 3] uint8 RGB. Raises EncoderError where ffmpeg has stopped."""
+        """Add frames [n, height, width, 3] uint8 RGB. Raises EncoderError if ffmpeg has stopped."""
         expected = (self._video.height, self._video.width, 3)
         if frames.shape[1:] != expected or frames.dtype != np.uint8:
             raise ValueError(f"frames are {frames.dtype} {frames.shape[1:]}, not uint8 {expected}")
@@ -135,7 +135,7 @@ class SegmentWriter:
 
 @cache
 def require_encoder(codec: str) -> None:
-    """Encode one small frame. Raises EncoderError where this ffmpeg, or this machine, cannot.
+    """Encode one small frame. Raises EncoderError if this ffmpeg, or this machine, cannot.
 
     A build of ffmpeg may list encoders that need a GPU or a driver which is not there.
     """

@@ -29,7 +29,7 @@ PLAIN = re.compile(  # what the tables of plain state dicts call for
 def map_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a file by name, on the CPU, their bytes read when they are first used.
 
-    The mapping ends with the last reference to its tensors. Raises WeightsError where the file is damaged or
+    The mapping ends with the last reference to its tensors. Raises WeightsError if the file is damaged or
     holds anything but named tensors; nothing in it is ever run.
     """
     return _map_safetensors(path) if path.suffix == ".safetensors" else _map_torch(path)
@@ -61,7 +61,7 @@ def _map_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _require_small_header(path: Path) -> None:
-    """Raise ValueError where the description is longer than any real one: reading it takes memory."""
+    """Raise ValueError if the description is longer than any real one: reading it takes memory."""
     with path.open("rb") as file:
         n_bytes = int.from_bytes(file.read(8), "little")
     if n_bytes > HEADER_LIMIT:
@@ -91,7 +91,7 @@ def _map_torch(path: Path) -> dict[str, Tensor]:
 def _require_plain_pickle(path: Path) -> None:
     """Look at what torch would unpack and unpickle, before it does.
 
-    Raises ValueError where entries are compressed or too large, UnpicklingError where anything but tensors
+    Raises ValueError if entries are compressed or too large, UnpicklingError if anything but tensors
     is called for.
     """
     with zipfile.ZipFile(path) as archive:

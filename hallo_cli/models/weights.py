@@ -118,7 +118,7 @@ def load_networks(
 ) -> Networks:
     """The bundle's networks with their weights, the autoencoder's in `vae_dtype` where that is another one.
 
-    Raises WeightsError where a file is broken or does not fit.
+    Raises WeightsError if a file is broken or does not fit.
     On the CPU and in the file's own dtype the weights stay memory-mapped; otherwise they are converted piece
     by piece, so that host memory peaks little above what is loaded.
     """
@@ -159,7 +159,7 @@ def save_bundle(
     """Write the networks in this dtype, copy the other files and describe it all; `bundle.toml` comes last.
 
     `copied` gives by role the files that are taken as they are; their names inside the bundle are those that
-    `manifest.files` lists for the role, else their own. Raises WeightsError where a bundle is there already.
+    `manifest.files` lists for the role, else their own. Raises WeightsError if a bundle exists already.
     """
     if (directory / "bundle.toml").exists():
         raise WeightsError(f"{directory}: holds a bundle already. Choose another folder, or remove it first.")
@@ -200,7 +200,7 @@ def check_fit(bundle: Bundle) -> None:
 
 
 def ignored_reason(key: str) -> str | None:
-    """Why a key of the published file is not loaded; None where no rule says so."""
+    """Why a key of the published file is not loaded; None if no rule says so."""
     return next((rule.reason for rule in IGNORED if re.fullmatch(rule.pattern, key)), None)
 
 

@@ -53,7 +53,7 @@ def own_file() -> Path | None:
 
 
 def own_identity() -> Identity:
-    """This machine's signer, made and kept on first use. Raises SettingsError where its file is broken.
+    """This machine's signer, made and kept on first use. Raises SettingsError if its file is broken.
 
     Where it cannot be kept, a warning says so and it is good for this process only.
     """
@@ -137,7 +137,7 @@ def _algorithm(key: object) -> str:
 
 
 def _keep(pem: bytes, file: Path) -> None:
-    """Write the file, for its owner's eyes, unless it is there already: then raise FileExistsError."""
+    """Write the file, for its owner's eyes, unless it exists already: then raise FileExistsError."""
     file.parent.mkdir(parents=True, exist_ok=True)
     write_secret(file, pem)
 

@@ -325,7 +325,7 @@ def canonical(settings: RenderSettings) -> str:
 
 
 def _converted(raw: object, kind: type) -> Value:
-    """`raw` as `kind`, or None where it is something else."""
+    """`raw` as `kind`, or None if it is something else."""
     if isinstance(raw, str) and kind is not str:
         return _from_text(raw.strip(), kind)
     if kind is float and type(raw) is int:
