@@ -1,4 +1,4 @@
-"""Runs a batch and says what becomes of its rows, to people and to programs."""
+"""Runs a batch and reports its rows to people and programs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BUDGET_SPENT = 75  # "temporary failure; try again later", as mail programs say
 
 
 def run(batch: Batch, shown: Shown, extras: Extras) -> None:
-    """Check, then render; the last line says what became of the rows. Ends with status 1 if some failed."""
+    """Check, then render; the last line counts the rows. Ends with status 1 if some failed."""
     from hallo_cli.batch.run import opened
 
     telling = extras.telling

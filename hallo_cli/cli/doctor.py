@@ -179,7 +179,10 @@ def _disk() -> Iterator[Finding]:
         if folder is None:
             remedy = "Name a folder for it in HALLO_CACHE."
             yield Finding(
-                "disk", "note", "no cache, as there is no home folder: all is analysed anew", remedy
+                "disk",
+                "note",
+                "no cache, because there is no home folder: everything is analysed again",
+                remedy,
             )
             continue
         existing = next(path for path in (folder, *folder.parents) if path.exists())

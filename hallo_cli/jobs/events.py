@@ -1,4 +1,4 @@
-"""What a job reports while it runs: values for whoever draws progress, writes logs or keeps a ledger."""
+"""What a job reports while it runs: values for progress displays, logs and ledgers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class StageStarted:
 
 @dataclass(frozen=True)
 class Warned:
-    """The inputs can be used, but a person should know this of them."""
+    """A warning about inputs that can be used."""
 
     message: str
 
@@ -65,7 +65,7 @@ class SegmentCommitted:
 
 @dataclass(frozen=True)
 class FellBack:
-    """Memory ran out; the job goes on with a slower way that needs less."""
+    """Memory ran out; the job continues in a slower way that needs less."""
 
     fallback: str
     reason: str

@@ -42,7 +42,7 @@ class Prepared:
         return self.track.speech(start, stop)
 
     def warnings(self) -> tuple[str, ...]:
-        """What a person should know of the inputs; listens to the whole recording."""
+        """Warnings about the inputs; listens to the whole recording."""
         heard = listen(self.recording.blocks(), self.recording.notes)
         return (*self.portrait.notes, *heard.warnings())
 

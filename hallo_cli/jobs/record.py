@@ -255,7 +255,7 @@ def require_same_inputs(record: Record, job: Job) -> None:
         if getattr(now, name) != getattr(record.inputs, name):
             raise InputError(
                 f"the {name} {shown(path)} is not the one that was rendered: its content has changed. "
-                "Restore it, or render anew without --from."
+                "Restore it, or render again without --from."
             )
 
 

@@ -1,4 +1,4 @@
-"""A job's clips and frames in order, without a word about where they are kept.
+"""A job's clips and frames in order, wherever they are kept.
 
 The runner writes them into files; `stream_frames` hands them to a program.
 """
@@ -85,7 +85,7 @@ def stream_frames(job: Job, engine: Engine, *, on_event: events.Listener = event
 
 
 def fall_back(engine: Engine, reason: str, report: events.Listener) -> None:
-    """After memory ran out, have the engine go on in a slower way that needs less.
+    """After memory ran out, let the engine continue in a slower way that needs less.
 
     To be called when the exception is gone, since what it refers to holds memory. Raises DeviceMemoryError
     where no way is left.

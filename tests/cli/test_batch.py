@@ -173,8 +173,8 @@ def test_budget_that_is_spent_says_what_is_left(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["--max-cost", "3"], "add --gpu-hour-price"),
-        (["--finish-by", "25:00"], "is no time"),
-        (["--finish-by", "soon"], "is no time"),
+        (["--finish-by", "25:00"], "is not a time"),
+        (["--finish-by", "soon"], "is not a time"),
         (["--finish-by", "2001-01-01T06:00"], "is past"),
         (["--on-row", "no-such-program x"], "there is no program 'no-such-program'"),
         (["--on-end", "'"], "is no command"),
