@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.2.0"
 
-from hallo_cli.api import Renderer, render, repeat, verify
+from hallo_cli.api import Renderer, compose, render, repeat, speak, verify
 from hallo_cli.errors import (
     DeviceMemoryError,
     HalloError,
@@ -57,8 +57,10 @@ __all__ = [
     "StopRequest",
     "Verdict",
     "WeightsError",
+    "compose",
     "render",
     "repeat",
+    "speak",
     "verify",
 ]
 

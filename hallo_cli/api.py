@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack
@@ -44,12 +44,12 @@ def render(
     options: RunOptions | None = None,
     **settings: Unpack[Keywords],
 ) -> JobResult:
-    """Render a video of the person in `portrait` saying what is heard in `audio`.
+    """Render a video in which the portrait speaks the recording.
 
-    `settings` are those of `hallo render`, by the names of their flags, with `preset` and `config`; HALLO_*
-    variables count, too. `progress` is called with each event (see `hallo_cli.jobs.events`). `stop` ends the
-    render after the clip in hand. `options` say what becomes of files that are there.
-    An unfinished render goes on where it was; a finished one is not done again.
+    `settings` have the names of the flags of `hallo render`, besides `preset` and `config`; HALLO_* variables
+    count, too. `progress` is called with each event (see `hallo_cli.jobs.events`). `stop` ends the render
+    after the current clip. `options` say what happens to existing files. An unfinished render resumes; a
+    finished one is not rendered again.
 
     Raises a HalloError: SettingsError, PortraitError, SpeechError, WeightsError, DeviceMemoryError, JobError,
     or Interrupted.
@@ -67,10 +67,10 @@ def repeat(
     options: RunOptions | None = None,
     **settings: Unpack[Keywords],
 ) -> JobResult:
-    """Render once more what the record OUT.json beside a video describes, with `settings` changed.
+    """Repeat the render that the record OUT.json describes, with `settings` changed.
 
-    `output`: None puts the video where the record says. Raises InputError where inputs or record have
-    changed, WeightsError where the weights have, and what `render` raises.
+    `output`: None puts the video where the record says. Raises InputError if inputs or record have changed,
+    WeightsError if the weights have, and what `render` raises.
     """
     renderer, job = Renderer.of_record(Path(record), Path(output) if output else None, _sources(settings))
     return renderer.run(job, progress=progress, stop=stop, options=options)
@@ -84,11 +84,11 @@ def verify(
     progress: Progress | None = None,
     sources: Sources | None = None,
 ) -> Verdict:
-    """Tell who signed a video, whether it is whole, and whether it is what the record beside it says.
+    """Check who signed a video, whether it is unchanged, and whether its record describes it.
 
-    `trust`: a PEM file of certificates whose word is taken besides this machine's own. `again`: render once
-    more from the record, with the settings of `sources`, and compare the frames. Raises InputError,
-    SettingsError, and with `again` what `render` raises.
+    `trust`: a PEM file of certificates that you trust besides this machine's own. `again`: render again from
+    the record, with the settings of `sources`, and compare the frames. Raises InputError, SettingsError, and
+    with `again` what `render` raises.
     """
     from hallo_cli.jobs.record import sidecar_path
     from hallo_cli.jobs.verify import count_differences
@@ -107,8 +107,29 @@ def verify(
     return dataclasses.replace(verdict, n_frames=n_frames, n_other=n_other)
 
 
+def speak(text: str, command: str) -> Path:
+    """The sound of a text, to be rendered: what a text-to-speech command makes of it, kept by content.
+
+    `command`: as --speak takes it, such as "espeak-ng -w {output} -- {text}". Raises SettingsError,
+    SpeechError.
+    """
+    from hallo_cli.media import speaking
+
+    return speaking.speak(text, command)
+
+
+def compose(recordings: Sequence[AnyPath], *, pause: float = 0.0) -> Path:
+    """One recording of several in order, with `pause` seconds between them, kept by content.
+
+    Raises SpeechError, SettingsError.
+    """
+    from hallo_cli.media.composing import composed
+
+    return composed([at_home(Path(file)) for file in recordings], pause)
+
+
 class Renderer:
-    """Renders one video after the other, and keeps the weights in memory meanwhile."""
+    """Renders videos one after the other and keeps the weights in memory."""
 
     def __init__(self, **settings: Unpack[Keywords]) -> None:
         """Settings for all renders of this renderer, as `render` takes them. Raises SettingsError."""
@@ -116,7 +137,7 @@ class Renderer:
 
     @classmethod
     def of(cls, resolved: Resolved) -> Self:
-        """The renderer for settings that were brought together already."""
+        """The renderer for resolved settings."""
         renderer = cls.__new__(cls)
         renderer.resolved = resolved
         return renderer
@@ -130,7 +151,7 @@ class Renderer:
         from hallo_cli.jobs.record import read_record, require_same_inputs
 
         if sources.preset or sources.config:
-            raise SettingsError("a record brings its settings along: leave preset and config out.")
+            raise SettingsError("a record has its own settings: leave preset and config out.")
         resolved = resolve(sources)
         known = read_record(record)
         changed = {key: value for key, value in sources.flags.items() if key in fields_of(RenderSettings)}
@@ -191,7 +212,7 @@ class Renderer:
         return stream_frames(job, self.studio, on_event=progress or ignore)
 
     def check(self, portrait: AnyPath, audio: AnyPath, **changes: Unpack[Keywords]) -> Preflight:
-        """Say what a render would find, make and cost, in seconds and without rendering."""
+        """Predict what a render would use, make and cost, without rendering."""
         from hallo_cli.jobs.preflight import look_at
 
         return look_at(self.job(portrait, audio, "out.mp4", **changes), self.studio)
@@ -251,12 +272,12 @@ def _changed(settings: RenderSettings, changes: Any) -> RenderSettings:
 
 
 def _lasting_name(name: str, studio: Studio) -> str:
-    """What names the bundle in the record: a folder's path must hold from anywhere."""
+    """The bundle's name for the record; a folder's path becomes absolute."""
     folder = at_home(Path(name))
     is_path = folder.is_dir() and folder.samefile(studio.bundle.path)
     return str(folder.absolute()) if is_path else name
 
 
 def _lasting_picture(background: str) -> str:
-    """A colour as it is, a picture's path from the root on."""
+    """A colour as it is; a picture's path becomes absolute."""
     return background if colour_of(background) else str(at_home(Path(background)).absolute())

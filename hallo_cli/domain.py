@@ -43,6 +43,8 @@ class Portrait:
     identity: Float | None  # [512] raw face embedding, None for bundles trained without
     digest: str  # content hash of the source picture
     skin: Float | None = None  # [height, width] 0..1: the face without its mouth; None: not looked for
+    quarter_turns: int = 0  # against the clock, which set the picture in the file upright
+    notes: tuple[str, ...] = ()  # what a person should know of it
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from hallo_cli.errors import HalloError
 from hallo_cli.jobs import events
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.runner import RunOptions, StopRequest, run_job
-from hallo_cli.media.audio import SAMPLE_RATE, Recording, decode
+from hallo_cli.media.audio import SAMPLE_RATE, Recording, Stretch, decode
 from hallo_cli.settings.schema import RenderSettings
 
 CLIP_FRAMES = 4
@@ -98,7 +98,7 @@ class TrivialEngine:
         return PlainCompositor()
 
     def decode(self, source: Path, target: Path, settings: RenderSettings) -> Recording:
-        return decode(source, target, start_s=settings.start_s, duration_s=settings.duration_s)
+        return decode(source, target, Stretch(settings.start_s, settings.duration_s))
 
     def track(self, recording: Recording, n_frames: int, settings: RenderSettings) -> LoudnessTrack:
         return LoudnessTrack(recording, n_frames, settings.fps)

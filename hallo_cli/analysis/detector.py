@@ -6,7 +6,7 @@ tiles and in a padded picture when the plain view shows none.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -19,6 +19,11 @@ INPUT_SIZE = 128
 MIN_SCORE = 0.5
 MAX_OVERLAP = 0.3
 TILINGS = (2, 4, 8)  # roughly how many tiles cover the shorter side
+FINEST_TILE = 400  # pixels: a face of 64 is surely seen in it
+FINER = 2.4  # times smaller than the tiles of the look before: what those miss is within reach of these
+WIDEST_LEAN = 50.0  # degrees by which a face that the network sees may lean
+MOST_TURNED_VIEWS = 60  # of one look in which each view is also looked at turned: more would take long
+LEAST_CONTRAST = 6.0  # grey levels; flatter views hold nothing
 
 
 @dataclass(frozen=True)
@@ -37,28 +42,56 @@ class FaceDetector:
         self._session = session
         self._anchors = _anchors()
 
-    def searches(self, rgb: Bytes) -> Iterator[list[Detection]]:
+    def searches(self, rgb: Bytes, *, turns: Sequence[int] = (0,)) -> Iterator[list[Detection]]:
         """Look ever closer at a [height, width, 3] picture; yield what each look found, best first.
 
         The first look is at the whole picture and finds most faces; the later ones, at a padded picture and
-        at tiles, find the cut-off and the small.
+        at tiles, find the cut-off and the small. `turns`: quarter turns against the clock in which the
+        picture is looked at; what is found lies in the picture as it is.
         """
         height, width = rgb.shape[:2]
         for views in _search_order(width, height):
-            yield _suppress([d for left, top, side in views for d in self._detect_in(rgb, left, top, side)])
+            looked_at = turns if len(views) <= MOST_TURNED_VIEWS else turns[:1]
+            found: list[list[Detection]] = [[] for _ in looked_at]
+            for square in views:
+                if not _is_flat(rgb, *square):
+                    for turn, so_far in zip(looked_at, found, strict=True):
+                        so_far.extend(self._detect_in(rgb, square, turn))
+            yield sorted((d for turned in found for d in _suppress(turned)), key=lambda d: -d.score)
 
-    def _detect_in(self, rgb: Bytes, left: int, top: int, side: int) -> list[Detection]:
-        view = _square_view(rgb, left, top, side)
+    def uprightness(self, rgb: Bytes, centre: Float, side: float) -> list[float]:
+        """How sure the network is of an upright face in a square, after 0, 1, 2 and 3 quarter turns (logits).
+
+        In its own scores an upright face stands out clearly; the landmarks of a face upside down do not.
+        """
+        left, top = (round(float(c) - side / 2) for c in centre)
+        view = _square_view(rgb, left, top, max(1, round(side)))
+        return [self._best_logit(np.rot90(view, turn)) for turn in range(4)]
+
+    def _best_logit(self, view: Float) -> float:
+        rows, logits = self._run(view)
+        eyes = rows.reshape(-1, 8, 2)[:, 3] - rows.reshape(-1, 8, 2)[:, 2]
+        leans = np.abs(np.degrees(np.arctan2(eyes[:, 1], eyes[:, 0])))
+        return float(logits[leans < WIDEST_LEAN].max(initial=-80.0))
+
+    def _run(self, view: Float) -> tuple[Float, Float]:
+        """Boxes and key points [anchors, 16] in pixels, relative to their anchors; logits [anchors]."""
         rows, logits = self._session.run(None, {"x": view[None] / np.float32(127.5) - np.float32(1)})
-        scores = 1 / (1 + np.exp(-np.clip(logits[0, :, 0], -80, 80)))
+        return rows[0], logits[0, :, 0]
+
+    def _detect_in(self, rgb: Bytes, square: tuple[int, int, int], turn: int = 0) -> list[Detection]:
+        left, top, side = square
+        view = _square_view(rgb, left, top, side)
+        rows, logits = self._run(np.ascontiguousarray(np.rot90(view, turn)))
+        scores = 1 / (1 + np.exp(-np.clip(logits, -80, 80)))
+        shift = np.array([left, top], np.float32)
         found = []
         for index in np.flatnonzero(scores > MIN_SCORE):
-            points = (rows[0, index].reshape(8, 2) / INPUT_SIZE).astype(np.float32)
+            points = (rows[index].reshape(8, 2) / INPUT_SIZE).astype(np.float32)
             size = points[1].copy()
-            points += self._anchors[index]
-            centre = points[0]
-            box = np.concatenate([centre - size / 2, centre + size / 2])
-            shift = np.array([left, top], np.float32)
+            points = _turned_back(points + self._anchors[index], turn)
+            half = size[:: -1 if turn % 2 else 1] / 2
+            box = np.concatenate([points[0] - half, points[0] + half])
             found.append(
                 Detection(box * side + np.tile(shift, 2), points[2:] * side + shift, float(scores[index]))
             )
@@ -81,10 +114,27 @@ def _search_order(width: int, height: int) -> Iterator[list[tuple[int, int, int]
     yield [((width - side) // 2, (height - side) // 2, side)]
     padded = side * 3 // 2
     yield [((width - padded) // 2, (height - padded) // 2, padded)]
+    for tile in _tiles(min(width, height)):
+        yield [(x, y, tile) for y in _starts(height, tile) for x in _starts(width, tile)]
+
+
+def _tiles(shorter: int) -> Iterator[int]:
+    """Yield the sides of tiles, ever smaller; neighbouring ones share half their side."""
+    tile = shorter
     for parts in TILINGS:
-        tile = -(-2 * min(width, height) // (parts + 1))  # neighbouring tiles share half their side
+        tile = -(-2 * shorter // (parts + 1))
         if tile >= INPUT_SIZE:
-            yield [(x, y, tile) for y in _starts(height, tile) for x in _starts(width, tile)]
+            yield tile
+    while tile > FINEST_TILE:
+        tile = max(FINEST_TILE, round(tile / FINER))
+        yield tile
+
+
+def _turned_back(points: Float, turn: int) -> Float:
+    """Points [n, 2] of a view (0..1) that was turned against the clock, in the view as it was."""
+    for _ in range(turn):
+        points = np.stack([1 - points[:, 1], points[:, 0]], axis=1)
+    return points
 
 
 def _starts(length: int, tile: int) -> list[int]:
@@ -105,6 +155,13 @@ def _square_view(rgb: Bytes, left: int, top: int, side: int) -> Float:
     x, y = round((x0 - left) * scale), round((y0 - top) * scale)
     view[y : y + size[1], x : x + size[0]] = inner[: INPUT_SIZE - y, : INPUT_SIZE - x]
     return view
+
+
+def _is_flat(rgb: Bytes, left: int, top: int, side: int) -> bool:
+    """Whether a square is so even that it holds no face; looks at some of its pixels."""
+    step = max(1, side // 64)
+    some = rgb[max(top, 0) : top + side : step, max(left, 0) : left + side : step]
+    return some.size == 0 or float(np.ptp(some)) < LEAST_CONTRAST
 
 
 def _suppress(found: list[Detection]) -> list[Detection]:

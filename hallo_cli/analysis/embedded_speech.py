@@ -13,10 +13,9 @@ import torch
 from torch import Tensor
 
 from hallo_cli.analysis.blinks import blinks
-from hallo_cli.analysis.loudness import Sound, measure
+from hallo_cli.analysis.loudness import SAMPLE_RATE, Sound, measure
 from hallo_cli.analysis.speech_network import (
     FRAME_SAMPLES,
-    SAMPLE_RATE,
     LogMel,
     SpeechNet,
     SpeechNetConfig,

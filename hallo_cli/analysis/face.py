@@ -25,6 +25,11 @@ CROP_SIZE = 256
 CROP_SCALE = 1.5
 MIN_PRESENCE = 0.5
 CLEAR_PRESENCE = 0.97
+MOST_TURNED = 12  # detections in all four turns that are measured
+VIEW_SCALE = 3.0  # side of the square in which a face is looked at upright and turned / its own
+# How much surer (logits) the detector has to be of the turned face. Measured on 13 pictures, leaning by 0
+# and 25 degrees to both sides: upright faces had 2.5 to 3.8, the same ones turned -3.2 to 1.7.
+TURNED_MARGIN = 0.5
 THOROUGH_LOOKS = 2  # the whole picture, padded, and the largest tiles
 
 # Landmark indices (the numbering of MediaPipe's face mesh).
@@ -187,8 +192,24 @@ class FaceAnalyser:
                     return face
         return None
 
+    def quarter_turns(self, rgb: Bytes) -> int:
+        """How many quarter turns against the clock set the largest face upright; 0 where none is found."""
+        for look, found in enumerate(self._detector.searches(rgb, turns=(0, 1, 2, 3))):
+            faces = [self._measure(rgb, d.box, _crop_of_detection(d)) for d in found[:MOST_TURNED]]
+            sure = [face for face in faces if face and (look == 0 or face.score > CLEAR_PRESENCE)]
+            if sure:
+                return self._turns_of(rgb, max(sure, key=lambda face: face.size))
+        return 0
+
+    def _turns_of(self, rgb: Bytes, face: Face) -> int:
+        low, high = face.landmarks.min(axis=0), face.landmarks.max(axis=0)
+        side = VIEW_SCALE * float((high - low).max())
+        logits = self._detector.uprightness(rgb, (low + high) / 2, side)
+        best = int(np.argmax(logits))
+        return best if logits[best] > logits[0] + TURNED_MARGIN else 0
+
     def track(self, rgb: Bytes, previous: Face) -> Face | None:
-        """Measure the face of the next video frame where the previous one was; None where it is lost.
+        """Measure the face of the next video frame where the previous one was; None if it is lost.
 
         Skips the detector and moves less from frame to frame than `detect`.
         """

@@ -92,7 +92,7 @@ def _face_analysis(detector: Path, recognition: Path, folder: Path) -> Any:
             ) from error
     if set(analysis.models) != {"detection", "recognition"}:
         raise WeightsError(
-            f"{recognition.name} is no face recognition network. Fetch it again with `hallo models pull`."
+            f"{recognition.name} is not a face recognition network. Fetch it again with `hallo models pull`."
         )
     return analysis
 

@@ -13,10 +13,12 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from hallo_cli.analysis.speech_network import BLOCK_SAMPLES, SAMPLE_RATE, block_energies, level_of
 from hallo_cli.domain import Float
 
+SAMPLE_RATE = 16_000
+BLOCK_SAMPLES = 320  # 20 ms
 BLOCK_S = BLOCK_SAMPLES / SAMPLE_RATE
+QUIETEST_LEVEL = 2e-3  # a recording quieter than this counts as silence: it is not scaled up further
 SPEECH_RANGE_DB = 34.0  # how far below the speech level sound may lie and still be speech
 NOISE_MARGIN_DB = 6.0  # how far above the noise floor it has to lie
 LEAST_RANGE_DB = 12.0  # speech is taken to have at least this range, however noisy the recording
@@ -26,6 +28,19 @@ MIN_PAUSE_MS = 240
 PAUSE_STEP_MS = 20
 PIECE = 60 * SAMPLE_RATE  # samples read at a time; a whole number of blocks
 PYDUB_SPEECH_DBFS = -20.0  # what speech is scaled to for pydub, which counts in 16-bit steps
+
+
+def block_energies(waveform: Float) -> npt.NDArray[np.float64]:
+    """Mean squares of a waveform's whole 20 ms blocks: of a long recording, piece by piece."""
+    blocks = waveform[: len(waveform) // BLOCK_SAMPLES * BLOCK_SAMPLES].reshape(-1, BLOCK_SAMPLES)
+    return np.asarray(np.mean(np.square(blocks, dtype=np.float64), axis=1))
+
+
+def level_of(energies: npt.NDArray[np.float64]) -> float:
+    """The RMS of the louder parts, from all of a recording's block energies."""
+    if len(energies) == 0:
+        return QUIETEST_LEVEL
+    return max(float(np.sqrt(np.percentile(energies, 95))), QUIETEST_LEVEL)
 
 
 class Sound(Protocol):

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import Image
 
@@ -30,18 +29,17 @@ from hallo_cli.analysis.framing import (
 )
 from hallo_cli.analysis.identity import IdentityNetwork
 from hallo_cli.analysis.portrait_cache import recall, remember
+from hallo_cli.analysis.sight import Sight, choose_face, from_left, listed, require_usable, unfitness
 from hallo_cli.domain import Bytes, CropBox, Float, Portrait, RegionMasks
 from hallo_cli.errors import PortraitError
-from hallo_cli.media.files import require_file, shown
+from hallo_cli.media.files import require_file
 from hallo_cli.media.image import read_image
 from hallo_cli.models.config import NetworkConfig
 from hallo_cli.models.manifest import Geometry
 from hallo_cli.store.cache import cache_path
 from hallo_cli.store.digests import file_digest
 
-MIN_FACE = 64  # pixels, longer side of the face oval's box
-MAX_YAW = 50.0  # degrees
-CACHE_VERSION = 2  # raise when the analysis changes
+CACHE_VERSION = 4  # raise when the analysis changes
 
 log = logging.getLogger(__name__)
 
@@ -104,31 +102,16 @@ class PortraitAnalyser:
             )
         return portrait
 
-    def faces(self, picture: Bytes) -> list[Face]:
-        """Return all faces of a picture from left to right, as --face-index counts them."""
-        return sorted(self._faces.detect(picture, thorough=True), key=lambda f: float(f.box[0] + f.box[2]))
+    def look(self, file: Path, options: PortraitOptions) -> Sight:
+        """The picture set upright, its faces, and the one that is animated.
 
-    def choose(self, picture: Bytes, faces: Sequence[Face], options: PortraitOptions, file: Path) -> Face:
-        """Return the one of the picture's faces that is animated. Raises PortraitError where none can be."""
-        if not options.as_published:
-            face = choose_face(faces, options.face_index, file)
-            require_usable(face, file)
-            return face
-        surest = self._faces.surest(picture) if options.face_index is None else None
-        face = surest or choose_face(faces, options.face_index, file)
-        if options.face_index is None and len(faces) > 1:
-            log.warning(
-                "%s: %s. As published, the one that the detector is surest of moves, with the identity of "
-                "the largest; --face-index chooses one for both.",
-                *(file.name, _listed(faces)),
-            )
-        for unfit in unfitness(face, file):
-            log.warning("%s Going on as published.", unfit)
-        return face
+        Raises PortraitError where none can be. As published, pictures stay as they lie.
+        """
+        return see(read_image(file), self._faces, options, file)
 
     def _analyse(self, file: Path, digest: str, options: PortraitOptions) -> Portrait:
-        picture = read_image(file)
-        face = self.choose(picture, self.faces(picture), options, file)
+        sight = self.look(file, options)
+        picture, face = sight.picture, sight.face
         identity = self._embedding(picture, face, options)
         frame = (
             _whole(picture, face, options)
@@ -146,6 +129,8 @@ class PortraitAnalyser:
             identity=identity,
             digest=digest,
             skin=regions.skin_region(frame.landmarks, (options.size, options.size)),
+            quarter_turns=sight.quarter_turns,
+            notes=notes_of(sight, options),
         )
 
     def _embedding(self, picture: Bytes, face: Face, options: PortraitOptions) -> Float | None:
@@ -207,54 +192,34 @@ def canvas(file: Path, portrait: Portrait, framing: str) -> Canvas:
     """What the framing shows around the rendered square. Raises PortraitError where the file has vanished."""
     if framing in ("crop", "whole"):
         return square_canvas(portrait, is_squeezed=framing == "whole")
-    picture = read_image(file)
+    picture = np.ascontiguousarray(np.rot90(read_image(file), portrait.quarter_turns))
     return full_canvas(picture, portrait) if framing == "full" else shoulders_canvas(picture, portrait)
 
 
-def choose_face(faces: Sequence[Face], index: int | None, file: Path) -> Face:
-    """Return the face with that index, or the largest. Raises PortraitError that lists what there is."""
-    if not faces:
-        raise PortraitError(
-            f"No face was found in {shown(file)}. Use a picture of a person who looks towards the camera, "
-            "with the whole face visible."
-        )
-    if index is not None and index >= len(faces):
-        raise PortraitError(f"There is no face {index} in {shown(file)}: {_listed(faces)}. Set --face-index.")
-    if index is not None:
-        return faces[index]
-    largest = max(faces, key=lambda f: f.size)
-    if len(faces) > 1:
-        log.warning("%s: %s. The largest is used; --face-index chooses another.", file.name, _listed(faces))
-    return largest
-
-
-def require_usable(face: Face, file: Path) -> None:
-    """Raise PortraitError where a face is too small or turned too far away."""
+def see(picture: Bytes, analyser: FaceAnalyser, options: PortraitOptions, file: Path) -> Sight:
+    """Set a picture upright and find the face that is animated; `file` names it. Raises PortraitError."""
+    turns = 0 if options.as_published else analyser.quarter_turns(picture)
+    picture = np.ascontiguousarray(np.rot90(picture, turns))
+    faces = from_left(analyser.detect(picture, thorough=True))
+    if not options.as_published:
+        face = choose_face(faces, options.face_index, file)
+        require_usable(face, file)
+        return Sight(picture, turns, faces, face)
+    surest = analyser.surest(picture) if options.face_index is None else None
+    face = surest or choose_face(faces, options.face_index, file)
     for unfit in unfitness(face, file):
-        raise PortraitError(unfit)
+        log.warning("%s Going on as published.", unfit)
+    return Sight(picture, turns, faces, face)
 
 
-def unfitness(face: Face, file: Path) -> list[str]:
-    """What makes a face hard to animate, and what to do about it."""
-    found = []
-    if face.size < MIN_FACE:
-        found.append(
-            f"The face in {shown(file)} is {face.size:.0f} pixels high; at least {MIN_FACE} are needed. "
-            "Use a larger picture or crop it closer from the original."
-        )
-    if abs(face.yaw) > MAX_YAW:
-        found.append(
-            f"The face in {shown(file)} is turned {abs(face.yaw):.0f} degrees to the side; at most "
-            f"{MAX_YAW:.0f} can be animated. Use a picture that looks more towards the camera."
-        )
-    return found
-
-
-def sharpness(picture: Bytes, face: Face) -> float:
-    """How sharp a face is at 256 pixels: variance of its Laplacian; below 30 is blurred."""
-    box = face_square(face.landmarks, Geometry(crop_scale=1.0))
-    grey = cv2.cvtColor(cut(picture, box, 256), cv2.COLOR_RGB2GRAY)
-    return float(cv2.Laplacian(grey, cv2.CV_64F).var())
+def notes_of(sight: Sight, options: PortraitOptions) -> tuple[str, ...]:
+    """What a person should know of a portrait before it is rendered."""
+    is_several = len(sight.faces) > 1 and options.face_index is None
+    which = "the largest is used"
+    if options.as_published:
+        which = "the one that the detector is surest of moves, with the identity of the largest"
+    several = (f"{listed(sight.faces)}: {which}, --face-index chooses another",) if is_several else ()
+    return (*several, *sight.notes(options.size))
 
 
 @dataclass(frozen=True)
@@ -283,8 +248,3 @@ def _whole(picture: Bytes, face: Face, options: PortraitOptions) -> _Frame:
         face=regions.face_rectangle(face.landmarks, (width, height), options.face_expand_ratio),
         lip=regions.lip_rectangle(face.landmarks, (width, height)),
     )
-
-
-def _listed(faces: Sequence[Face]) -> str:
-    places = (f"{i} at {f.box[0]:.0f},{f.box[1]:.0f} ({f.size:.0f} pixels)" for i, f in enumerate(faces[:8]))
-    return f"{len(faces)} faces, from the left: " + "; ".join(places)

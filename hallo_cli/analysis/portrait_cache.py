@@ -69,6 +69,8 @@ def _to_arrays(portrait: Portrait) -> dict[str, Any]:
         "blend": portrait.blend,
         "identity": np.zeros(0, np.float32) if portrait.identity is None else portrait.identity,
         "skin": np.zeros(0, np.float32) if portrait.skin is None else portrait.skin,
+        "quarter_turns": np.array(portrait.quarter_turns),
+        "notes": np.array(portrait.notes, dtype=np.str_),
         "levels": np.array(len(portrait.masks.full)),
     }
 
@@ -89,4 +91,6 @@ def _from_arrays(arrays: Mapping[str, Any], digest: str) -> Portrait:
         identity=arrays["identity"] if arrays["identity"].size else None,
         digest=digest,
         skin=arrays["skin"] if arrays["skin"].size else None,
+        quarter_turns=int(arrays["quarter_turns"]),
+        notes=tuple(map(str, arrays["notes"])),
     )

@@ -12,8 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from hallo_cli.analysis.loudness import Hushed, Sound, Waveform, measure, pauses
-from hallo_cli.analysis.speech_network import SAMPLE_RATE
+from hallo_cli.analysis.loudness import SAMPLE_RATE, Hushed, Sound, Waveform, measure, pauses
 from hallo_cli.domain import Float, Speech
 from hallo_cli.errors import WeightsError
 from hallo_cli.models.bundle import Bundle

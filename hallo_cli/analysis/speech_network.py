@@ -11,22 +11,19 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hallo_cli.analysis.loudness import SAMPLE_RATE, block_energies, level_of
 from hallo_cli.domain import Float
 
-SAMPLE_RATE = 16_000
 FRAME_SAMPLES = 640  # samples of one video frame at 25 fps
 _HOP, _FFT, _WINDOW = 160, 512, 400
 _MEL_STEPS = FRAME_SAMPLES // _HOP  # mel steps a video frame
 _EDGE_FRAMES = 5  # seen by stem and halvings and by `speech_activity`, and one to spare
 _LOWEST_HZ, _HIGHEST_HZ = 50.0, 7600.0
 _LEVEL = 0.1  # root mean square that loud speech is scaled to
-_QUIETEST_LEVEL = 2e-3  # a recording quieter than this counts as silence: it is not scaled up further
-BLOCK_SAMPLES = 320  # 20 ms
 
 
 @dataclass(frozen=True)
@@ -151,19 +148,6 @@ def recording_level(waveform: Float) -> float:
     silent recording is not blown up to the loudness of speech.
     """
     return level_of(block_energies(waveform))
-
-
-def block_energies(waveform: Float) -> npt.NDArray[np.float64]:
-    """Mean squares of a waveform's whole 20 ms blocks: of a long recording, piece by piece."""
-    blocks = waveform[: len(waveform) // BLOCK_SAMPLES * BLOCK_SAMPLES].reshape(-1, BLOCK_SAMPLES)
-    return np.asarray(np.mean(np.square(blocks, dtype=np.float64), axis=1))
-
-
-def level_of(energies: npt.NDArray[np.float64]) -> float:
-    """`recording_level` from all of a recording's block energies."""
-    if len(energies) == 0:
-        return _QUIETEST_LEVEL
-    return max(float(np.sqrt(np.percentile(energies, 95))), _QUIETEST_LEVEL)
 
 
 def normalised(waveform: Float, level: float) -> Float:

@@ -17,10 +17,10 @@ import ffmpeg
 import numpy as np
 
 from hallo_cli.domain import Float
-from hallo_cli.errors import SettingsError, SpeechError, WeightsError
-from hallo_cli.media.audio import SAMPLE_RATE, Recording, decode, load, write_samples
+from hallo_cli.errors import SettingsError, WeightsError
+from hallo_cli.media.audio import SAMPLE_RATE, Recording, Stretch, decode, load, write_samples
 from hallo_cli.media.ffmpeg import address, run
-from hallo_cli.media.probe import probe
+from hallo_cli.media.pcm import pcm
 from hallo_cli.models.bundle import Bundle, find_bundle
 from hallo_cli.models.trees import OFFICIAL
 
@@ -30,27 +30,25 @@ SEPARATION_RATE = 44_100  # what the network was trained at, in stereo
 ROLES = ("vocals", "vocals_checks", "vocals_mdx_data", "vocals_vr_data")
 
 
-def separate(
-    source: Path, target: Path, bundle: Bundle, *, start_s: float = 0.0, duration_s: float | None = None
-) -> Recording:
+def separate(source: Path, target: Path, bundle: Bundle, stretch: Stretch = Stretch()) -> Recording:
     """Decode the voice of `source` alone into the file `target`, 16 kHz mono, and return it.
 
-    Raises SettingsError where audio-separator is not installed, WeightsError where its network is missing,
+    Raises SettingsError if audio-separator is not installed, WeightsError if its network is missing,
     SpeechError where the recording cannot be decoded.
     """
     model = find_model(bundle)
-    mixture = decode(source, target, start_s=start_s, duration_s=duration_s)
+    mixture = decode(source, target, stretch)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         separator = _separator(model, Path(folder))
         stereo = Path(folder) / "mixture.w64"
-        _convert(source, stereo, start_s, mixture.duration_s)
+        _convert(source, stereo, stretch, mixture.duration_s)
         voice = _VoicePieces(separator, stereo, mixture.n_samples, Cut.of(bundle))
         write_samples(target, voice.joined())
-    return Recording(target, mixture.n_samples)
+    return Recording(target, mixture.n_samples, mixture.notes)
 
 
 def require_extra() -> None:
-    """Raise SettingsError where audio-separator is not installed."""
+    """Raise SettingsError if audio-separator is not installed."""
     if find_spec("audio_separator") is None:
         raise SettingsError(
             "These settings separate the voice from music and noise, which needs the vocals extra: run "
@@ -122,7 +120,7 @@ class _VoicePieces:
     def _separated(self, start: int, n_samples: int) -> Float:
         """The voice of one stretch; silence where the network hears none, and so writes no file."""
         piece = self._stereo.with_name(f"piece-{start}.wav")
-        _convert(self._stereo, piece, start / SAMPLE_RATE, n_samples / SAMPLE_RATE)
+        _convert(self._stereo, piece, Stretch(start / SAMPLE_RATE), n_samples / SAMPLE_RATE)
         names = [Path(str(name)) for name in self._separator.separate(str(piece))]
         voices = [self._stereo.parent / name for name in names if "Vocals" in name.name]
         samples = np.zeros(n_samples, np.float32)
@@ -150,12 +148,11 @@ def _separator(model: Path, folder: Path) -> Any:
     return separator
 
 
-def _convert(source: Path, target: Path, start_s: float, duration_s: float) -> None:
+def _convert(source: Path, target: Path, stretch: Stretch, length_s: float) -> None:
     """Write a stretch of a sound as 44.1 kHz stereo. Raises EncoderError."""
-    sound = ffmpeg.input(address(source), protocol_whitelist="file")["a:0"].filter("asetpts", "N/SR/TB")
-    stretch = sound.filter("atrim", start=start_s, duration=duration_s).filter("asetpts", "PTS-STARTPTS")
-    track = probe(source, what="recording", error=SpeechError).audio
-    if track is not None and track.n_channels == 1:
-        # ffmpeg makes each of two channels 3 dB quieter than the one they come from.
-        stretch = stretch.filter("aformat", sample_fmts="fltp").filter("volume", 2**0.5)
-    run(ffmpeg.output(stretch, address(target), ar=SEPARATION_RATE, ac=2, acodec="pcm_s16le"))
+    with pcm(source, stretch) as samples:
+        sound = samples.as_input()
+        if samples.n_channels == 1:  # ffmpeg makes each of two channels 3 dB quieter
+            sound = sound.filter("aformat", sample_fmts="fltp").filter("volume", 2**0.5)
+        written = ffmpeg.output(sound, address(target), ar=SEPARATION_RATE, ac=2, acodec="pcm_s16le")
+        run(written, feed=samples.blocks(length_s=length_s))

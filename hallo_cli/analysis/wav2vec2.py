@@ -18,8 +18,7 @@ import torch
 from torch import Tensor, nn
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
-from hallo_cli.analysis.loudness import Sound, measure
-from hallo_cli.analysis.speech_network import SAMPLE_RATE
+from hallo_cli.analysis.loudness import SAMPLE_RATE, Sound, measure
 from hallo_cli.domain import Float
 from hallo_cli.errors import WeightsError
 from hallo_cli.models.tensor_file import map_tensors

@@ -27,7 +27,7 @@ class Allowance:
     clock: Callable[[], float] = time.time
     used_s: float = 0.0
     predicted_s: float = 0.0  # of the rows that used it
-    promised: dict[int, float] = field(default_factory=dict)  # predicted, of the rows in hand, by number
+    promised: dict[int, float] = field(default_factory=dict)  # predicted, of the current rows, by number
 
     def fits(self, cost: float, *, ahead_s: float) -> bool:
         """Whether a row may begin that is predicted to cost so much, behind `ahead_s` on its worker."""

@@ -19,12 +19,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from hallo_cli.batch.failure import attempt
 from hallo_cli.batch.findings import WORDS, Checks, Finding, Request, find_content
 from hallo_cli.jobs.engine import Engine
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings, build
+
+if TYPE_CHECKING:
+    from hallo_cli.analysis.hearing import Heard
 
 MakeEngine = Callable[[str, RuntimeSettings], Engine]  # bundle, how to run it
 LOOK_S = 300.0  # for one look, and a second more for each MiB of the file
@@ -59,14 +62,15 @@ class Looker:
     def _examine(self, request: Request, digest: str) -> Finding:
         settings = build(RenderSettings, json.loads(request.settings), where="row")
         if request.kind == "audio":
-            return Finding(digest, _listen(request.path, settings))
+            heard = _listen(request.path, settings)
+            return Finding(digest, heard.n_samples, notes=heard.warnings())
         if settings.bundle not in self.engines:
             self.engines[settings.bundle] = self.make_engine(settings.bundle, self.runtime)
         engine = self.engines[settings.bundle]
         settings = engine.settle(settings)
         portrait = engine.portrait(request.path, settings)
         width, height = engine.compositor(request.path, portrait, settings).size
-        return Finding(digest, width=width, height=height)
+        return Finding(digest, width=width, height=height, notes=portrait.notes)
 
 
 def look_at_all(
@@ -206,9 +210,9 @@ def _silence() -> None:
     os.close(null)
 
 
-def _listen(path: Path, settings: RenderSettings) -> int:
-    from hallo_cli.media.audio import read_blocks
+def _listen(path: Path, settings: RenderSettings) -> Heard:
+    from hallo_cli.analysis.hearing import listen_to
+    from hallo_cli.jobs.sound import stretch_of
 
-    return sum(
-        len(block) for block in read_blocks(path, start_s=settings.start_s, duration_s=settings.duration_s)
-    )
+    stretch, notes = stretch_of(path, settings)
+    return listen_to(path, stretch, notes)

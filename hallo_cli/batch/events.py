@@ -65,6 +65,15 @@ class WorkerLoading:
 
 
 @dataclass(frozen=True)
+class RowWarned:
+    """A row's inputs can be used, but a person should know this of them."""
+
+    id: str
+    row: int
+    message: str
+
+
+@dataclass(frozen=True)
 class WorkerReady:
     """A worker has loaded its weights."""
 
@@ -127,7 +136,7 @@ class RowEnded:
 
 
 WorkerEvent = WorkerLoading | WorkerReady | WorkerLost
-RowEvent = RowStarted | RowAdvanced | RowMeasured | RowRetried | RowEnded
+RowEvent = RowWarned | RowStarted | RowAdvanced | RowMeasured | RowRetried | RowEnded
 Event = FilesChecked | BatchPlanned | RowPlanned | BudgetSpent | WorkerEvent | RowEvent
 
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from hallo_cli.errors import (
-    DeviceMemoryError,
     HalloError,
     InputError,
     Interrupted,
     SettingsError,
     WeightsError,
 )
+from hallo_cli.inference.memory import is_out_of_memory
 
 _FINAL = (InputError, SettingsError, WeightsError)
 _DEVICE_ERRORS = ("CUDA error", "cuBLAS", "CUBLAS_", "cuDNN", "CUDNN_", "device-side assert", "NCCL")
@@ -55,7 +55,7 @@ def failure_of(error: Exception) -> Failure:
         is_interrupt=isinstance(error, Interrupted),
         is_disk_full=_is_disk_full(error),
         is_device_lost=_is_device_lost(error),
-        is_out_of_memory=isinstance(error, DeviceMemoryError | MemoryError),
+        is_out_of_memory=is_out_of_memory(error),
     )
 
 

@@ -29,11 +29,11 @@ from hallo_cli.store.writing import make_own_folder, reporting_write_errors
 _CANVAS_KEYS = ("canvas", "fit", "background")
 _PORTRAIT_KEYS = ("bundle", "framing", "face_index", "face_expand_ratio", "size", *_CANVAS_KEYS)
 WORDS = {"portrait": "portrait", "audio": "recording"}
-_AUDIO_KEYS = ("start", "duration")
+_AUDIO_KEYS = ("start", "duration", "audio_track")
 _LASTING = ("", "InputError", "PortraitError", "SpeechError")  # what the file itself is the reason of
-FORMAT = 2
+FORMAT = 3
 COMMIT_EVERY = 100  # findings
-_COLUMNS = "digest, n_samples, width, height, error, message"  # in the order of Finding's fields
+_COLUMNS = "digest, n_samples, width, height, error, message, notes"  # in the order of Finding's fields
 _log = logging.getLogger(__name__)
 
 
@@ -57,6 +57,7 @@ class Finding:
     height: int = 0
     error: str = ""  # kind of the error; empty: it can be used
     message: str = ""
+    notes: tuple[str, ...] = ()  # what a person should know of a file that can be used
 
 
 class Checks:
@@ -88,13 +89,14 @@ class Checks:
         """The finding under a key."""
         query = f"SELECT {_COLUMNS} FROM findings WHERE key=?"  # noqa: S608
         row = self._db.execute(query, (key,)).fetchone()
-        return Finding(*row) if row else None
+        return _finding(row) if row else None
 
     def keep(self, request: Request, finding: Finding) -> None:
         """Keep a finding; it is on disk after `commit`, and every so often."""
         content = content_key(request, finding.digest) if finding.digest else ""
-        values = (request.key, content, *dataclasses.astuple(finding))
-        self._db.execute("INSERT OR REPLACE INTO findings VALUES(?,?,?,?,?,?,?,?)", values)
+        *values, notes = dataclasses.astuple(finding)
+        row = (request.key, content, *values, json.dumps(notes))
+        self._db.execute("INSERT OR REPLACE INTO findings VALUES(?,?,?,?,?,?,?,?,?)", row)
         self._n_open += 1
         if self._n_open >= COMMIT_EVERY:  # a long transaction would lock the readers out in the end
             self.commit()
@@ -139,7 +141,7 @@ class Checks:
             db.execute("DROP TABLE IF EXISTS findings")
             db.execute(
                 "CREATE TABLE findings(key TEXT PRIMARY KEY, content TEXT, digest TEXT, n_samples INTEGER, "
-                "width INTEGER, height INTEGER, error TEXT, message TEXT)"
+                "width INTEGER, height INTEGER, error TEXT, message TEXT, notes TEXT)"
             )
             db.execute("CREATE INDEX by_content ON findings(content)")
             db.execute(f"PRAGMA user_version={FORMAT}")
@@ -151,7 +153,7 @@ class Checks:
 def request_for(kind: str, path: Path, settings: dict[str, object]) -> Request:
     """What to look at, under a key that changes with the file and with what matters of the settings.
 
-    Raises InputError where there is no such file, or it is a pipe or device, which may never end.
+    Raises InputError if there is no such file, or it is a pipe or device, which may never end.
     """
     status = require_file(path, InputError, WORDS[kind]).stat()
     stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
@@ -187,7 +189,12 @@ def find_content(database: Path, request: Request, digest: str) -> Finding | Non
             row = db.execute(query, (content_key(request, digest),)).fetchone()
     except sqlite3.Error:
         return None  # then it is looked at
-    return Finding(*row) if row else None
+    return _finding(row) if row else None
+
+
+def _finding(row: tuple[str, int, int, int, str, str, str]) -> Finding:
+    digest, n_samples, width, height, error, message, notes = row
+    return Finding(digest, n_samples, width, height, error, message, tuple(json.loads(notes)))
 
 
 def _digest_of(kind: str, file: object, settings: Mapping[str, object]) -> str:

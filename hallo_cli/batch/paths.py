@@ -96,10 +96,12 @@ def _from_environment(environment: Mapping[str, str], count: str | None) -> Shar
         if index in environment:
             n_shards = count or environment.get(total)
             if n_shards is None:
-                raise SettingsError(f"--shard auto: {index} is set but not of how many; say --shard auto/N.")
+                raise SettingsError(
+                    f"--shard auto: {index} does not say how many there are; give --shard auto/N."
+                )
             try:
                 position = int(environment[index]) - int(environment.get(first, "0"))
                 return Shard(position + 1, int(n_shards))
             except ValueError as error:
-                raise SettingsError(f"--shard auto: {index} and its kin are no whole numbers.") from error
+                raise SettingsError(f"--shard auto: {index} and its count must be whole numbers.") from error
     raise SettingsError("--shard auto: neither SLURM_ARRAY_TASK_ID nor JOB_COMPLETION_INDEX is set.")

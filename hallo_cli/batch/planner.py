@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hallo_cli.batch.checks import MakeEngine, look_at_all
-from hallo_cli.batch.events import BatchPlanned
+from hallo_cli.batch.events import BatchPlanned, RowWarned
 from hallo_cli.batch.findings import Checks, Finding, request_for
 from hallo_cli.batch.parts import split
 from hallo_cli.batch.queue import Past, Queue, Totals
@@ -105,6 +105,12 @@ class Planner:
             work_bytes=self.work_bytes * min(self.n_workers, ready.rows),
         )
 
+    def warnings(self) -> Iterator[RowWarned]:
+        """What a person should know of the inputs of rows that are rendered."""
+        for number, name, notes in self.queue.noted_rows():
+            for note in notes:
+                yield RowWarned(name, number, note)
+
     def _want(self, row: Row) -> None:
         try:
             settings: dict[str, object] = dict(to_values(self.settings.of(row)))
@@ -127,6 +133,7 @@ class Planner:
         else:
             self.queue.accept([whole], state)
         if state == "ready":
+            self._note(row)
             self._count(task)
 
     def _count(self, task: Task) -> None:
@@ -136,6 +143,13 @@ class Planner:
         self.measure_s += measuring_seconds(task.frames, size)
         self.disk_bytes += disk.output_bytes
         self.work_bytes = max(self.work_bytes, disk.work_bytes)
+
+    def _note(self, row: Row) -> None:
+        values: dict[str, object] = dict(to_values(self.settings.of(row)))
+        found = [self._finding("portrait", row.portrait, values), self._finding("audio", row.audio, values)]
+        notes = [note for finding in found for note in finding.notes]
+        if notes:
+            self.queue.note(row.number, notes)
 
     def _split(self, task: Task) -> tuple[Task, list[Task]]:
         if self.parts_dir is None:

@@ -1,6 +1,6 @@
 """The rows of a batch while it runs, in a temporary database: a million rows need no more memory than ten.
 
-The ledger is the truth; what is kept here is made anew by every run and gone after it.
+The ledger is the truth; what is kept here is made again by every run and gone after it.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ CREATE TABLE rows(
   state TEXT, settings TEXT, fingerprint TEXT, frames INTEGER, seconds REAL, cost REAL,
   attempts INTEGER DEFAULT 0, is_alone INTEGER DEFAULT 0, seed_offset INTEGER DEFAULT 0,
   may_replace INTEGER DEFAULT 0, parent INTEGER DEFAULT 0, parts TEXT DEFAULT '', parts_dir TEXT DEFAULT '',
-  kind TEXT DEFAULT '', message TEXT DEFAULT '', own TEXT DEFAULT '{}',
+  kind TEXT DEFAULT '', message TEXT DEFAULT '', own TEXT DEFAULT '{}', notes TEXT DEFAULT '',
   portrait_sha256 TEXT DEFAULT '', audio_sha256 TEXT DEFAULT '', width INTEGER DEFAULT 0,
   height INTEGER DEFAULT 0, priority INTEGER DEFAULT 0);
 CREATE TABLE history(output TEXT PRIMARY KEY, id TEXT, status TEXT, fingerprint TEXT, size INTEGER,
@@ -136,7 +136,7 @@ class Queue:
         self._db.close()
 
     def load(self, rows: Iterable[Row | BadRow]) -> None:
-        """Take in a manifest. Raises ManifestError where two rows write one file or share an id."""
+        """Take in a manifest. Raises ManifestError if two rows write one file or share an id."""
         statement = (
             "INSERT INTO rows(number,id,portrait,audio,output,preset,given,state,kind,message,own,priority)"
         )
@@ -278,6 +278,19 @@ class Queue:
         self._db.execute(
             "UPDATE rows SET state='invalid', kind=?, message=? WHERE number=?", (kind, message, number)
         )
+
+    def note(self, number: int, notes: Sequence[str]) -> None:
+        """Keep what a person should know of a row that can be rendered."""
+        self._db.execute("UPDATE rows SET notes=? WHERE number=?", (json.dumps(notes), number))
+
+    def noted_rows(self) -> Iterator[tuple[int, str, tuple[str, ...]]]:
+        """Number, id and notes of the rows that have some."""
+        query = "SELECT number,id,notes FROM rows WHERE notes!='' AND number>? ORDER BY number LIMIT ?"
+        last = -1
+        while block := self._db.execute(query, (last, _BLOCK)).fetchall():
+            for number, name, notes in block:
+                yield number, name, tuple(json.loads(notes))
+            last = block[-1][0]
 
     def set_state(self, number: int, state: str) -> None:
         """Move a row on."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hallo_cli.batch import quarantine
 from hallo_cli.batch.budget import Allowance, Budget
-from hallo_cli.batch.events import BatchPlanned, Event, RowEnded, RowPlanned
+from hallo_cli.batch.events import BatchPlanned, Event, RowEnded, RowPlanned, RowWarned
 from hallo_cli.batch.findings import Checks, copy_findings
 from hallo_cli.batch.ledger import Ledger, Record, Run, read_records, stored_path
 from hallo_cli.batch.manifest import read_manifest, read_rows
@@ -115,14 +115,18 @@ class OpenBatch:
         """The rows that cannot be rendered, with the kind of error."""
         return self._queue.bad_rows()
 
+    def warnings(self) -> Iterator[RowWarned]:
+        """What a person should know of the inputs of rows that are rendered."""
+        return self._planner.warnings()
+
     def stop(self, exit_status: int) -> None:
-        """Finish the clips in hand and end; safe in a signal handler."""
+        """Finish the current clips and end; safe in a signal handler."""
         self._stop_status = exit_status
         if self._scheduler:
             self._scheduler.stop(exit_status)
 
     def run(self) -> Iterator[Event]:
-        """Render what is ready. Raises HalloError where the batch cannot go on, Interrupted when stopped."""
+        """Render what is ready. Raises HalloError if the batch cannot go on, Interrupted when stopped."""
         pulse = Pulse(self._batch.paths.folder, self.tally)
         try:
             for event in self._run():
@@ -140,6 +144,7 @@ class OpenBatch:
             ledger.append(Run({**batch.options, "rows": plan.rows + plan.elsewhere}, now()))
             bring_in_step(ledger, self._queue, ledgers, now=now())
             yield plan
+            yield from self.warnings()
             yield from self._write_invalid(ledger)
             if plan.ready and not (plan.invalid and batch.policy.is_fail_fast):
                 yield from self._render(ledger)

@@ -88,11 +88,11 @@ class Scheduler:
         self._allowance = allowance
         self._held: dict[str, dict[int, _Held]] = {slot: {} for slot in pool.slots}
         self._stop_status: int | None = None
-        self._trouble: HalloError | None = None  # ends the batch once the rows in hand have stopped
+        self._trouble: HalloError | None = None  # ends the batch once the current rows have stopped
         self._has_stopped = False
 
     def stop(self, exit_status: int) -> None:
-        """Hand out nothing more and have the clips in hand finished; safe in a signal handler."""
+        """Hand out nothing more and have the current clips finished; safe in a signal handler."""
         self._stop_status = exit_status
 
     def run(self) -> Iterator[Event]:
@@ -112,7 +112,7 @@ class Scheduler:
             yield BudgetSpent(left)
         if self._stop_status is not None:
             raise Interrupted(
-                "stopped; finished work is kept, and the same command goes on from there.",
+                "stopped; finished work is kept, and the same command resumes.",
                 exit_status=self._stop_status,
             )
 

@@ -53,7 +53,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Rendered:
-    """A whole video under its final name."""
+    """A complete video under its final name."""
 
     frames: int
     seconds: float
@@ -150,7 +150,7 @@ class Pool(Protocol):
         """What the workers said since, at once or after at most `timeout_s`. Raises HalloError."""
 
     def stop(self) -> None:
-        """Ask all workers to finish the clip in hand and keep it."""
+        """Ask all workers to finish the current clip and keep it."""
 
     def log(self, slot: str) -> Path | None:
         """The worker's log file, where it lies on this machine."""

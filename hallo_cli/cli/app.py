@@ -19,7 +19,8 @@ from hallo_cli import __version__
 from hallo_cli.cli import console
 from hallo_cli.cli.console import answer, say
 from hallo_cli.cli.help import Application
-from hallo_cli.errors import BUG_STATUS, HalloError
+from hallo_cli.cli.system import objection
+from hallo_cli.errors import BUG_STATUS, HalloError, SettingsError
 from hallo_cli.printable import PrintableFormatter, printable
 
 # Modules under hallo_cli.cli and what they do, so that `hallo --help` need not import them.
@@ -94,6 +95,9 @@ def _application() -> typer.Typer:
 def main() -> NoReturn:
     """Run the command line; the only place that turns exceptions into exit statuses."""
     console.prepare()
+    if problem := objection():
+        say(f"hallo: {problem}")
+        sys.exit(SettingsError.exit_status)
     try:
         status = _application()(standalone_mode=False)
     except HalloError as error:

@@ -1,6 +1,6 @@
-"""Commands of the user's own that hear what becomes of rows: one JSON document on standard input each.
+"""Runs the user's own commands when rows end; each gets one JSON document on standard input.
 
-They run one after the other beside the batch. A command that fails is told of; nothing else depends on it.
+They run one after the other beside the batch. A failing command is reported; nothing else depends on it.
 """
 
 from __future__ import annotations

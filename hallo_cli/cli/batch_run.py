@@ -1,4 +1,4 @@
-"""Runs a batch and says what becomes of its rows, to people and to programs."""
+"""Runs a batch and reports its rows to people and programs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BUDGET_SPENT = 75  # "temporary failure; try again later", as mail programs say
 
 
 def run(batch: Batch, shown: Shown, extras: Extras) -> None:
-    """Check, then render; the last line says what became of the rows. Ends with status 1 if some failed."""
+    """Check, then render; the last line counts the rows. Ends with status 1 if some failed."""
     from hallo_cli.batch.run import opened
 
     telling = extras.telling
@@ -114,6 +114,8 @@ def _tell_plan(open_batch: OpenBatch, shown: Shown, extras: Extras) -> int:
         answer(to_json(plan))
     for bad, kind in open_batch.bad_rows():
         say(f"row {bad.number} ({bad.id}): {kind}: {bad.message}")
+    for warning in open_batch.warnings():
+        say(batch_view.describe(warning))
     for line in plan_lines(plan, price):
         (say if is_for_program else answer)(line)
     return FAILED if plan.invalid else 0

@@ -38,7 +38,7 @@ class Spending:
     finish_by: Annotated[
         str,
         typer.Option(
-            help="Render what fits until then: 06:00, or 2026-11-30T06:00.",
+            help="Render what can be done by then: 06:00, or 2026-11-30T06:00.",
             metavar="TIME",
             show_default=False,
             **_MORE,
@@ -47,7 +47,7 @@ class Spending:
     only: Annotated[
         list[str] | None,
         typer.Option(
-            help="Take only rows whose ids are like this, as in 'anna-*'; may be repeated.",
+            help="Render only rows whose ids match, such as 'anna-*'. Repeatable.",
             metavar="PATTERN",
             show_default=False,
             **_MORE,
@@ -78,8 +78,8 @@ def next_time(text: str, now: datetime) -> datetime:
         is_past = time.timestamp() <= now.timestamp()
     except (ValueError, OverflowError, OSError) as error:
         raise SettingsError(
-            f"--finish-by {text!r} is no time; give one such as 06:00 or 2026-11-30T06:00."
+            f"--finish-by {text!r} is not a time; give one such as 06:00 or 2026-11-30T06:00."
         ) from error
     if is_past:
-        raise SettingsError(f"--finish-by {text!r} is past; give a time to come.")
+        raise SettingsError(f"--finish-by {text!r} is past; give a future time.")
     return time

@@ -95,7 +95,14 @@ def showing(style: Style, tally: Tally, *, is_quiet: bool) -> Iterator[Listener]
 
         console = Console(stderr=True)
         with Live(get_renderable=lambda: table(tally, console.width), console=console, transient=True):
-            yield ignore
+
+            def show(event: Event) -> None:
+                from hallo_cli.batch import events
+
+                if isinstance(event, events.RowWarned):
+                    console.print(plain(describe(event)))
+
+            yield show
 
 
 class JsonLines:
@@ -195,6 +202,8 @@ def describe(event: Event) -> str:
     match event:
         case events.BatchPlanned():
             return describe_plan(event)
+        case events.RowWarned():
+            return f"row {event.row} ({event.id}): warning: {event.message}"
         case events.WorkerLost():
             after = "another one takes its place" if event.is_replaced else "it is not replaced"
             return f"worker {event.worker}: {event.reason}; {after}"
@@ -216,7 +225,7 @@ def describe_plan(plan: BatchPlanned) -> str:
 
 
 def describe_record(record: Record) -> str:
-    """What became of a row, on one line."""
+    """The result of a row, on one line."""
     what = f"row {record.row} ({record.id}): {record.status}"
     if record.is_rendered:
         what += f", {record.seconds:.1f} s of video in {record.compute_s:.1f} s on {record.worker}"

@@ -28,7 +28,7 @@ class Measurement:
     against: Annotated[
         list[str] | None,
         typer.Option(
-            help="A preset to compare with the settings, on the same weights; may be repeated.",
+            help="A preset to compare with the settings, on the same weights. Repeatable.",
             metavar="PRESET",
             show_default=False,
         ),
@@ -39,12 +39,12 @@ class Measurement:
             "--random-weights", help="Time networks of the official size with random weights: no download."
         ),
     ] = False
-    repeats: Annotated[int, typer.Option(min=1, max=1000, help="Repetitions that are counted.")] = 3
-    warmups: Annotated[int, typer.Option(min=0, max=100, help="Repetitions before, not counted.")] = 1
+    repeats: Annotated[int, typer.Option(min=1, max=1000, help="Counted repetitions.")] = 3
+    warmups: Annotated[int, typer.Option(min=0, max=100, help="Warm-up repetitions, not counted.")] = 1
     clips: Annotated[int, typer.Option(min=1, max=100, help="Clips rendered in a row.")] = 3
     report: Annotated[
         Path | None,
-        typer.Option(help="Write the results into this JSON file, too.", metavar="FILE", show_default=False),
+        typer.Option(help="Also write the results to this JSON file.", metavar="FILE", show_default=False),
     ] = None
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
 

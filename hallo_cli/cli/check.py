@@ -40,7 +40,7 @@ def command(
     still: Annotated[
         Path | None,
         typer.Option(
-            help="Draw a picture, too: the crop, what moves, and the video's frame.",
+            help="Also draw a picture: the crop, what moves and the video's frame.",
             metavar="OUT.png",
             show_default=False,
         ),

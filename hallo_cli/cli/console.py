@@ -1,4 +1,4 @@
-"""Where the command line writes: text of others is made harmless, no trouble with a console ends a run."""
+"""Where the command line writes: foreign text is made harmless, and a bad console never stops a run."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def plain(text: object) -> Text:
 
 
 def prepare() -> None:
-    """Have both streams take every character and survive readers that are gone and disks that are full."""
+    """Make both streams accept every character and survive closed readers and full disks."""
     _fill_gaps()
     codecs.register_error(_ESCAPING, _escaped)
     sys.stdout = _enduring(sys.stdout, _ESCAPING)
@@ -47,7 +47,7 @@ def prepare() -> None:
 
 
 class _Enduring(io.TextIOWrapper):
-    """A text stream to which writing never fails: where nobody can have it any more, it is lost."""
+    """A text stream whose writes never fail; what nobody can read any more is lost."""
 
     def write(self, text: str, /) -> int:
         """Write, or give the stream up."""
@@ -70,7 +70,7 @@ class _Enduring(io.TextIOWrapper):
 
 
 def _fill_gaps() -> None:
-    """Put the null device where a standard stream was closed, lest the next file takes its number."""
+    """Open the null device for closed standard streams, so that no file takes their numbers."""
     while (handle := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(handle)

@@ -18,6 +18,7 @@ import typer
 
 from hallo_cli import __version__
 from hallo_cli.cli.console import answer
+from hallo_cli.cli.system import objection
 from hallo_cli.errors import HalloError
 
 SCHEMA = 1
@@ -82,6 +83,13 @@ def _python() -> Iterator[Finding]:
     yield Finding("python", "bad" if remedy else "good", detail, remedy)
     versions = [f"{name} {importlib.metadata.version(name)}" for name in PACKAGES]
     yield Finding("packages", "good", ", ".join(versions))
+
+
+def _system() -> Iterator[Finding]:
+    problem = objection()
+    yield Finding(
+        "system", "bad" if problem else "good", problem or f"{platform.system()} {platform.machine()}"
+    )
 
 
 def _device() -> Iterator[Finding]:
@@ -171,7 +179,10 @@ def _disk() -> Iterator[Finding]:
         if folder is None:
             remedy = "Name a folder for it in HALLO_CACHE."
             yield Finding(
-                "disk", "note", "no cache, as there is no home folder: all is analysed anew", remedy
+                "disk",
+                "note",
+                "no cache, because there is no home folder: everything is analysed again",
+                remedy,
             )
             continue
         existing = next(path for path in (folder, *folder.parents) if path.exists())
@@ -184,4 +195,4 @@ def _disk() -> Iterator[Finding]:
         yield Finding("disk", state, f"{name}: {folder}, {free / 1e9:.1f} GB free", remedy)
 
 
-LOOKS = (_python, _device, _ffmpeg, _face_networks, _bundles, _extras, _disk)
+LOOKS = (_python, _system, _device, _ffmpeg, _face_networks, _bundles, _extras, _disk)

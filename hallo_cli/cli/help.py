@@ -39,7 +39,7 @@ class HelpfulCommand(TyperCommand):
                     formatter.write_dl(panels[panel])
         if n_hidden := sum(len(rows) for panel, rows in panels.items() if panel not in shown):
             formatter.write_paragraph()
-            formatter.write_text(f"{n_hidden} more options: {ctx.command_path} --help-all")
+            formatter.write(f"{n_hidden} more options: {ctx.command_path} --help-all\n")
 
 
 class HelpfulGroup(TyperGroup):

@@ -71,13 +71,13 @@ class Shown:
     def start_log(self) -> None:
         """Show the package's own messages: warnings, with -v what is done, with -vv everything."""
         level = [logging.WARNING, logging.INFO, logging.DEBUG][min(self.verbosity, 2)]
-        handler = _Saying()
+        handler = SayingHandler()
         handler.setFormatter(PrintableFormatter("hallo: %(message)s"))
         logging.basicConfig(handlers=[handler])
         logging.getLogger("hallo_cli").setLevel(logging.ERROR if self.is_quiet else level)
 
 
-class _Saying(logging.Handler):
+class SayingHandler(logging.Handler):
     """Says messages where a live view may be: it makes room for them."""
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -128,8 +128,10 @@ def showing(style: Style, *, is_quiet: bool = False) -> Iterator[Listener]:
         style = Style.bar if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else Style.plain
     if style is Style.json:
         yield lambda event: print_json(event, err=True)
-    elif style is Style.none or is_quiet:
+    elif is_quiet:
         yield lambda event: None
+    elif style is Style.none:
+        yield say_warning
     elif style is Style.plain:
         yield PlainLines().show
     else:
@@ -193,7 +195,7 @@ class Bar:
                 self.speed.update(event.frames_done, event.n_frames)
                 self.progress.update(self.task, completed=event.frames_done)
                 self._show_clip(event.clip, "")
-            case events.FellBack():
+            case events.FellBack() | events.Warned():
                 self.progress.console.print(plain(describe(event, self.speed)))
 
     def _show_clip(self, clip: int, step: str) -> None:
@@ -213,10 +215,20 @@ def describe(event: Event, speed: Speed) -> str:
             return f"{event.n_frames} frames in {event.n_clips} clips{kept}; work is kept in {event.work_dir}"
         case events.ClipRendered():
             return f"{event.frames_done}/{event.n_frames} frames {speed}".rstrip()
+        case events.Warned():
+            return f"warning: {event.message}"
         case events.FellBack():
             return f"out of memory ({event.reason}): going on with {event.fallback}"
         case _:
             return ""
+
+
+def say_warning(event: Event) -> None:
+    """What even those want to know who want no progress."""
+    from hallo_cli.jobs import events
+
+    if isinstance(event, events.Warned):
+        say(describe(event, Speed()))
 
 
 def clock(seconds: float) -> str:

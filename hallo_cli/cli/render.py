@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hallo_cli.api import Renderer
+from hallo_cli.api import Renderer, compose, speak
 from hallo_cli.cli.console import answer, say
 from hallo_cli.cli.help import MORE
 from hallo_cli.cli.options import Given, takes_settings
@@ -75,9 +75,25 @@ def command(
     portrait: Annotated[
         Path | None, typer.Argument(help="A picture with a face.", metavar="PORTRAIT", show_default=False)
     ] = None,
-    audio: Annotated[
-        Path | None,
-        typer.Argument(help="Speech: a sound or video file.", metavar="AUDIO", show_default=False),
+    audios: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Speech: a sound or video file; several are heard in order.",
+            metavar="AUDIO...",
+            show_default=False,
+        ),
+    ] = None,
+    pause_s: Annotated[
+        float,
+        typer.Option(
+            "--pause", help="Seconds between several recordings.", metavar="SECONDS", rich_help_panel=MORE
+        ),
+    ] = 0.0,
+    text: Annotated[
+        str | None,
+        typer.Option(
+            help="Speak this text with the command of --speak.", show_default=False, rich_help_panel=MORE
+        ),
     ] = None,
     record: Annotated[
         Path | None,
@@ -118,7 +134,8 @@ def command(
     with failures_as_json(shown.as_json):
         if is_draft:
             given = dataclasses.replace(given, flags={"duration": DRAFT_S, **given.flags})
-        renderer, job = _job(portrait, audio, record, files.output, given)
+        heard = Heard(tuple(audios or ()), pause_s, text)
+        renderer, job = _job(portrait, heard, record, files.output, given)
         if is_draft:
             job = dataclasses.replace(job, output=job.output.with_suffix(".draft.mp4"))
             files = dataclasses.replace(files, overwrite=True)
@@ -161,22 +178,50 @@ def render(renderer: Renderer, job: Job, options: RunOptions, shown: Shown) -> N
         answer(str(job.output))
 
 
-def default_output(portrait: Path, audio: Path) -> Path:
+@dataclass(frozen=True)
+class Heard:
+    """What the portrait shall say, as it was typed."""
+
+    recordings: tuple[Path, ...] = ()
+    pause_s: float = 0.0
+    text: str | None = None
+
+    def file(self, command: str | None) -> Path:
+        """One recording of it. Raises SettingsError, SpeechError."""
+        if self.text is None:
+            return compose(self.recordings, pause=self.pause_s)
+        if command is None:
+            raise SettingsError(
+                "--text needs --speak, a command that speaks: --speak 'espeak-ng -w {output} -- {text}'."
+            )
+        return speak(self.text, command)
+
+    @property
+    def name(self) -> str:
+        """What a video of it is called."""
+        return self.recordings[0].stem[:100] if self.recordings else "text"
+
+
+def default_output(portrait: Path, heard: Heard) -> Path:
     """PORTRAIT-AUDIO.mp4 in the current folder."""
-    return Path(f"{portrait.stem[:100]}-{audio.stem[:100]}.mp4")
+    return Path(f"{portrait.stem[:100]}-{heard.name}.mp4")
 
 
 def _job(
-    portrait: Path | None, audio: Path | None, record: Path | None, output: Path | None, given: Given
+    portrait: Path | None, heard: Heard, record: Path | None, output: Path | None, given: Given
 ) -> tuple[Renderer, Job]:
-    """The job for two inputs, or for the record of an earlier render."""
+    """The job for inputs, or for the record of an earlier render."""
+    is_given = bool(heard.recordings) or heard.text is not None
     if record:
-        if portrait or audio:
+        if portrait or is_given:
             raise SettingsError(
                 "--from takes portrait and recording from the record. Leave PORTRAIT and AUDIO out."
             )
         return Renderer.of_record(record, output, given.sources)
-    if portrait is None or audio is None:
-        raise SettingsError("give a PORTRAIT and an AUDIO file; see hallo render --help.")
+    if portrait is None or not is_given:
+        raise SettingsError("give a PORTRAIT and an AUDIO file (or --text); see hallo render --help.")
+    if heard.recordings and heard.text is not None:
+        raise SettingsError("give AUDIO or --text, not both.")
     renderer = Renderer.of(given.resolve())
-    return renderer, renderer.job(portrait, audio, output or default_output(portrait, audio))
+    audio = heard.file(renderer.resolved.runtime.speak)
+    return renderer, renderer.job(portrait, audio, output or default_output(portrait, heard))

@@ -33,6 +33,8 @@ def speech(
     corpus: Annotated[Path, typer.Argument(help="Folder of speech-*.npz shards, from `train synth-speech`.")],
     output: Annotated[Path, typer.Argument(help="Weights file to write (.safetensors).")],
     steps: Annotated[int, typer.Option(min=1, help="Optimizer steps.")] = 2200,
+    init: Annotated[Path | None, typer.Option(help="Speech encoder's weights to start from.")] = None,
+    learning_rate: Annotated[float, typer.Option(min=1e-6, help="AdamW's highest learning rate.")] = 2e-3,
     threads: Threads = 1,
     seed: Seed = 0,
 ) -> None:
@@ -58,8 +60,8 @@ def speech(
         )
         _save(network, _unfinished(output))
 
-    training = SpeechTraining(steps=steps, threads=threads, seed=seed)
-    _finish(train_speech_encoder(read_corpus(corpus), training, on_report=show), output)
+    training = SpeechTraining(steps=steps, learning_rate=learning_rate, threads=threads, seed=seed)
+    _finish(train_speech_encoder(read_corpus(corpus), training, init=init, on_report=show), output)
 
 
 def autoencoder(

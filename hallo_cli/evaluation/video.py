@@ -52,7 +52,7 @@ def measure_video(
     same speech. VIDEO.json beside it says where clips and segments join and which square of the portrait is
     shown; without it the portrait is laid over the first frame by the landmarks, which fits less exactly. Of
     frames beyond 512 pixels a window around the face is measured, at that size.
-    Raises InputError where a file cannot be used.
+    Raises InputError if a file cannot be used.
     """
     track = probe(video, what="video").video
     if track is None:
@@ -113,7 +113,7 @@ def square_of(video: Path, portrait: Path) -> CropBox | None:
 
 
 def videos_in(folder: Path) -> list[Path]:
-    """The videos of a folder, sorted by name. Raises InputError where there are none."""
+    """The videos of a folder, sorted by name. Raises InputError if there are none."""
     videos = sorted(file for file in folder.glob("*") if file.suffix.lower() in VIDEO_SUFFIXES)
     if not videos:
         raise InputError(f"{folder}: no videos ({', '.join(VIDEO_SUFFIXES)}) in this folder")
@@ -123,7 +123,7 @@ def videos_in(folder: Path) -> list[Path]:
 def set_distance(network: FeatureNetwork, videos: list[Path], real: list[Path]) -> float:
     """Fréchet distance of the videos to real ones: FID, FVD or E-FID, as the network's kind says.
 
-    Raises InputError where either are too short or unreadable, WeightsError where the network does not fit.
+    Raises InputError if either are too short or unreadable, WeightsError if the network does not fit.
     """
     rendered = fitted(network, map(read_frames, videos), whose="the rendered videos")
     return frechet_distance(rendered, fitted(network, map(read_frames, real), whose="the real videos"))
@@ -165,7 +165,8 @@ def _record(video: Path) -> Any:
 
 def _reference(video: Path, file: Path, frame: Bytes, view: View, analyser: FaceAnalyser) -> Bytes:
     """The portrait in the geometry of what is measured of the first frame."""
-    portrait, square = read_image(file), square_of(video, file)
+    picture, square = read_image(file), square_of(video, file)
+    portrait = np.ascontiguousarray(np.rot90(picture, analyser.quarter_turns(picture)))
     if square is not None and frame.shape[0] == frame.shape[1] and _lies_in(square, portrait):
         return view.of(cut(portrait, square, frame.shape[0]))
     if portrait.shape == frame.shape:

@@ -12,9 +12,11 @@ DEVICE_SAID = ("out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED")  # the latt
 COMPUTER_SAID = ("not enough memory", "allocate memory")
 
 
-def is_lack_of_memory(error: RuntimeError) -> bool:
-    """Whether one of torch's errors says that a device's or the computer's memory ran out."""
-    return any(words in str(error) for words in (*DEVICE_SAID, *COMPUTER_SAID))
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the device's or the computer's memory ran out. Nothing else decides that."""
+    is_torch = any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__)
+    says_so = isinstance(error, RuntimeError) and _says(error, *DEVICE_SAID, *COMPUTER_SAID)
+    return isinstance(error, DeviceMemoryError | MemoryError) or is_torch or says_so
 
 
 @contextmanager
@@ -23,11 +25,15 @@ def reporting_memory() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if any(words in str(error) for words in DEVICE_SAID):
+        if _says(error, *DEVICE_SAID):
             raise DeviceMemoryError(
                 "the device ran out of memory. Use a smaller size, decode fewer frames at a time "
                 "(--decode-chunk 1) or close other programs that use it."
             ) from error
-        if any(words in str(error) for words in COMPUTER_SAID):
+        if _says(error, *COMPUTER_SAID):
             raise DeviceMemoryError("the computer ran out of memory. Use a smaller size.") from error
         raise
+
+
+def _says(error: BaseException, *words: str) -> bool:
+    return any(some in str(error) for some in words)

@@ -80,7 +80,7 @@ def has_fast_bfloat16() -> bool:
 
 
 def choose_execution(runtime: RuntimeSettings) -> Execution:
-    """What suits the device. Raises SettingsError where it is not there."""
+    """What suits the device. Raises SettingsError if it is not there."""
     device = resolve_device(runtime.device)
     is_cpu = device.type == "cpu"
     if is_cpu and runtime.threads:

@@ -19,6 +19,7 @@ from hallo_cli.jobs import forecast as estimate
 from hallo_cli.jobs.engine import Compositor, SpeechTrack
 from hallo_cli.jobs.fallbacks import next_rung
 from hallo_cli.jobs.fitting import fitted
+from hallo_cli.jobs.sound import stretch_of
 from hallo_cli.media.audio import Recording, decode
 from hallo_cli.media.ffmpeg import describe_ffmpeg
 from hallo_cli.media.video import exact_rate
@@ -146,15 +147,16 @@ class Studio:
 
     def decode(self, source: Path, target: Path, settings: RenderSettings) -> Recording:
         """See Engine."""
-        start_s, duration_s = settings.start_s, settings.duration_s
+        stretch, notes = stretch_of(source, settings)
         if not settings.separate_vocals:
-            return decode(source, target, start_s=start_s, duration_s=duration_s)
+            recording = decode(source, target, stretch)
+            return dataclasses.replace(recording, notes=(*notes, *recording.notes))
         from hallo_cli.analysis import vocals
 
         part = target.with_name(f"{target.name}.part-voice")  # at first it holds the mixture
-        voice = vocals.separate(source, part, self.bundle, start_s=start_s, duration_s=duration_s)
+        voice = vocals.separate(source, part, self.bundle, stretch)
         rename(part, target)
-        return Recording(target, voice.n_samples)
+        return Recording(target, voice.n_samples, (*notes, *voice.notes))
 
     @cached_property
     def encoder(self) -> SpeechEncoder:

@@ -1,4 +1,4 @@
-"""What a job reports while it runs: values for whoever draws progress, writes logs or keeps a ledger."""
+"""What a job reports while it runs: values for progress displays, logs and ledgers."""
 
 from __future__ import annotations
 
@@ -16,6 +16,13 @@ class StageStarted:
     """A part of the job began: analyse, load, render or join."""
 
     stage: str
+
+
+@dataclass(frozen=True)
+class Warned:
+    """A warning about inputs that can be used."""
+
+    message: str
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,7 @@ class SegmentCommitted:
 
 @dataclass(frozen=True)
 class FellBack:
-    """Memory ran out; the job goes on with a slower way that needs less."""
+    """Memory ran out; the job continues in a slower way that needs less."""
 
     fallback: str
     reason: str
@@ -75,7 +82,7 @@ class Finished:
     was_done: bool  # an earlier run had finished it
 
 
-Event = StageStarted | Planned | StepRendered | ClipRendered | SegmentCommitted | FellBack | Finished
+Event = StageStarted | Warned | Planned | StepRendered | ClipRendered | SegmentCommitted | FellBack | Finished
 Listener = Callable[[Event], None]
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from hallo_cli.errors import DeviceMemoryError
-from hallo_cli.inference.memory import COMPUTER_SAID, DEVICE_SAID
 from hallo_cli.settings.schema import RuntimeSettings
 
 
@@ -29,11 +27,3 @@ def next_rung(runtime: RuntimeSettings) -> Rung | None:
     if not runtime.offload:
         return Rung("networks kept in host memory", dataclasses.replace(runtime, offload=True))
     return None
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out, on a device or in the process."""
-    is_torch = any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__)
-    said = (*DEVICE_SAID, *COMPUTER_SAID)
-    says_so = isinstance(error, RuntimeError) and any(words in str(error) for words in said)
-    return isinstance(error, DeviceMemoryError | MemoryError) or is_torch or says_so

@@ -104,7 +104,7 @@ def to_json(plan: JobPlan) -> str:
 
 
 def from_json(text: str) -> JobPlan:
-    """The inverse of `to_json`. Raises JobError where the text is something else."""
+    """The inverse of `to_json`. Raises JobError if the text is something else."""
     try:
         values = json.loads(text)
         if values.pop("format") != PLAN_FORMAT:

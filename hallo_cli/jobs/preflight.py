@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from hallo_cli.analysis.loudness import measure, pauses
-from hallo_cli.analysis.outlook import grade, light_of, reasons
-from hallo_cli.analysis.portrait import sharpness
+from hallo_cli.analysis.hearing import listen_to
+from hallo_cli.analysis.outlook import grade
+from hallo_cli.analysis.portrait import notes_of
 from hallo_cli.errors import SpeechError
 from hallo_cli.jobs import forecast as estimate
 from hallo_cli.jobs.bundle_engine import Studio
 from hallo_cli.jobs.plan import Job, count_frames
-from hallo_cli.media.audio import decode
-from hallo_cli.media.image import read_image
+from hallo_cli.jobs.sound import stretch_of
+from hallo_cli.media.files import shown
 from hallo_cli.media.probe import probe
 from hallo_cli.media.video import exact_rate, require_encoder
 from hallo_cli.settings.schema import RenderSettings
-from hallo_cli.store.writing import reporting_write_errors
-
-CLIPPED_LEVEL = 0.999
 
 
 @dataclass(frozen=True)
@@ -40,6 +34,7 @@ class PortraitFacts:
     light_level: float  # mean grey level of the face, 0..255
     outlook: str  # how well the video will do: good, fair or poor
     reasons: tuple[str, ...]  # why no better
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -54,6 +49,8 @@ class SpeechFacts:
     peak_db: float
     clipped_share: float  # of the samples
     speech_share: float  # of the time
+    track: int  # of the file's sound tracks
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -89,57 +86,52 @@ def look_at(job: Job, studio: Studio) -> Preflight:
     portrait = look_at_portrait(job.portrait, settings, studio)
     speech = look_at_speech(job.audio, settings)
     forecast = _forecast(job, settings, studio, speech.duration_s)
-    warnings = [*_portrait_warnings(portrait), *_speech_warnings(speech), *_disk_warnings(forecast)]
+    warnings = [*portrait.warnings, *speech.warnings, *_disk_warnings(forecast)]
     return Preflight(portrait, speech, forecast, tuple(warnings))
 
 
 def look_at_portrait(path: Path, settings: RenderSettings, studio: Studio) -> PortraitFacts:
     """The picture and the face that would be used. Raises PortraitError."""
-    picture = read_image(path)
-    faces = studio.analyser.faces(picture)
-    face = studio.analyser.choose(picture, faces, studio.portrait_options(settings), path)
+    options = studio.portrait_options(settings)
+    sight = studio.analyser.look(path, options)
+    face = sight.face
     left, top, right, bottom = (round(float(edge), 1) for edge in face.box)
-    clearness, light = sharpness(picture, face), light_of(picture, face)
     size = settings.size or studio.networks.image_size
-    against = reasons(face, sharpness=clearness, light=light, size=size)
+    against = sight.reasons(size)
     return PortraitFacts(
-        width=picture.shape[1],
-        height=picture.shape[0],
-        n_faces=len(faces),
+        width=sight.picture.shape[1],
+        height=sight.picture.shape[0],
+        n_faces=len(sight.faces),
         face_box=(left, top, right, bottom),
         face_size=round(face.size, 1),
         yaw_degrees=round(face.yaw, 1),
-        sharpness=round(clearness, 1),
+        sharpness=round(sight.sharpness, 1),
         roll_degrees=round(face.roll, 1),
-        light_level=round(light.level, 1),
+        light_level=round(sight.light.level, 1),
         outlook=grade(against),
         reasons=tuple(reason.text for reason in against),
+        warnings=notes_of(sight, options),
     )
 
 
 def look_at_speech(path: Path, settings: RenderSettings) -> SpeechFacts:
     """The recording's part that would be rendered, read once at constant memory. Raises SpeechError."""
-    track = probe(path, what="recording", error=SpeechError).audio
-    with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / "audio.f32"
-        with reporting_write_errors(target):
-            recording = decode(path, target, start_s=settings.start_s, duration_s=settings.duration_s)
-        peak, n_clipped = 0.0, 0
-        for block in recording.blocks():
-            peak = max(peak, float(np.abs(block).max()))
-            n_clipped += int((np.abs(block) >= CLIPPED_LEVEL).sum())
-        loudness = measure(recording)
-        quiet_s = sum(stop - start for start, stop in pauses(recording, loudness))
-    assert track is not None
+    stretch, notes = stretch_of(path, settings)
+    heard = listen_to(path, stretch, notes)
+    track = probe(path, what="recording", error=SpeechError, audio_track=stretch.track).audio
+    if track is None:
+        raise SpeechError(f"The file {shown(path)} has no sound track. Give a recording of speech.")
     return SpeechFacts(
         codec=track.codec,
         sample_rate=track.sample_rate,
         n_channels=track.n_channels,
-        duration_s=round(recording.duration_s, 3),
-        loudness_db=round(_decibels(loudness.level), 1),
-        peak_db=round(_decibels(peak), 1),
-        clipped_share=round(n_clipped / recording.n_samples, 6),
-        speech_share=round(max(0.0, 1 - quiet_s / recording.duration_s), 3),
+        track=stretch.track,
+        duration_s=round(heard.duration_s, 3),
+        loudness_db=heard.loudness_db,
+        peak_db=heard.peak_db,
+        clipped_share=heard.clipped_share,
+        speech_share=heard.speech_share,
+        warnings=heard.warnings(),
     )
 
 
@@ -163,30 +155,8 @@ def _forecast(job: Job, settings: RenderSettings, studio: Studio, duration_s: fl
     )
 
 
-def _portrait_warnings(facts: PortraitFacts) -> list[str]:
-    found = list(facts.reasons) if facts.outlook == "poor" else []
-    if facts.n_faces > 1:
-        found.append(f"{facts.n_faces} faces; the largest is used unless --face-index chooses another")
-    return found
-
-
-def _speech_warnings(facts: SpeechFacts) -> list[str]:
-    found = []
-    if facts.speech_share == 0:
-        found.append("the recording is silent: the mouth will stay closed")
-    elif facts.loudness_db < -40:
-        found.append(f"the speech is very quiet ({facts.loudness_db:g} dB)")
-    if facts.clipped_share > 0.001:
-        found.append(f"{facts.clipped_share:.1%} of the samples are clipped")
-    return found
-
-
 def _disk_warnings(forecast: Forecast) -> list[str]:
     needed = forecast.output_bytes + forecast.work_bytes
     if forecast.free_bytes < needed:
         return [f"{needed / 1e9:.1f} GB of disk are needed, {forecast.free_bytes / 1e9:.1f} GB are free"]
     return []
-
-
-def _decibels(level: float) -> float:
-    return float(20 * np.log10(level + 1e-12))

@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 
+from hallo_cli.analysis.hearing import listen
 from hallo_cli.domain import Portrait, Speech
 from hallo_cli.errors import InputError
 from hallo_cli.jobs.engine import Compositor, Engine, SpeechTrack
@@ -31,6 +32,7 @@ class Prepared:
     track: SpeechTrack
     plan: JobPlan
     speech: Speech | None  # of the first segment that was missing, in whole clips
+    recording: Recording
 
     def heard(self, start: int, stop: int) -> Speech:
         """Features of frames [start, stop): those made ahead where they are of just these frames."""
@@ -38,6 +40,11 @@ class Prepared:
         if ahead is not None and (ahead.first_frame, ahead.n_frames) == (start, stop - start):
             return ahead
         return self.track.speech(start, stop)
+
+    def warnings(self) -> tuple[str, ...]:
+        """Warnings about the inputs; listens to the whole recording."""
+        heard = listen(self.recording.blocks(), self.recording.notes)
+        return (*self.portrait.notes, *heard.warnings())
 
     def is_of(self, workspace: Workspace) -> bool:
         """Whether the workspace still holds what this was made with."""
@@ -80,7 +87,7 @@ class SpeechAhead:
 def prepare(job: Job, engine: Engine, workspace: Workspace, fingerprint: str) -> Prepared:
     """Analyse a settled job's inputs and write its plan, or read that of an earlier run.
 
-    Raises InputError where an input cannot be used; then a workspace that holds nothing rendered is removed.
+    Raises InputError if an input cannot be used; then a workspace that holds nothing rendered is removed.
     """
     settings = job.settings
     try:
@@ -99,7 +106,7 @@ def prepare(job: Job, engine: Engine, workspace: Workspace, fingerprint: str) ->
         workspace.write_plan(plan)
     missing = workspace.missing(plan)
     speech = track.speech(*whole_clips(missing[0], plan.clip_frames)) if missing else None
-    return Prepared(portrait, compositor, track, plan, speech)
+    return Prepared(portrait, compositor, track, plan, speech, recording)
 
 
 def whole_clips(segment: Segment, clip_frames: int) -> tuple[int, int]:

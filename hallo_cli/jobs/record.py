@@ -119,7 +119,7 @@ def require_writable(job: Job) -> None:
         if output.is_dir():
             raise OutputError(f"the output {shown(output)} is a folder; name a file in it.")
         if not output.parent.is_dir():
-            raise OutputError(f"{shown(output.parent)} is no folder; make it first or choose another output.")
+            raise OutputError(f"{shown(output.parent)} is not a folder; choose another output.")
     for path in (output, sidecar_path(output)):
         with reporting_write_errors(path), contextlib.suppress(FileNotFoundError):
             path.lstat()  # too long a name, say
@@ -145,7 +145,7 @@ def require_free_name(job: Job) -> None:
     for path, is_taken in ((job.output, _exists(job.output)), (sidecar, _is_strange(sidecar))):
         if is_taken:
             raise SettingsError(
-                f"{shown(path)} is there already, and not of this render; add --overwrite to replace it, "
+                f"{shown(path)} exists and is not of this render; add --overwrite to replace it, "
                 "or choose another output with -o."
             )
 
@@ -244,7 +244,7 @@ def read_record(sidecar: Path) -> Record:
         digests = [str(values[key]["sha256"]) for key in ("portrait", "audio", "output")]
         inputs = Inputs(digests[0], digests[1], str(values["weights"]["id"]), str(values["fingerprint"]), "")
     except (KeyError, TypeError) as error:
-        raise InputError(f"{shown(sidecar)} is no record of a render: {error} is missing.") from error
+        raise InputError(f"{shown(sidecar)} is not a record of a render: {error} is missing.") from error
     return Record(Job(paths[0], paths[1], paths[2], settings), inputs, digests[2])
 
 
@@ -255,7 +255,7 @@ def require_same_inputs(record: Record, job: Job) -> None:
         if getattr(now, name) != getattr(record.inputs, name):
             raise InputError(
                 f"the {name} {shown(path)} is not the one that was rendered: its content has changed. "
-                "Restore it, or render anew without --from."
+                "Restore it, or render again without --from."
             )
 
 
@@ -290,5 +290,5 @@ def _read_values(sidecar: Path) -> dict[str, Any]:
         if not isinstance(values, dict) or values.get("format") != SIDECAR_FORMAT:
             raise ValueError(f"its format is not {SIDECAR_FORMAT}")
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{shown(sidecar)} is no record of a render ({error}).") from error
+        raise InputError(f"{shown(sidecar)} is not a record of a render ({error}).") from error
     return values

@@ -14,10 +14,10 @@ from functools import partial
 from pathlib import Path
 
 from hallo_cli.errors import EncoderError, InputError, Interrupted
+from hallo_cli.inference.memory import is_out_of_memory
 from hallo_cli.jobs import events
 from hallo_cli.jobs import record as outcome
 from hallo_cli.jobs.engine import Engine
-from hallo_cli.jobs.fallbacks import is_out_of_memory
 from hallo_cli.jobs.marking import UNMARKED, Marking
 from hallo_cli.jobs.plan import Job, Segment
 from hallo_cli.jobs.prepare import Prepared, SpeechAhead, prepare
@@ -139,6 +139,8 @@ class _Run:
     def _prepare(self, ahead: Prepared | None, fingerprint: str) -> None:
         if ahead is None or ahead.plan.fingerprint != fingerprint or not ahead.is_of(self.workspace):
             ahead = prepare(self.job, self.engine, self.workspace, fingerprint)
+            for warning in ahead.warnings():
+                self.report(events.Warned(warning))
         self.prepared = ahead
         self.portrait, self.compositor, self.plan = ahead.portrait, ahead.compositor, ahead.plan
 

@@ -6,13 +6,14 @@ from pathlib import Path
 
 from hallo_cli.errors import SettingsError
 from hallo_cli.jobs.plan import Job
+from hallo_cli.jobs.sound import stretch_of
 from hallo_cli.media.joining import FinishedVideo, Sound, sound_modes
 from hallo_cli.media.levelling import levelled
 from hallo_cli.media.subtitles import add_subtitles, cut_out, read_subtitles
 
 
 def require_soundtrack(job: Job) -> None:
-    """Raise SettingsError, SpeechError or InputError where sound or subtitles could not be put in."""
+    """Raise SettingsError, SpeechError or InputError if sound or subtitles could not be put in."""
     settings = job.settings
     if settings.audio_codec == "copy":
         if settings.loudness is not None:
@@ -25,9 +26,9 @@ def require_soundtrack(job: Job) -> None:
 
 
 def original_sound(job: Job) -> Sound:
-    """The rendered stretch of the recording."""
-    settings = job.settings
-    return Sound(job.audio, settings.start_s, settings.duration_s, settings.audio_codec)
+    """The rendered stretch of the recording. Raises SpeechError."""
+    stretch, _ = stretch_of(job.audio, job.settings)
+    return Sound(job.audio, stretch.start_s, stretch.duration_s, job.settings.audio_codec, stretch.track)
 
 
 def final_sound(job: Job, folder: Path) -> Sound:

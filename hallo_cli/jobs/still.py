@@ -30,8 +30,8 @@ def draw_still(job: Job, studio: Studio, facts: PortraitFacts) -> bytes:
     Raises PortraitError or SettingsError.
     """
     settings = studio.settle(job.settings)
-    picture = read_image(job.portrait)
     portrait = studio.portrait(job.portrait, settings)
+    picture = np.ascontiguousarray(np.rot90(read_image(job.portrait), portrait.quarter_turns))
     compositor = studio.compositor(job.portrait, portrait, settings)
     left = _marked(picture, portrait, facts, is_squeezed=settings.framing == "whole")
     right = _panel(compositor.compose(portrait.pixels[None])[0])

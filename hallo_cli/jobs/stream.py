@@ -1,4 +1,4 @@
-"""A job's clips and frames in order, without a word about where they are kept.
+"""A job's clips and frames in order, wherever they are kept.
 
 The runner writes them into files; `stream_frames` hands them to a program.
 """
@@ -16,10 +16,10 @@ from pathlib import Path
 
 from hallo_cli.domain import Bytes, Clip, MotionFrames, Speech
 from hallo_cli.errors import DeviceMemoryError
+from hallo_cli.inference.memory import is_out_of_memory
 from hallo_cli.jobs import events
 from hallo_cli.jobs import record as outcome
 from hallo_cli.jobs.engine import Engine
-from hallo_cli.jobs.fallbacks import is_out_of_memory
 from hallo_cli.jobs.plan import Job, Segment
 from hallo_cli.jobs.prepare import Prepared, SpeechAhead, prepare
 from hallo_cli.jobs.workspace import open_workspace
@@ -85,7 +85,7 @@ def stream_frames(job: Job, engine: Engine, *, on_event: events.Listener = event
 
 
 def fall_back(engine: Engine, reason: str, report: events.Listener) -> None:
-    """After memory ran out, have the engine go on in a slower way that needs less.
+    """After memory ran out, let the engine continue in a slower way that needs less.
 
     To be called when the exception is gone, since what it refers to holds memory. Raises DeviceMemoryError
     where no way is left.

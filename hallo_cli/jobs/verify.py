@@ -40,7 +40,8 @@ def verify(video: Path, trusted: bytes = b"") -> Verdict:
     `trusted`: certificates, as PEM, whose word is taken besides this machine's own.
     """
     file = require_file(video, InputError, "video")
-    own = read_identity(own_file()).anchor if own_file().exists() else b""
+    kept = own_file()
+    own = read_identity(kept).anchor if kept and kept.exists() else b""
     mark = read_mark(file, own + trusted)
     own_mark = read_mark(file, own) if own and mark else None
     sidecar = sidecar_path(video)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,14 +18,16 @@ import imageio_ffmpeg
 
 from hallo_cli.errors import EncoderError, SettingsError
 
+log = logging.getLogger(__name__)
+
 # Encoders write no dates, versions or random identifiers: the same frames give the same bytes.
 DETERMINISTIC = {"fflags": "+bitexact", "flags": "+bitexact", "map_metadata": "-1"}
 
 
-def find_ffmpeg() -> Path:
-    """Return ffmpeg: the one HALLO_FFMPEG names, else on PATH, else imageio-ffmpeg's own.
+def find_ffmpeg(codec: str = "libx264") -> Path:
+    """Return ffmpeg: the one HALLO_FFMPEG names, else that on PATH if it can encode, else the packaged one.
 
-    Raises SettingsError where HALLO_FFMPEG names no program, EncoderError where there is none at all.
+    Raises SettingsError if HALLO_FFMPEG names no program, EncoderError if there is none at all.
     """
     named = os.environ.get("HALLO_FFMPEG", "")
     if named:
@@ -31,16 +35,34 @@ def find_ffmpeg() -> Path:
         if found is None:
             raise SettingsError(f"HALLO_FFMPEG names {named!r}, which is no program. Correct or unset it.")
         return Path(found).absolute()  # it may be run in another folder
-    on_path = shutil.which("ffmpeg")
-    if on_path:
+    on_path, packaged = shutil.which("ffmpeg"), _packaged()
+    if on_path and (packaged is None or _can_encode(Path(on_path), codec)):
         return Path(on_path).absolute()
+    if packaged is not None:
+        return packaged
+    raise EncoderError(
+        "ffmpeg was not found: not in HALLO_FFMPEG, not on PATH, and imageio-ffmpeg brings none for this "
+        "system. Install ffmpeg."
+    )
+
+
+def _packaged() -> Path | None:
+    """imageio-ffmpeg's own; it would give the one on PATH, too."""
     try:
-        return Path(imageio_ffmpeg.get_ffmpeg_exe())
-    except RuntimeError as error:
-        raise EncoderError(
-            "ffmpeg was not found: not in HALLO_FFMPEG, not on PATH, and imageio-ffmpeg brings none for this "
-            "system. Install ffmpeg."
-        ) from error
+        program = Path(imageio_ffmpeg.get_ffmpeg_exe())
+    except RuntimeError:
+        return None
+    return program if program.is_absolute() else None
+
+
+@cache
+def _can_encode(program: Path, codec: str) -> bool:
+    """Whether an ffmpeg runs and has what a video is made with; builds for servers and phones may not."""
+    try:
+        return {codec, "aac"} <= _encoders_of(program)
+    except EncoderError as error:
+        log.info("%s is not used: %s", program, error)
+        return False
 
 
 def describe_ffmpeg() -> str:
@@ -50,35 +72,60 @@ def describe_ffmpeg() -> str:
 
 def encoders() -> frozenset[str]:
     """Return the names of the encoders this ffmpeg has. Raises EncoderError."""
-    lines = _asked(find_ffmpeg(), "-encoders").partition("------")[2].splitlines()
+    return _encoders_of(find_ffmpeg())
+
+
+def _encoders_of(program: Path) -> frozenset[str]:
+    lines = _asked(program, "-encoders").partition("------")[2].splitlines()
     return frozenset(words[1] for words in map(str.split, lines) if len(words) > 1)
 
 
-def command_of(output: Any) -> list[str]:
+def command_of(output: Any, codec: str = "libx264", *, level: str = "error") -> list[str]:
     """Return the arguments of a stream built with ffmpeg-python, as a list for subprocess."""
-    quiet = output.global_args("-hide_banner", "-nostdin", "-nostats", "-loglevel", "error")
-    arguments: list[str] = ffmpeg.compile(quiet, cmd=str(find_ffmpeg()), overwrite_output=True)
+    quiet = output.global_args("-hide_banner", "-nostdin", "-nostats", "-loglevel", level)
+    arguments: list[str] = ffmpeg.compile(quiet, cmd=str(find_ffmpeg(codec)), overwrite_output=True)
     return arguments
 
 
-def run(output: Any, *, cwd: Path | None = None) -> None:
-    """Run a stream built with ffmpeg-python. Raises EncoderError with ffmpeg's last words."""
-    with starting_ffmpeg():
-        result = subprocess.run(
-            command_of(output),
-            cwd=cwd,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-            start_new_session=True,  # Ctrl-C is for us
-        )
-    if result.returncode != 0:
-        raise EncoderError(f"ffmpeg failed (status {result.returncode}): {last_words(result.stderr)}")
+def run(output: Any, *, cwd: Path | None = None, feed: Iterable[bytes] = (), level: str = "error") -> bytes:
+    """Run a stream built with ffmpeg-python, `feed` on its standard input; what it said at this level.
+
+    Raises EncoderError with ffmpeg's last words.
+    """
+    with tempfile.TemporaryFile() as said:
+        with starting_ffmpeg():
+            process = subprocess.Popen(
+                command_of(output, level=level),
+                cwd=cwd,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+                start_new_session=True,  # Ctrl-C is for us
+            )
+        try:
+            _feed(process, feed)
+            status = process.wait()
+        finally:
+            process.kill()
+            process.wait()
+        said.seek(0)
+        words = said.read()
+    if status != 0:
+        raise EncoderError(f"ffmpeg failed (status {status}): {last_words(words)}")
+    return words
+
+
+def _feed(process: subprocess.Popen[bytes], feed: Iterable[bytes]) -> None:
+    """Write until ffmpeg takes no more: why it does not shows in its exit status."""
+    assert process.stdin is not None
+    with suppress(BrokenPipeError), process.stdin:
+        for block in feed:
+            process.stdin.write(block)
 
 
 @contextmanager
 def starting_ffmpeg() -> Iterator[None]:
-    """Raise EncoderError where the program that was found cannot be started."""
+    """Raise EncoderError if the program that was found cannot be started."""
     try:
         yield
     except OSError as error:

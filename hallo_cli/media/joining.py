@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +16,18 @@ import ffmpeg
 import numpy as np
 
 from hallo_cli.errors import EncoderError, InputError, SettingsError, SpeechError
-from hallo_cli.media.audio import load
+from hallo_cli.media.audio import Stretch, load
 from hallo_cli.media.ffmpeg import DETERMINISTIC, address, run
 from hallo_cli.media.files import reason_of, shown
+from hallo_cli.media.pcm import copy_track, pcm
 from hallo_cli.media.probe import DECODING_ERRORS, MediaInfo, open_media, probe
 from hallo_cli.media.video import VideoFormat
-from hallo_cli.store.writing import PartFile, reporting_write_errors
+from hallo_cli.store.writing import PartFile, reporting_write_errors, write_whole
 
 AAC = {"acodec": "aac", "audio_bitrate": "192k"}
-COPYABLE = frozenset({"aac", "ac3", "eac3", "alac", "mp3", "opus"})  # sound that players expect in MP4
-FINITE = "if(isnan(val(ch))+isinf(val(ch)),0,clip(val(ch),-1,1))"
-MAX_AAC_CHANNELS = 8
+COPYABLE = frozenset({"aac", "ac3", "eac3", "alac", "mp3", "opus"})  # sound that MP4 can hold
+# What Windows, macOS, phones and browsers all play in an MP4; MP3 is silent in QuickTime, others in more.
+PLAYABLE = frozenset({("aac", "LC"), ("aac", "HE-AAC"), ("aac", "HE-AACv2")})
 COMPARED_S = 10.0  # of a copied sound, compared with what was analysed
 MAX_SHIFT_S = 0.005
 
@@ -43,6 +42,12 @@ class Sound:
     start_s: float = 0.0
     duration_s: float | None = None  # None: to the end
     codec: str = "auto"  # auto, copy or aac
+    track: int = 0  # of the file's sound tracks, counted from 0
+
+    @property
+    def stretch(self) -> Stretch:
+        """The part of the file that is heard."""
+        return Stretch(self.start_s, self.duration_s, self.track)
 
 
 @dataclass(frozen=True)
@@ -68,15 +73,14 @@ def assemble(
     end within one frame of each other. Raises EncoderError, OutputError, InputError.
     """
     expected = sum(_n_frames(segment) for segment in segments)
-    with (
-        reporting_write_errors(output),
-        PartFile(output) as part,
-        tempfile.NamedTemporaryFile("w", suffix=".txt", dir=segments[0].parent, encoding="utf-8") as names,
-    ):
-        names.writelines(_concat_line(segment) for segment in segments)
-        names.flush()
-        joined = _joined(Path(names.name), part.path, video, sound, expected)
-        part.commit()
+    names = segments[0].with_name("segments.txt")
+    write_whole(names, "".join(map(_concat_line, segments)).encode())
+    try:
+        with reporting_write_errors(output), PartFile(output) as part:
+            joined = _joined(names, part.path, video, sound, expected)
+            part.commit()
+    finally:
+        names.unlink(missing_ok=True)
     return dataclasses.replace(joined, file=output)
 
 
@@ -92,7 +96,7 @@ def _joined(names: Path, part: Path, video: VideoFormat, sound: Sound | None, n_
     modes = sound_modes(sound)
     for mode in modes:
         try:
-            run(_joining(names, part, video, (sound, mode), n_frames), cwd=names.parent)
+            _join(names, part, video, (sound, mode), n_frames)
         except EncoderError as error:  # such as sound at a rate that MP4 does not take
             if mode == modes[-1]:
                 raise
@@ -101,7 +105,7 @@ def _joined(names: Path, part: Path, video: VideoFormat, sound: Sound | None, n_
         info = probe(part, what="result")
         problem = _problem(info, video, n_frames, has_sound=sound is not None)
         if not problem and sound is not None and mode == "copy":
-            problem = _copying_problem(part, sound.file)
+            problem = _copying_problem(part, sound)
         if not problem:
             return FinishedVideo(part, info, mode)
         log.info("joined with sound %s: %s", mode, problem)
@@ -111,60 +115,55 @@ def _joined(names: Path, part: Path, video: VideoFormat, sound: Sound | None, n_
 def sound_modes(sound: Sound | None) -> tuple[str, ...]:
     """Return how to put the sound in, to be tried in turn: none, copy, aac.
 
-    Raises SettingsError where it shall be copied and cannot, SpeechError where there is none.
+    Raises SettingsError if it shall be copied and cannot, SpeechError if there is none.
     """
     if sound is None:
         return ("none",)
-    track = probe(sound.file, what="recording", error=SpeechError).audio
+    track = probe(sound.file, what="recording", error=SpeechError, audio_track=sound.track).audio
     if track is None:
         raise SpeechError(f"The file {shown(sound.file)} has no sound track. Give a recording of speech.")
     is_whole = sound.start_s == 0 and sound.duration_s is None
     can_copy = is_whole and track.codec in COPYABLE
+    is_playable = is_whole and (track.codec, track.profile) in PLAYABLE
     if sound.codec == "copy" and not can_copy:
         reason = f"MP4 takes no {track.codec}" if is_whole else "a part cannot be cut out exactly"
         raise SettingsError(
             f"The sound of {shown(sound.file)} cannot be copied: {reason}. Use --audio-codec aac."
         )
-    modes = {"copy": ("copy",), "aac": ("aac",), "auto": ("copy", "aac") if can_copy else ("aac",)}
+    modes = {"copy": ("copy",), "aac": ("aac",), "auto": ("copy", "aac") if is_playable else ("aac",)}
     return modes[sound.codec]
 
 
-def _joining(
+def _join(
     names: Path, part: Path, video: VideoFormat, heard: tuple[Sound | None, str], n_frames: int
-) -> Any:
+) -> None:
+    """Have ffmpeg put pictures and sound together; of the sound it gets samples or a copy made by us."""
     sound, mode = heard
-    length_s = n_frames / video.rate
+    length_s = float(n_frames / video.rate)
     # by its bare name: ffmpeg finds the segments beside it, and takes a # in an address for its end
-    pictures = ffmpeg.input(f"file:{names.name}", format="concat", safe=1)
-    tracks = [pictures["v"]]
+    pictures = ffmpeg.input(f"file:{names.name}", format="concat", safe=1)["v"]
     options: dict[str, Any] = {
         "vcodec": "copy",
         "video_track_timescale": video.timescale,
         "movflags": "+faststart",
-    }
+    } | DETERMINISTIC
     if video.comment:
         options["metadata"] = f"comment={video.comment}"
-    if sound is not None:
-        recording = ffmpeg.input(address(sound.file), protocol_whitelist="file")["a:0"]
-        tracks.append(recording if mode == "copy" else _cut_out(recording, sound, length_s))
-        options |= {"acodec": "copy", "t": float(length_s)} if mode == "copy" else AAC
-    return ffmpeg.output(*tracks, address(part), format="mp4", **options, **DETERMINISTIC)
-
-
-def _cut_out(recording: Any, sound: Sound, length_s: Fraction) -> Any:
-    """Cut the rendered stretch out of the sound and give it exactly the picture's length."""
-    # Timestamps are made anew first, because analysis takes the sound as continuous too.
-    continuous = recording.filter("asetpts", "N/SR/TB")
-    track = probe(sound.file).audio
-    if track and track.codec.startswith("pcm_f"):  # may hold what is no number
-        continuous = continuous.filter("aeval", FINITE, channel_layout="same")
-    if track and track.n_channels > MAX_AAC_CHANNELS:  # mixed as analysis hears them
-        mixed = "+".join(f"c{channel}" for channel in range(track.n_channels))
-        continuous = continuous.filter("pan", f"mono|c0<{mixed}")
-    stretch = continuous.filter("atrim", start=sound.start_s).filter("asetpts", "PTS-STARTPTS")
-    if sound.duration_s is not None:
-        stretch = stretch.filter("atrim", end=sound.duration_s)
-    return stretch.filter("apad").filter("atrim", end=float(length_s))
+    if sound is None:
+        run(ffmpeg.output(pictures, address(part), format="mp4", **options), cwd=names.parent)
+    elif mode == "copy":
+        copied = names.with_name("sound.mp4")
+        options |= {"acodec": "copy", "t": length_s}
+        try:
+            recording = copy_track(sound.file, copied, sound.track)
+            run(ffmpeg.output(pictures, recording, address(part), format="mp4", **options), cwd=names.parent)
+        finally:
+            copied.unlink(missing_ok=True)
+    else:
+        with pcm(sound.file, sound.stretch) as samples:
+            streams = (pictures, samples.as_input())
+            encoding = ffmpeg.output(*streams, address(part), format="mp4", **AAC, **options)
+            run(encoding, cwd=names.parent, feed=samples.blocks(length_s=length_s))
 
 
 def _problem(info: MediaInfo, video: VideoFormat, n_frames: int, *, has_sound: bool) -> str:
@@ -182,14 +181,15 @@ def _problem(info: MediaInfo, video: VideoFormat, n_frames: int, *, has_sound: b
     return ""
 
 
-def _copying_problem(part: Path, source: Path) -> str:
+def _copying_problem(part: Path, sound: Sound) -> str:
     """Return where the copied sound is not heard when it was analysed, or nothing.
 
     Analysis takes sound as continuous from its first sample; players go by the timestamps that were copied.
     """
     try:
         start_s, gap_s = _timing(part)
-        analysed, heard = (load(file, duration_s=COMPARED_S) for file in (source, part))
+        analysed = load(sound.file, Stretch(duration_s=COMPARED_S, track=sound.track))
+        heard = load(part, Stretch(duration_s=COMPARED_S))
     except (*DECODING_ERRORS, InputError) as error:
         return f"its sound cannot be read ({reason_of(error)})"
     n = min(len(analysed), len(heard))

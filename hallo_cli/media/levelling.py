@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
-from typing import Any
 
 import ffmpeg
 
-from hallo_cli.errors import EncoderError, SpeechError
-from hallo_cli.media.ffmpeg import DETERMINISTIC, address, find_ffmpeg, last_words, starting_ffmpeg
+from hallo_cli.errors import EncoderError
+from hallo_cli.media.ffmpeg import DETERMINISTIC, address, run
 from hallo_cli.media.joining import Sound
-from hallo_cli.media.probe import probe
+from hallo_cli.media.pcm import pcm
 
 PEAK = -1.5  # dB true peak: room for what AAC adds
 RANGE = 20.0  # LU: speech keeps its dynamics unless it has more
@@ -31,19 +29,12 @@ def levelled(sound: Sound, lufs: float, target: Path) -> Sound:
     measured = _measure(sound, lufs)
     if measured is None:
         return sound
-    track = probe(sound.file, what="recording", error=SpeechError).audio
-    assert track is not None  # it was measured
     settings = {f"measured_{key}": value for key, value in measured.items()}
-    loud = _stretch(sound).filter("loudnorm", I=lufs, TP=PEAK, LRA=RANGE, linear="true", **settings)
-    _run(
-        ffmpeg.output(
-            loud.filter("aresample", track.sample_rate),  # loudnorm may give 192 kHz
-            address(target),
-            format="flac",
-            sample_fmt="s32",
-            **DETERMINISTIC,
-        )
-    )
+    with pcm(sound.file, sound.stretch) as samples:
+        loud = samples.as_input().filter("loudnorm", I=lufs, TP=PEAK, LRA=RANGE, linear="true", **settings)
+        resampled = loud.filter("aresample", samples.rate)  # loudnorm may give 192 kHz
+        output = ffmpeg.output(resampled, address(target), format="flac", sample_fmt="s32", **DETERMINISTIC)
+        run(output, feed=samples.whole())
     return Sound(target, codec="aac")
 
 
@@ -55,8 +46,10 @@ def loudness_of(sound: Sound) -> float | None:
 
 def _measure(sound: Sound, lufs: float) -> Mapping[str, str] | None:
     """loudnorm's figures of the stretch: I, TP, LRA, thresh, and its offset; None for silence."""
-    loud = _stretch(sound).filter("loudnorm", I=lufs, TP=PEAK, LRA=RANGE, print_format="json")
-    reports = _REPORT.findall(_run(ffmpeg.output(loud, "-", format="null")))
+    with pcm(sound.file, sound.stretch) as samples:
+        loud = samples.as_input().filter("loudnorm", I=lufs, TP=PEAK, LRA=RANGE, print_format="json")
+        said = run(ffmpeg.output(loud, "-", format="null"), feed=samples.whole(), level="info")
+    reports = _REPORT.findall(said)
     try:
         found = json.loads(reports[-1])
         names = {"I": "input_i", "TP": "input_tp", "LRA": "input_lra", "thresh": "input_thresh"}
@@ -66,24 +59,3 @@ def _measure(sound: Sound, lufs: float) -> Mapping[str, str] | None:
     if not all(map(isfinite, figures.values())):
         return None
     return {name: f"{figure:.2f}" for name, figure in figures.items()}
-
-
-def _stretch(sound: Sound) -> Any:
-    """The stretch that is heard; timestamps are made anew, as analysis takes the sound as continuous."""
-    recording = ffmpeg.input(address(sound.file), protocol_whitelist="file")["a:0"]
-    cut = recording.filter("asetpts", "N/SR/TB").filter("atrim", start=sound.start_s)
-    cut = cut.filter("asetpts", "PTS-STARTPTS")
-    return cut if sound.duration_s is None else cut.filter("atrim", end=sound.duration_s)
-
-
-def _run(output: Any) -> bytes:
-    """Run ffmpeg; what it said on standard error. Raises EncoderError."""
-    quiet = output.global_args("-hide_banner", "-nostdin", "-nostats", "-loglevel", "info")
-    command = ffmpeg.compile(quiet, cmd=str(find_ffmpeg()), overwrite_output=True)
-    with starting_ffmpeg():
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, check=False, start_new_session=True
-        )
-    if done.returncode != 0:
-        raise EncoderError(f"ffmpeg cannot set the loudness: {last_words(done.stderr)}")
-    return done.stderr

@@ -14,6 +14,7 @@ import av
 
 from hallo_cli.errors import InputError
 from hallo_cli.media.files import reason_of, require_file, shown
+from hallo_cli.media.headers import read_header
 
 NO_PROTOCOLS = {"protocol_whitelist": "none"}
 # What PyAV raises on damaged files; plain OSError where a broken index sends it to an impossible place.
@@ -22,6 +23,15 @@ DECODING_ERRORS = (av.FFmpegError, OSError, ValueError, ArithmeticError, Runtime
 
 class _MediaFile(io.BufferedReader):
     """A file for PyAV, which prints what a seek raises: damaged files send it to impossible places."""
+
+    def __init__(self, file: Path) -> None:
+        self._header = read_header(file)
+        super().__init__(io.FileIO(file))
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read on, with what is mended of the file's header."""
+        start = self.tell()
+        return self._header.patched(super().read(size), start)
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
         try:
@@ -36,7 +46,7 @@ def open_media(file: Path) -> Iterator[av.container.InputContainer]:
 
     Raises one of DECODING_ERRORS.
     """
-    with _MediaFile(io.FileIO(file)) as opened, av.open(opened, mode="r", options=NO_PROTOCOLS) as container:
+    with _MediaFile(file) as opened, av.open(opened, mode="r", options=NO_PROTOCOLS) as container:
         yield container
 
 
@@ -54,9 +64,10 @@ class VideoTrack:
 
 @dataclass(frozen=True)
 class AudioTrack:
-    """The first sound track of a file."""
+    """One sound track of a file."""
 
     codec: str
+    profile: str  # such as LC, of AAC; empty where the codec knows none
     sample_rate: int
     n_channels: int
     start_s: float
@@ -70,15 +81,19 @@ class MediaInfo:
     container: str
     video: VideoTrack | None
     audio: AudioTrack | None
+    n_audio_tracks: int = 0
 
 
-def probe(file: Path, *, what: str = "file", error: type[InputError] = InputError) -> MediaInfo:
+def probe(
+    file: Path, *, what: str = "file", error: type[InputError] = InputError, audio_track: int = 0
+) -> MediaInfo:
     """Return the tracks of a media file; video frames are counted packet by packet. Raises `error`."""
     checked = require_file(file, error, what)
     try:
         with open_media(checked) as container:
-            audio = _audio_track(container)
-            return MediaInfo(container.format.name, _video_track(container), audio)
+            audio = _audio_track(container, audio_track)
+            n_tracks = len(container.streams.audio)
+            return MediaInfo(container.format.name, _video_track(container), audio, n_tracks)
     except DECODING_ERRORS as reason:
         raise error(
             f"The {what} {shown(file)} cannot be read: {reason_of(reason)}. Give a sound or video file."
@@ -108,13 +123,14 @@ def _video_track(container: av.container.InputContainer) -> VideoTrack | None:
     return VideoTrack(stream.codec_context.name, stream.width, stream.height, fps, n_frames, duration_s)
 
 
-def _audio_track(container: av.container.InputContainer) -> AudioTrack | None:
-    if not container.streams.audio:
+def _audio_track(container: av.container.InputContainer, track: int) -> AudioTrack | None:
+    if track >= len(container.streams.audio):
         return None
-    stream = container.streams.audio[0]
+    stream = container.streams.audio[track]
     base = stream.time_base
     return AudioTrack(
         codec=stream.codec_context.name.removesuffix("float"),  # MP3's decoder is called mp3float
+        profile=stream.codec_context.profile or "",
         sample_rate=stream.sample_rate or 0,
         n_channels=stream.channels or 0,
         start_s=float(stream.start_time * base) if stream.start_time is not None and base else 0.0,

@@ -81,11 +81,11 @@ class SegmentWriter:
             self._part.__enter__()
         with starting_ffmpeg():
             self._process = subprocess.Popen(
-                command_of(_encoding(self._video, self._part.path)),
+                command_of(_encoding(self._video, self._part.path), self._video.codec),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=self._stderr,
-                start_new_session=True,  # Ctrl-C is for us: the clip in hand is finished and kept
+                start_new_session=True,  # Ctrl-C is for us: the current clip is finished and kept
             )
         return self
 
@@ -102,7 +102,7 @@ class SegmentWriter:
         self._part.__exit__(kind, error, trace)
 
     def write(self, frames: Bytes) -> None:
-        """Add frames [n, height, width, 3] uint8 RGB. Raises EncoderError where ffmpeg has stopped."""
+        """Add frames [n, height, width, 3] uint8 RGB. Raises EncoderError if ffmpeg has stopped."""
         expected = (self._video.height, self._video.width, 3)
         if frames.shape[1:] != expected or frames.dtype != np.uint8:
             raise ValueError(f"frames are {frames.dtype} {frames.shape[1:]}, not uint8 {expected}")
@@ -135,7 +135,7 @@ class SegmentWriter:
 
 @cache
 def require_encoder(codec: str) -> None:
-    """Encode one small frame. Raises EncoderError where this ffmpeg, or this machine, cannot.
+    """Encode one small frame. Raises EncoderError if this ffmpeg, or this machine, cannot.
 
     A build of ffmpeg may list encoders that need a GPU or a driver which is not there.
     """
@@ -172,15 +172,16 @@ def _encoding(video: VideoFormat, target: Path) -> Any:
     converted = raw.filter(
         "scale", out_color_matrix="bt709", out_range="tv", flags="accurate_rnd+full_chroma_int+bitexact"
     ).filter("format", "yuv420p")
+    # On the frames, too: newer ffmpegs go by what these say and drop the output's own options.
+    colours = {"colorspace": "bt709", "color_primaries": "bt709", "color_trc": "iec61966-2-1"}
+    tagged = converted.filter("setparams", range="tv", **colours)
     return ffmpeg.output(
-        converted,
+        tagged,
         address(target),
         format="mp4",
         video_track_timescale=video.timescale,
-        colorspace="bt709",
-        color_primaries="bt709",
-        color_trc="iec61966-2-1",
         color_range="tv",
+        **colours,
         **_codec_options(video),
         **DETERMINISTIC,
     )
@@ -215,7 +216,10 @@ def _codec_options(video: VideoFormat) -> dict[str, Any]:
 
 
 def _encoder_failure(video: VideoFormat, status: int, said: str) -> str:
-    remedy = "Free disk space, or choose another --codec (hallo doctor lists what this ffmpeg has)."
+    remedy = (
+        "Free disk space, choose another --codec (hallo doctor lists what this ffmpeg has), or set "
+        "HALLO_FFMPEG to an ffmpeg that has it."
+    )
     return f"ffmpeg's {video.codec} stopped (status {status}): {said}. {remedy}"
 
 

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from hallo_cli.errors import WeightsError
 
 Compat = Literal["official", "sane"]
+MAX_COUNT = 64  # no number of levels or of layers in a block comes near it
 MAX_WIDTH = 8192  # no channel count, token count or size of a network in use comes near it
 
 
@@ -123,7 +124,7 @@ class NetworkConfig:
         unknown = sorted(set(values) - set(kinds))
         if unknown:
             raise WeightsError(
-                f"network config: unknown key {unknown[0]!r}. It was written by another version of "
+                f"network config: unknown key {unknown[0][:100]!r}. It was written by another version of "
                 "this program, or edited: update the program or fetch the bundle again."
             )
         return cls(**{name: _parsed(name, value, kinds[name]) for name, value in values.items()})
@@ -147,7 +148,7 @@ def _parsed(name: str, value: Any, kind: Any) -> Any:
         value = float(value)
     if not _fits(value, kind):
         raise WeightsError(
-            f"network config: {name} = {value!r} is not {_kind_name(kind)}. Fetch the bundle again."
+            f"network config: {name} = {repr(value)[:100]} is not {_kind_name(kind)}. Fetch the bundle again."
         )
     return value
 
@@ -189,6 +190,9 @@ def _check(config: NetworkConfig) -> None:
 def _check_widths(config: NetworkConfig) -> None:
     levels = config.levels
     _require(levels >= 1, "channels is empty; name the width of at least one level")
+    counts = {"channels": levels, "layers_per_block": config.layers_per_block, "vae": _most(config.vae)}
+    for name, count in counts.items():
+        _require(count <= MAX_COUNT, f"{name} asks for {count} levels or layers, of at most {MAX_COUNT}")
     for name in ("attention_levels", "motion_levels"):
         _require(
             len(getattr(config, name)) == levels, f"{name} needs {levels} values, one a level like channels"
@@ -197,7 +201,8 @@ def _check_widths(config: NetworkConfig) -> None:
         value = getattr(config, item.name)
         numbers = value if isinstance(value, tuple) else (value,)
         sized = all(0 <= n <= MAX_WIDTH * 8 for n in numbers if isinstance(n, int | float))
-        _require(sized, f"{item.name} = {value!r} is out of range")
+        _require(sized, f"{item.name} = {repr(value)[:100]} is out of range")
+    _require(config.heads >= 1 and config.norm_groups >= 1, "heads and norm_groups must be at least 1")
     for width in config.channels:
         _require(
             width > 0 and width % config.heads == 0,
@@ -207,6 +212,14 @@ def _check_widths(config: NetworkConfig) -> None:
             width % config.norm_groups == 0,
             f"channels {width} is no multiple of norm_groups {config.norm_groups}",
         )
+
+
+def _most(vae: Mapping[str, Any]) -> int:
+    """The most blocks or layers that the autoencoder's configuration asks for in one place."""
+    lists = [value for value in vae.values() if isinstance(value, tuple)]
+    counts = [value for name, value in vae.items() if name.startswith(("num_", "layers_"))]
+    counts += [count for value in counts if isinstance(value, tuple) for count in value]
+    return max([0, *map(len, lists), *(count for count in counts if type(count) is int)])
 
 
 def _check_conventions(config: NetworkConfig) -> None:

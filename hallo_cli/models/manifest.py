@@ -22,6 +22,7 @@ from hallo_cli.store.writing import write_whole
 
 FORMAT = 1
 MANIFEST = "bundle.toml"
+MAX_DEPTH = 8  # of tables and lists in each other
 MANIFEST_LIMIT = 1 << 20  # bytes; a real one has a few thousand
 ROLES = frozenset(
     {"networks", "vae", "speech", "speech_config", "face_detector", "identity", "licence"}
@@ -94,12 +95,13 @@ def read_manifest(path: Path) -> BundleManifest:
         if path.stat().st_size > MANIFEST_LIMIT:
             raise WeightsError(f"{path}: larger than any real one. Fetch the bundle again.")
         values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        _require_shallow(values)
+    except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(f"{path}: cannot be read ({error}). Fetch the bundle again.") from error
     version = values.get("format")
     if version != FORMAT:
         raise WeightsError(
-            f"{path}: format {version!r}, this program reads {FORMAT}. Update the program or the bundle."
+            f"{path}: format {_short(version)}, this program reads {FORMAT}. Update program or bundle."
         )
     try:
         return _parse_manifest(values)
@@ -206,12 +208,29 @@ def _is_number(value: Any, lower: float, upper: float) -> bool:
 
 def _require(is_right: bool, name: str, value: Any, expected: str) -> None:
     if not is_right:
-        raise ValueError(f"{name} = {value!r} is not {expected}. Fetch the bundle again.")
+        raise ValueError(f"{name} = {_short(value)} is not {expected}. Fetch the bundle again.")
+
+
+def _require_shallow(values: dict[str, Any]) -> None:
+    """Raise ValueError where tables and lists are nested deeper than any real ones."""
+    level: list[Any] = [values]
+    for _ in range(MAX_DEPTH):
+        inner = [list(item.values()) if isinstance(item, dict) else item for item in level]
+        level = [item for items in inner for item in items if isinstance(item, dict | list)]
+        if not level:
+            return
+    raise ValueError("its tables are nested too deeply")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:97]}..."
 
 
 def _refuse_unknown(prefix: str, values: dict[str, Any], known: set[str]) -> None:
     if unknown := sorted(set(values) - known):
-        raise ValueError(f"unknown key {prefix}{unknown[0]}. Update the program, or fetch the bundle again.")
+        key = f"{prefix}{unknown[0][:100]}"
+        raise ValueError(f"unknown key {key}. Update the program, or fetch the bundle again.")
 
 
 def _toml_lines(table: Mapping[str, Any], prefix: str = "") -> list[str]:

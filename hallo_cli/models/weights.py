@@ -104,9 +104,13 @@ def initial_networks(config: NetworkConfig) -> Networks:
 
 
 def build_networks(config: NetworkConfig) -> Networks:
-    """The networks without weights (on the meta device): shapes only, at no cost."""
-    with torch.device("meta"):
-        return initial_networks(config)
+    """The networks without weights (on the meta device): shapes only, at no cost. Raises WeightsError."""
+    try:
+        with torch.device("meta"):
+            return initial_networks(config)
+    except Exception as error:  # diffusers raises anything at numbers that contradict each other
+        reason = next(iter(str(error).splitlines()), type(error).__name__)[:200]
+        raise WeightsError(f"network config: no networks can be built from it ({reason}).") from error
 
 
 def load_networks(
@@ -114,7 +118,7 @@ def load_networks(
 ) -> Networks:
     """The bundle's networks with their weights, the autoencoder's in `vae_dtype` where that is another one.
 
-    Raises WeightsError where a file is broken or does not fit.
+    Raises WeightsError if a file is broken or does not fit.
     On the CPU and in the file's own dtype the weights stay memory-mapped; otherwise they are converted piece
     by piece, so that host memory peaks little above what is loaded.
     """
@@ -155,7 +159,7 @@ def save_bundle(
     """Write the networks in this dtype, copy the other files and describe it all; `bundle.toml` comes last.
 
     `copied` gives by role the files that are taken as they are; their names inside the bundle are those that
-    `manifest.files` lists for the role, else their own. Raises WeightsError where a bundle is there already.
+    `manifest.files` lists for the role, else their own. Raises WeightsError if a bundle exists already.
     """
     if (directory / "bundle.toml").exists():
         raise WeightsError(f"{directory}: holds a bundle already. Choose another folder, or remove it first.")
@@ -196,7 +200,7 @@ def check_fit(bundle: Bundle) -> None:
 
 
 def ignored_reason(key: str) -> str | None:
-    """Why a key of the published file is not loaded; None where no rule says so."""
+    """Why a key of the published file is not loaded; None if no rule says so."""
     return next((rule.reason for rule in IGNORED if re.fullmatch(rule.pattern, key)), None)
 
 
@@ -210,21 +214,21 @@ def _state(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
 
 def _match(path: Path, expected: Mapping[str, Tensor]) -> dict[str, str]:
     """Keys of the file -> names of the weights, complete and of the right shapes."""
-    shapes = {key: tuple(tensor.shape) for key, tensor in map_tensors(path).items()}
-    found: dict[str, tuple[int, ...]] = {}
+    kinds = {key: _kind_of(tensor) for key, tensor in map_tensors(path).items()}
+    found: dict[str, str] = {}
     names: dict[str, str] = {}
     unexpected = []
-    for key, shape in shapes.items():
+    for key, kind in kinds.items():
         name = key if key in expected else _renamed(key)
         if name in expected and name not in found:
-            names[key], found[name] = name, shape
+            names[key], found[name] = name, kind
         elif ignored_reason(key) is None:
             unexpected.append(key)
     missing = [name for name in expected if name not in found]
     misshapen = [
-        f"{name} {list(found[name])} instead of {list(value.shape)}"
+        f"{name} {found[name]} instead of {_kind_of(value)}"
         for name, value in expected.items()
-        if name in found and found[name] != tuple(value.shape)
+        if name in found and found[name] != _kind_of(value)
     ]
     wrong = [
         _some("missing", missing),
@@ -239,6 +243,14 @@ def _match(path: Path, expected: Mapping[str, Tensor]) -> dict[str, str]:
     return names
 
 
+def _kind_of(tensor: Tensor) -> str:
+    """What must be the same in a file and a network: the shape, and whether the numbers are real ones."""
+    kind = (
+        "" if tensor.is_floating_point() else " of whole numbers" if not tensor.is_complex() else " complex"
+    )
+    return f"{list(tensor.shape)[:8]}{kind}"
+
+
 def _renamed(key: str) -> str:
     for rule in RENAMED:
         key = re.sub(f"^{rule.pattern}$", rule.replacement, key)
@@ -247,7 +259,8 @@ def _renamed(key: str) -> str:
 
 def _some(what: str, names: list[str]) -> str:
     more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-    return f"{what} {', '.join(names[:NAMES_SHOWN])}{more}" if names else ""
+    shown = ", ".join(name[:200] for name in names[:NAMES_SHOWN])
+    return f"{what} {shown}{more}" if names else ""
 
 
 def _portions(path: Path, keys: list[str]) -> Iterator[list[str]]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import contextlib
 import datetime
 import logging
-import os
 import secrets
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from cryptography import x509
@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from hallo_cli.errors import SettingsError
+from hallo_cli.store.cache import config_path
 from hallo_cli.store.writing import write_secret
 
 LIMIT = 1 << 20  # bytes of a certificate file
@@ -46,18 +47,19 @@ class Identity:
         return _pem(x509.load_pem_x509_certificates(self.chain)[-1])
 
 
-def own_file() -> Path:
-    """Where this machine's certificate is kept: in the user's folder of configuration."""
-    root = os.environ.get("XDG_CONFIG_HOME") or os.environ.get("APPDATA")
-    return (Path(root) if root else Path.home() / ".config") / "hallo" / "signing.pem"
+def own_file() -> Path | None:
+    """Where this machine's certificate is kept: in the user's folder of configuration, if there is one."""
+    return config_path("signing.pem")
 
 
 def own_identity() -> Identity:
-    """This machine's signer, made and kept on first use. Raises SettingsError where its file is broken.
+    """This machine's signer, made and kept on first use. Raises SettingsError if its file is broken.
 
     Where it cannot be kept, a warning says so and it is good for this process only.
     """
     file = own_file()
+    if file is None:
+        return _homeless_identity()
     with contextlib.suppress(OSError):
         if file.exists():
             return read_identity(file)
@@ -70,6 +72,12 @@ def own_identity() -> Identity:
         logger.warning("the signing certificate cannot be kept in %s (%s)", file, error.strerror or error)
         return _identity(made, file)
     return read_identity(file)
+
+
+@cache
+def _homeless_identity() -> Identity:
+    logger.warning("the signing certificate cannot be kept: there is no home folder")
+    return _identity(_made(), Path("signing.pem"))
 
 
 def read_identity(file: Path) -> Identity:
@@ -129,7 +137,7 @@ def _algorithm(key: object) -> str:
 
 
 def _keep(pem: bytes, file: Path) -> None:
-    """Write the file, for its owner's eyes, unless it is there already: then raise FileExistsError."""
+    """Write the file, for its owner's eyes, unless it exists already: then raise FileExistsError."""
     file.parent.mkdir(parents=True, exist_ok=True)
     write_secret(file, pem)
 

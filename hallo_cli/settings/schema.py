@@ -148,6 +148,13 @@ class RenderSettings:
     face_expand_ratio: float = setting(
         1.2, "Size of the face region, relative to the face's box.", minimum=0.5, maximum=3
     )
+    audio_track: int | None = setting(
+        None,
+        "Which of the file's sound tracks is heard, counted from 0; speech: the one with the most speech.",
+        minimum=0,
+        maximum=999,
+        none_word="speech",
+    )
     separate_vocals: bool = setting(
         False, "Separate the voice from music and noise first (needs the vocals extra)."
     )
@@ -178,7 +185,7 @@ class RenderSettings:
     crf: int = setting(18, "Quality of the video: 0 is lossless, 51 the worst.", minimum=0, maximum=51)
     audio_codec: str = setting(
         "auto",
-        "auto: copy the recording's sound if MP4 can hold it, else encode AAC.",
+        "auto: copy AAC, which every player plays, else encode; copy: also MP3, ALAC, AC-3, Opus.",
         choices=("auto", "copy", "aac"),
     )
     loudness: float | None = setting(
@@ -222,6 +229,11 @@ class RuntimeSettings:
         None,
         "PEM file with the key and certificates that sign videos; own: this machine's own certificate.",
         none_word="own",
+    )
+    speak: str | None = setting(
+        None,
+        "Command that speaks texts: {text} and {output} are filled in; without {text} it reads it.",
+        none_word="none",
     )
 
 
@@ -313,7 +325,7 @@ def canonical(settings: RenderSettings) -> str:
 
 
 def _converted(raw: object, kind: type) -> Value:
-    """`raw` as `kind`, or None where it is something else."""
+    """`raw` as `kind`, or None if it is something else."""
     if isinstance(raw, str) and kind is not str:
         return _from_text(raw.strip(), kind)
     if kind is float and type(raw) is int:

@@ -20,6 +20,15 @@ def cache_path(*parts: str) -> Path | None:
         return None
 
 
+def config_path(*parts: str) -> Path | None:
+    """A path in the user's folder of configuration; None for a user without a home."""
+    try:
+        root = os.environ.get("XDG_CONFIG_HOME")
+        return (Path(root) if root else Path.home() / ".config").joinpath("hallo", *parts)
+    except RuntimeError:
+        return None
+
+
 def at_home(path: Path) -> Path:
     """A path whose leading ~ or ~user is that home, where there is one: files may begin so, too."""
     try:

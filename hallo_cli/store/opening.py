@@ -127,5 +127,5 @@ def _require_plain(handle: int) -> int:
         return handle
     os.close(handle)
     if stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EMLINK, "it is a second name of another file")
-    raise OSError(errno.EINVAL, "it is a pipe, a device or a folder, no plain file")
+        raise OSError(errno.EMLINK, "it is a hard link to another file")
+    raise OSError(errno.EINVAL, "it is a pipe, a device or a folder, not a plain file")

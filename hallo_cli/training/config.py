@@ -199,7 +199,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainingConfig:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError(f"{path} cannot be read ({error.strerror}): name a training TOML file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise SettingsError(f"{path} is not valid TOML: {error}") from error
     config: TrainingConfig = _parse(TrainingConfig, values, where="", folder=path.parent)
     if not overrides:

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from hallo_cli.analysis.face import Face, FaceAnalyser
-from hallo_cli.analysis.portrait import sharpness
+from hallo_cli.analysis.sight import sharpness
 from hallo_cli.domain import Bytes, Float
 from hallo_cli.media.video import read_frames
 
@@ -69,7 +69,7 @@ class Reject:
 
 
 def watch(video: Path, analyser: FaceAnalyser, standard: Standard) -> Iterator[Seen]:
-    """Look at every frame at 25 a second. Raises InputError where the video cannot be decoded."""
+    """Look at every frame at 25 a second. Raises InputError if the video cannot be decoded."""
     face: Face | None = None
     before: Float | None = None
     for index, frame in enumerate(read_frames(video, fps=FPS)):

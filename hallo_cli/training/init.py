@@ -28,7 +28,7 @@ def read_network_config(path: Path, compat: Compat = "sane") -> NetworkConfig:
     try:
         text = path.read_text(encoding="utf-8")
         values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SettingsError(f"start.network: {path} cannot be read ({error})") from error
     try:
         return NetworkConfig.from_dict({"compat": compat, **values})

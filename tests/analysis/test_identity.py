@@ -120,5 +120,5 @@ def test_broken_files_are_refused(tmp_path: Path, files: tuple[Path, Path]) -> N
 
 
 def test_two_detectors_are_no_identity_network(files: tuple[Path, Path]) -> None:
-    with pytest.raises(WeightsError, match="no face recognition network"):
+    with pytest.raises(WeightsError, match="not a face recognition network"):
         IdentityNetwork(files[0], files[0])

@@ -15,6 +15,7 @@ from scipy.io import wavfile
 
 from hallo_cli.analysis import vocals
 from hallo_cli.errors import SettingsError, WeightsError
+from hallo_cli.media.audio import Stretch
 from hallo_cli.models.bundle import Bundle
 from hallo_cli.models.config import NetworkConfig
 from hallo_cli.models.manifest import BundleManifest, SpeechConfig
@@ -89,9 +90,7 @@ def test_silence_has_a_silent_voice(tmp_path: Path, bundle: Bundle) -> None:
 def test_only_the_asked_stretch_is_separated(tmp_path: Path, bundle: Bundle) -> None:
     tone = (0.5 * np.sin(np.arange(48_000) / 20)).astype(np.float32)
     wavfile.write(tmp_path / "mixture.wav", 16_000, tone)
-    recording = vocals.separate(
-        tmp_path / "mixture.wav", tmp_path / "voice.f32", bundle, start_s=1.0, duration_s=1.5
-    )
+    recording = vocals.separate(tmp_path / "mixture.wav", tmp_path / "voice.f32", bundle, Stretch(1.0, 1.5))
     assert recording.n_samples == 24_000
     assert np.abs(recording.read(200, 23_800) - 0.5 * tone[16_200:39_800]).max() < 2e-3
 

@@ -12,12 +12,12 @@ from job_doubles import SIZE
 
 from hallo_cli.batch import checks
 from hallo_cli.batch.checks import Looker
-from hallo_cli.batch.findings import Checks, Finding, Request
+from hallo_cli.batch.findings import Checks, Finding, Request, request_for
 from hallo_cli.batch.paths import Paths
 from hallo_cli.batch.run import opened
 from hallo_cli.errors import Interrupted, OutputError
 from hallo_cli.jobs.forecast import disk_needed
-from hallo_cli.settings.schema import RenderSettings
+from hallo_cli.settings.schema import RenderSettings, to_values
 from hallo_cli.store.digests import file_digest
 
 
@@ -137,3 +137,22 @@ def test_time_for_a_look_grows_with_the_file(tmp_path: Path) -> None:
         file.truncate(100 << 20)
     assert checks.look_limit_s(tmp_path / "none", 300.0) == 300.0
     assert checks.look_limit_s(tmp_path / "large", 300.0) == 400.0
+
+
+def test_finding_is_looked_up_anew_when_anything_about_the_file_changes(tmp_path: Path) -> None:
+    file, other = tmp_path / "a.png", tmp_path / "b.png"
+    file.write_bytes(b"one")
+    other.write_bytes(b"one")
+    small, large = (dict[str, object](to_values(RenderSettings(size=size))) for size in (64, 128))
+    key = request_for("portrait", file, small).key
+    assert request_for("portrait", file, small).key == key
+    assert request_for("audio", file, small).key != key
+    assert request_for("portrait", other, small).key != key
+    assert request_for("portrait", file, large).key != key
+    times = file.stat()
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns + 1))
+    touched = request_for("portrait", file, small).key
+    assert touched != key
+    file.write_bytes(b"longer")
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns + 1))
+    assert request_for("portrait", file, small).key not in (key, touched)

@@ -66,3 +66,26 @@ def test_short_video_that_is_black_or_of_somebody_else_is_refused_all_the_same()
 def test_joins_are_judged_where_chance_does_not_explain_them(share: float, verdict: str) -> None:
     figures = {"seam_jump": 9.0, "seam_share": share}
     assert judge(figures, QualityLimits(), expected_frames=25, seconds=60.0).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("figure", "good", "doubtful", "bad"),
+    [
+        ("face_share", 0.98, 0.97, 0.79),
+        ("sync_correlation", 0.25, 0.24, -0.01),
+        ("identity", 0.5, 0.49, 0.24),
+        ("sync_lag", 3, 4, 8),
+        ("silence_motion", 0.59, 0.6, 1.0),
+        ("drift_colour", 0.09, 0.1, 0.25),
+        ("drift_identity", 0.14, 0.15, 0.35),
+        ("seam_jump", 2.9, 3.0, 8.0),
+        ("black_frames", 0, 1, 2),
+        ("frozen_frames", 0, 1, 100),
+    ],
+)
+def test_limits_that_nobody_set_are_these(figure: str, good: float, doubtful: float, bad: float) -> None:
+    verdicts = [
+        judge({figure: value}, QualityLimits(), expected_frames=25, seconds=60.0).verdict
+        for value in (good, doubtful, bad)
+    ]
+    assert verdicts == ["done", "warn", "fail"]

@@ -121,7 +121,7 @@ def test_figures_that_are_no_numbers_and_fields_of_newer_versions_are_read(tmp_p
 
 def test_ledger_that_is_a_pipe_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "ledger")
-    with pytest.raises(JobError, match="no plain file"):
+    with pytest.raises(JobError, match="not a plain file"):
         list(read_ledger(tmp_path / "ledger"))
 
 

@@ -53,3 +53,15 @@ def test_links_in_the_folder_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
     with pytest.raises(OutputError, match="links are not followed"):
         quarantine.put_aside(tmp_path / "link", task(tmp_path / "p.png", {}), "killed", b"log")
+
+
+def test_only_the_end_of_a_long_log_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quarantine, "MAX_LOG_BYTES", 4)
+    log = tmp_path / "worker.log"
+    log.write_bytes(b"0123456789")
+    assert quarantine.read_log(log, 0) == b"6789"
+    assert quarantine.read_log(log, 8) == b"89"  # what came before is another row's
+
+
+def test_log_that_is_kept_is_a_mebibyte_at_most() -> None:
+    assert quarantine.MAX_LOG_BYTES == 1 << 20

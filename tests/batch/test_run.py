@@ -326,3 +326,23 @@ def test_row_ends_with_a_record_that_is_on_disk(tmp_path: Path) -> None:
         for event in batch.run():
             if isinstance(event, RowEnded):
                 assert results(manifest)["a"] == event.record
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_row_is_tried_once_more_for_each_retry_and_no_oftener(tmp_path: Path, retries: int) -> None:
+    manifest = write_batch(tmp_path, ["bug"])
+    told = run(batch_of(manifest, policy=Policy(retries=retries)))
+    assert sum(isinstance(event, RowRetried) for event in told) == retries
+    assert results(manifest)["bug"].attempts == retries + 1
+
+
+def test_finished_output_of_another_size_is_rendered_again(tmp_path: Path) -> None:
+    manifest = write_batch(tmp_path, ["a"])
+    run(batch_of(manifest))
+    output = tmp_path / results(manifest)["a"].output
+    frames = list(frame_hashes(output))
+    output.write_bytes(output.read_bytes()[:-1])
+    told = run(batch_of(manifest))
+    assert any(isinstance(event, RowStarted) for event in told)
+    assert list(frame_hashes(output)) == frames
+    assert not any(isinstance(event, RowStarted) for event in run(batch_of(manifest)))

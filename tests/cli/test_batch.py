@@ -173,8 +173,8 @@ def test_budget_that_is_spent_says_what_is_left(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["--max-cost", "3"], "add --gpu-hour-price"),
-        (["--finish-by", "25:00"], "is no time"),
-        (["--finish-by", "soon"], "is no time"),
+        (["--finish-by", "25:00"], "is not a time"),
+        (["--finish-by", "soon"], "is not a time"),
         (["--finish-by", "2001-01-01T06:00"], "is past"),
         (["--on-row", "no-such-program x"], "there is no program 'no-such-program'"),
         (["--on-end", "'"], "is no command"),
@@ -338,9 +338,9 @@ def test_quality_limits_come_from_the_config_file(tmp_path: Path) -> None:
     ("line", "message"),
     [
         ("seam_jmp = [1, 2]", "Did you mean 'seam_jump'"),
-        ("seam_jump = [2, 1]", "no rising pair"),
-        ("identity = [0.2, 0.5]", "no falling pair"),
-        ("identity = 3", "no falling pair"),
+        ("seam_jump = [2, 1]", "not a rising pair"),
+        ("identity = [0.2, 0.5]", "not a falling pair"),
+        ("identity = 3", "not a falling pair"),
     ],
 )
 def test_quality_limits_that_make_no_sense_are_refused(tmp_path: Path, line: str, message: str) -> None:

@@ -17,9 +17,18 @@ def examine() -> tuple[int, dict[str, dict[str, str]]]:
 
 def test_everything_that_renders_need_is_looked_at() -> None:
     _, findings = examine()
-    assert {"python", "packages", "cpu", "gpu", "ffmpeg", "encoders", "faces", "weights", "disk"} <= set(
-        findings
-    )
+    assert {
+        "python",
+        "system",
+        "packages",
+        "cpu",
+        "gpu",
+        "ffmpeg",
+        "encoders",
+        "faces",
+        "weights",
+        "disk",
+    } <= set(findings)
     assert findings["faces"]["state"] == "good"
 
 

@@ -1,8 +1,11 @@
+import logging
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+from rich.live import Live
 
-from hallo_cli.cli.progress import PlainLines, Speed, Style, clock, showing
+from hallo_cli.cli.progress import PlainLines, SayingHandler, Speed, Style, clock, showing
 from hallo_cli.jobs import events
 
 PLANNED = events.Planned(100, 25.0, 10, 1, 20, Path("work"))
@@ -75,3 +78,35 @@ def test_every_style_takes_every_event(style: Style, capsys: pytest.CaptureFixtu
         for event in happened:
             show(event)
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_bar_of_a_long_job_keeps_to_one_line(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    with showing(Style.bar) as listener:
+        bar = listener.__self__  # type: ignore[attr-defined]
+        time = Clock()
+        bar.speed = Speed(time)
+        bar.show(events.StageStarted("render"))
+        bar.show(events.Planned(90_000, 25.0, 7500, 120, 0, Path("work")))
+        bar.show(events.ClipRendered(0, 12, 90_000))
+        time.now = 600.0
+        bar.show(events.ClipRendered(1233, 14_800, 90_000))
+        bar.show(events.StepRendered(1234, 40, 40))
+        console = Console(width=width)
+        with console.capture() as capture:
+            console.print(bar.progress.get_renderable())
+    (line,) = capture.get().splitlines()
+    assert len(line.rstrip()) <= width - 2  # ^C must not wrap
+
+
+def test_warnings_leave_a_live_view_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    logger = logging.Logger("batch")
+    logger.addHandler(SayingHandler())  # made before the view, as the command line does
+    with Live(console=Console(stderr=True, force_terminal=True, width=40)) as live:
+        live.update("the view", refresh=True)
+        logger.warning("mind the gap")
+    said = capsys.readouterr().err
+    before, after = said.split("mind the gap")
+    assert before.endswith("\x1b[2K")  # the view is erased, and drawn again behind the warning
+    assert "the view" in after

@@ -5,7 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 from training.toy import write_network, write_takes
 from typer.testing import CliRunner, Result
 
@@ -93,3 +96,32 @@ def test_the_lock_of_a_killed_run_does_not_hinder(tmp_path: Path) -> None:
         holder.wait()
     with locked(tmp_path / ".lock", what="a test"):
         pass
+
+
+def test_the_speech_encoder_is_trained_from_earlier_weights(tmp_path: Path) -> None:
+    n_utterances, n_frames = 50, 4
+    noise = np.random.default_rng(0).normal(size=n_utterances * n_frames * 640) * 3000
+    np.savez(
+        tmp_path / "speech-000000.npz",
+        waveform=noise.astype(np.int16),
+        visemes=np.zeros((n_utterances * n_frames, 6), np.float16),
+        phones=np.zeros(n_utterances * n_frames, np.uint8),
+        frame_offsets=np.arange(n_utterances + 1) * n_frames,
+        phone_names=np.array(["aa", "pau"]),
+    )
+    assert run("speech", tmp_path, tmp_path / "a.safetensors", "--steps", 1).exit_code == 0
+    second = run(
+        "speech",
+        tmp_path,
+        tmp_path / "b.safetensors",
+        "--steps",
+        1,
+        "--init",
+        tmp_path / "a.safetensors",
+        "--learning-rate",
+        1e-6,
+    )
+    assert second.exit_code == 0
+    assert "step 1/1" in second.stderr
+    first, continued = (load_file(tmp_path / f"{name}.safetensors") for name in "ab")
+    assert all(torch.allclose(first[key], continued[key], atol=1e-3) for key in first)

@@ -1,7 +1,8 @@
 import pytest
 
 from hallo_cli.errors import DeviceMemoryError
-from hallo_cli.jobs.fallbacks import is_out_of_memory, next_rung
+from hallo_cli.inference.memory import is_out_of_memory
+from hallo_cli.jobs.fallbacks import next_rung
 from hallo_cli.settings.schema import RuntimeSettings
 
 

@@ -6,10 +6,12 @@ import pytest
 
 from hallo_cli.evaluation.view import MAX_SIDE
 from hallo_cli.jobs.forecast import (
+    MAX_SPEEDS,
     MEASURED_SIDE,
     Load,
     Speed,
     count_passes,
+    disk_needed,
     estimate,
     measuring_seconds,
     read_speeds,
@@ -84,3 +86,37 @@ def test_speeds_of_earlier_versions_are_read(file: Path) -> None:
     del load["is_compiled"]
     file.write_text(json.dumps([{"load": load, "seconds_per_frame": 0.25, "compile_s": 3.0}]))
     assert read_speeds(file) == [Speed(LOAD, 0.25)]
+
+
+def test_disk_is_counted_for_video_segments_spool_and_sound() -> None:
+    settings = RenderSettings(size=256, segment_s=2.0, fps=25.0)
+    needed = disk_needed(settings, 100, (512, 256))
+    video = 100 * 512 * 256 * 0.12 / 8  # bits a pixel
+    spool = 50 * 256 * 256 * 3  # the frames of one segment, as generated
+    sound = 4 * 16_000 * 4  # seconds of 32-bit samples
+    assert needed.output_bytes == pytest.approx(video, abs=1)
+    assert needed.work_bytes == pytest.approx(video + spool + sound, abs=1)
+
+
+def test_job_shorter_than_a_segment_needs_no_more_than_its_frames() -> None:
+    settings = RenderSettings(size=64, segment_s=30.0, fps=25.0)
+    long, short = (disk_needed(settings, n_frames, (64, 64)) for n_frames in (750, 10))
+    assert short.work_bytes * 75 == pytest.approx(long.work_bytes, rel=0.01)
+
+
+def test_size_of_the_bundle_is_that_of_the_video_where_no_size_is_given() -> None:
+    assert disk_needed(RenderSettings(), 10, (256, 512)) == disk_needed(
+        RenderSettings(size=256), 10, (256, 512)
+    )
+
+
+def test_no_more_speeds_are_kept_than_the_limit(file: Path) -> None:
+    rows = [
+        {"load": dataclasses.asdict(LOAD) | {"size": size}, "seconds_per_frame": 1.0} for size in range(300)
+    ]
+    file.write_text(json.dumps(rows))
+    remember(Speed(LOAD, 0.5), file=file)
+    kept = read_speeds(file)
+    assert len(kept) == MAX_SPEEDS + 1
+    assert kept[-1] == Speed(LOAD, 0.5)
+    assert kept[0].load.size == 99  # the oldest go first; one of the 300 was of the same load

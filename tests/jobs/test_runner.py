@@ -125,7 +125,7 @@ def test_file_that_appears_meanwhile_is_not_replaced(job: Job, undisturbed: list
         if isinstance(event, events.StageStarted) and event.stage == "join":
             job.output.write_bytes(b"mine")
 
-    with pytest.raises(SettingsError, match="is there already"):
+    with pytest.raises(SettingsError, match="exists and is not of this render"):
         run_job(job, TrivialEngine(), on_event=another)
     assert job.output.read_bytes() == b"mine"
     job.output.unlink()
@@ -374,7 +374,7 @@ def test_record_describes_the_job(job: Job) -> None:
 
 
 @pytest.mark.parametrize(
-    ("suffix", "mode", "codec"), [("wav", "aac", "aac"), ("mp3", "copy", "mp3"), ("m4a", "copy", "aac")]
+    ("suffix", "mode", "codec"), [("wav", "aac", "aac"), ("mp3", "aac", "aac"), ("m4a", "copy", "aac")]
 )
 def test_record_says_how_the_sound_was_put_in(job: Job, suffix: str, mode: str, codec: str) -> None:
     audio = job.audio.with_name(f"sound.{suffix}")

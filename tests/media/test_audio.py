@@ -10,7 +10,8 @@ from scipy.io import wavfile
 
 from hallo_cli.errors import SpeechError
 from hallo_cli.media import audio
-from hallo_cli.media.audio import SAMPLE_RATE, Recording, decode, load
+from hallo_cli.media.audio import SAMPLE_RATE, Recording, Stretch, decode, load
+from hallo_cli.media.sound_track import MAX_LEVEL
 
 Ffmpeg = Callable[..., None]
 
@@ -87,14 +88,14 @@ def test_any_rate_keeps_the_duration(tmp_path: Path, rate: int) -> None:
 def test_start_and_duration_cut_exactly(tmp_path: Path) -> None:
     samples = np.arange(16_000, dtype=np.float32) / 16_000
     file = write_wav(tmp_path / "a.wav", samples)
-    assert np.array_equal(load(file, start_s=0.25, duration_s=0.5), samples[4000:12_000])
-    assert np.array_equal(load(file, start_s=0.75), samples[12_000:])
+    assert np.array_equal(load(file, Stretch(0.25, 0.5)), samples[4000:12_000])
+    assert np.array_equal(load(file, Stretch(0.75)), samples[12_000:])
 
 
 def test_start_behind_the_end_is_refused(tmp_path: Path) -> None:
     file = write_wav(tmp_path / "a.wav", np.zeros(16_000, np.float32))
     with pytest.raises(SpeechError, match=r"is 1\.00 s long, but it should start at 3 s"):
-        load(file, start_s=3)
+        load(file, Stretch(3))
 
 
 def test_samples_that_are_no_number_become_zero(tmp_path: Path) -> None:
@@ -104,7 +105,7 @@ def test_samples_that_are_no_number_become_zero(tmp_path: Path) -> None:
     sound = load(write_wav(tmp_path / "a.wav", samples))
     assert np.isfinite(sound).all()
     assert sound[[10, 20, 30]].tolist() == [0, 0, 0]
-    assert sound[40] == audio.MAX_LEVEL
+    assert sound[40] == MAX_LEVEL
 
 
 @pytest.mark.parametrize("n_samples", [1, 640, 641])
@@ -145,7 +146,7 @@ def test_cut_off_wav_is_refused(tmp_path: Path, wav: Path) -> None:
 def test_cut_off_sound_can_be_used_up_to_there(tmp_path: Path, wav: Path) -> None:
     cut = tmp_path / "cut.wav"
     cut.write_bytes(wav.read_bytes()[:200_000])
-    assert len(load(cut, duration_s=0.2)) == 3200
+    assert len(load(cut, Stretch(duration_s=0.2))) == 3200
 
 
 def test_too_long_a_recording_is_refused(monkeypatch: pytest.MonkeyPatch, wav: Path) -> None:

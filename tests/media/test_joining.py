@@ -1,5 +1,6 @@
 """Segments join without re-encoding; the recording is put under them once and ends with the picture."""
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,13 +48,13 @@ def test_any_frame_rate_keeps_its_clock(tmp_path: Path, fps: float) -> None:
         ("a.flac", (), "aac", "aac"),
         ("a.ogg", ("-c:a", "libvorbis"), "aac", "aac"),
         ("a.m4a", (), "copy", "aac"),
-        ("lossless.m4a", ("-c:a", "alac"), "copy", "alac"),
-        ("a.mp3", (), "copy", "mp3"),
-        ("a.opus", (), "copy", "opus"),
-        ("a.ac3", (), "copy", "ac3"),
+        ("lossless.m4a", ("-c:a", "alac"), "aac", "aac"),
+        ("a.mp3", (), "aac", "aac"),
+        ("a.opus", (), "aac", "aac"),
+        ("a.ac3", (), "aac", "aac"),
     ],
 )
-def test_sound_is_copied_where_mp4_takes_it_and_ends_with_the_picture(
+def test_sound_is_copied_where_every_player_plays_it_and_ends_with_the_picture(
     segments: list[Path], wav: Path, ffmpeg_run: Ffmpeg, name: str, options: tuple[str], mode: str, codec: str
 ) -> None:
     source = wav.with_name(f"sound {name}")
@@ -64,6 +65,55 @@ def test_sound_is_copied_where_mp4_takes_it_and_ends_with_the_picture(
     assert (joined.sound, joined.info.audio.codec) == (mode, codec)
     assert joined.info.audio.duration_s == pytest.approx(joined.info.video.duration_s, abs=1 / 25)
     assert joined.info.audio.sample_rate == 48_000
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "codec"),
+    [
+        ("lossless.m4a", ("-c:a", "alac"), "alac"),
+        ("a.mp3", (), "mp3"),
+        ("a.opus", (), "opus"),
+        ("a.ac3", (), "ac3"),
+    ],
+)
+def test_sound_that_mp4_can_hold_is_copied_when_asked(
+    segments: list[Path], wav: Path, ffmpeg_run: Ffmpeg, name: str, options: tuple[str], codec: str
+) -> None:
+    source = wav.with_name(name)
+    ffmpeg_run("-i", wav, *options, source)
+    sound = Sound(source, codec="copy")
+    joined = assemble(segments, wav.with_name("out.mp4"), video=SMALL, sound=sound)
+    assert joined.info.audio is not None
+    assert (joined.sound, joined.info.audio.codec) == ("copy", codec)
+
+
+def test_sound_is_that_of_the_track_that_was_chosen(
+    segments: list[Path], wav: Path, tmp_path: Path, ffmpeg_run: Ffmpeg
+) -> None:
+    source, hiss = tmp_path / "two.mka", ("-f", "lavfi", "-i", "anoisesrc=d=2:a=0.01:seed=1")
+    ffmpeg_run(*hiss, "-i", wav, "-map", "0:a", "-map", "1:a", "-c:a", "aac", source)
+    for codec in ("copy", "aac"):
+        sound = Sound(source, codec=codec, track=1)
+        assemble(segments, tmp_path / "out.mp4", video=SMALL, sound=sound)
+        heard, voice = load(tmp_path / "out.mp4")[:31_000], load(wav)[:31_000]
+        assert np.corrcoef(heard, voice)[0, 1] > 0.99
+
+
+def test_ffmpeg_is_never_given_the_users_file(
+    segments: list[Path], wav: Path, ffmpeg_run: Ffmpeg, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one program takes for a song may be a list of private files to another."""
+    source = wav.with_name("two-faced.m4a")
+    ffmpeg_run("-i", wav, source)
+    commands: list[str] = []
+    start = subprocess.Popen
+    monkeypatch.setattr(
+        subprocess, "Popen", lambda command, **more: commands.append(str(command)) or start(command, **more)
+    )
+    for sound in (Sound(source), Sound(source, codec="aac"), Sound(source, start_s=0.5)):
+        assemble(segments, wav.with_name("out.mp4"), video=SMALL, sound=sound)
+    assert len(commands) == 3
+    assert not any("two-faced" in command for command in commands)
 
 
 def test_folders_may_have_any_name(segments: list[Path], wav: Path, tmp_path: Path) -> None:
@@ -91,7 +141,7 @@ def test_sound_that_mp4_does_not_take_at_its_rate_is_encoded(
     ffmpeg_run("-i", wav, "-ar", str(rate), source)
     joined = assemble(segments, wav.with_name("out.mp4"), video=SMALL, sound=Sound(source))
     assert joined.sound == "aac"
-    with pytest.raises(EncoderError, match="not standard"):
+    with pytest.raises(EncoderError, match="cannot be copied into MP4"):
         assemble(segments, wav.with_name("out.mp4"), video=SMALL, sound=Sound(source, codec="copy"))
 
 
@@ -110,7 +160,7 @@ def test_copied_sound_is_the_recordings_own_packets(
 ) -> None:
     source = wav.with_name("sound.mp3")
     ffmpeg_run("-i", wav, source)
-    assemble(segments, wav.with_name("out.mp4"), video=SMALL, sound=Sound(source))
+    assemble(segments, wav.with_name("out.mp4"), video=SMALL, sound=Sound(source, codec="copy"))
     before, after = packets(source), packets(wav.with_name("out.mp4"))
     assert after == before[: len(after)]
     assert len(before) - len(after) <= 3  # what reaches beyond the picture's end
@@ -128,16 +178,17 @@ def test_cut_sound_is_encoded(segments: list[Path], wav: Path, ffmpeg_run: Ffmpe
         assert assemble(segments, wav.with_name("out.mp4"), video=SMALL, sound=sound).sound == "aac"
 
 
-def test_sound_that_begins_late_in_its_file_is_encoded_at_its_place(
+def test_sound_that_begins_late_in_its_file_is_heard_where_it_was_analysed(
     segments: list[Path], wav: Path, ffmpeg_run: Ffmpeg
 ) -> None:
     source = wav.with_name("late.mp4")  # a video whose sound begins half a second after its picture
     picture = ("-f", "lavfi", "-i", "testsrc=d=3:s=64x64")
     ffmpeg_run(*picture, "-itsoffset", "0.5", "-i", wav, "-c:v", "libx264", "-c:a", "aac", source)
     joined = assemble(segments, wav.with_name("out.mp4"), video=SMALL, sound=Sound(source))
-    assert joined.sound == "aac"
     assert joined.info.audio is not None
     assert joined.info.audio.start_s == pytest.approx(0, abs=0.005)
+    heard, analysed = load(joined.file)[:31_000], load(source)[:31_000]
+    assert np.corrcoef(heard, analysed)[0, 1] > 0.99
 
 
 def test_sound_with_a_gap_is_encoded_as_it_was_analysed(
@@ -201,3 +252,20 @@ def test_output_names_in_any_script(segments: list[Path], tmp_path: Path) -> Non
     target = tmp_path / "-i ünï 'q' %03d 🎬.mp4"
     assemble(segments, target, video=SMALL)
     assert target.exists()
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+def test_finished_video_says_all_that_players_need_to_know_of_its_colours(
+    tmp_path: Path, wav: Path, codec: str
+) -> None:
+    video = VideoFormat(width=96, height=64, fps=25.0, codec=codec)
+    parts = [write_segment(tmp_path / f"s{i}.mp4", 10, video=video) for i in range(2)]
+    assemble(parts, tmp_path / "out.mp4", video=video, sound=Sound(wav))
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        declared = container.streams.video[0].codec_context
+        frame = next(container.decode(video=0))
+    bt709, srgb, limited = 1, 13, 1  # ITU-T H.273
+    for said in (declared, frame):
+        assert (said.color_primaries, said.color_trc, said.colorspace) == (bt709, srgb, bt709)
+        assert said.color_range == limited
+    assert b"colrnclx" in (tmp_path / "out.mp4").read_bytes()

@@ -9,6 +9,7 @@ from hallo_cli.errors import EncoderError, InputError, SettingsError
 from hallo_cli.media import ffmpeg
 from hallo_cli.media.ffmpeg import encoders, find_ffmpeg
 from hallo_cli.media.probe import probe
+from hallo_cli.media.video import require_encoder
 
 
 def test_recording_is_described(wav: Path) -> None:
@@ -50,12 +51,51 @@ def test_ffmpeg_on_the_path_comes_before_the_bundled_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("HALLO_FFMPEG", raising=False)
-    (tmp_path / "ffmpeg").write_text("#!/bin/sh\n")
-    (tmp_path / "ffmpeg").chmod(0o755)
+    stub(tmp_path, "libx264", "aac")
     monkeypatch.setenv("PATH", str(tmp_path))
     assert find_ffmpeg() == tmp_path / "ffmpeg"
     monkeypatch.setenv("PATH", "")
     assert "imageio_ffmpeg" in str(find_ffmpeg())
+
+
+@pytest.mark.parametrize("has", [("aac", "mpeg4"), ("libx264",), ()])
+def test_ffmpeg_on_the_path_that_cannot_do_the_job_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, has: tuple[str, ...]
+) -> None:
+    monkeypatch.delenv("HALLO_FFMPEG", raising=False)
+    stub(tmp_path, *has)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "imageio_ffmpeg" in str(find_ffmpeg())
+
+
+def test_ffmpeg_on_the_path_without_the_codec_that_is_asked_for_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("HALLO_FFMPEG", raising=False)
+    stub(tmp_path, "libx264", "aac")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert find_ffmpeg("libx264") == tmp_path / "ffmpeg"
+    assert "imageio_ffmpeg" in str(find_ffmpeg("libx265"))
+
+
+def test_named_ffmpeg_that_cannot_do_the_job_is_told_how_to_change(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    stub(tmp_path, "mpeg4")
+    monkeypatch.setenv("HALLO_FFMPEG", str(tmp_path / "ffmpeg"))
+    require_encoder.cache_clear()
+    with pytest.raises(EncoderError, match="HALLO_FFMPEG"):
+        require_encoder("libx264")
+    require_encoder.cache_clear()
+
+
+def stub(folder: Path, *encoders: str) -> None:
+    """An ffmpeg that lists these encoders and can do nothing."""
+    listed = "\n".join([" ------", *(f" V....D {name} a codec" for name in encoders)])
+    (folder / "ffmpeg").write_text(
+        f"#!/bin/sh\ntest \"$2\" = -encoders && echo '{listed}' && exit 0\nexit 1\n"
+    )
+    (folder / "ffmpeg").chmod(0o755)
 
 
 def test_ffmpeg_that_does_not_run_is_an_encoder_error(

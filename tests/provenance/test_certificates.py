@@ -1,4 +1,3 @@
-import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,11 +21,12 @@ def test_own_certificate_is_made_once(home: Path) -> None:
     assert first.name.startswith("signer ")
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows knows no such modes")
 def test_own_key_is_for_its_owners_eyes(home: Path) -> None:
     own_identity()
-    assert stat.S_IMODE(own_file().stat().st_mode) == 0o600
-    assert [path.name for path in own_file().parent.iterdir()] == ["signing.pem"]
+    file = own_file()
+    assert file is not None
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert [path.name for path in file.parent.iterdir()] == ["signing.pem"]
 
 
 def test_processes_that_begin_together_sign_with_one_certificate(home: Path) -> None:

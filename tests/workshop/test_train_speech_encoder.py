@@ -3,13 +3,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from hallo_cli.errors import InputError
+from hallo_cli.analysis.speech_network import SpeechNet, SpeechNetConfig
+from hallo_cli.errors import InputError, WeightsError
 from hallo_cli.workshop.train_speech_encoder import (
     SpeechReport,
     SpeechTraining,
     disturbed,
     read_corpus,
+    start_from,
     train_speech_encoder,
 )
 
@@ -54,6 +57,31 @@ def test_the_same_seed_gives_the_same_network(tmp_path: Path) -> None:
         train_speech_encoder(read_corpus(tmp_path), training, on_report=lambda *_: None) for _ in range(2)
     )
     torch.testing.assert_close(first.state_dict(), second.state_dict(), rtol=0, atol=0)
+
+
+def test_a_corpus_that_leaves_nothing_to_train_on_is_refused(tmp_path: Path) -> None:
+    write_shard(tmp_path)
+    with pytest.raises(InputError, match="holds 8 utterances; 8 are held back"):
+        train_speech_encoder(
+            read_corpus(tmp_path), SpeechTraining(held_out_utterances=8), on_report=lambda *_: None
+        )
+
+
+def test_a_longer_network_starts_as_the_shorter_one_was(tmp_path: Path) -> None:
+    short = SpeechNet(SpeechNetConfig(width=16, features=8, dilations=(1, 2))).eval()
+    save_file(short.state_dict(), tmp_path / "short.safetensors")
+    longer = SpeechNet(SpeechNetConfig(width=16, features=8, dilations=(1, 2, 4, 8))).eval()
+    start_from(longer, tmp_path / "short.safetensors")
+    mel = torch.randn(1, 80, 80)
+    torch.testing.assert_close(longer(mel).visemes, short(mel).visemes)
+    longer(mel).visemes.sum().backward()
+    assert longer.context[3].norm.weight.grad.abs().max() > 0  # and learns from there
+
+
+def test_weights_of_another_network_are_no_start(tmp_path: Path) -> None:
+    save_file(SpeechNet(SpeechNetConfig(width=8, features=8)).state_dict(), tmp_path / "other.safetensors")
+    with pytest.raises(WeightsError, match="does not fit"):
+        start_from(SpeechNet(SpeechNetConfig(width=16, features=8)), tmp_path / "other.safetensors")
 
 
 def test_disturbed_sound_is_finite_even_where_there_was_none() -> None:

@@ -1,0 +1,116 @@
+"""Looks at a picture: which way up it is, whose face is animated, what a person should know of it.
+
+Pictures that lie on their side or stand on their head are set upright here, for everybody after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import cv2
+
+from hallo_cli.analysis.face import Face
+from hallo_cli.analysis.framing import cut, face_square
+from hallo_cli.analysis.outlook import Light, Reason, light_of, reasons
+from hallo_cli.domain import Bytes
+from hallo_cli.errors import PortraitError
+from hallo_cli.media.files import shown
+from hallo_cli.models.manifest import Geometry
+
+MIN_FACE = 64  # pixels, longer side of the face oval's box
+MAX_YAW = 50.0  # degrees
+COMFORTABLE_ROLL = 22.5  # degrees; further, and the lips of the upright faces in training do not fit
+TURNED = {1: "lies on its side", 2: "stands on its head", 3: "lies on its side"}
+
+
+@dataclass(frozen=True)
+class Sight:
+    """An upright picture and its faces."""
+
+    picture: Bytes  # [height, width, 3]
+    quarter_turns: int  # against the clock, which set it upright
+    faces: tuple[Face, ...]  # from left to right, as --face-index counts them
+    face: Face  # the one that is animated
+
+    @cached_property
+    def sharpness(self) -> float:
+        """See `sharpness`."""
+        return sharpness(self.picture, self.face)
+
+    @cached_property
+    def light(self) -> Light:
+        """How the face is lit."""
+        return light_of(self.picture, self.face)
+
+    def reasons(self, size: int) -> tuple[Reason, ...]:
+        """What speaks against the portrait where a square of `size` pixels is rendered."""
+        return reasons(self.face, sharpness=self.sharpness, light=self.light, size=size)
+
+    def notes(self, size: int) -> tuple[str, ...]:
+        """What a person should know before a square of `size` pixels is rendered of it."""
+        found = []
+        if self.quarter_turns:
+            found.append(f"the portrait {TURNED[self.quarter_turns]}: it is turned upright")
+        if abs(self.face.roll) > COMFORTABLE_ROLL:
+            found.append(
+                f"the head leans by {abs(self.face.roll):.0f} degrees: turn the picture until it is upright, "
+                "or the lips may look odd"
+            )
+        return (*found, *(reason.text for reason in self.reasons(size) if reason.weight > 1))
+
+
+def from_left(faces: Iterable[Face]) -> tuple[Face, ...]:
+    """Faces in the order in which --face-index counts them."""
+    return tuple(sorted(faces, key=lambda face: float(face.box[0] + face.box[2])))
+
+
+def choose_face(faces: Sequence[Face], index: int | None, file: Path) -> Face:
+    """Return the face with that index, or the largest. Raises PortraitError that lists what there is."""
+    if not faces:
+        raise PortraitError(
+            f"No face was found in {shown(file)}. Use a picture of a person who looks towards the camera, "
+            "with the whole face visible."
+        )
+    if index is None:
+        return max(faces, key=lambda f: f.size)
+    if index >= len(faces):
+        raise PortraitError(f"There is no face {index} in {shown(file)}: {listed(faces)}. Set --face-index.")
+    return faces[index]
+
+
+def require_usable(face: Face, file: Path) -> None:
+    """Raise PortraitError where a face is too small or turned too far away."""
+    for unfit in unfitness(face, file):
+        raise PortraitError(unfit)
+
+
+def unfitness(face: Face, file: Path) -> list[str]:
+    """What makes a face hard to animate, and what to do about it."""
+    found = []
+    if face.size < MIN_FACE:
+        found.append(
+            f"The face in {shown(file)} is {face.size:.0f} pixels high; at least {MIN_FACE} are needed. "
+            "Use a larger picture or crop it closer from the original."
+        )
+    if abs(face.yaw) > MAX_YAW:
+        found.append(
+            f"The face in {shown(file)} is turned {abs(face.yaw):.0f} degrees to the side; at most "
+            f"{MAX_YAW:.0f} can be animated. Use a picture that looks more towards the camera."
+        )
+    return found
+
+
+def sharpness(picture: Bytes, face: Face) -> float:
+    """How sharp a face is at 256 pixels: variance of its Laplacian; below 30 is blurred."""
+    box = face_square(face.landmarks, Geometry(crop_scale=1.0))
+    grey = cv2.cvtColor(cut(picture, box, 256), cv2.COLOR_RGB2GRAY)
+    return float(cv2.Laplacian(grey, cv2.CV_64F).var())
+
+
+def listed(faces: Sequence[Face]) -> str:
+    """Where each face is, for a message."""
+    places = (f"{i} at {f.box[0]:.0f},{f.box[1]:.0f} ({f.size:.0f} pixels)" for i, f in enumerate(faces[:8]))
+    return f"{len(faces)} faces, from the left: " + "; ".join(places)

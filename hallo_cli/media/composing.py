@@ -1,0 +1,71 @@
+"""Makes one recording of several, in order, with pauses between them; what was made is kept by content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import ffmpeg
+
+from hallo_cli.errors import SettingsError, SpeechError
+from hallo_cli.media.ffmpeg import DETERMINISTIC, address, run
+from hallo_cli.media.files import require_file, shown
+from hallo_cli.media.probe import probe
+from hallo_cli.store.cache import cache_path
+from hallo_cli.store.digests import file_digest
+from hallo_cli.store.writing import copy_whole, make_folder
+
+MAX_PAUSE_S = 60.0
+MAX_RECORDINGS = 1000
+RATE, LAYOUT = 48_000, "stereo"  # what all are brought to
+
+
+def composed(recordings: Sequence[Path], pause_s: float = 0.0) -> Path:
+    """One recording that holds all, each from its beginning to its end; a single one is itself.
+
+    Raises SpeechError, SettingsError, EncoderError or OutputError.
+    """
+    files = [require_file(file, SpeechError, "recording") for file in recordings]
+    if not 0 <= pause_s <= MAX_PAUSE_S or not 1 <= len(files) <= MAX_RECORDINGS:
+        raise SettingsError(
+            f"--pause {pause_s:g} between {len(files)} recordings cannot be: give up to {MAX_RECORDINGS} "
+            f"recordings and a pause from 0 to {MAX_PAUSE_S:g} seconds."
+        )
+    if len(files) == 1:
+        return recordings[0]
+    key = json.dumps([1, pause_s, *map(file_digest, files)]).encode()
+    target = kept_path("recordings", f"{hashlib.sha256(key).hexdigest()[:40]}.flac")
+    if not target.exists():
+        _make(files, pause_s, target)
+    return target
+
+
+def kept_path(kind: str, name: str) -> Path:
+    """Where something is kept that is made of inputs by content. Raises SettingsError, OutputError."""
+    folder = cache_path(kind)
+    if folder is None:
+        raise SettingsError("there is no home folder to keep sound in: name one in HALLO_CACHE.")
+    make_folder(folder)
+    return folder / name
+
+
+def _make(files: Sequence[Path], pause_s: float, target: Path) -> None:
+    last = len(files) - 1
+    tracks = [_track(file, pause_s if number < last else 0.0) for number, file in enumerate(files)]
+    with tempfile.TemporaryDirectory(prefix="hallo-") as folder:
+        made = Path(folder) / "composed.flac"
+        whole = ffmpeg.concat(*tracks, v=0, a=1)
+        run(ffmpeg.output(whole, address(made), format="flac", sample_fmt="s32", **DETERMINISTIC))
+        copy_whole(made, target)
+
+
+def _track(file: Path, pause_s: float) -> Any:
+    if probe(file, what="recording", error=SpeechError).audio is None:
+        raise SpeechError(f"The file {shown(file)} has no sound track. Give a recording of speech.")
+    track = ffmpeg.input(address(file), protocol_whitelist="file")["a:0"].filter("asetpts", "N/SR/TB")
+    same = track.filter("aresample", RATE).filter("aformat", channel_layouts=LAYOUT)
+    return same.filter("apad", pad_dur=pause_s) if pause_s else same

@@ -1,0 +1,88 @@
+"""Mixes channels into one so that nothing audible is lost where they cancel each other.
+
+Channels are averaged, as everybody does. Where that takes away what is loud in them (one of a pair has the
+opposite phase, say), the missing part is put back: frequency by frequency, at the channels' mean power.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from hallo_cli.domain import Float
+
+WINDOW = 1024  # samples: 64 ms at 16 kHz
+HOP = WINDOW // 2
+HOPS = 64  # mixed at a time
+LOST, KEPT = 0.15, 0.35  # mixed level / mean level: put back wholly below, not at all above
+LEADING = 4.0  # times the first channel's power at which another channel gives the phase
+AUDIBLE = 1e-4  # of the power of all: what cancels below it is no loss
+
+Complex = npt.NDArray[np.complex128]
+
+
+class Mixer:
+    """Takes pieces of any length and gives as many samples, some of them later."""
+
+    def __init__(self) -> None:
+        ramp = 2 * np.pi * (np.arange(WINDOW) + 0.5) / WINDOW
+        self._window: Float = np.sqrt(0.5 - 0.5 * np.cos(ramp)).astype(np.float32)
+        self._held: Float = np.zeros((0, 0), np.float32)  # from the start of the next window
+        self._tail: Float = np.zeros(HOP, np.float32)  # what the last window puts back into the next hop
+        self._n_early = HOP  # samples before the first that are not to be given out
+        self.power = self.lost_power = 0.0  # of the channels; of what averaging would have taken away
+
+    def push(self, samples: Float) -> Float:
+        """Take samples [n, channels]; return mixed ones [m]."""
+        if samples.shape[1] == 1:
+            return samples[:, 0]
+        if not self._held.size:
+            self._held = np.zeros((HOP, samples.shape[1]), np.float32)  # what comes before the first sample
+        self._held = np.concatenate([self._held, samples])
+        n_hops = len(self._held) // HOP - 1
+        return self._mixed(n_hops) if n_hops >= HOPS else np.zeros(0, np.float32)
+
+    def flush(self) -> Float:
+        """Return what is left; what comes next is another sound."""
+        n_left = len(self._held)
+        if not n_left:
+            return np.zeros(0, np.float32)
+        n_missing = self._n_early
+        n_hops = -(-n_left // HOP)
+        self._held = np.pad(self._held, ((0, (n_hops + 1) * HOP - n_left), (0, 0)))
+        mixed = self._mixed(n_hops)[: n_left - n_missing]
+        self._held, self._tail, self._n_early = self._held[:0, :0], np.zeros(HOP, np.float32), HOP
+        return mixed
+
+    def _mixed(self, n_hops: int) -> Float:
+        """Mix the first hops; the one behind them is only looked at."""
+        windows = np.lib.stride_tricks.sliding_window_view(self._held[: (n_hops + 1) * HOP], WINDOW, axis=0)
+        lost = self._lost(windows[::HOP])
+        mixed: Float = self._held[: n_hops * HOP].mean(axis=1, dtype=np.float32)
+        mixed += lost[:, :HOP].ravel() + np.concatenate([self._tail, lost[:-1, HOP:].ravel()])
+        self._held, self._tail = self._held[n_hops * HOP :], lost[-1, HOP:]
+        first, self._n_early = self._n_early, 0
+        return mixed[first:]
+
+    def _lost(self, windows: Float) -> Float:
+        """What averaging takes away from windows [n, channels, WINDOW]; zeros where that is little."""
+        lost = np.zeros((len(windows), WINDOW), np.float32)
+        apart = np.square(windows - windows.mean(axis=1, keepdims=True)).sum(axis=(1, 2))
+        differ = np.flatnonzero(apart > AUDIBLE * np.square(windows).sum(axis=(1, 2)))
+        if len(differ):
+            lost[differ] = self._put_back(np.fft.rfft(windows[differ] * self._window))
+        return lost
+
+    def _put_back(self, spectra: Complex) -> Float:
+        """What is missing in the average of spectra [n, channels, bins], as windows [n, WINDOW]."""
+        power = np.square(np.abs(spectra))
+        average, level = spectra.mean(axis=1), np.sqrt(power.mean(axis=1))
+        share = np.clip((KEPT - np.abs(average) / np.maximum(level, 1e-12)) / (KEPT - LOST), 0, 1)
+        self.power += float(power.mean(axis=1).sum())
+        self.lost_power += float((share * power.mean(axis=1)).sum())
+        loudest = power.argmax(axis=1)[:, None]
+        follows = np.take_along_axis(power, loudest, 1) < LEADING * power[:, :1]
+        leading = np.take_along_axis(spectra, np.where(follows, 0, loudest), 1)[:, 0]
+        wanted = leading / np.maximum(np.abs(leading), 1e-12) * level
+        missing = np.fft.irfft(share * (wanted - average), WINDOW)
+        return np.asarray(missing * self._window, np.float32)

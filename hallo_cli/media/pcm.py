@@ -1,0 +1,129 @@
+"""Gives a file's sound to ffmpeg as plain samples, so that ffmpeg never sees the file itself.
+
+A file may be one thing to one program and another to the next: a song for PyAV, a list of other files for an
+older ffmpeg. What was analysed is what is heard, because there is only one who reads it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import ffmpeg
+import numpy as np
+
+from hallo_cli.domain import Float
+from hallo_cli.errors import EncoderError, SpeechError
+from hallo_cli.media.audio import Stretch
+from hallo_cli.media.ffmpeg import address
+from hallo_cli.media.files import reason_of, require_file, shown
+from hallo_cli.media.mixing import Mixer
+from hallo_cli.media.probe import DECODING_ERRORS, open_media
+from hallo_cli.media.sound_track import SoundTrack, resampled
+from hallo_cli.store.writing import replacing
+
+MAX_CHANNELS = 8  # more are mixed, as analysis does: encoders know no layout for them
+
+
+@dataclass(frozen=True)
+class Pcm:
+    """Samples of a stretch at the file's own rate, for ffmpeg's standard input."""
+
+    rate: int
+    n_channels: int
+    samples: Iterator[Float]  # [n, channels] in -1..1
+
+    def as_input(self) -> Any:
+        """The stream that reads them, for ffmpeg-python."""
+        return ffmpeg.input("pipe:0", format="f32le", ar=self.rate, ac=self.n_channels)["a"]
+
+    def whole(self) -> Iterator[bytes]:
+        """All of the sound."""
+        return (piece.astype("<f4").tobytes() for piece in self.samples)
+
+    def blocks(self, *, length_s: float) -> Iterator[bytes]:
+        """Exactly so much sound, silence behind its end."""
+        n_left = round(length_s * self.rate)
+        for piece in self.samples:
+            wanted = piece[:n_left]
+            n_left -= len(wanted)
+            yield wanted.astype("<f4").tobytes()
+            if not n_left:
+                return
+        while n_left:
+            n_silent = min(n_left, self.rate)
+            n_left -= n_silent
+            yield bytes(4 * n_silent * self.n_channels)
+
+
+@contextmanager
+def pcm(source: Path, stretch: Stretch) -> Iterator[Pcm]:
+    """Decode a stretch of a file piece by piece. Raises SpeechError."""
+    file = require_file(source, SpeechError, "recording")
+    try:
+        with open_media(file) as container:
+            track = SoundTrack(container, file, stretch.track)
+            rate = track.stream.rate or 0
+            with closing(_at_most_8_channels(resampled(track.frames(), rate or None))) as pieces:
+                first = next(pieces, np.zeros((0, 1), np.float32))
+                samples = _cut_out(itertools.chain([first], pieces), rate, stretch)
+                yield Pcm(rate, first.shape[1], samples)
+    except DECODING_ERRORS as error:
+        raise SpeechError(f"The recording {shown(source)} cannot be decoded: {reason_of(error)}.") from error
+
+
+def copy_track(source: Path, target: Path, track: int = 0) -> Any:
+    """Copy a sound track's packets into an MP4 of our own; returns it as a stream for ffmpeg-python.
+
+    Raises SpeechError where there is none, EncoderError where MP4 does not take it.
+    """
+    file = require_file(source, SpeechError, "recording")
+    with open_media(file) as container:
+        stream = SoundTrack(container, file, track).stream
+        try:
+            with replacing(target) as written, av.open(written, "w", format="mp4") as copied:
+                copy = copied.add_stream_from_template(stream)
+                early = stream.start_time or 0  # what comes before it is a decoder's to leave out
+                for packet in container.demux(stream):
+                    if packet.size and packet.dts is not None and packet.pts is not None:
+                        packet.pts, packet.dts = packet.pts - early, packet.dts - early
+                        packet.stream = copy
+                        copied.mux(packet)
+        except DECODING_ERRORS as error:
+            raise EncoderError(
+                f"the sound of {shown(source)} cannot be copied into MP4: {reason_of(error)}. "
+                "Use --audio-codec aac."
+            ) from error
+    return ffmpeg.input(address(target), format="mp4")["a:0"]
+
+
+def _at_most_8_channels(pieces: Iterator[Float]) -> Generator[Float]:
+    """Pieces with the first one's number of channels, which is 8 at most."""
+    mixer, n_channels = Mixer(), 0
+    for piece in pieces:
+        n_channels = n_channels or (1 if piece.shape[1] > MAX_CHANNELS else piece.shape[1])
+        if piece.shape[1] == n_channels:
+            yield piece
+        else:  # too many, or another number than before
+            mixed = mixer.push(piece)
+            yield np.repeat(mixed[:, None], n_channels, axis=1)
+    left = mixer.flush()
+    if len(left):
+        yield np.repeat(left[:, None], n_channels, axis=1)
+
+
+def _cut_out(pieces: Iterator[Float], rate: int, stretch: Stretch) -> Iterator[Float]:
+    first = round(stretch.start_s * rate)
+    last = None if stretch.duration_s is None else first + round(stretch.duration_s * rate)
+    position = 0
+    for piece in pieces:
+        stop = len(piece) if last is None else max(0, last - position)
+        yield np.clip(piece[max(0, first - position) : stop], -1, 1)
+        position += len(piece)
+        if last is not None and position >= last:
+            return

@@ -1,0 +1,84 @@
+"""Has a text-to-speech command of the user's speak a text; what it made is kept by content.
+
+The command is no shell line: it is split into words once, and `{text}` and `{output}` are put into them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from hallo_cli.errors import SettingsError, SpeechError
+from hallo_cli.media.composing import kept_path
+from hallo_cli.media.ffmpeg import last_words
+from hallo_cli.media.probe import probe
+from hallo_cli.printable import printable
+from hallo_cli.store.writing import copy_whole
+
+MAX_TEXT = 100_000  # characters
+PATIENCE_S = 3600.0  # with a command that does not end
+EXAMPLE = "--speak 'espeak-ng -w {output} -- {text}'"
+
+
+def words_of(command: str) -> list[str]:
+    """The words of a speaking command. Raises SettingsError."""
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise SettingsError(f"--speak {command!r}: {error}. Write it as {EXAMPLE}.") from error
+    if not any("{output}" in word for word in words):
+        raise SettingsError(f"--speak {command!r} does not say where the sound goes. Write it as {EXAMPLE}.")
+    if shutil.which(words[0]) is None:
+        raise SettingsError(f"--speak: there is no program {words[0]!r}. Install it or write its path.")
+    return words
+
+
+def spoken_path(text: str, command: str) -> Path:
+    """Where the sound of a text is kept. Raises SettingsError."""
+    key = hashlib.sha256(json.dumps([text, words_of(command)]).encode("utf-8", "surrogatepass")).hexdigest()
+    return kept_path("speech", f"{key[:40]}.wav")
+
+
+def speak(text: str, command: str) -> Path:
+    """The sound of a text: made by the command, unless the same was made before.
+
+    A command without `{text}` reads the text from standard input. Raises SettingsError if the command
+    cannot be used, SpeechError if it fails or its sound is none.
+    """
+    if not text.strip() or "\0" in text or len(text) > MAX_TEXT:
+        raise SpeechError(f"the text to be spoken is empty or longer than {MAX_TEXT} characters.")
+    target = spoken_path(text, command)
+    if target.exists():
+        return target
+    with tempfile.TemporaryDirectory(prefix="hallo-") as folder:
+        made = Path(folder) / "spoken.wav"
+        _run(words_of(command), text, made)
+        if not made.exists() or probe(made, what="spoken text", error=SpeechError).audio is None:
+            raise SpeechError("the --speak command ended well and left no sound in {output}.")
+        copy_whole(made, target)
+    return target
+
+
+def _run(words: list[str], text: str, target: Path) -> None:
+    filled = [word.replace("{output}", str(target)).replace("{text}", text) for word in words]
+    is_piped = not any("{text}" in word for word in words)
+    try:
+        done = subprocess.run(
+            filled,
+            input=text.encode("utf-8", "replace") if is_piped else b"",
+            capture_output=True,
+            check=False,
+            timeout=PATIENCE_S,
+        )
+    except (OSError, ValueError) as error:
+        raise SpeechError(f"the --speak command {words[0]!r} cannot be run: {error}.") from error
+    except subprocess.TimeoutExpired as error:
+        raise SpeechError(f"the --speak command {words[0]!r} has not ended in {PATIENCE_S:.0f} s.") from error
+    if done.returncode != 0:
+        said = printable(last_words(done.stderr))
+        raise SpeechError(f"the --speak command {words[0]!r} failed (status {done.returncode}): {said}.")

@@ -1,0 +1,77 @@
+"""What the portrait says: several recordings, or a text that a command speaks; without networks."""
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.io import wavfile
+
+from hallo_cli.media.probe import probe
+
+STUB = Path(__file__).parent.parent / "stub_cli.py"
+SPEAKER = """
+import sys, wave
+with wave.open(sys.argv[1], "wb") as file:
+    file.setparams((1, 2, 16000, 0, "NONE", ""))
+    file.writeframes(bytes(32000))
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HALLO_CACHE", str(tmp_path / "cache"))
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 255, (32, 32, 3), np.uint8)).save(tmp_path / "face.png")
+    for name in ("a", "b"):
+        wavfile.write(tmp_path / f"{name}.wav", 16_000, rng.normal(0, 3000, 16_000).astype(np.int16))
+    (tmp_path / "speaker.py").write_text(SPEAKER)
+    return tmp_path
+
+
+def render(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    quiet = ["-o", "out.mp4", "--progress", "none", "-q"]
+    command = [sys.executable, str(STUB), "render", "face.png", *arguments, *quiet]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def n_frames(video: Path) -> int:
+    track = probe(video).video
+    assert track is not None
+    return track.n_frames
+
+
+def test_several_recordings_are_said_in_order(folder: Path) -> None:
+    result = render(folder, "a.wav", "b.wav", "--pause", "0.2")
+    assert result.returncode == 0
+    assert n_frames(folder / "out.mp4") == 55
+
+
+def test_text_is_spoken_and_said(folder: Path) -> None:
+    speaker = shlex.join([sys.executable, str(folder / "speaker.py"), "{output}", "{text}"])
+    result = render(folder, "--text", "Good morning", "--speak", speaker)
+    assert result.returncode == 0
+    assert n_frames(folder / "out.mp4") == 25
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (("--text", "hello"), 2, "needs --speak"),
+        (("a.wav", "--text", "hello"), 2, "not both"),
+        ((), 2, "give a PORTRAIT and an AUDIO"),
+        (("--text", "hello", "--speak", "false {output}"), 4, "failed (status 1)"),
+        (("a.wav", "gone.wav"), 4, "gone.wav"),
+        (("a.wav", "b.wav", "--pause", "61"), 2, "from 0 to 60"),
+    ],
+)
+def test_what_cannot_be_heard_is_one_line(
+    folder: Path, arguments: tuple[str, ...], status: int, said: str
+) -> None:
+    result = render(folder, *arguments)
+    assert (result.returncode, result.stderr.count("\n")) == (status, 1)
+    assert said in result.stderr
+    assert not list(folder.glob("out*"))
