@@ -24,7 +24,7 @@ def networks(dtype: torch.dtype = torch.float32, config: NetworkConfig = WIDE) -
 
 
 def animator(device: str, dtype: torch.dtype = torch.float32, **runtime: object) -> Animator:
-    values = {"device": device, "compile": "off", **runtime}
+    values = {"device": device, **runtime}
     return Animator(networks(dtype), RuntimeSettings(**values))  # type: ignore[arg-type]
 
 
@@ -43,8 +43,8 @@ def prediction(device: str, dtype: torch.dtype = torch.float32, **runtime: objec
     return found.float().cpu()
 
 
-def clips(subject: Animator, n_frames: int = 24) -> list[Clip]:
+def clips(subject: Animator, settings: RenderSettings = SETTINGS) -> list[Clip]:
     """A render of three clips."""
-    job = subject.prepare(make_portrait(subject.config), SETTINGS)
-    events = subject.clips(job, make_speech(subject.config, n_frames))
+    job = subject.prepare(make_portrait(subject.config), settings)
+    events = subject.clips(job, make_speech(subject.config, 24))
     return [event for event in events if isinstance(event, Clip)]

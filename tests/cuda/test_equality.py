@@ -4,10 +4,12 @@ Tolerances are shares of the prediction's own deviation: float32 differs by the 
 eight bits of a number and float16 eleven, and sixty layers follow one another.
 """
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
-from cuda.networks_on_device import animator, clips, prediction
+from cuda.networks_on_device import SETTINGS, animator, clips, prediction
 
 LARGEST_DIFFERENCE = {torch.float32: 1e-4, torch.float16: 3e-2, torch.bfloat16: 2.5e-1}
 
@@ -50,6 +52,9 @@ def test_same_job_gives_the_same_bytes_twice_with_streams_overlapping() -> None:
 
 
 @pytest.mark.filterwarnings("ignore")  # the compiler's own
-def test_compiled_networks_agree() -> None:
-    plain, compiled = prediction("cuda"), prediction("cuda", compile="on")
-    assert (plain - compiled).abs().max() < 1e-3 * plain.std()
+def test_compiled_networks_give_the_same_pictures() -> None:
+    plain = clips(animator("cuda"))
+    compiled = clips(animator("cuda"), dataclasses.replace(SETTINGS, compile="on"))
+    for a, b in zip(plain, compiled, strict=True):
+        # Fused layers round elsewhere; three clips carry it on.
+        assert np.abs(a.frames.astype(int) - b.frames).mean() < 0.5

@@ -40,7 +40,7 @@ def rendered(folder: Path, name: str) -> tuple[list[events.Event], int]:
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     job = Job(FACE, SPEECH, folder / f"{name}.mp4", settings)
-    run_job(job, Studio(bundle, RuntimeSettings(device="cuda", compile="off")), on_event=seen.append)
+    run_job(job, Studio(bundle, RuntimeSettings(device="cuda")), on_event=seen.append)
     return seen, torch.cuda.max_memory_reserved()
 
 
