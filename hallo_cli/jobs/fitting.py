@@ -36,6 +36,16 @@ class FittedCompositor:
         """See Compositor."""
         return self.stage.layout.size
 
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        """See Compositor."""
+        return self.inner.frame_shape
+
+    @property
+    def at_rest(self) -> Bytes:
+        """See Compositor."""
+        return self.inner.at_rest
+
     def compose(self, frames: Bytes) -> Bytes:
         """See Compositor."""
         composed = self.inner.compose(frames)

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from hallo_cli.analysis.face import FaceAnalyser
 from hallo_cli.errors import SettingsError
+from hallo_cli.models.anchored import Anchor
 from hallo_cli.models.attention import matmul_kernel, use_attention_kernel
 from hallo_cli.models.autoencoder import Autoencoder
 from hallo_cli.models.config import NetworkConfig
@@ -119,7 +120,7 @@ class Trainer:
             raise SettingsError("objective.train names no part that these networks have")
         self._prepare_module()
         self.decode = self._decoder(networks.vae)
-        self.losses = LossFunction(config.objective, network, stage, decode=self.decode)
+        self.losses = LossFunction(config.objective, network, stage, decode=self._loss_decoder())
         self.optimizer = make_optimizer(self.trained.values(), config.optimizer)
         self.average = MovingAverage(self.trained, config.run.ema_decay) if config.run.ema_decay else None
         self.progress = Progress()
@@ -278,7 +279,19 @@ class Trainer:
         for unet in (self.module.reference_unet, self.module.denoising_unet):
             unet.checkpointing = self.config.run.gradient_checkpointing
 
-    def _decoder(self, vae: Autoencoder) -> Callable[[Tensor], Tensor] | None:
+    def _loss_decoder(self) -> Callable[[Tensor], Tensor] | None:
+        """What the pixel loss decodes windows of latents with."""
+        decode, vae = self.decode, self.module.config
+        if decode is None or not self.config.objective.pixels.weight:
+            return None
+        if vae.is_anchored:
+            raise SettingsError(
+                "objective.pixels.weight: latents of an anchored autoencoder cannot be decoded in windows. "
+                "Leave it 0."
+            )
+        return lambda latents: decode(latents, None)
+
+    def _decoder(self, vae: Autoencoder) -> Callable[[Tensor, Batch | None], Tensor] | None:
         start, needs = self.config.start, self.config.objective.pixels.weight or self.config.run.render_every
         if not needs:
             return None
@@ -288,9 +301,10 @@ class Trainer:
             )
         _move(vae, self.device)
 
-        def decode(latents: Tensor) -> Tensor:
+        def decode(latents: Tensor, batch: Batch | None) -> Tensor:
             with self.accelerator.autocast():
-                return vae.decode(latents.contiguous(memory_format=torch.channels_last))
+                anchor = None if batch is None else _anchor(vae, batch, len(latents))
+                return vae.decode(latents.contiguous(memory_format=torch.channels_last), anchor)
 
         return decode
 
@@ -355,3 +369,12 @@ def _takes(config: TrainingConfig, network: NetworkConfig) -> tuple[list[Encoded
 def _generator(device: torch.device, seed: int, number: int) -> torch.Generator:
     digest = hashlib.sha256(f"{seed}:{number}".encode()).digest()
     return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+
+
+def _anchor(vae: Autoencoder, batch: Batch, n_rows: int) -> Anchor | None:
+    """What the autoencoder knows of the portraits, a row for each of the batch's frames."""
+    if batch.pixels is None:
+        return None
+    anchor = vae.anchor(batch.pixels.permute(0, 3, 1, 2).float() / 127.5 - 1)
+    takes = len(batch.pixels)
+    return anchor and anchor.rows(torch.arange(takes).repeat_interleave(n_rows // takes))

@@ -136,13 +136,19 @@ def test_broadcast_rate_covers_the_recording(job: Job, studio: Studio) -> None:
 
 def test_settled_settings_leave_nothing_to_choose(studio: Studio) -> None:
     settled = studio.settle(RenderSettings())
-    assert (settled.steps, settled.guidance, settled.solver, settled.size) == (2, 1.0, "ddim", 64)
+    assert (settled.steps, settled.guidance, settled.solver, settled.size) == (2, 1.0, "ddim", 512)
     assert settled.dtype != "auto"
 
 
-def test_size_that_does_not_fit_is_refused_with_one_that_does(studio: Studio) -> None:
-    with pytest.raises(SettingsError, match="give 64"):
-        studio.settle(RenderSettings(size=72))
+def test_pictures_that_are_moved_are_shown_at_any_size(studio: Studio, job: Job) -> None:
+    portrait = studio.portrait(job.portrait, RenderSettings(size=200))
+    assert portrait.pixels.shape == (64, 64, 3)
+    assert studio.compositor(job.portrait, portrait, RenderSettings(size=200)).size == (200, 200)
+
+
+def test_pictures_that_are_moved_cannot_be_squeezed(studio: Studio) -> None:
+    with pytest.raises(SettingsError, match="--framing full"):
+        studio.settle(RenderSettings(framing="whole"))
 
 
 @pytest.fixture
