@@ -138,7 +138,9 @@ def _batch_of_rows(rows: Iterable[Mapping[str, object]], options: RowsOptions, s
     )
     return run.Batch(
         source=run.Source(_write_rows(rows, options.name)),
-        layout=Layout(Path.cwd(), (options.output_dir or paths.videos).absolute()),
+        layout=Layout(
+            Path.cwd(), (options.output_dir or paths.videos).absolute(), speak=resolved.runtime.speak
+        ),
         paths=paths,
         settings=RowSettings(preset_resolver(sources)),
         renderer=spec,

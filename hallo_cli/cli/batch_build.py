@@ -36,7 +36,7 @@ def build_batch(
     spec = _renderer(options, given, resolved.render, per_worker(resolved.runtime, devices))
     return batch.Batch(
         source=_source(options),
-        layout=_layout(options),
+        layout=_layout(options, resolved.runtime.speak),
         paths=_paths(options),
         settings=RowSettings(preset_resolver(given.sources)),
         renderer=spec,
@@ -93,12 +93,12 @@ def _source(options: BatchOptions) -> Source:
     )
 
 
-def _layout(options: BatchOptions) -> Layout:
+def _layout(options: BatchOptions, speak: str | None) -> Layout:
     from hallo_cli.batch.rows import Layout
 
     output_dir = Path(options.output_dir) if options.output_dir else _paths(options).videos
     own = frozenset(options.own_columns or ())
-    return Layout(Path(options.root), output_dir, options.name_template, options.is_confined, own)
+    return Layout(Path(options.root), output_dir, options.name_template, options.is_confined, own, speak)
 
 
 def _paths(options: BatchOptions) -> Paths:
