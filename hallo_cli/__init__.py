@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.2.0"
 
-from hallo_cli.api import Renderer, compose, render, repeat, speak, verify
+from hallo_cli.api import Renderer, compose, render, render_batch, repeat, speak, verify
 from hallo_cli.errors import (
     DeviceMemoryError,
     HalloError,
@@ -59,6 +59,7 @@ __all__ = [
     "WeightsError",
     "compose",
     "render",
+    "render_batch",
     "repeat",
     "speak",
     "verify",

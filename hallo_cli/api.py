@@ -1,4 +1,4 @@
-"""The door for programs, through which the command line goes, too: `render`, `Renderer`, `repeat`.
+"""The door for programs, through which the command line goes, too: `render`, `Renderer` and more.
 
 Imports nothing heavy until something is rendered.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import tempfile
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack
@@ -21,6 +21,8 @@ from hallo_cli.settings.schema import RenderSettings, RuntimeSettings, build, fi
 from hallo_cli.store.cache import at_home
 
 if TYPE_CHECKING:
+    from hallo_cli.batch.events import Event as BatchEvent
+    from hallo_cli.batch.ledger import Record
     from hallo_cli.domain import Bytes
     from hallo_cli.jobs.bundle_engine import Studio
     from hallo_cli.jobs.events import Event
@@ -74,6 +76,31 @@ def repeat(
     """
     renderer, job = Renderer.of_record(Path(record), Path(output) if output else None, _sources(settings))
     return renderer.run(job, progress=progress, stop=stop, options=options)
+
+
+def render_batch(
+    rows: Iterable[Mapping[str, object]],
+    name: AnyPath = "batch",
+    *,
+    output_dir: AnyPath | None = None,
+    workers: int = 1,
+    progress: Callable[[BatchEvent], None] | None = None,
+    **settings: Unpack[Keywords],
+) -> list[Record]:
+    """Render many rows as `hallo batch` does, and return what became of each, in their order.
+
+    A row has what a manifest's row has: `portrait` and `audio` and, if wanted, `id`, `output`, `preset` and
+    any setting; `settings` are those of all rows. Beside `name` lie NAME.videos, NAME.results.jsonl and
+    NAME.batch; the same call goes on from there. A row that fails is a record whose `status` says so, not an
+    exception. Workers are processes of their own: guard the script with `if __name__ == "__main__":`.
+
+    Raises ManifestError, SettingsError, JobError, OutputError.
+    """
+    from hallo_cli.batch.building import RowsOptions, render_rows
+
+    folder = at_home(Path(output_dir)) if output_dir else None
+    options = RowsOptions(at_home(Path(name)), folder, max(1, workers))
+    return render_rows(rows, options, _sources(settings), progress or (lambda event: None))
 
 
 def verify(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,11 @@ import numpy.typing as npt
 
 Float = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
+
+
+FLOW_STEPS = np.float32(65536)  # packed flow counts in this part of the square's side
+CONTROLS = ("blink", "yaw", "pitch", "roll", "brow", "gaze_x", "gaze_y")  # told to networks beside speech
+HEAD = slice(1, 4)  # of the controls: what moves the head
 
 
 @dataclass(frozen=True)
@@ -39,10 +45,8 @@ class Portrait:
     landmarks: Float  # [478, 2] x, y in pixels of `pixels`
     face_region: Float  # [height, width] 0 or 1: the face locator's rectangle
     masks: RegionMasks
-    blend: Float  # [height, width] 0..1: how much of the generated picture shows
     identity: Float | None  # [512] raw face embedding, None for bundles trained without
     digest: str  # content hash of the source picture
-    skin: Float | None = None  # [height, width] 0..1: the face without its mouth; None: not looked for
     quarter_turns: int = 0  # against the clock, which set the picture in the file upright
     notes: tuple[str, ...] = ()  # what a person should know of it
 
@@ -62,7 +66,43 @@ class Speech:
 class MotionFrames:
     """The last frames of the previous clip, which the next one continues from; lossless."""
 
-    pixels: Float  # [motion_frames, height, width, 3] in -1..1
+    values: Float  # [motion_frames, height, width, channels] RGB in -1..1; of anchored models their latents
+
+
+@dataclass(frozen=True)
+class FrameMotion:
+    """How one frame differs from the portrait's square, see `models.anchored.Motion`."""
+
+    flow: Float  # [height, width, 2] x, y in shares of the square's side
+    mask: Bytes  # [height, width] 255 is painted
+    paint: Bytes  # [height, width, 3] RGB
+
+
+@dataclass(frozen=True)
+class MotionShape:
+    """The sides of a frame's motion maps, which travel packed into bytes."""
+
+    flow: int
+    paint: int
+
+    @property
+    def n_bytes(self) -> int:
+        """Of one packed frame."""
+        return 4 * self.flow**2 + 4 * self.paint**2
+
+    def pack(self, flow: Float, painted: Bytes) -> Bytes:
+        """Flow [n, side, side, 2], paint and mask [n, side, side, 4] -> [n, bytes]."""
+        steps = np.clip(np.rint(flow * FLOW_STEPS), -32768, 32767).astype("<i2")
+        n = len(flow)
+        return np.concatenate([steps.reshape(n, -1).view(np.uint8), painted.reshape(n, -1)], axis=1)
+
+    def unpack(self, packed: Bytes) -> Iterator[FrameMotion]:
+        """The inverse, frame by frame."""
+        for frame in packed:
+            steps, painted = frame[: 4 * self.flow**2], frame[4 * self.flow**2 :]
+            flow = steps.view("<i2").reshape(self.flow, self.flow, 2).astype(np.float32) / FLOW_STEPS
+            maps = painted.reshape(self.paint, self.paint, 4)
+            yield FrameMotion(np.asarray(flow, np.float32), maps[..., 3], maps[..., :3])
 
 
 @dataclass(frozen=True)
@@ -70,7 +110,7 @@ class Clip:
     """The frames that were denoised together."""
 
     index: int  # position in the job; frames start at index * clip_frames
-    frames: Bytes  # [n_frames, height, width, 3] RGB
+    frames: Bytes  # [n_frames, height, width, 3] RGB, or of anchored models [n_frames, bytes] packed motion
     motion: MotionFrames  # what the next clip starts from
 
 

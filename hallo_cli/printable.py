@@ -1,6 +1,6 @@
-"""Makes text of others safe to show on a terminal, in a log, in a table or on a page.
+"""Makes foreign text safe to show on a terminal, in a log, in a table or on a page.
 
-Names, ids, messages and keys come from files that nobody has vetted: a control character in them could move
+Names, ids, messages and keys come from files that nobody has checked: a control character in them could move
 the cursor, hide or reverse what follows, or begin a line that looks like one of ours.
 """
 
@@ -14,7 +14,7 @@ _BYTES = range(0xDC80, 0xDD00)  # how Python holds the bytes of a name that is n
 
 
 def printable(text: object, *, keeps_bytes: bool = False) -> str:
-    r"""The text on one line, with every character that is no visible one written as its code.
+    r"""The text on one line, with every invisible character written as its code.
 
     As in "\x1b" and "\u202e". `keeps_bytes`: but for the bytes of names that are not UTF-8, for a program
     that opens the file.

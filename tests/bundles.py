@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from hallo_cli.analysis.speech_network import SpeechNet, SpeechNetConfig
+from hallo_cli.domain import CONTROLS
 from hallo_cli.models.bundle import Bundle
 from hallo_cli.models.config import NetworkConfig
 from hallo_cli.models.manifest import BundleFile, BundleManifest, Geometry, Sampling, SpeechConfig
@@ -17,7 +18,7 @@ SPEECH = SpeechNetConfig(width=16, features=6, dilations=(1, 2))
 
 
 def tiny_config(**changes: object) -> NetworkConfig:
-    """64 x 64 pixels, three levels of 16 channels, residual latents, clips of 4 frames."""
+    """64 x 64 pixels, three levels of 16 channels, an anchored autoencoder, clips of 4 frames."""
     config = NetworkConfig(
         channels=(16, 16, 16),
         layers_per_block=1,
@@ -28,7 +29,7 @@ def tiny_config(**changes: object) -> NetworkConfig:
         latent_channels=4,
         identity_tokens=0,
         audio_blocks=1,
-        audio_dim=SPEECH.features + 2,  # the encoder's features, blink and speech activity
+        audio_dim=SPEECH.features + 1 + len(CONTROLS),  # the encoder's features, speech activity, controls
         audio_hidden=16,
         audio_tokens=2,
         audio_token_dim=16,
@@ -37,21 +38,10 @@ def tiny_config(**changes: object) -> NetworkConfig:
         motion_frames=2,
         max_temporal=32,
         image_size=64,
-        vae_kind="tiny",
-        vae_patch=4,
-        vae={
-            "in_channels": 48,
-            "out_channels": 48,
-            "latent_channels": 4,
-            "encoder_block_out_channels": (16, 16),
-            "decoder_block_out_channels": (16, 16),
-            "num_encoder_blocks": (1, 1),
-            "num_decoder_blocks": (1, 1),
-        },
+        vae_kind="anchored",
+        vae={"latent_channels": 4, "fine": 8, "coarse": 8, "paint": 4},
         latent_scale=1.0,
-        latents="residual",
-        residual_scale=0.5,
-        latent_rows=(2, 8),
+        control_channel=SPEECH.features + 1,
         locator_input="portrait",
         compat="sane",
         noise="per_job",
@@ -86,7 +76,7 @@ def make_bundle(directory: Path, *, seed: int = 0, **changes: object) -> Bundle:
         networks=tiny_config(),
         files={"speech": BundleFile("speech.safetensors")},
         speech=SpeechConfig("embedded", dataclasses.asdict(SPEECH)),
-        geometry=Geometry(crop_scale=1.32, crop_shift=0.015),
+        geometry=Geometry(crop_scale=1.5, crop_shift=-0.01),
         sampling=Sampling(steps=2, guidance=1.0),
     )
     networks = random_networks(tiny_config(**changes), seed)

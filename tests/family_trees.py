@@ -30,7 +30,6 @@ SMALL = tiny_config(
     audio_blocks=3,  # those of the tiny wav2vec2
     audio_dim=48,
     vae_kind="kl",
-    vae_patch=1,
     vae={
         "latent_channels": 4,
         "block_out_channels": (8, 8, 8, 8),
@@ -39,8 +38,7 @@ SMALL = tiny_config(
         "norm_num_groups": 4,
     },
     compat="official",
-    latents="full",
-    latent_rows=None,
+    control_channel=None,
     locator_input="mask",
     noise="per_clip",
 )

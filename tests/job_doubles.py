@@ -40,6 +40,8 @@ SIZE = 32
 
 class PlainCompositor:
     size = (SIZE, SIZE)
+    frame_shape = (SIZE, SIZE, 3)
+    at_rest = np.zeros((1, SIZE, SIZE, 3), np.uint8)
     shown = None
 
     def compose(self, frames: Bytes) -> Bytes:
@@ -90,9 +92,7 @@ class TrivialEngine:
         region = np.ones((SIZE, SIZE), np.float32)
         masks = RegionMasks((region,), (region,), (region,))
         landmarks = np.zeros((478, 2), np.float32)
-        return Portrait(
-            pixels, CropBox(0, 0, SIZE), (SIZE, SIZE), landmarks, region, masks, region, None, "trivial"
-        )
+        return Portrait(pixels, CropBox(0, 0, SIZE), (SIZE, SIZE), landmarks, region, masks, None, "trivial")
 
     def compositor(self, path: Path, portrait: Portrait, settings: RenderSettings) -> PlainCompositor:
         return PlainCompositor()
@@ -131,7 +131,7 @@ class TrivialEngine:
         self, index: int, portrait: Portrait, seed: int, heard: Float, motion: MotionFrames | None
     ) -> Clip:
         noise = np.random.default_rng([seed, index]).random((CLIP_FRAMES, SIZE, SIZE, 3), np.float32)
-        before = portrait.pixels / np.float32(127.5) - 1 if motion is None else motion.pixels[-1]
+        before = portrait.pixels / np.float32(127.5) - 1 if motion is None else motion.values[-1]
         frames = np.sin(before + noise * (1 + heard.sum())).astype(np.float32)
         return Clip(index, np.uint8(127.5 * (frames + 1)), MotionFrames(frames[-2:]))
 

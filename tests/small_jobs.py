@@ -25,7 +25,6 @@ def make_portrait(
         landmarks=np.zeros((478, 2), np.float32),
         face_region=region,
         masks=RegionMasks(*masks),
-        blend=np.ones((height, width), np.float32),
         identity=random.random(config.face_embedding_dim, np.float32) if config.identity_tokens else None,
         digest="",
     )

@@ -12,6 +12,19 @@ from hallo_cli.models.config import NetworkConfig
 from hallo_cli.models.context import ClipContext
 from hallo_cli.models.weights import Networks
 
+SMALL_VAE = {
+    "in_channels": 3,
+    "out_channels": 3,
+    "latent_channels": 4,
+    "block_out_channels": (8, 8, 8, 8),
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+    "layers_per_block": 1,
+    "norm_num_groups": 4,
+    "act_fn": "silu",
+    "sample_size": 64,
+}
+
 
 def official_like(**changes: object) -> NetworkConfig:
     """Four levels, the coarsest without attention, identity tokens: the official shape in small."""
@@ -23,8 +36,9 @@ def official_like(**changes: object) -> NetworkConfig:
         "identity_tokens": 2,
         "cross_dim": 8,
         "face_embedding_dim": 8,
-        "latents": "full",
-        "latent_rows": None,
+        "vae_kind": "kl",
+        "vae": SMALL_VAE,
+        "control_channel": None,
         "locator_input": "mask",
         "compat": "official",
         "noise": "per_clip",
@@ -52,7 +66,7 @@ def make_case(config: NetworkConfig, size: tuple[int, int] = (8, 8), n_frames: i
     for _ in config.channels[1:]:
         sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
     masks = tuple(torch.rand(1, height * width, 3) for height, width in sizes)
-    pictures = torch.randn(2 * n_images, config.latent_channels, *size)
+    pictures = torch.randn(2 * n_images, config.reference_channels, *size)
     identity = torch.randn(2, config.identity_tokens, config.cross_dim) if config.identity_tokens else None
     tokens = None
     if identity is not None:

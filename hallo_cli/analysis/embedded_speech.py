@@ -1,4 +1,4 @@
-"""The embedded speech encoder's features, of recordings of any length: SpeechNet, blinks, speech activity."""
+"""The embedded speech encoder's features of a recording: SpeechNet, speech activity, what moves the head."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hallo_cli.analysis.blinks import blinks
+from hallo_cli.analysis.head_motion import living
 from hallo_cli.analysis.loudness import SAMPLE_RATE, Sound, measure
 from hallo_cli.analysis.speech_network import (
     FRAME_SAMPLES,
@@ -22,12 +22,11 @@ from hallo_cli.analysis.speech_network import (
     normalised,
     speech_activity,
 )
-from hallo_cli.domain import Float
+from hallo_cli.domain import CONTROLS, Float
 from hallo_cli.errors import WeightsError
 from hallo_cli.models.weights import fill
 
 NET_FPS = SAMPLE_RATE / FRAME_SAMPLES
-CONTROLS = 2  # blink, speech activity
 
 
 class EmbeddedEncoder:
@@ -51,7 +50,7 @@ class EmbeddedEncoder:
     @property
     def width(self) -> int:
         """Channels of a feature, controls included."""
-        return self._net.config.features + CONTROLS
+        return self._net.config.features + 1 + len(CONTROLS)
 
     @property
     def context_frames(self) -> int:
@@ -72,7 +71,8 @@ class EmbeddedEncoder:
             fps=fps,
             level=loudness.level,
             n_net_frames=max(1, int(np.ceil(n_frames * NET_FPS / fps))),
-            blink=blinks(seed, n_frames, fps),
+            seed=seed,
+            loudness=loudness.by_frame(n_frames, fps),
             spoken=loudness.activity(n_frames, fps),
         )
 
@@ -92,7 +92,8 @@ class EmbeddedHearing:
     fps: float
     level: float
     n_net_frames: int
-    blink: Float  # [n_frames]
+    seed: int
+    loudness: Float  # [n_frames] 0 silent to about 1 loud
     spoken: Float  # [n_frames] by loudness alone
 
     @torch.inference_mode()
@@ -107,9 +108,9 @@ class EmbeddedHearing:
         chosen = _at(encoded, times - first)
         # Speech only where network and loudness both hear it: noise between words keeps the mouth shut.
         activity = np.minimum(chosen[:, -1], self.spoken[start:stop])
-        controls = np.stack([self.blink[start:stop], activity], axis=1)
-        features: Float = np.concatenate([chosen[:, :-1], controls], axis=1)[:, None].astype(np.float32)
-        return features
+        controls = living(self.seed, self.loudness, start, stop - start, self.fps)
+        features: Float = np.concatenate([chosen[:, :-1], activity[:, None], controls], axis=1)[:, None]
+        return features.astype(np.float32)
 
 
 def _at(frames: Float, positions: npt.NDArray[np.floating[Any]]) -> Float:

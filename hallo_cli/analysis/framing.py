@@ -14,7 +14,8 @@ import numpy as np
 from PIL import Image
 
 from hallo_cli.analysis.face import SILHOUETTE
-from hallo_cli.domain import Bytes, CropBox, Float, Portrait
+from hallo_cli.analysis.motion_canvas import MotionCanvas
+from hallo_cli.domain import Bytes, CropBox, Float, MotionShape, Portrait
 from hallo_cli.models.manifest import Geometry
 
 SHOULDERS_SCALE = 2.6  # side of the head-and-shoulders square / longer side of the face oval's box
@@ -45,6 +46,15 @@ def cut(picture: Bytes, box: CropBox, size: int) -> Bytes:
 def to_square(points: Float, box: CropBox, size: int) -> Float:
     """Points [n, 2] of the picture in pixels of the square scaled to `size`."""
     return np.asarray((points - np.array([box.left, box.top])) * (size / box.side), np.float32)
+
+
+@dataclass(frozen=True)
+class View:
+    """What is shown around the square that the networks see."""
+
+    framing: str  # crop, head-and-shoulders or full
+    size: int  # height and width of a square
+    geometry: Geometry
 
 
 @dataclass(frozen=True)
@@ -79,11 +89,10 @@ class Canvas:
         shown: the square of the source picture that `picture` is, if it is one. ends_softly: fade the
         portrait's square out at its edges, which must not show in a larger picture.
         """
-        self.shown = shown
-        blend = _faded(portrait.blend) if ends_softly else portrait.blend
+        self.shown, self.frame_shape, self.at_rest = shown, portrait.pixels.shape, portrait.pixels[None]
+        blend = _fade(len(portrait.pixels)) if ends_softly else np.ones(portrait.pixels.shape[:2], np.float32)
         self._picture = picture
         self._portrait = portrait.pixels.astype(np.float32)
-        self._ring = _ring(portrait.blend)
         self._placement = _place(picture, portrait.pixels, blend, crop)
 
     @property
@@ -100,7 +109,7 @@ class Canvas:
 
     def _paste(self, target: Bytes, frame: Bytes) -> None:
         place = self._placement
-        change = self._colour_matched(frame.astype(np.float32) - self._portrait)
+        change = frame.astype(np.float32) - self._portrait
         size = place.weight.shape[1], place.weight.shape[0]
         patch = cv2.warpAffine(change, place.to_patch, size, flags=cv2.INTER_CUBIC)
         moved = cv2.GaussianBlur(np.abs(change).max(axis=2), (0, 0), 1.5)
@@ -109,15 +118,9 @@ class Canvas:
         after = before + place.weight * (patch - lost**2 * place.detail)
         target[place.rows, place.columns] = np.clip(after + 0.5, 0, 255).astype(np.uint8)
 
-    def _colour_matched(self, change: Float) -> Float:
-        """Take away the change of colour in the soft edge, where picture and rendering should agree."""
-        if self._ring is None:
-            return change
-        return change - np.tensordot(self._ring, np.clip(change, -24, 24), 2)
-
 
 def square_canvas(portrait: Portrait, *, is_squeezed: bool = False) -> Canvas:
-    """The rendered square alone; outside the blend it stays the portrait.
+    """The rendered square alone.
 
     is_squeezed: it is the whole picture pressed into a square, not a square of the picture.
     """
@@ -149,6 +152,34 @@ def shoulders_canvas(picture: Bytes, portrait: Portrait) -> Canvas:
     return Canvas(cut(picture, wide, side), portrait, moved, shown=wide)
 
 
+def motion_canvas(picture: Bytes, portrait: Portrait, shape: MotionShape, view: View) -> MotionCanvas:
+    """What the framing shows of the picture, whose own pixels are moved."""
+    crop, size = portrait.crop, portrait.pixels.shape[0]
+    if view.framing == "full":
+        ratio = min(1.0, MAX_VIDEO_SIDE / max(picture.shape[:2]))
+        return MotionCanvas(_scaled(picture, ratio), _moved(crop, (0.0, 0.0), ratio), shape)
+    landmarks = portrait.landmarks * (crop.side / size) + np.array([crop.left, crop.top], np.float32)
+    scale, shift = view.geometry.shown_scale, view.geometry.shown_shift
+    if view.framing == "head-and-shoulders":
+        scale, shift = SHOULDERS_SCALE, SHOULDERS_SHIFT
+    shown = _inside(_square(landmarks, scale, shift), picture)
+    ratio = view.size / shown.side
+    moved = _moved(crop, (shown.left, shown.top), ratio)
+    return MotionCanvas(cut(picture, shown, view.size), moved, shape, shown=shown)
+
+
+def _moved(box: CropBox, origin: tuple[float, float], ratio: float) -> CropBox:
+    return CropBox((box.left - origin[0]) * ratio, (box.top - origin[1]) * ratio, box.side * ratio)
+
+
+def _scaled(picture: Bytes, ratio: float) -> Bytes:
+    """No larger than common players show, both sides even."""
+    height, width = (round(length * ratio) for length in picture.shape[:2])
+    if ratio < 1:
+        picture = np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    return picture
+
+
 def _square(landmarks: Float, scale: float, shift: float) -> CropBox:
     outline = landmarks[list(SILHOUETTE)]
     low, high = outline.min(axis=0), outline.max(axis=0)
@@ -164,13 +195,6 @@ def _inside(box: CropBox, picture: Bytes) -> CropBox:
     left = box.left + (box.side - side) / 2
     top = box.top + (box.side - side) / 2
     return CropBox(min(max(left, 0.0), width - side), min(max(top, 0.0), height - side), side)
-
-
-def _ring(blend: Float) -> Float | None:
-    """Weights [height, width] that sum to 1 over the soft edge of the blend; None where it has none."""
-    weights = blend * (1 - blend)
-    total = float(weights.sum())
-    return weights / np.float32(total) if total > 1 else None
 
 
 def _place(picture: Bytes, pixels: Bytes, blend: Float, crop: CropBox) -> _Placement:
@@ -194,10 +218,9 @@ def _place(picture: Bytes, pixels: Bytes, blend: Float, crop: CropBox) -> _Place
     )
 
 
-def _faded(blend: Float) -> Float:
-    """The blend faded out at the square's edges."""
-    size = blend.shape[0]
+def _fade(size: int) -> Float:
+    """How much of a square shows [size, size]: it is faded out at its edges."""
     steps = (np.minimum(np.arange(size), np.arange(size)[::-1]) + 0.5) / (EDGE_FADE * size)
     fade = np.clip(steps, 0, 1)
     fade = fade * fade * (3 - 2 * fade)
-    return np.asarray(blend * fade[:, None] * fade[None], np.float32)
+    return np.asarray(fade[:, None] * fade[None], np.float32)

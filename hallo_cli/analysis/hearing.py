@@ -107,7 +107,7 @@ def listen_to(source: Path, stretch: Stretch, notes: tuple[str, ...] = ()) -> He
 def choose_track(source: Path, wanted: int | None) -> TrackChoice:
     """The sound track that is asked for, or the one with the most speech in its first minutes.
 
-    Raises SpeechError where there is none.
+    Raises SpeechError if there is none.
     """
     n_tracks = probe(source, what="recording", error=SpeechError).n_audio_tracks
     if wanted is not None or n_tracks < 2:

@@ -97,6 +97,13 @@ class Loudness:
         floor = self._in_db(np.percentile(self.energies, 10))
         return float(np.clip(floor + NOISE_MARGIN_DB, -SPEECH_RANGE_DB, -LEAST_RANGE_DB))
 
+    def by_frame(self, n_frames: int, fps: float) -> Float:
+        """Return every frame's RMS relative to the level, 0 to about 1."""
+        relative = np.append(np.sqrt(self.energies) / self.level, 0.0)
+        blocks = ((np.arange(n_frames) + 0.5) / fps / BLOCK_S).astype(int)
+        near = np.stack([relative[np.clip(blocks + step, 0, len(relative) - 1)] for step in (-1, 0, 1)])
+        return np.asarray(np.clip(near.mean(axis=0), 0, 1.5), np.float32)
+
     def activity(self, n_frames: int, fps: float) -> Float:
         """Return for every frame how surely someone speaks, 0..1; opens early and closes late."""
         held = np.append(self.presence(), 0.0)

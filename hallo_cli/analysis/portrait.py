@@ -20,17 +20,20 @@ from hallo_cli.analysis import regions
 from hallo_cli.analysis.face import Face, FaceAnalyser
 from hallo_cli.analysis.framing import (
     Canvas,
+    View,
     cut,
     face_square,
     full_canvas,
+    motion_canvas,
     shoulders_canvas,
     square_canvas,
     to_square,
 )
 from hallo_cli.analysis.identity import IdentityNetwork
+from hallo_cli.analysis.motion_canvas import MotionCanvas
 from hallo_cli.analysis.portrait_cache import recall, remember
 from hallo_cli.analysis.sight import Sight, choose_face, from_left, listed, require_usable, unfitness
-from hallo_cli.domain import Bytes, CropBox, Float, Portrait, RegionMasks
+from hallo_cli.domain import Bytes, CropBox, Float, MotionShape, Portrait, RegionMasks
 from hallo_cli.errors import PortraitError
 from hallo_cli.media.files import require_file
 from hallo_cli.media.image import read_image
@@ -39,7 +42,7 @@ from hallo_cli.models.manifest import Geometry
 from hallo_cli.store.cache import cache_path
 from hallo_cli.store.digests import file_digest
 
-CACHE_VERSION = 4  # raise when the analysis changes
+CACHE_VERSION = 5  # raise when the analysis changes
 
 log = logging.getLogger(__name__)
 
@@ -125,10 +128,8 @@ class PortraitAnalyser:
             landmarks=frame.landmarks,
             face_region=regions.locator_mask(frame.face, frame.size, (options.size, options.size)),
             masks=self._masks(frame, options.size),
-            blend=self._blend(frame.landmarks, options.size),
             identity=identity,
             digest=digest,
-            skin=regions.skin_region(frame.landmarks, (options.size, options.size)),
             quarter_turns=sight.quarter_turns,
             notes=notes_of(sight, options),
         )
@@ -169,31 +170,31 @@ class PortraitAnalyser:
             side = -(-side // 2)
         return regions.attention_masks(regions.region_maps(frame.face, frame.lip, frame.size), grids)
 
-    def _blend(self, landmarks: Float, size: int) -> Float:
-        """Networks that generate a change of the face show only there; others generate the whole picture."""
-        networks = self._requirements.networks
-        if networks.latents == "full" and networks.latent_rows is None:
-            return np.ones((size, size), np.float32)
-        n_rows = networks.image_size // networks.latent_factor
-        first_row = (networks.latent_rows or (0, n_rows))[0] * size // n_rows
-        return regions.face_blend(landmarks, (size, size), first_row=first_row)
-
     def _key(self, digest: str, options: PortraitOptions) -> str:
         networks = self._requirements.networks
         parts: Sequence[object] = (
             *(CACHE_VERSION, digest, astuple(options), astuple(self._requirements.geometry)),
-            *(networks.levels, networks.latent_factor, networks.latents, networks.latent_rows),
-            *(networks.image_size, self._identity.digest if self._identity else None),
+            *(networks.levels, networks.latent_factor, networks.image_size),
+            self._identity.digest if self._identity else None,
         )
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:40]
+
+
+def moving_canvas(file: Path, portrait: Portrait, shape: MotionShape, view: View) -> MotionCanvas:
+    """The same for models that move the picture itself. Raises PortraitError where the file has vanished."""
+    return motion_canvas(_upright(file, portrait), portrait, shape, view)
 
 
 def canvas(file: Path, portrait: Portrait, framing: str) -> Canvas:
     """What the framing shows around the rendered square. Raises PortraitError where the file has vanished."""
     if framing in ("crop", "whole"):
         return square_canvas(portrait, is_squeezed=framing == "whole")
-    picture = np.ascontiguousarray(np.rot90(read_image(file), portrait.quarter_turns))
+    picture = _upright(file, portrait)
     return full_canvas(picture, portrait) if framing == "full" else shoulders_canvas(picture, portrait)
+
+
+def _upright(file: Path, portrait: Portrait) -> Bytes:
+    return np.ascontiguousarray(np.rot90(read_image(file), portrait.quarter_turns))
 
 
 def see(picture: Bytes, analyser: FaceAnalyser, options: PortraitOptions, file: Path) -> Sight:

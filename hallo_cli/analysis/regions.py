@@ -8,25 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from hallo_cli.analysis.face import CHIN, FOREHEAD, LIPS, LOWER_INNER_LIP, MOUTH_CORNERS, SILHOUETTE
+from hallo_cli.analysis.face import LIPS, SILHOUETTE
 from hallo_cli.domain import Bytes, Float, RegionMasks
 
 MAP_SIZE = 64  # the masks are blurred at this size, whatever the picture's
 FACE_BLUR, LIP_BLUR = 51, 31  # widths of the Gaussian kernels
-CHIN_DROP = 0.12  # of the face's height: how far an opening mouth may lower the chin
-FEATHER = 0.10  # of the face's height: how softly the blend fades in from the outline
-ROW_FEATHER = 1 / 32  # of the picture's height: how softly it begins at the first generated row
-INSET = 0.02  # of the face's height: how far inside the outline the blend begins
-SKIN_FEATHER = 0.02  # of the face's height: how softly the skin ends at the oval
-MOUTH_LOWERED, MOUTH_OPENED = 0.08, 0.20  # of the face's height: middle and half-axis of the mouth's ellipse
-MOUTH_WIDENED = 0.62  # of the mouth's width: its other half-axis
-MOUTH_EDGE = 6.0  # how sharply it ends
 
 Region = tuple[int, int, int, int]  # left, right, top, bottom: half-open
 
@@ -105,51 +96,6 @@ def attention_masks(maps: RegionMaps, grids: Sequence[tuple[int, int]]) -> Regio
     )
 
 
-def face_blend(landmarks: Float, size: tuple[int, int], *, first_row: int = 0) -> Float:
-    """How much of a generated face shows, [height, width] in 0..1 for a picture of `size` (width, height).
-
-    1 inside the face, fading to 0 at its outline and above `first_row`; below the jaw there is room for the
-    chin to drop. What lies outside the face stays the portrait's own.
-    """
-    height = float(np.linalg.norm(landmarks[CHIN] - landmarks[FOREHEAD]))
-    inside = np.zeros((size[1], size[0]), np.uint8)
-    cv2.fillPoly(inside, [_lowered_outline(landmarks, height).round().astype(np.int32)], 1)
-    # The picture's own edge is no outline: nothing has to fade there.
-    distance = cv2.distanceTransform(
-        cv2.copyMakeBorder(inside, 1, 1, 1, 1, cv2.BORDER_REPLICATE), cv2.DIST_L2, 5
-    )[1:-1, 1:-1]
-    sideways = _smooth_step((distance - INSET * height) / (FEATHER * height))
-    if first_row <= 0:
-        return sideways
-    downwards = _smooth_step((np.arange(size[1]) + 0.5 - first_row) / (ROW_FEATHER * size[1]))
-    return np.asarray(sideways * downwards[:, None], np.float32)
-
-
-def skin_region(landmarks: Float, size: tuple[int, int]) -> Float:
-    """Where skin is that stays skin when the face talks: [height, width] in 0..1, `size` (width, height).
-
-    The face's oval without an ellipse around the mouth, in which lips and teeth come and go.
-    """
-    height = float(np.linalg.norm(landmarks[CHIN] - landmarks[FOREHEAD]))
-    down = (landmarks[CHIN] - landmarks[FOREHEAD]) / height
-    oval = np.zeros((size[1], size[0]), np.float32)
-    cv2.fillPoly(oval, [landmarks[list(SILHOUETTE)].round().astype(np.int32)], 1.0)
-    face = cv2.GaussianBlur(oval, (0, 0), SKIN_FEATHER * height)
-    right, left = (landmarks[corner] for corner in MOUTH_CORNERS)
-    middle = (right + left) / 2 + MOUTH_LOWERED * height * down
-    y, x = np.mgrid[: size[1], : size[0]].astype(np.float32)
-    lengthwise = (x - middle[0]) * down[0] + (y - middle[1]) * down[1]
-    across = (x - middle[0]) * down[1] - (y - middle[1]) * down[0]
-    wide = MOUTH_WIDENED * float(np.linalg.norm(left - right)) + SKIN_FEATHER * height
-    from_mouth = (across / wide) ** 2 + (lengthwise / (MOUTH_OPENED * height)) ** 2
-    return np.asarray(face / (1 + np.exp(np.minimum(MOUTH_EDGE * (1 - from_mouth), 80))), np.float32)
-
-
-def _smooth_step(x: np.ndarray[Any, np.dtype[np.floating[Any]]]) -> Float:
-    x = np.clip(x, 0, 1)
-    return np.asarray(x * x * (3 - 2 * x), np.float32)
-
-
 def _expand(low: float, high: float, length: int, ratio: float) -> tuple[int, int]:
     middle = (high + low) // 2
     side = (high - low) * ratio
@@ -184,12 +130,3 @@ def _blurred(mask: Bytes, kernel: int) -> Bytes:
 def _scaled(picture: Bytes, size: tuple[int, int]) -> Float:
     scaled = Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR)
     return np.asarray(scaled, np.float32) / np.float32(255)
-
-
-def _lowered_outline(landmarks: Float, height: float) -> Float:
-    """The face oval with its lower half let down, the chin most, along the face's own axis."""
-    outline = landmarks[list(SILHOUETTE)]
-    axis = (landmarks[CHIN] - landmarks[FOREHEAD]) / height
-    mouth = float(landmarks[LOWER_INNER_LIP] @ axis)
-    below = np.clip((outline @ axis - mouth) / max(float(landmarks[CHIN] @ axis) - mouth, 1e-3), 0, 1)
-    return np.asarray(outline + (CHIN_DROP * height * below**2)[:, None] * axis, np.float32)

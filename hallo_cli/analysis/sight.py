@@ -82,7 +82,7 @@ def choose_face(faces: Sequence[Face], index: int | None, file: Path) -> Face:
 
 
 def require_usable(face: Face, file: Path) -> None:
-    """Raise PortraitError where a face is too small or turned too far away."""
+    """Raise PortraitError if a face is too small or turned too far away."""
     for unfit in unfitness(face, file):
         raise PortraitError(unfit)
 

@@ -128,7 +128,7 @@ def read_ledger(path: Path) -> Iterator[Record | Run]:
         for number, line in enumerate(_lines(file), 1):
             try:
                 entry = _entry(line)
-            except (ValueError, RecursionError) as error:
+            except ValueError as error:
                 if line.strip():
                     _log.warning("%s: line %d is no entry and is skipped: %s", path, number, error)
                 continue
@@ -163,10 +163,13 @@ def _lines(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _entry(line: bytes) -> Record | Run:
-    """The entry in a line. Raises ValueError, RecursionError, and JobError if it is of a newer version."""
+    """The entry in a line. Raises ValueError, and JobError if it is of a newer version."""
     if len(line) == MAX_LINE:
         raise ValueError(f"it is longer than {MAX_LINE >> 20} MiB")
-    fields = json.loads(line)
+    try:
+        fields = json.loads(line)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
     if not isinstance(fields, dict) or fields.get("type") not in tuple(_ENTRIES):
         raise ValueError(f"it is not {' or '.join(_ENTRIES.values())}")
     version = fields.get("v")

@@ -15,12 +15,12 @@ from typing import BinaryIO
 
 from hallo_cli.batch.lines import read_lines
 from hallo_cli.batch.rows import (
-    REQUIRED,
     BadRow,
     Layout,
     Row,
     columns,
     make_row,
+    missing_columns,
     plain_number,
     require_columns,
 )
@@ -171,7 +171,7 @@ def _check_header(header: list[str], layout: Layout) -> None:
     if repeated:
         raise ManifestError(f"the manifest's header names {repeated[0]!r} twice.")
     require_columns([name for name in named if not layout.is_own(name)], where="the manifest's header")
-    missing = [name for name in REQUIRED if name not in named]
+    missing = missing_columns(named)
     if missing:
         raise ManifestError(
             f"the manifest's header lacks {' and '.join(missing)}; its first line must name the columns, "
@@ -181,7 +181,7 @@ def _check_header(header: list[str], layout: Layout) -> None:
 
 def _has_required(header: str, delimiter: str, layout: Layout) -> bool:
     names = {layout.column(name.strip().strip('"')) for name in header.split(delimiter)}
-    return names.issuperset(REQUIRED)
+    return not missing_columns(names)
 
 
 def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hallo_cli.batch.findings import Checks, Finding, request_for
 from hallo_cli.batch.parts import split
 from hallo_cli.batch.queue import Past, Queue, Totals
 from hallo_cli.batch.renderer import settings_of
-from hallo_cli.batch.rows import Row
+from hallo_cli.batch.rows import TEXT, Row
 from hallo_cli.batch.states import RENDERED
 from hallo_cli.batch.task import Task
 from hallo_cli.errors import HalloError, InputError
@@ -20,9 +21,11 @@ from hallo_cli.jobs.engine import Engine
 from hallo_cli.jobs.fitting import by_content
 from hallo_cli.jobs.forecast import disk_needed, measuring_seconds
 from hallo_cli.jobs.plan import count_frames, fingerprint
+from hallo_cli.media.speaking import speak
 from hallo_cli.media.video import exact_rate
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings, fields_of, to_values
 
+SPOKEN_AT_ONCE = 4  # texts
 SAMPLE_RATE = 16_000  # of recordings, as findings.Finding counts them
 Predict = Callable[[Engine, RenderSettings, int], float]  # settled settings, frames -> seconds of compute
 
@@ -75,6 +78,7 @@ class Planner:
 
     def plan(self, *, processes: int) -> Iterator[int]:
         """Check all new rows; yields the number of files looked at, as it grows."""
+        self._speak()
         for row in self.queue.rows("new"):
             self._want(row)
         self.n_files = self.checks.count_wanted()
@@ -110,6 +114,20 @@ class Planner:
         for number, name, notes in self.queue.noted_rows():
             for note in notes:
                 yield RowWarned(name, number, note)
+
+    def _speak(self) -> None:
+        """Have the texts spoken that were not before, some at a time."""
+        command = self.runtime.speak
+        rows = [row for row in self.queue.rows("new") if TEXT in row.own and not row.audio.exists()]
+        if command is None or not rows:
+            return
+        with ThreadPoolExecutor(SPOKEN_AT_ONCE, "speak") as pool:
+            made = [(row, pool.submit(speak, row.own[TEXT], command)) for row in rows]
+            for row, future in made:
+                try:
+                    future.result()
+                except HalloError as error:
+                    self.queue.refuse(row.number, type(error).__name__, str(error))
 
     def _want(self, row: Row) -> None:
         try:

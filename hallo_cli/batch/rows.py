@@ -6,18 +6,20 @@ import json
 import os
 import re
 import string
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hallo_cli.batch.written import find_written
 from hallo_cli.errors import ManifestError, SettingsError
+from hallo_cli.media.speaking import spoken_path
 from hallo_cli.models.bundle import list_bundles
 from hallo_cli.settings.canvas import colour_of
 from hallo_cli.settings.schema import RenderSettings, Value, fields_of, parse, require_known, type_of
 
 REQUIRED = ("portrait", "audio")
+TEXT = "text"  # what a command speaks, in place of a recording; kept among the row's own cells
 PRIORITY = "priority"
 OWN_PREFIX = "x_"  # of columns that are the user's own without being announced
 TEMPLATE_NAMES = ("id", "portrait", "audio", "row", "preset", "seed")
@@ -30,7 +32,12 @@ _MAX_NAME_BYTES = 200  # file systems allow 255; work files and sidecars add to 
 @functools.cache
 def columns() -> frozenset[str]:
     """Every column a manifest may have."""
-    return frozenset((*REQUIRED, "id", "output", "preset", PRIORITY, *fields_of(RenderSettings)))
+    return frozenset((*REQUIRED, TEXT, "id", "output", "preset", PRIORITY, *fields_of(RenderSettings)))
+
+
+def missing_columns(names: Container[str]) -> list[str]:
+    """Which of portrait and audio are not there; a text stands for audio."""
+    return [name for name in REQUIRED if name not in names and not (name == "audio" and TEXT in names)]
 
 
 def require_columns(names: Iterable[str], *, where: str) -> None:
@@ -52,6 +59,7 @@ class Layout:
     name_template: str = "{id}.mp4"
     is_confined: bool = False  # refuse rows that reach outside root or output_dir
     own_columns: frozenset[str] = frozenset()  # columns that mean nothing to us and are kept
+    speak: str | None = None  # the command that speaks texts
 
     def column(self, name: str) -> str:
         """The key of a column as people write it; one of the user's own keeps its name."""
@@ -64,7 +72,7 @@ class Layout:
 
     def _is_own_key(self, key: str) -> bool:
         is_named = key in {_key(name) for name in self.own_columns}
-        return key not in columns() and (is_named or key.startswith(OWN_PREFIX))
+        return key not in columns() - {TEXT} and (is_named or key.startswith(OWN_PREFIX))
 
     def __post_init__(self) -> None:
         check_template(self.name_template)
@@ -123,7 +131,8 @@ def make_row(number: int, cells: Mapping[str, object], layout: Layout) -> Row | 
     given = {name: value for name, value in filled.items() if name not in own}
     try:
         require_columns(given, where=f"row {number}")
-        return dataclasses.replace(_row(number, given, layout), own=own)
+        row = _row(number, given, layout)
+        return dataclasses.replace(row, own={**row.own, **own})
     except (ManifestError, SettingsError) as error:
         return BadRow(number, _fallback_id(number, given), _without_prefix(str(error), number), own=own)
 
@@ -137,17 +146,17 @@ def plain_number(column: str, cell: str, *, has_decimal_commas: bool) -> str:
 
 
 def _row(number: int, given: Mapping[str, object], layout: Layout) -> Row:
-    missing = [name for name in REQUIRED if name not in given]
+    missing = missing_columns(given)
     if missing:
         raise ManifestError(f"{' and '.join(missing)} is empty; give a file.")
     portrait = _input_path(given["portrait"], "portrait", layout)
-    audio = _input_path(given["audio"], "audio", layout)
+    audio, own = _heard(given, layout)
     preset = _text(given["preset"], "preset") if "preset" in given else None
-    keys = sorted(given.keys() - {*REQUIRED, "id", "output", "preset", PRIORITY})
+    keys = sorted(given.keys() - {*REQUIRED, TEXT, "id", "output", "preset", PRIORITY})
     settings = {key: parse(_fields()[key], given[key], where=key) for key in keys}
     if layout.is_confined and "bundle" in settings:
         _require_installed(str(settings["bundle"]))
-    row = Row(number, "", portrait, audio, Path(), preset, settings, priority=_priority(given))
+    row = Row(number, "", portrait, audio, Path(), preset, settings, own, priority=_priority(given))
     row = dataclasses.replace(row, id=_row_id(row, given.get("id")))
     if colour_of(str(settings.get("background", "black"))) is None:
         picture = _input_path(settings["background"], "background", layout)
@@ -159,6 +168,18 @@ def _row(number: int, given: Mapping[str, object], layout: Layout) -> Row:
     if row.output in (portrait, audio):
         raise ManifestError(f"the output {row.output} is the row's own input; give it another name.")
     return row
+
+
+def _heard(given: Mapping[str, object], layout: Layout) -> tuple[Path, Mapping[str, str]]:
+    """The recording, and the text that it is to be made of, if there is one."""
+    if TEXT not in given:
+        return _input_path(given["audio"], "audio", layout), {}
+    if "audio" in given:
+        raise ManifestError("audio and text are both given; leave one of them empty.")
+    if layout.speak is None:
+        raise ManifestError("text needs --speak, a command that speaks; see `hallo docs speech`.")
+    text = _text(given[TEXT], TEXT)
+    return spoken_path(text, layout.speak), {TEXT: text}
 
 
 def _require_installed(bundle: str) -> None:
@@ -180,7 +201,8 @@ def _row_id(row: Row, given: object) -> str:
     """The given id, or one made of what the row asks for, so that it survives edits elsewhere."""
     if given is not None:
         return check_id(_text(given, "id"))
-    parts = [row.portrait.stem, row.audio.stem, *([row.preset] if row.preset else [])]
+    heard = row.own[TEXT][:40].strip() if TEXT in row.own else row.audio.stem
+    parts = [row.portrait.stem, heard, *([row.preset] if row.preset else [])]
     parts += [f"{key}={value}" for key, value in row.settings.items()]
     return check_id(_FORBIDDEN_IN_ID.sub("-", "_".join(parts)))
 

@@ -14,11 +14,12 @@ import torch
 from torch import nn
 
 from hallo_cli.analysis.identity import IdentityNetwork
-from hallo_cli.analysis.portrait import PortraitAnalyser, PortraitOptions, Requirements
+from hallo_cli.analysis.portrait import PortraitAnalyser, Requirements
 from hallo_cli.domain import Portrait, Speech
 from hallo_cli.inference.animator import Animator
 from hallo_cli.inference.speed import DTYPES, autoencoder_dtype, resolve_device
 from hallo_cli.jobs.bundle_engine import Studio
+from hallo_cli.jobs.engine import Compositor
 from hallo_cli.media.audio import decode
 from hallo_cli.models.bundle import Bundle, find_bundle
 from hallo_cli.models.config import NetworkConfig
@@ -46,12 +47,16 @@ class Example:
         """The portrait, analysed anew; a random identity stands in where nothing embeds faces."""
         shutil.rmtree(self.cache, ignore_errors=True)
         config = self.animator.config
-        portrait = self.analyser.analyse(PORTRAIT, PortraitOptions(settings.size or config.image_size))
+        portrait = self.analyser.analyse(PORTRAIT, self.engine.portrait_options(settings))
         if config.identity_tokens and portrait.identity is None:
             generator = np.random.default_rng(settings.seed)
             embedding = generator.standard_normal(config.face_embedding_dim, np.float32)
             portrait = dataclasses.replace(portrait, identity=embedding)
         return portrait
+
+    def compositor(self, portrait: Portrait, settings: RenderSettings) -> Compositor:
+        """What turns generated frames of the example into the video's."""
+        return self.engine.compositor(PORTRAIT, portrait, settings)
 
     def speech(self, settings: RenderSettings, folder: Path, *, n_clips: int = 1) -> Speech:
         """Features of the recording's first clips; random ones where the weights are random."""

@@ -136,8 +136,9 @@ def _time_stages(example: Example, settings: RenderSettings, folder: Path) -> Cl
     clock.steps = marks.seconds()
     denoised = clock.time("motion frames", lambda: animator.finisher.begin(context, latents, 0, None))
     clip = clock.time("decoding", denoised.finish)
-    with SegmentWriter(folder / "clip.mp4", _format(settings, portrait.pixels)) as writer:
-        clock.time("encoding", lambda: _encode(writer, clip.frames))
+    compositor = example.compositor(portrait, settings)
+    with SegmentWriter(folder / "clip.mp4", _format(settings, compositor.size)) as writer:
+        clock.time("encoding", lambda: _encode(writer, compositor.compose(clip.frames)))
     return clock
 
 
@@ -150,13 +151,15 @@ def _render_clips(
     context = example.animator.prepare(portrait, settings)
     clips = []
     start = now(example.animator.execution.device)  # what was prepared is not part of it
+    compositor = example.compositor(portrait, settings)
     with (
-        SegmentWriter(folder / "clips.mp4", _format(settings, portrait.pixels)) as writer,
+        SegmentWriter(folder / "clips.mp4", _format(settings, compositor.size)) as writer,
         closing(example.animator.clips(context, speech)) as steps,
     ):
         for clip in (step for step in steps if isinstance(step, Clip)):
-            writer.write(clip.frames)
-            clips.append(clip.frames)
+            shown = compositor.compose(clip.frames)
+            writer.write(shown)
+            clips.append(shown)
         writer.commit()
     return np.concatenate(clips), now(example.animator.execution.device) - start
 
@@ -185,6 +188,5 @@ def _denoised(steps: Iterator[Tensor], marks: Marks) -> Tensor:
     return results[0]
 
 
-def _format(settings: RenderSettings, pixels: Bytes) -> VideoFormat:
-    height, width = pixels.shape[:2]
-    return VideoFormat(width, height, settings.fps, settings.codec, settings.crf)
+def _format(settings: RenderSettings, size: tuple[int, int]) -> VideoFormat:
+    return VideoFormat(*size, settings.fps, settings.codec, settings.crf)

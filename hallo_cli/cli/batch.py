@@ -106,6 +106,7 @@ def retry_command(
     """
     from hallo_cli.batch.planner import Repeat
 
+    shown.start_log()
     repeat = Repeat(("error", "invalid", "quarantined", "fail"), frozenset(ids or ()))
     with failures_as_json(shown.as_json):
         batch = build_batch(_last_options(named), spending, repeat=repeat)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hallo_cli.batch.building import make_engine, per_worker, predict, preset_resolver, read_all_limits
 from hallo_cli.cli.batch_options import STDIN, BatchOptions
 from hallo_cli.cli.batch_spending import Spending
 from hallo_cli.cli.options import Given
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from hallo_cli.batch.rows import Layout
     from hallo_cli.batch.run import Batch, Source
     from hallo_cli.batch.task import Pool
-    from hallo_cli.jobs.engine import Engine
-    from hallo_cli.settings.quality import QualityLimits
     from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 
 
@@ -35,12 +33,12 @@ def build_batch(
     given = options.given
     resolved = given.resolve()
     devices = worker_devices(options, resolved.runtime.device)
-    spec = _renderer(options, given, resolved.render, _per_worker(resolved.runtime, devices))
+    spec = _renderer(options, given, resolved.render, per_worker(resolved.runtime, devices))
     return batch.Batch(
         source=_source(options),
-        layout=_layout(options),
+        layout=_layout(options, resolved.runtime.speak),
         paths=_paths(options),
-        settings=RowSettings(_resolver(given)),
+        settings=RowSettings(preset_resolver(given.sources)),
         renderer=spec,
         predict=predict,
         make_pool=functools.partial(make_pool, options, devices),
@@ -80,29 +78,6 @@ def make_pool(options: BatchOptions, devices: list[str], spec: RendererSpec) -> 
     return LocalPool(spec, devices, _paths(options).folder / "logs")
 
 
-def make_engine(bundle: str, runtime: RuntimeSettings) -> Engine:
-    """The real engine; a function of a module, so that worker processes find it."""
-    from hallo_cli.jobs.bundle_engine import Studio
-
-    return Studio.open(bundle, runtime)
-
-
-def predict(engine: Engine, settings: RenderSettings, frames: int) -> float:
-    """Seconds that a row takes, from what this machine has shown before."""
-    from hallo_cli.jobs.bundle_engine import Studio
-
-    assert isinstance(engine, Studio)
-    return _seconds_per_frame(engine.load_of(settings)) * frames
-
-
-@functools.lru_cache(maxsize=256)
-def _seconds_per_frame(load: object) -> float:
-    from hallo_cli.jobs.forecast import Load, estimate
-
-    assert isinstance(load, Load)
-    return estimate(load).seconds_per_frame
-
-
 def _source(options: BatchOptions) -> Source:
     from hallo_cli.batch.run import Source
 
@@ -118,35 +93,18 @@ def _source(options: BatchOptions) -> Source:
     )
 
 
-def _layout(options: BatchOptions) -> Layout:
+def _layout(options: BatchOptions, speak: str | None) -> Layout:
     from hallo_cli.batch.rows import Layout
 
     output_dir = Path(options.output_dir) if options.output_dir else _paths(options).videos
     own = frozenset(options.own_columns or ())
-    return Layout(Path(options.root), output_dir, options.name_template, options.is_confined, own)
+    return Layout(Path(options.root), output_dir, options.name_template, options.is_confined, own, speak)
 
 
 def _paths(options: BatchOptions) -> Paths:
     from hallo_cli.batch.paths import Paths, read_shard
 
     return Paths(Path(options.base), read_shard(options.shard))
-
-
-def _resolver(given: Given) -> functools._lru_cache_wrapper[RenderSettings]:
-    @functools.cache
-    def resolve(preset: str | None) -> RenderSettings:
-        return Given(given.flags, preset or given.preset, given.config).resolve().render
-
-    return resolve
-
-
-def _per_worker(runtime: RuntimeSettings, devices: list[str]) -> RuntimeSettings:
-    """Settings are settled for the workers' device; workers that share the processor share its cores."""
-    if not devices[0].startswith("gpu:"):
-        runtime = dataclasses.replace(runtime, device=devices[0])
-    if runtime.threads or len(devices) < 2:
-        return runtime
-    return dataclasses.replace(runtime, threads=max(1, (os.cpu_count() or 1) // len(devices)))
 
 
 def _renderer(
@@ -160,16 +118,6 @@ def _renderer(
         make_engine=make_engine,
         runtime=runtime,
         measure=measure_figures if options.has_gate else None,
-        limits=_limits(given),
+        limits=read_all_limits(given.preset, given.config),
         first=first,
     )
-
-
-def _limits(given: Given) -> dict[str, QualityLimits]:
-    """The quality gate's limits for rows of each preset, and for rows that name none."""
-    from hallo_cli.settings.presets import list_presets, read_quality
-    from hallo_cli.settings.quality import read_limits
-
-    tables = {name: read_quality(name, given.config) for name in list_presets()}
-    tables[""] = read_quality(given.preset, given.config)
-    return {name: read_limits(table, where="[quality]") for name, table in tables.items()}

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hallo_cli.batch.events import RowPlanned
 
 PLAN = ("id", "state", "portrait", "length", "size", "compute_s", "price", "output", "message")
+TO_RENDER = ("ready", "waiting")
 STATES = {
     "ready": "to render",
     "waiting": "to render",
@@ -40,7 +41,7 @@ def plan_table(rows: Iterable[RowPlanned], price: float) -> Iterator[str]:
             "length": clock(row.seconds) if row.seconds else "",
             "size": f"{row.width}x{row.height}" if row.width else "",
             "compute": clock(row.compute_s) if row.compute_s else "",
-            "price": f"{_price(row, price):.2f}",
+            "price": f"{_price(row, price):.2f}" if row.state in TO_RENDER else "",
         }
         line = [f"{shorten(cells[name], width):<{width}}" for name, width in widths.items()]
         yield " ".join([*line, shorten(row.message or Path(row.output).name, room)]).rstrip()
@@ -50,7 +51,7 @@ def plan_cells(row: RowPlanned, price: float) -> list[str]:
     """The cells of PLAN, for programs."""
     size = f"{row.width}x{row.height}" if row.width else ""
     length, compute = f"{row.seconds:.3f}", f"{row.compute_s:.3f}"
-    cost = f"{_price(row, price):.4f}" if price else ""
+    cost = f"{_price(row, price):.4f}" if price and row.state in TO_RENDER else ""
     state = STATES.get(row.state, row.state)
     return [row.id, state, row.portrait, length, size, compute, cost, row.output, row.message]
 
@@ -65,4 +66,4 @@ def csv_line(cells: Iterable[str]) -> str:
 
 
 def _price(row: RowPlanned, price: float) -> float:
-    return row.compute_s / 3600 * price if row.state in ("ready", "waiting") else 0.0
+    return row.compute_s / 3600 * price

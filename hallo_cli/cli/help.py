@@ -31,7 +31,9 @@ class HelpfulCommand(TyperCommand):
             is_argument = parameter.param_type_name == "argument"
             panel = "Arguments" if is_argument else getattr(parameter, "rich_help_panel", None) or "Options"
             if record := parameter.get_help_record(ctx):
-                panels.setdefault(panel, []).append(record)
+                name, text = record
+                shown_name = name.partition(" <")[0] if is_argument else name  # without its type
+                panels.setdefault(panel, []).append((shown_name, text))
         shown = panels if _SHOWS_ALL in ctx.meta else panels.keys() & {"Arguments", "Options"}
         for panel in sorted(panels, key=["Arguments", "Options"].__contains__, reverse=True):
             if panel in shown:

@@ -79,7 +79,7 @@ def command(
         list[Path] | None,
         typer.Argument(
             help="Speech: a sound or video file; several are heard in order.",
-            metavar="AUDIO...",
+            metavar="AUDIO",
             show_default=False,
         ),
     ] = None,

@@ -27,8 +27,7 @@ from hallo_cli.errors import PortraitError
 from hallo_cli.inference import latents as conventions
 from hallo_cli.inference import speed
 from hallo_cli.inference.ahead import Threads, ahead
-from hallo_cli.inference.finishing import DenoisedClip, Finisher, motion_pictures
-from hallo_cli.inference.inks import single_ink
+from hallo_cli.inference.finishing import DenoisedClip, make_finisher, motion_pictures
 from hallo_cli.inference.job_context import JobContext, PortraitContext
 from hallo_cli.inference.memory import reporting_memory
 from hallo_cli.inference.sampling import (
@@ -43,10 +42,10 @@ from hallo_cli.inference.sampling import (
     run_unet,
 )
 from hallo_cli.inference.schedule import Solver, make_solver
-from hallo_cli.inference.skin import Skin, skin_of
 from hallo_cli.inference.step_plan import DeepReuse, guidance_of
 from hallo_cli.inference.thinning import thinned, thinning_mask
 from hallo_cli.models import compat
+from hallo_cli.models.anchored import Anchor
 from hallo_cli.models.attention import TokenAttention
 from hallo_cli.models.context import ClipContext, UNetTree
 from hallo_cli.models.weights import Networks
@@ -71,7 +70,7 @@ class Animator:
         self.execution = speed.choose_execution(runtime)
         speed.prepare_networks(networks, self.execution)
         self.dtype = networks.denoising_unet.conv_in.weight.dtype
-        self.finisher = Finisher(networks, self.execution)
+        self.finisher = make_finisher(networks, self.execution)
         self.threads = Threads()
 
     @torch.inference_mode()
@@ -88,30 +87,23 @@ class Animator:
                 with speed.present(self.networks.reference_unet, self.execution) as network:
                     reference_identity = network.project_identity(tokens)
             pictures = _pictures(portrait.pixels).to(self.execution.device)
-            context = self._portrait(pictures, reference_identity)
-            located, eyes = self._located(portrait)
-            ink = single_ink(pictures) if self.config.detail_back else None
+            anchor = self._anchor(pictures)
+            context = self._portrait(pictures, reference_identity, anchor)
             once = None
             if compat.normalises_twice(self.config, pictures):
                 once, context = context, self._portrait(2 * pictures - 1, reference_identity)
             return JobContext(
                 settings=settings,
                 pictures=pictures,
+                anchor=anchor,
                 portrait=context,
                 portrait_once=once,
-                copy=self.finisher.decode(context.latents, 1) if self.config.detail_back else None,
-                ink=ink,
-                skin=_skin(portrait, pictures) if self.config.detail_back and ink is None else None,
                 reference_identity=reference_identity,
                 identity=None if tokens is None else self.networks.denoising_unet.project_identity(tokens),
                 masks=self._masks(portrait.masks),
-                region_weights=self._input(
-                    np.array([settings.pose_weight, settings.face_weight, settings.lip_weight], np.float32)
-                ),
+                region_weights=self._input(_region_weights(settings)),
                 face=torch.from_numpy(portrait.face_region).to(self.execution.device) > 0,
-                face_features=self.networks.face_locator(located),
-                located=located,
-                eyes=eyes,
+                face_features=self.networks.face_locator(self._located(portrait)),
             )
 
     def clips(
@@ -153,11 +145,13 @@ class Animator:
         is_cancelled: Callable[[], bool],
     ) -> Generator[StepDone | DenoisedClip]:
         noise, motion = self._noise(context.settings), start.motion
+        weights = _region_weights(context.settings)
         with reporting_memory():
             for offset in range(0, speech.n_frames, self.config.clip_frames):
                 index = start.index + offset // self.config.clip_frames
                 n_frames = min(self.config.clip_frames, speech.n_frames - offset)
                 windows = audio_windows(speech, offset, n_frames, self.config.audio_window)
+                windows = conventions.scaled_controls(self.config, windows, weights)
                 pair = self.clip_context(context, windows, motion, index=index)
                 latents = noise(index, self.latents_shape(context, n_frames)).to(self.execution.device)
                 solver, predictor = self.sampler(context.settings, pair)
@@ -187,8 +181,8 @@ class Animator:
 
     def latents_shape(self, context: JobContext, n_frames: int) -> Shape:
         """The shape of what is generated for a clip of so many frames."""
-        _, channels, height, width = conventions.generated_rows(self.config, context.portrait.latents).shape
-        return n_frames, channels, height, width
+        height, width = context.portrait.latents.shape[-2:]
+        return n_frames, self.config.latent_channels, height, width
 
     def clip_context(
         self, context: JobContext, windows: Float, motion: MotionFrames | None, *, index: int = 0
@@ -205,8 +199,7 @@ class Animator:
         )
         halves = compat.reference_rows(self.config, N_HALVES, n_frames)[n_frames:]
         reference_rows = self._identities()[halves, 0].to(self.execution.device)
-        face_features = self._face_features(context, windows)
-        return ClipContext(layers, context.masks, n_frames, n_frames, reference_rows, face_features)
+        return ClipContext(layers, context.masks, n_frames, n_frames, reference_rows, context.face_features)
 
     def _motion_features(
         self, context: JobContext, start: ClipStart
@@ -217,6 +210,10 @@ class Animator:
         if is_portrait or not self.config.motion_frames:
             return context.portrait, context.portrait.features.map(lambda feature: feature[identities])
         pictures, portrait = self._motion_pictures(context, start), context.portrait
+        if self.config.is_anchored:
+            latents = conventions.reference_input(self.config, portrait.latents, pictures)
+            features = self._reference_features(latents, None)
+            return portrait, features.map(lambda feature: feature.expand(N_HALVES, *feature.shape))
         if context.portrait_once is not None:
             if compat.normalises_twice(self.config, torch.cat([context.pictures, pictures])):
                 pictures = 2 * pictures - 1
@@ -252,18 +249,27 @@ class Animator:
         rows = compat.identity_rows(self.config, N_HALVES, n_images).unflatten(0, (N_HALVES, n_images))
         return rows if self.config.identity_tokens else torch.zeros_like(rows)
 
-    def _portrait(self, pictures: Tensor, identity: UNetTree[TokenAttention] | None) -> PortraitContext:
-        latents = self._encode(pictures)
+    def _anchor(self, pictures: Tensor) -> Anchor | None:
+        with speed.present(self.networks.vae, self.execution) as vae:
+            return vae.anchor(pictures.to(next(vae.parameters()).dtype))
+
+    def _portrait(
+        self,
+        pictures: Tensor,
+        identity: UNetTree[TokenAttention] | None,
+        anchor: Anchor | None = None,
+    ) -> PortraitContext:
+        latents = self._encode(pictures) if anchor is None else anchor.coarse.float()
         n_identities = 1 if identity is None else N_HALVES
-        features = self._reference_features(latents.expand(n_identities, -1, -1, -1), identity)
+        read = conventions.reference_input(self.config, latents).expand(n_identities, -1, -1, -1)
+        features = self._reference_features(read, identity)
         return PortraitContext(latents, features, self.networks.denoising_unet.project_reference(features))
 
     def _reference_features(
         self, latents: Tensor, identity: UNetTree[TokenAttention] | None
     ) -> UNetTree[Tensor]:
-        rows = conventions.generated_rows(self.config, latents)
         with speed.present(self.networks.reference_unet, self.execution) as network:
-            features: UNetTree[Tensor] = network(rows.to(self.dtype), identity)
+            features: UNetTree[Tensor] = network(latents.to(self.dtype), identity)
         return features.map(lambda feature: compat.stored_features(self.config, feature))
 
     def _identity_tokens(self, portrait: Portrait) -> Tensor | None:
@@ -280,33 +286,18 @@ class Animator:
         tokens: Tensor = projection(torch.cat([torch.zeros_like(embedding), embedding]))
         return tokens
 
-    def _located(self, portrait: Portrait) -> tuple[Tensor, Tensor]:
-        """What the face locator looks at, and where the eyes are in it."""
+    def _located(self, portrait: Portrait) -> Tensor:
+        """What the face locator looks at."""
         pixels = torch.from_numpy(portrait.pixels)[None]
         region = torch.from_numpy(portrait.face_region)[None].float()
-        pictures = conventions.locator_input(self.config, pixels, region)
-        eyes = conventions.eye_rows(self.config, region)
-        return self._moved(pictures), self._moved(eyes)
-
-    def _face_features(self, context: JobContext, windows: Float) -> Tensor:
-        """[1 or frames, channels, height, width]: the frames differ where the lids close."""
-        lids = conventions.lids(self.config, torch.from_numpy(windows))
-        if lids is None or not lids.any():
-            return context.face_features
-        closing = torch.nonzero(lids > 0)[:, 0].to(self.execution.device)
-        shut = self._moved(lids)[closing]
-        features = context.face_features.repeat(len(windows), 1, 1, 1)
-        features[closing] = self.networks.face_locator(
-            conventions.shut_lids(context.located, context.eyes, shut)
-        )
-        return features
+        return self._moved(conventions.locator_input(self.config, pixels, region))
 
     def _masks(self, masks: RegionMasks) -> tuple[Tensor, ...]:
         """A level: [1, positions, 3]."""
         levels = []
         for regions in zip(masks.full, masks.face, masks.lip, strict=True):
             maps = torch.from_numpy(np.stack(regions))
-            levels.append(conventions.generated_rows(self.config, maps).flatten(1).T[None])
+            levels.append(maps.flatten(1).T[None])
         return tuple(level.to(self.execution.device, self.dtype) for level in levels)
 
     def _encode(self, pictures: Tensor) -> Tensor:
@@ -327,6 +318,10 @@ class Animator:
         return IndependentNoise(settings.seed)
 
 
+def _region_weights(settings: RenderSettings) -> Float:
+    return np.array([settings.pose_weight, settings.face_weight, settings.lip_weight], np.float32)
+
+
 def audio_windows(speech: Speech, offset: int, n_frames: int, width: int) -> Float:
     """Features around each of `n_frames` frames from `offset` on: [n_frames, width, blocks, channels]."""
     first = speech.context + offset - width // 2
@@ -339,9 +334,3 @@ def audio_windows(speech: Speech, offset: int, n_frames: int, width: int) -> Flo
 def _pictures(pixels: npt.NDArray[np.uint8]) -> Tensor:
     """[height, width, 3] -> [1, 3, height, width] in -1..1."""
     return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 127.5 - 1
-
-
-def _skin(portrait: Portrait, pictures: Tensor) -> Skin | None:
-    if portrait.skin is None or not portrait.skin.any():
-        return None
-    return skin_of(pictures, torch.from_numpy(portrait.skin))

@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from hallo_cli.domain import Clip, MotionFrames
-from hallo_cli.inference import latents as conventions
+from hallo_cli.domain import Bytes, Clip, MotionFrames, MotionShape
 from hallo_cli.inference import speed
-from hallo_cli.inference.decode import decode_frames, give_back_detail, likeness
-from hallo_cli.inference.inks import with_ink
+from hallo_cli.inference.decode import decode_frames
 from hallo_cli.inference.job_context import JobContext
-from hallo_cli.inference.skin import with_skin
 from hallo_cli.models import compat
+from hallo_cli.models.anchored import Motion
+from hallo_cli.models.autoencoder import AnchoredAutoencoder
 from hallo_cli.models.weights import Networks
 
 
@@ -38,14 +38,7 @@ class Finisher:
 
     def pictures(self, context: JobContext, generated: Tensor) -> Tensor:
         """The frames [frames, 3, height, width] in -1..1 of generated latents."""
-        latents = conventions.from_generated(self.config, generated, context.portrait.latents)
-        frames = self.decode(latents, self.execution.decode_chunk)
-        if context.copy is not None:
-            alike = likeness(frames, context.copy)
-            frames = give_back_detail(frames, context.pictures, context.copy, alike)
-            if context.skin is not None:
-                frames = with_skin(frames, context.skin, 1 - alike)
-        return frames if context.ink is None else with_ink(frames, context.ink)
+        return self.decode(generated, self.execution.decode_chunk)
 
     def images(self, frames: Tensor) -> Any:
         """Frames in -1..1 as uint8 [frames, height, width, 3] on the host."""
@@ -57,20 +50,32 @@ class Finisher:
         """Decode the motion frames of a denoised clip, which itself started from `motion`."""
         n_motion = self.config.motion_frames
         n_others = max(0, len(generated) - n_motion)
-        last = self.pictures(context, generated[n_others:]) if n_motion else context.pictures[:0]
+        last = self.last(context, generated[n_others:])
         tail = last
         if len(last) < n_motion:  # a clip shorter than its motion frames
-            tail = torch.cat([self._before(context, motion), last])[len(last) :]
-        after = MotionFrames(as_images(tail))
+            tail = torch.cat([self.before(context, motion), last])[len(last) :]
+        after = MotionFrames(as_images(tail.float()))
         ready = None
         if self.execution.device.type == "cuda":
             ready = torch.cuda.current_stream(self.execution.device).record_event()
         return DenoisedClip(index, after, generated[:n_others], last, ready, self, context)
 
-    def _before(self, context: JobContext, motion: MotionFrames | None) -> Tensor:
+    def last(self, context: JobContext, generated: Tensor) -> Tensor:
+        """What the next clip is to know of its motion frames: their pictures."""
+        return self.pictures(context, generated) if len(generated) else context.pictures[:0]
+
+    def before(self, context: JobContext, motion: MotionFrames | None) -> Tensor:
+        """The motion frames that a clip began with: [motion frames, ...] as `last` gives them."""
         if motion is None:
             return context.pictures.expand(self.config.motion_frames, -1, -1, -1)
         return motion_pictures(motion, self.execution.device)
+
+    def frames(self, clip: DenoisedClip) -> Any:
+        """All frames of a clip on the host, as `domain.Clip` holds them."""
+        parts = [clip.last]
+        if len(clip.others):
+            parts.insert(0, self.pictures(clip.context, clip.others))
+        return self.images(torch.cat(parts))
 
     def beside(self, ready: Any) -> AbstractContextManager[Any]:
         """On CUDA: a stream of its own for what is launched in the block, behind the event `ready`."""
@@ -84,6 +89,49 @@ class Finisher:
         return torch.cuda.Stream(self.execution.device)
 
 
+class AnchoredFinisher(Finisher):
+    """Of models whose latents say how frames differ from the portrait: what is composed at any size.
+
+    Motion frames stay latents, so that nothing is decoded twice.
+    """
+
+    def last(self, context: JobContext, generated: Tensor) -> Tensor:
+        """The motion frames' latents."""
+        return generated
+
+    def before(self, context: JobContext, motion: MotionFrames | None) -> Tensor:
+        """See Finisher."""
+        if motion is None:
+            return context.portrait.latents.new_zeros(
+                (self.config.motion_frames, self.config.latent_channels, *context.portrait.latents.shape[-2:])
+            )
+        return motion_pictures(motion, self.execution.device)
+
+    def frames(self, clip: DenoisedClip) -> Any:
+        """Packed motion, see `domain.MotionShape`."""
+        assert isinstance(self.vae, AnchoredAutoencoder)
+        assert clip.context.anchor is not None
+        latents = torch.cat([clip.others, clip.last]).to(next(self.vae.parameters()).dtype)
+        parts = []
+        with speed.present(self.vae, self.execution):
+            for part in latents.split(self.execution.decode_chunk):
+                parts.append(_packed(self.vae.motion(part, clip.context.anchor)))
+        return np.concatenate(parts)
+
+
+def make_finisher(networks: Networks, execution: speed.Execution) -> Finisher:
+    """The finisher that suits the networks' autoencoder."""
+    return (AnchoredFinisher if networks.config.is_anchored else Finisher)(networks, execution)
+
+
+def _packed(motion: Motion) -> Bytes:
+    flow = motion.flow.permute(0, 2, 3, 1).float().cpu().numpy()
+    painted = torch.cat([(motion.paint + 1) / 2, motion.mask], 1).clamp(0, 1)
+    painted[:, :3] *= painted[:, 3:] > 0.5 / 255  # what the mask hides is not kept
+    maps = (painted.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).contiguous().cpu().numpy()
+    return MotionShape(flow.shape[1], maps.shape[1]).pack(flow, maps)
+
+
 @dataclass(frozen=True)
 class DenoisedClip:
     """A clip whose motion frames are there and whose other frames wait to be decoded."""
@@ -91,7 +139,7 @@ class DenoisedClip:
     index: int
     motion: MotionFrames
     others: Tensor  # generated latents of the frames before the last ones
-    last: Tensor  # [motion frames, 3, height, width] in -1..1
+    last: Tensor  # [motion frames, 3, height, width] in -1..1; of anchored models their latents
     ready: Any  # a CUDA event behind all of this, or None
     finisher: Finisher
     context: JobContext
@@ -100,16 +148,13 @@ class DenoisedClip:
     def finish(self) -> Clip:
         """All frames, on the host. Raises torch's errors where memory runs out."""
         with self.finisher.beside(self.ready):
-            parts = [self.last]
-            if len(self.others):
-                parts.insert(0, self.finisher.pictures(self.context, self.others))
-            images = self.finisher.images(torch.cat(parts))
-        return Clip(self.index, images, self.motion)
+            frames = self.finisher.frames(self)
+        return Clip(self.index, frames, self.motion)
 
 
 def motion_pictures(motion: MotionFrames, device: torch.device) -> Tensor:
     """Motion frames as [frames, 3, height, width] in -1..1."""
-    return torch.from_numpy(motion.pixels).to(device).permute(0, 3, 1, 2)
+    return torch.from_numpy(motion.values).to(device).permute(0, 3, 1, 2)
 
 
 def as_images(pictures: Tensor) -> Any:

@@ -158,7 +158,7 @@ class SharedNoise:
 
 
 class PublishedNoise:
-    """The published program's: one generator for the whole video, drawn in the networks' dtype."""
+    """The published program's: one generator for the complete video, drawn in the networks' dtype."""
 
     def __init__(self, seed: int, dtype: torch.dtype) -> None:
         self.generator = torch.Generator().manual_seed(seed)

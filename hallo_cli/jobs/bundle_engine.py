@@ -12,8 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hallo_cli.analysis.portrait import PortraitAnalyser, PortraitOptions, Requirements, canvas
-from hallo_cli.domain import Clip, MotionFrames, Portrait, Speech, StepDone
+from hallo_cli.analysis.framing import View
+from hallo_cli.analysis.portrait import PortraitAnalyser, PortraitOptions, Requirements, canvas, moving_canvas
+from hallo_cli.domain import Clip, MotionFrames, MotionShape, Portrait, Speech, StepDone
 from hallo_cli.errors import SettingsError
 from hallo_cli.jobs import forecast as estimate
 from hallo_cli.jobs.engine import Compositor, SpeechTrack
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 RECORDED_PACKAGES = ("torch", "diffusers", "transformers", "onnxruntime", "numpy", "av")
 
+ANCHORED_SIZE = 512  # of the video's square where nothing else is asked for
 LARGE_WIDTH = 640  # networks with wider layers cost as much as the official ones
 
 logger = logging.getLogger(__name__)
@@ -88,7 +90,7 @@ class Studio:
             steps=sampling.steps if settings.steps is None else settings.steps,
             guidance=sampling.guidance if settings.guidance is None else settings.guidance,
             solver=settings.solver or sampling.solver,
-            size=settings.size or self.networks.image_size,
+            size=settings.size or (ANCHORED_SIZE if self.networks.is_anchored else self.networks.image_size),
             dtype=str(dtype).removeprefix("torch."),
         )
         self._require_fitting(settled)
@@ -133,8 +135,9 @@ class Studio:
 
     def portrait_options(self, settings: RenderSettings) -> PortraitOptions:
         """What the settings say about the portrait."""
+        shown_size = None if self.networks.is_anchored else settings.size  # which then is the video's alone
         return PortraitOptions(
-            size=settings.size or self.networks.image_size,
+            size=shown_size or self.networks.image_size,
             framing=settings.framing,
             face_index=settings.face_index,
             face_expand_ratio=settings.face_expand_ratio,
@@ -143,7 +146,14 @@ class Studio:
 
     def compositor(self, path: Path, portrait: Portrait, settings: RenderSettings) -> Compositor:
         """See Engine."""
-        return fitted(canvas(path, portrait, settings.framing), portrait, settings)
+        return fitted(self._canvas(path, portrait, settings), portrait, settings)
+
+    def _canvas(self, path: Path, portrait: Portrait, settings: RenderSettings) -> Compositor:
+        if not self.networks.is_anchored:
+            return canvas(path, portrait, settings.framing)
+        view = View(settings.framing, settings.size or ANCHORED_SIZE, self.bundle.manifest.geometry)
+        side = self.networks.image_size
+        return moving_canvas(path, portrait, MotionShape(side // 2, 2 * side), view)
 
     def decode(self, source: Path, target: Path, settings: RenderSettings) -> Recording:
         """See Engine."""
@@ -252,6 +262,13 @@ class Studio:
         from hallo_cli.inference.latents import fits
 
         networks = self.networks
+        if networks.is_anchored:
+            if settings.framing == "whole":
+                raise SettingsError(
+                    "--framing whole squeezes the picture for the official weights; these move the picture "
+                    "itself. Use --framing full to show all of it."
+                )
+            return
         size = settings.size or networks.image_size
         if not fits(networks, size):
             sizes = [side for side in range(64, 2048 + 1, 8) if fits(networks, side)]

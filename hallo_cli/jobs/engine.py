@@ -35,12 +35,22 @@ class Compositor(Protocol):
         ...
 
     @property
+    def frame_shape(self) -> tuple[int, ...]:
+        """The shape of one generated frame, see `domain.Clip`."""
+        ...
+
+    @property
+    def at_rest(self) -> Bytes:
+        """A generated frame [1, *frame_shape] in which nothing moves."""
+        ...
+
+    @property
     def shown(self) -> CropBox | None:
         """The square of the portrait's file that the frames show; None where they show it otherwise."""
         ...
 
     def compose(self, frames: Bytes) -> Bytes:
-        """Frames [n, height, width, 3] of the video from generated ones."""
+        """Frames [n, height, width, 3] of the video from generated ones [n, *frame_shape]."""
         ...
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +34,16 @@ class FittedCompositor:
     def size(self) -> tuple[int, int]:
         """See Compositor."""
         return self.stage.layout.size
+
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        """See Compositor."""
+        return self.inner.frame_shape
+
+    @property
+    def at_rest(self) -> Bytes:
+        """See Compositor."""
+        return self.inner.at_rest
 
     def compose(self, frames: Bytes) -> Bytes:
         """See Compositor."""
@@ -76,13 +85,7 @@ def by_content(settings: RenderSettings) -> RenderSettings:
 
 
 def _content(file: Path) -> str:
-    status = file.stat()
-    return f"sha256:{_digest(file, status.st_mtime_ns, status.st_size)}"
-
-
-@functools.lru_cache(maxsize=64)
-def _digest(file: Path, _changed_ns: int, _size: int) -> str:
-    return file_digest(file)
+    return f"sha256:{file_digest(file)}"
 
 
 def _unsqueezed(square: tuple[int, int], source: tuple[int, int]) -> tuple[int, int]:

@@ -195,8 +195,7 @@ class _Run:
         frame = segment.start
         with SegmentWriter(self.workspace.segment_path(segment), self._format()) as writer:
             if kept:
-                height, width, _ = self.portrait.pixels.shape
-                for frames in spool.read(height, width):
+                for frames in spool.read(self.compositor.frame_shape):
                     writer.write(self.compositor.compose(frames))
                     frame += len(frames)
                 self._report_clip(frame)

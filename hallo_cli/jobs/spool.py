@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,11 +14,11 @@ from hallo_cli.domain import Bytes, Clip, MotionFrames
 from hallo_cli.store.opening import open_to_read
 from hallo_cli.store.writing import append, cut_to, reporting_write_errors, write_whole
 
-READ_FRAMES = 16  # frames held in memory at a time
+LENGTH_BYTES = 8  # before each clip of the file, which is deflated
 
 
 class Spool:
-    """Raw frames of the segment in hand, and the motion frames after the last of them."""
+    """The frames of the segment in hand, and the motion frames after the last of them."""
 
     def __init__(self, stem: Path) -> None:
         self._frames = stem.with_suffix(".rgb")
@@ -25,10 +26,11 @@ class Spool:
 
     def append(self, clip: Clip) -> None:
         """Keep one more clip: its frames first, then the note that says they are there."""
+        block = zlib.compress(np.ascontiguousarray(clip.frames).data, level=1)
         with reporting_write_errors(self._frames):
-            n_bytes = append(self._frames, np.ascontiguousarray(clip.frames).data)
+            n_bytes = append(self._frames, len(block).to_bytes(LENGTH_BYTES, "little") + block)
         note = io.BytesIO()
-        np.savez(note, n_bytes=np.int64(n_bytes), motion=clip.motion.pixels)
+        np.savez(note, n_bytes=np.int64(n_bytes), motion=clip.motion.values)
         write_whole(self._state, note.getvalue())
 
     def recover(self) -> MotionFrames | None:
@@ -46,12 +48,12 @@ class Spool:
             cut_to(self._frames, n_bytes)
         return MotionFrames(motion)
 
-    def read(self, height: int, width: int) -> Iterator[Bytes]:
-        """The kept frames, uint8 [n, height, width, 3], a few at a time."""
-        frame_bytes = height * width * 3
+    def read(self, frame_shape: tuple[int, ...]) -> Iterator[Bytes]:
+        """The kept frames, uint8 [n, *frame_shape], clip by clip."""
         with open_to_read(self._frames) as file:
-            while block := file.read(frame_bytes * READ_FRAMES):
-                yield np.frombuffer(block, np.uint8).reshape(-1, height, width, 3)
+            while length := file.read(LENGTH_BYTES):
+                block = zlib.decompress(file.read(int.from_bytes(length, "little")))
+                yield np.frombuffer(block, np.uint8).reshape(-1, *frame_shape)
 
     def remove(self) -> None:
         """Forget the kept frames, the note first."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import io
 
-import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from hallo_cli.domain import Bytes, CropBox, Float, Portrait
+from hallo_cli.domain import Bytes, CropBox, Portrait
 from hallo_cli.jobs.bundle_engine import Studio
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.preflight import PortraitFacts
@@ -19,7 +18,6 @@ from hallo_cli.printable import printable
 HEIGHT = 640  # pixels of the panels
 MAX_PANEL = 1280  # pixels of their width
 LINE = 22  # pixels of a line of text
-TINT = (60, 220, 120)  # what moves
 SQUARE, FACE = (255, 255, 255), (255, 210, 60)
 PAPER, INK = (24, 24, 24), (235, 235, 235)
 
@@ -34,10 +32,10 @@ def draw_still(job: Job, studio: Studio, facts: PortraitFacts) -> bytes:
     picture = np.ascontiguousarray(np.rot90(read_image(job.portrait), portrait.quarter_turns))
     compositor = studio.compositor(job.portrait, portrait, settings)
     left = _marked(picture, portrait, facts, is_squeezed=settings.framing == "whole")
-    right = _panel(compositor.compose(portrait.pixels[None])[0])
+    right = _panel(compositor.compose(compositor.at_rest)[0])
     width, height = compositor.size
     texts = [
-        f"{picture.shape[1]} x {picture.shape[0]}: square (white), face (yellow), what moves (green)",
+        f"{picture.shape[1]} x {picture.shape[0]}: what the networks see and move (white), face (yellow)",
         f"the video: {width} x {height}, framing {settings.framing}",
         f"outlook: {facts.outlook}",
         *(f"- {reason}" for reason in facts.reasons),
@@ -56,20 +54,13 @@ def _marked(picture: Bytes, portrait: Portrait, facts: PortraitFacts, *, is_sque
     across, down = (ratio[1] * side[0] / size, ratio[0] * side[1] / size)
     rows = [[across, 0, ratio[1] * box.left], [0, down, ratio[0] * box.top]]
     to_panel = np.array(rows, np.float32)
-    shown = _tinted(panel, portrait.blend, to_panel)
-    drawn = Image.fromarray(shown)
+    drawn = Image.fromarray(panel)
     pen = ImageDraw.Draw(drawn)
     corners = np.array([[0, 0], [size, size]]) @ to_panel[:, :2].T + to_panel[:, 2]
     pen.rectangle([*corners[0], *(corners[1] - 1)], outline=SQUARE, width=2)
     edges = np.array(facts.face_box) * (ratio[1], ratio[0], ratio[1], ratio[0])
     pen.rectangle(list(edges), outline=FACE, width=2)
     return np.asarray(drawn)
-
-
-def _tinted(panel: Bytes, blend: Float, to_panel: Float) -> Bytes:
-    height, width = panel.shape[:2]
-    weight = cv2.warpAffine(blend, to_panel, (width, height))[:, :, None] * 0.35
-    return np.asarray(panel * (1 - weight) + np.array(TINT) * weight, np.uint8)
 
 
 def _panel(picture: Bytes) -> Bytes:

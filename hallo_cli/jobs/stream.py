@@ -88,7 +88,7 @@ def fall_back(engine: Engine, reason: str, report: events.Listener) -> None:
     """After memory ran out, let the engine continue in a slower way that needs less.
 
     To be called when the exception is gone, since what it refers to holds memory. Raises DeviceMemoryError
-    where no way is left.
+    if no way is left.
     """
     fallback = engine.fall_back()
     gc.collect()

@@ -73,7 +73,7 @@ class Workspace:
 
     def write_state(self, segment: Segment, motion: MotionFrames) -> None:
         """Put down what the next segment continues from; to be done before the segment's video."""
-        write_whole(self._state_path(segment), _array_bytes(motion.pixels))
+        write_whole(self._state_path(segment), _array_bytes(motion.values))
 
     def spool(self, segment: Segment) -> Spool:
         """The frames of a segment that is not done yet."""

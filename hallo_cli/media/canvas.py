@@ -1,4 +1,4 @@
-"""Puts finished frames onto a canvas of another size and shape; nothing is stretched, faces go up a third.
+"""Puts finished frames onto a canvas of another size and shape; nothing is stretched.
 
 Knows arrays only: where the face is, it is told.
 """
@@ -75,7 +75,7 @@ class CanvasStage:
         return placed
 
     def _blurred(self, frame: Bytes) -> Bytes:
-        """The frame grown over the canvas, out of focus."""
+        """The frame scaled to cover the canvas, blurred."""
         width, height = self.layout.size
         ratio = BLUR_SIDE / min(width, height)
         small = cover(frame, (max(1, round(width * ratio)), max(1, round(height * ratio))))
@@ -90,7 +90,7 @@ def cover(picture: Bytes, size: tuple[int, int]) -> Bytes:
 
 
 def resized(picture: Bytes, size: tuple[int, int]) -> Bytes:
-    """A picture of another size, without moiré and without jags."""
+    """A resized picture, without moiré and jagged edges."""
     if (picture.shape[1], picture.shape[0]) == size:
         return picture
     shrinks = size[0] < picture.shape[1]
@@ -104,7 +104,7 @@ def _scaled(side: int, ratio: float, limit: int, is_cropped: bool) -> int:
 
 
 def _placed(wanted: float, room: int) -> int:
-    """Where a side begins: as wanted, but neither leaving the canvas nor, where it is larger, a gap."""
+    """Where a side begins: as wanted, but inside the canvas, or covering it where it is larger."""
     return round(min(max(wanted, min(0, room)), max(0, room)))
 
 

@@ -7,14 +7,14 @@ import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import ffmpeg
 
 from hallo_cli.errors import SettingsError, SpeechError
+from hallo_cli.media.audio import Stretch
 from hallo_cli.media.ffmpeg import DETERMINISTIC, address, run
-from hallo_cli.media.files import require_file, shown
-from hallo_cli.media.probe import probe
+from hallo_cli.media.files import require_file
+from hallo_cli.media.pcm import pcm
 from hallo_cli.store.cache import cache_path
 from hallo_cli.store.digests import file_digest
 from hallo_cli.store.writing import copy_whole, make_folder
@@ -55,17 +55,20 @@ def kept_path(kind: str, name: str) -> Path:
 
 def _make(files: Sequence[Path], pause_s: float, target: Path) -> None:
     last = len(files) - 1
-    tracks = [_track(file, pause_s if number < last else 0.0) for number, file in enumerate(files)]
     with tempfile.TemporaryDirectory(prefix="hallo-") as folder:
+        parts = [Path(folder) / f"{number}.flac" for number in range(len(files))]
+        for number, (file, part) in enumerate(zip(files, parts, strict=True)):
+            _make_alike(file, part, pause_s if number < last else 0.0)
         made = Path(folder) / "composed.flac"
-        whole = ffmpeg.concat(*tracks, v=0, a=1)
+        whole = ffmpeg.concat(*(ffmpeg.input(address(part))["a:0"] for part in parts), v=0, a=1)
         run(ffmpeg.output(whole, address(made), format="flac", sample_fmt="s32", **DETERMINISTIC))
         copy_whole(made, target)
 
 
-def _track(file: Path, pause_s: float) -> Any:
-    if probe(file, what="recording", error=SpeechError).audio is None:
-        raise SpeechError(f"The file {shown(file)} has no sound track. Give a recording of speech.")
-    track = ffmpeg.input(address(file), protocol_whitelist="file")["a:0"].filter("asetpts", "N/SR/TB")
-    same = track.filter("aresample", RATE).filter("aformat", channel_layouts=LAYOUT)
-    return same.filter("apad", pad_dur=pause_s) if pause_s else same
+def _make_alike(file: Path, part: Path, pause_s: float) -> None:
+    """Bring a recording to the common rate and channels, a pause behind it."""
+    with pcm(file, Stretch()) as samples:
+        same = samples.as_input().filter("aresample", RATE).filter("aformat", channel_layouts=LAYOUT)
+        padded = same.filter("apad", pad_dur=pause_s) if pause_s else same
+        written = ffmpeg.output(padded, address(part), format="flac", sample_fmt="s32", **DETERMINISTIC)
+        run(written, feed=samples.whole())

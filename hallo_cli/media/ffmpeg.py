@@ -90,7 +90,7 @@ def command_of(output: Any, codec: str = "libx264", *, level: str = "error") -> 
 def run(output: Any, *, cwd: Path | None = None, feed: Iterable[bytes] = (), level: str = "error") -> bytes:
     """Run a stream built with ffmpeg-python, `feed` on its standard input; what it said at this level.
 
-    Raises EncoderError with ffmpeg's last words.
+    Raises EncoderError with ffmpeg's last message.
     """
     with tempfile.TemporaryFile() as said:
         with starting_ffmpeg():

@@ -1,6 +1,6 @@
-"""Joins segments into the finished video and puts the recording under it, once, and checks the result.
+"""Joins segments into the finished video, adds the recording once, and checks the result.
 
-Nothing is encoded again but, where it cannot be copied, the sound.
+Only sound that cannot be copied is encoded again.
 """
 
 from __future__ import annotations

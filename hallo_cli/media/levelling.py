@@ -32,26 +32,25 @@ def levelled(sound: Sound, lufs: float, target: Path) -> Sound:
     settings = {f"measured_{key}": value for key, value in measured.items()}
     with pcm(sound.file, sound.stretch) as samples:
         loud = samples.as_input().filter("loudnorm", I=lufs, TP=PEAK, LRA=RANGE, linear="true", **settings)
-        resampled = loud.filter("aresample", samples.rate)  # loudnorm may give 192 kHz
-        output = ffmpeg.output(resampled, address(target), format="flac", sample_fmt="s32", **DETERMINISTIC)
-        run(output, feed=samples.whole())
+        same_rate = loud.filter("aresample", samples.rate)  # loudnorm may give 192 kHz
+        written = ffmpeg.output(same_rate, address(target), format="flac", sample_fmt="s32", **DETERMINISTIC)
+        run(written, feed=samples.whole())
     return Sound(target, codec="aac")
 
 
 def loudness_of(sound: Sound) -> float | None:
-    """The loudness of a sound's stretch in LUFS; None for silence. Raises EncoderError."""
+    """The loudness of a sound's stretch in LUFS; None for silence. Raises SpeechError, EncoderError."""
     measured = _measure(sound, -16.0)
     return None if measured is None else float(measured["I"])
 
 
 def _measure(sound: Sound, lufs: float) -> Mapping[str, str] | None:
-    """loudnorm's figures of the stretch: I, TP, LRA, thresh, and its offset; None for silence."""
+    """loudnorm's figures of the stretch: I, TP, LRA and thresh; None for silence."""
     with pcm(sound.file, sound.stretch) as samples:
         loud = samples.as_input().filter("loudnorm", I=lufs, TP=PEAK, LRA=RANGE, print_format="json")
         said = run(ffmpeg.output(loud, "-", format="null"), feed=samples.whole(), level="info")
-    reports = _REPORT.findall(said)
     try:
-        found = json.loads(reports[-1])
+        found = json.loads(_REPORT.findall(said)[-1])
         names = {"I": "input_i", "TP": "input_tp", "LRA": "input_lra", "thresh": "input_thresh"}
         figures = {name: float(found[key]) for name, key in names.items()}
     except (IndexError, KeyError, ValueError) as error:

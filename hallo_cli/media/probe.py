@@ -1,4 +1,4 @@
-"""Says what is in a media file, through PyAV: no ffprobe is needed."""
+"""Describes the tracks of a media file, by PyAV: no ffprobe is needed."""
 
 from __future__ import annotations
 

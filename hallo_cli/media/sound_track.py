@@ -30,7 +30,7 @@ class SoundTrack:
     """One sound track, decoded once from its beginning."""
 
     def __init__(self, container: av.container.InputContainer, file: Path, track: int = 0) -> None:
-        """Take track `track`, counted from 0. Raises SpeechError where there is none."""
+        """Take track `track`, counted from 0. Raises SpeechError if there is none."""
         streams = container.streams.audio
         if not streams:
             raise SpeechError(f"The file {shown(file)} has no sound track. Give a recording of speech.")

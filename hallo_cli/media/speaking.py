@@ -65,7 +65,8 @@ def speak(text: str, command: str) -> Path:
 
 
 def _run(words: list[str], text: str, target: Path) -> None:
-    filled = [word.replace("{output}", str(target)).replace("{text}", text) for word in words]
+    spoken = f" {text}" if text.startswith("-") else text  # a word that begins so would be an option
+    filled = [word.replace("{output}", str(target)).replace("{text}", spoken) for word in words]
     is_piped = not any("{text}" in word for word in words)
     try:
         done = subprocess.run(

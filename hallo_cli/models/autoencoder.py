@@ -1,4 +1,4 @@
-"""Pixels <-> latents behind one small interface, whichever of diffusers' autoencoders a model uses.
+"""Pixels <-> latents behind one small interface, whichever autoencoder a model uses.
 
 The parameters keep the names of the autoencoder inside, so that its published files load as they are.
 """
@@ -9,12 +9,20 @@ from abc import abstractmethod
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hallo_cli.errors import WeightsError
+from hallo_cli.models.anchored import (
+    Anchor,
+    AnchoredEncoder,
+    AnchoredShape,
+    Motion,
+    MotionDecoder,
+    PortraitEncoder,
+    Truth,
+    compose,
+)
 from hallo_cli.models.config import NetworkConfig
-from hallo_cli.models.tiny_autoencoder import TinyDecoder, TinyEncoder, TinyShape
 
 MIN_LOG_VARIANCE, MAX_LOG_VARIANCE = -30.0, 20.0  # diffusers' DiagonalGaussianDistribution
 
@@ -29,17 +37,21 @@ class Encoding(NamedTuple):
 class Autoencoder(nn.Module):
     """Pictures [rows, 3, height, width] in -1..1 <-> latents of about unit variance."""
 
+    def anchor(self, portrait: Tensor) -> Anchor | None:
+        """What the other methods need of portraits [rows, 3, height, width]; most kinds need nothing."""
+        return None
+
     @abstractmethod
-    def encode(self, pictures: Tensor) -> Encoding:
+    def encode(self, pictures: Tensor, anchor: Anchor | None = None) -> Encoding:
         """The distribution of the pictures' latents."""
 
     @abstractmethod
-    def decode(self, latents: Tensor) -> Tensor:
+    def decode(self, latents: Tensor, anchor: Anchor | None = None) -> Tensor:
         """Latents [rows, latent_channels, height, width] -> pictures, about -1..1, not clamped."""
 
-    def encode_mean(self, pictures: Tensor) -> Tensor:
+    def encode_mean(self, pictures: Tensor, anchor: Anchor | None = None) -> Tensor:
         """The pictures' most likely latents: what rendering uses."""
-        return self.encode(pictures).mean
+        return self.encode(pictures, anchor).mean
 
 
 class VariationalAutoencoder(Autoencoder):
@@ -54,55 +66,66 @@ class VariationalAutoencoder(Autoencoder):
         self.encoder, self.decoder = inner.encoder, inner.decoder
         self.quant_conv, self.post_quant_conv = inner.quant_conv, inner.post_quant_conv
 
-    def encode(self, pictures: Tensor) -> Encoding:
+    def encode(self, pictures: Tensor, anchor: Anchor | None = None) -> Encoding:
         """The posterior, its variance in the scaled units too."""
         mean, log_variance = self.quant_conv(self.encoder(pictures)).chunk(2, 1)
         log_variance = log_variance.clamp(MIN_LOG_VARIANCE, MAX_LOG_VARIANCE)
         return Encoding(mean * self.scale, log_variance + 2 * torch.log(mean.new_tensor(self.scale)))
 
-    def decode(self, latents: Tensor) -> Tensor:
+    def decode(self, latents: Tensor, anchor: Anchor | None = None) -> Tensor:
         """See Autoencoder."""
         return self.decoder(self.post_quant_conv(latents / self.scale))
 
 
-class TinyAutoencoder(Autoencoder):
-    """diffusers' AutoencoderTiny (`tiny_autoencoder`), optionally between pixel unshuffling and shuffling.
+class AnchoredAutoencoder(Autoencoder):
+    """Latents that say how a picture differs from the portrait (`anchored`).
 
-    `vae_patch` folds that many pixels each way into channels first: one convolution does the work of several
-    at full resolution, which is what a CPU needs. Latents are normalised by each channel's own mean and
-    deviation, which belong to the weights.
+    They are divided by one deviation a channel, which belongs to the weights; none is subtracted, so that the
+    portrait's own latents stay about zero.
     """
 
-    latent_mean: Tensor
     latent_std: Tensor
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        self.patch = config.vae_patch
-        self.encoder, self.decoder = _built(_tiny_networks, config)
-        ones = torch.ones(1, config.latent_channels, 1, 1)
-        self.register_buffer("latent_mean", torch.zeros_like(ones))
-        self.register_buffer("latent_std", ones / config.latent_scale)
+        self.config = config
+        shape = _built(AnchoredShape, config)
+        self.encoder, self.decoder = AnchoredEncoder(shape), MotionDecoder(shape)
+        self.portrait_encoder = PortraitEncoder(shape)
+        self.register_buffer("latent_std", torch.ones(1, shape.latent_channels, 1, 1))
 
-    def encode(self, pictures: Tensor) -> Encoding:
+    def anchor(self, portrait: Tensor) -> Anchor:
+        """What the other methods need to know of portraits [rows, 3, height, width] in -1..1."""
+        return self.portrait_encoder(portrait)
+
+    def encode(self, pictures: Tensor, anchor: Anchor | None = None, truth: Truth | None = None) -> Encoding:
         """The latents; this encoder is deterministic."""
-        raw = self.encoder(F.pixel_unshuffle(pictures, self.patch))
-        return Encoding((raw - self.latent_mean) / self.latent_std, None)
+        assert anchor is not None
+        known = None if truth is None else truth.maps()
+        raw = self.encoder(pictures, anchor.expand(len(pictures)).picture, known)
+        return Encoding(raw / self.latent_std, None)
 
-    def decode(self, latents: Tensor) -> Tensor:
-        """See Autoencoder."""
-        raw = latents * self.latent_std + self.latent_mean
-        return F.pixel_shuffle(self.decoder(raw), self.patch)
+    def decode(self, latents: Tensor, anchor: Anchor | None = None) -> Tensor:
+        """The frames at the size of the anchor's picture."""
+        assert anchor is not None
+        return compose(anchor.expand(len(latents)).picture, self.motion(latents, anchor))
+
+    def motion(self, latents: Tensor, anchor: Anchor) -> Motion:
+        """What the frames differ in, for composing at any size."""
+        return self.decoder(latents * self.latent_std, anchor.expand(len(latents)))
+
+    def normalise_latents(self, raw: Tensor) -> None:
+        """Take the deviations from latents [rows, channels, height, width] as the encoder gives them."""
+        self.latent_std.copy_(raw.square().mean((0, 2, 3), keepdim=True).sqrt().clamp(min=1e-3))
 
 
 def build_autoencoder(config: NetworkConfig) -> Autoencoder:
     """The autoencoder that a config names, with random weights. Raises WeightsError at a wrong config."""
-    return VariationalAutoencoder(config) if config.vae_kind == "kl" else TinyAutoencoder(config)
-
-
-def _tiny_networks(**values: Any) -> tuple[TinyEncoder, TinyDecoder]:
-    shape = TinyShape(**values)
-    return TinyEncoder(shape), TinyDecoder(shape)
+    kinds: dict[str, type[Autoencoder]] = {
+        "kl": VariationalAutoencoder,
+        "anchored": AnchoredAutoencoder,
+    }
+    return kinds[config.vae_kind](config)
 
 
 def _built(kind: Any, config: NetworkConfig) -> Any:

@@ -150,11 +150,13 @@ class UNet(nn.Module):
     memory and time of training, never a number.
     """
 
-    def __init__(self, config: NetworkConfig, make_block: Callable[[BlockPlan], Block]) -> None:
+    def __init__(
+        self, config: NetworkConfig, make_block: Callable[[BlockPlan], Block], *, in_channels: int
+    ) -> None:
         super().__init__()
         self.checkpointing = False
         width = config.channels[0]
-        self.conv_in = nn.Conv2d(config.latent_channels, width, 3, padding=1)
+        self.conv_in = nn.Conv2d(in_channels, width, 3, padding=1)
         self.time_proj = Timesteps(width, flip_sin_to_cos=True, downscale_freq_shift=0)
         self.time_embedding = TimestepEmbedding(width, 4 * width)
         self.down_blocks: Any = nn.ModuleList()

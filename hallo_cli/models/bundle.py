@@ -134,7 +134,7 @@ def find_bundle(name_or_path: str | Path) -> Bundle:
 
 
 def list_bundles() -> list[tuple[str, Path]]:
-    """Name and directory of every bundle that `find_bundle` knows by name, broken ones included."""
+    """Name and directory of every bundle that has a name, broken ones included."""
     found = [("embedded", EMBEDDED)] if EMBEDDED.is_dir() else []
     root = models_dir()
     if root and not (root / MANIFEST).exists():

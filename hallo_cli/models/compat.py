@@ -1,4 +1,4 @@
-"""The behaviour of the published model that one would not write oneself, each oddity one small function.
+"""The quirks of the published model, each in one small function.
 
 `NetworkConfig.compat` says which behaviour a set of weights was trained with: "official" is reproduced to the
 number because the published weights know nothing else; "sane" is for models trained here. Every function has

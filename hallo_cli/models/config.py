@@ -17,6 +17,8 @@ from hallo_cli.errors import WeightsError
 
 Compat = Literal["official", "sane"]
 MAX_COUNT = 64  # no number of levels or of layers in a block comes near it
+VAE_STAGES = "block_out_channels"  # of AutoencoderKL: one width a resolution
+ANCHORED_FACTOR = 8  # pixels that one cell of an anchored autoencoder's latents spans
 MAX_WIDTH = 8192  # no channel count, token count or size of a network in use comes near it
 
 
@@ -69,21 +71,16 @@ class NetworkConfig:
     max_temporal: int = 32  # positions known to the motion modules: motion frames + clip frames
     # pixels and latents
     image_size: int = 512  # height and width the networks were trained at
-    vae_kind: Literal["kl", "tiny"] = "kl"  # diffusers' AutoencoderKL or AutoencoderTiny
-    vae_patch: int = 1  # pixels folded into channels around the autoencoder (PixelUnshuffle)
+    vae_kind: Literal["kl", "anchored"] = "kl"  # diffusers' AutoencoderKL, or models/anchored.py
     vae: Mapping[str, Any] = field(default_factory=_official_vae)  # that class's own configuration
     latent_scale: float = 0.18215
-    latents: Literal["full", "residual"] = "full"  # residual: (frame - portrait) / residual_scale
-    residual_scale: float = 1.0
-    latent_rows: tuple[int, int] | None = None  # rows that are generated; the portrait's own elsewhere
     locator_input: Literal["mask", "portrait"] = "mask"  # portrait: the picture with the region tinted
-    lid_channel: int | None = None  # audio feature: how far the lids are shut, drawn where the locator looks
+    control_channel: int | None = None  # first of the audio features that are analysis.head_motion's controls
     # sampling
     compat: Compat = "official"  # which behaviour the weights were trained with (models/compat.py)
     round_features: bool = True  # reference features pass through float16 (officially always)
     noise: Literal["per_clip", "per_job"] = "per_clip"  # per_job: one noise shared by all frames
     motion_thinning: float = 0.0  # share of the motion frames' pixels outside the face that are greyed
-    detail_back: bool = False  # give back the portrait's detail that the autoencoder loses
 
     def __post_init__(self) -> None:
         _check(self)
@@ -94,6 +91,16 @@ class NetworkConfig:
         return len(self.channels)
 
     @property
+    def is_anchored(self) -> bool:
+        """Whether latents say how a frame differs from the portrait (`models.anchored`)."""
+        return self.vae_kind == "anchored"
+
+    @property
+    def reference_channels(self) -> int:
+        """Channels that the reference UNet reads: latents, of anchored models the portrait's features too."""
+        return self.latent_channels + (self.vae["coarse"] if self.is_anchored else 0)
+
+    @property
     def locator_factor(self) -> int:
         """How many pixels one cell of the face locator's output spans."""
         return int(2 ** (len(self.locator_channels) - 1))
@@ -101,11 +108,9 @@ class NetworkConfig:
     @property
     def latent_factor(self) -> int:
         """How many pixels one cell of the latents spans."""
-        return int(self.vae_patch * 2 ** (len(self.vae[self._vae_stages]) - 1))
-
-    @property
-    def _vae_stages(self) -> str:
-        return "block_out_channels" if self.vae_kind == "kl" else "encoder_block_out_channels"
+        if self.is_anchored:
+            return ANCHORED_FACTOR
+        return int(2 ** (len(self.vae[VAE_STAGES]) - 1))
 
     @classmethod
     def official(cls) -> NetworkConfig:
@@ -231,23 +236,24 @@ def _check_conventions(config: NetworkConfig) -> None:
         frames <= config.max_temporal,
         f"{frames} motion and clip frames exceed max_temporal {config.max_temporal}",
     )
-    _require(
-        config.residual_scale > 0 and config.latent_scale > 0,
-        "latent_scale and residual_scale must be above 0",
-    )
+    _require(config.latent_scale > 0, "latent_scale must be above 0")
     _require(0 <= config.motion_thinning <= 1, f"motion_thinning {config.motion_thinning} must be 0 to 1")
-    if config.latent_rows is not None:
-        start, stop = config.latent_rows
-        _require(0 <= start < stop, f"latent_rows {config.latent_rows} must be a half-open range")
-    if config.lid_channel is not None:
-        _require(config.locator_input == "portrait", "lid_channel needs locator_input portrait")
+    if config.control_channel is not None:
         _require(
-            0 <= config.lid_channel < config.audio_dim,
-            f"lid_channel {config.lid_channel} is none of {config.audio_dim} audio features",
+            0 <= config.control_channel < config.audio_dim,
+            f"control_channel {config.control_channel} is none of {config.audio_dim} audio features",
         )
-    stages = config._vae_stages
-    _require(len(config.vae.get(stages, ())) > 0, f"vae has no {stages}; it needs one width a resolution")
+    if config.is_anchored:
+        for name in ("latent_channels", "fine", "coarse", "paint"):
+            _require(_is_width(config.vae.get(name)), f"vae.{name} must be a whole number of channels")
+    else:
+        has_stages = len(config.vae.get(VAE_STAGES, ())) > 0
+        _require(has_stages, f"vae has no {VAE_STAGES}; it needs one width a resolution")
     _require(
         config.locator_factor == config.latent_factor,
         f"the face locator shrinks {config.locator_factor} times, the autoencoder {config.latent_factor}",
     )
+
+
+def _is_width(value: Any) -> bool:
+    return type(value) is int and 0 < value <= MAX_WIDTH

@@ -55,7 +55,9 @@ class DenoisingUNet(UNet):
     """Noisy latents and timestep -> v-prediction."""
 
     def __init__(self, config: NetworkConfig) -> None:
-        super().__init__(config, lambda plan: DenoisingBlock(plan, config))
+        super().__init__(
+            config, lambda plan: DenoisingBlock(plan, config), in_channels=config.latent_channels
+        )
         self.conv_norm_out = nn.GroupNorm(config.norm_groups, config.channels[0], eps=1e-5)
         self.conv_out = nn.Conv2d(config.channels[0], config.latent_channels, 3, padding=1)
 

@@ -10,7 +10,7 @@ from hallo_cli.models.trees import JOYHALLO_REPO
 
 @dataclass(frozen=True)
 class Licence:
-    """On what terms a part of the published weights may be used."""
+    """The terms of use of a part of the published weights."""
 
     part: str
     files: tuple[str, ...]  # path prefixes inside the tree

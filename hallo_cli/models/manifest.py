@@ -47,6 +47,8 @@ class Geometry:
     crop_shift: float = 0.0  # centre moved down, as a share of the square's side
     face_expand_ratio: float = 1.2  # face locator's rectangle / face oval's box
     lip_expand_ratio: float = 2.0  # lip attention's rectangle / lips' box
+    shown_scale: float = 2.0  # what `crop` shows of models that move the picture itself, measured likewise
+    shown_shift: float = 0.04
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,7 @@ def _parse_speech(values: dict[str, Any]) -> SpeechConfig:
 def _parse_geometry(values: dict[str, Any]) -> Geometry:
     _refuse_unknown("geometry.", values, {item.name for item in dataclasses.fields(Geometry)})
     for name, value in values.items():
-        lower = -1.0 if name == "crop_shift" else 0.1
+        lower = -1.0 if name.endswith("_shift") else 0.1
         _require(_is_number(value, lower, 10.0), f"geometry.{name}", value, f"a number from {lower} to 10")
     return Geometry(**{name: float(value) for name, value in values.items()})
 

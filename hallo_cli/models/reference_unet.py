@@ -44,7 +44,9 @@ class ReferenceUNet(UNet):
     """Latents of pictures -> their reference features."""
 
     def __init__(self, config: NetworkConfig) -> None:
-        super().__init__(config, lambda plan: ReferenceBlock(plan, config))
+        super().__init__(
+            config, lambda plan: ReferenceBlock(plan, config), in_channels=config.reference_channels
+        )
         self.unread: tuple[tuple[None, ...], ...] = ()  # the place in the tree of blocks that are not built
         while not hasattr(self.up_blocks[-1], "attentions"):
             self.unread += ((None,) * len(self.up_blocks[-1].resnets),)
@@ -59,7 +61,7 @@ class ReferenceUNet(UNet):
         return self.per_layer("attentions", lambda module: module.project_identity(tokens))
 
     def forward(self, latents: Tensor, identity: UNetTree[TokenAttention] | None) -> UNetTree[Tensor]:
-        """Latents [rows, channels, height, width] of whole pictures -> features [rows, positions, channels].
+        """Inputs [rows, reference channels, height, width] -> features [rows, positions, channels].
 
         `identity` has a row for each picture; None for models without identity tokens. The timestep is 0.
         """

@@ -27,7 +27,7 @@ PLAIN = re.compile(  # what the tables of plain state dicts call for
 
 
 def map_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file by name, on the CPU, their bytes read when they are first used.
+    """The tensors of a file by name, on the CPU; their bytes are read on first use.
 
     The mapping ends with the last reference to its tensors. Raises WeightsError if the file is damaged or
     holds anything but named tensors; nothing in it is ever run.

@@ -1,4 +1,4 @@
-"""Weights files <-> networks: strict both ways, memory-mapped, never unpickling anything but tensors.
+"""Weights files to networks and back: strict both ways, memory-mapped, never unpickling anything but tensors.
 
 The networks' parameters have the published names, so that loading is the identity but for the few rules
 below. The published files hold what is never used; the bundles that `save_bundle` writes do not.

@@ -1,7 +1,7 @@
-"""SHA-256 of large files, remembered between runs.
+"""SHA-256 of files: each is read through once in a process, large ones once on this machine.
 
-A digest is remembered together with the file's size, modification time and inode: gigabytes of weights are
-read through once, and again only when the file has changed.
+A digest is remembered together with the file's size, times of change and inode, and is computed again as soon
+as one of them differs.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import errno
 import hashlib
 import logging
 import os
+import time
+from functools import lru_cache
 from pathlib import Path
 
 from hallo_cli.errors import OutputError
@@ -18,6 +20,8 @@ from hallo_cli.store.writing import make_folder, write_whole
 
 CHUNK = 1 << 22  # bytes read at a time
 WORTH_REMEMBERING = 1 << 26  # bytes; smaller files are hashed faster than a stranger's note is trusted
+FRESH_NS = 2 * 10**9  # a file changed so lately may change again within one tick of the disk's clock
+MAX_DIGESTS = 4096  # remembered in this process
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +35,21 @@ def file_digest(path: Path) -> str:
     if not path.is_file():
         path.stat()  # says itself what is missing
         raise OSError(errno.EINVAL, "not a regular file", str(path))
+    status = path.stat()
+    changed_ns = max(status.st_mtime_ns, status.st_ctime_ns)
+    state = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    if time.time_ns() - changed_ns < FRESH_NS:
+        return _read_through(path)
+    return _remembered(path, state)
+
+
+@lru_cache(MAX_DIGESTS)
+def _remembered(path: Path, _state: tuple[int, ...]) -> str:
+    return _read_through(path)
+
+
+def _read_through(path: Path) -> str:
+    """The digest, of a large file from its note where it has not changed since."""
     stamp = _stamp(path)
     is_large = path.stat().st_size >= WORTH_REMEMBERING
     note = cache_path("digests", hashlib.sha256(os.fsencode(path)).hexdigest()[:32]) if is_large else None

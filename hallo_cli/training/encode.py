@@ -13,22 +13,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from hallo_cli.analysis import regions
+from hallo_cli.analysis.head_motion import UNITS
 from hallo_cli.domain import Bytes, Float
 from hallo_cli.errors import InputError
-from hallo_cli.models.autoencoder import Autoencoder
+from hallo_cli.models.anchored import Truth
+from hallo_cli.models.autoencoder import AnchoredAutoencoder, Autoencoder
 from hallo_cli.models.config import NetworkConfig
 from hallo_cli.models.manifest import Geometry
 from hallo_cli.store.digests import file_digest
 from hallo_cli.store.writing import make_folder
 from hallo_cli.training.dataset import prefetched
 from hallo_cli.training.encoded import EncodedFormat, read_origin, write_encoded
-from hallo_cli.training.takes import Take, read_takes, shards_in
+from hallo_cli.training.takes import MOUTH_MATERIALS, Take, read_takes, shards_in, unpacked_flow
 
 SAMPLE_RATE = 16_000
 CONTEXT = 2  # frames of features before and after a take
@@ -39,8 +42,8 @@ class SpeechFeatures(Protocol):
     """A speech encoder as encoding needs it."""
 
     @property
-    def blink_channel(self) -> int | None:
-        """The feature that says how closed the eyes are, which takes know better; None: no such feature."""
+    def control_channel(self) -> int | None:
+        """The first feature that controls head, eyes or brows; takes know these. None: there is none."""
 
     def __call__(self, waveform: Float, n_frames: int) -> Float:
         """A whole recording at 16 kHz -> features [n_frames, blocks, width] at 25 frames a second."""
@@ -81,8 +84,8 @@ class TakeEncoder:
         tensors = {name: torch.cat([one[name] for one in encoded]) for name in _common(encoded)}
         tensors["starts"] = torch.cat([torch.zeros(1, dtype=torch.long), lengths.cumsum(0)])
         size = self.network.image_size
-        grey, _ = self._latents(np.full((1, size, size, 3), 127.5, np.float32))
-        tensors["grey"] = grey[0]
+        grey = np.full((size, size, 3), 127.5, np.float32)
+        tensors["grey"] = self._latents(grey[None], grey)[0][0]
         _, blocks, width = tensors["audio"].shape
         channels, rows, columns = (int(n) for n in tensors["latents"].shape[1:])
         header = EncodedFormat(
@@ -98,18 +101,19 @@ class TakeEncoder:
 
     def take(self, take: Take, frames: Bytes, portrait: Bytes) -> dict[str, Tensor]:
         """One take's rows of every tensor of a shard."""
-        self._check(take, frames)
         n_frames = take.info.n_frames
-        latents, spread = self._latents(np.concatenate([frames, portrait[None]]))
+        frames, portrait = self._sized(frames), self._sized(portrait[None])[0]
+        self._check(take, frames)
+        latents, reference, spread = self._latents(frames, portrait, _truth(take))
         result = {
-            "latents": latents[:n_frames],
-            "reference": latents[n_frames:],
-            "own_reference": torch.tensor([take.info.reference == "own"]),
+            "latents": latents,
+            "reference": reference,
+            "own_reference": torch.tensor([take.info.reference == "own" or self.network.is_anchored]),
             "audio": torch.from_numpy(self._audio(take)).half(),
             **self._regions(take),
         }
         if spread is not None:
-            result["latents_spread"] = spread[:n_frames]
+            result["latents_spread"] = spread
         if self.network.locator_input == "portrait":
             result["reference_pixels"] = torch.from_numpy(portrait[None].copy())
         if take.identity is not None:
@@ -135,20 +139,42 @@ class TakeEncoder:
                 f"take {take.key}: landmarks of shape {take.landmarks.shape} instead of (478, 2)"
             )
 
+    def _sized(self, pictures: Bytes) -> Bytes:
+        """Pictures [n, height, width, 3] at the networks' size where theirs is a whole multiple of it."""
+        size = self.network.image_size
+        step = pictures.shape[1] // size
+        if step <= 1 or pictures.shape[1:3] != (step * size, step * size):
+            return pictures
+        return np.stack([cv2.resize(one, (size, size), interpolation=cv2.INTER_AREA) for one in pictures])
+
     @torch.inference_mode()
-    def _latents(self, pictures: np.ndarray[Any, Any]) -> tuple[Tensor, Tensor | None]:
+    def _latents(
+        self,
+        pictures: np.ndarray[Any, Any],
+        portrait: np.ndarray[Any, Any],
+        truth: Truth | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The pictures' latents, what the reference UNet is to know of the portrait, the latents' spread."""
+        with torch.autocast(self.device.split(":")[0], dtype=self.dtype, enabled=self.dtype != torch.float32):
+            if not isinstance(self.vae, AnchoredAutoencoder):
+                means, spreads = self._encoded(pictures)
+                return means, self._encoded(portrait[None])[0], spreads
+            anchor = self.vae.anchor(self._planes(portrait[None]))
+            latents = self.vae.encode(self._planes(pictures), anchor, truth).mean
+            return latents.half().cpu().contiguous(), anchor.coarse.half().cpu().contiguous(), None
+
+    def _encoded(self, pictures: np.ndarray[Any, Any]) -> tuple[Tensor, Tensor | None]:
         means, spreads = [], []
         for start in range(0, len(pictures), self.batch):
-            chunk = torch.from_numpy(pictures[start : start + self.batch]).to(self.device)
-            x = (chunk.permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
-            with torch.autocast(
-                self.device.split(":")[0], dtype=self.dtype, enabled=self.dtype != torch.float32
-            ):
-                encoding = self.vae.encode(x)
+            encoding = self.vae.encode(self._planes(pictures[start : start + self.batch]))
             means.append(encoding.mean.half().cpu().contiguous())
             if encoding.log_variance is not None:
                 spreads.append((0.5 * encoding.log_variance.float()).exp().half().cpu())
         return torch.cat(means), torch.cat(spreads) if spreads else None
+
+    def _planes(self, pictures: np.ndarray[Any, Any]) -> Tensor:
+        chunk = torch.from_numpy(pictures).to(self.device)
+        return (chunk.permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
 
     def _audio(self, take: Take) -> Float:
         waveform = read_wav(take)
@@ -157,9 +183,9 @@ class TakeEncoder:
         features = self.speech(waveform, n_total)
         rows = np.arange(lead - CONTEXT, lead + n_frames + CONTEXT).clip(0, n_total - 1)
         chosen = np.array(features[rows], np.float32)
-        if self.speech.blink_channel is not None:  # what it holds is a schedule, not what this take shows
-            shut = np.asarray(take.truth.get("blink", np.zeros(n_frames)), np.float32)
-            chosen[:, :, self.speech.blink_channel] = np.pad(shut, CONTEXT, mode="edge")[:, None]
+        if self.speech.control_channel is not None:  # what it holds is invented, not what this take shows
+            known = np.pad(_controls(take), ((CONTEXT, CONTEXT), (0, 0)), mode="edge")
+            chosen[:, :, self.speech.control_channel :] = known[:, None]
         return chosen
 
     def _regions(self, take: Take) -> dict[str, Tensor]:
@@ -275,6 +301,27 @@ def read_wav(take: Take) -> Float:
     if kind != (SAMPLE_RATE, 1, 2):
         raise InputError(f"take {take.key}: sound of {kind} instead of 16 kHz, mono, 16 bit")
     return np.asarray(samples, np.float32) / np.float32(32768)
+
+
+def _truth(take: Take) -> Truth | None:
+    """What the corpus knows of the take's frames; None of takes from videos."""
+    if "flow" not in take.truth:
+        return None
+    flow = torch.from_numpy(unpacked_flow(take.truth["flow"]) / np.float32(take.info.size))
+    hidden = torch.from_numpy(~take.truth["seen"])[:, None].float()
+    inner = torch.from_numpy(np.isin(take.truth["materials"], MOUTH_MATERIALS))[:, None].float()
+    return Truth(flow.permute(0, 3, 1, 2).contiguous(), hidden, inner)
+
+
+def _controls(take: Take) -> Float:
+    """The controls of a take's frames in their units [frames, 7]; what it does not know is 0."""
+    n_frames = take.info.n_frames
+    parts = (("blink", 1), ("turn", 3), ("brow", 1), ("gaze", 2))
+    known = [
+        np.asarray(take.truth.get(name, np.zeros((n_frames, width))), np.float32).reshape(n_frames, width)
+        for name, width in parts
+    ]
+    return np.asarray(np.concatenate(known, 1) / UNITS, np.float32)
 
 
 def _read(take: Take) -> tuple[Take, Bytes, Bytes]:

@@ -176,7 +176,7 @@ def _check(path: Path, header: EncodedFormat, tensors: Mapping[str, Any]) -> Non
     n_takes, n_frames = len(starts) - 1, starts[-1]
     expected = {
         "latents": (n_frames, *header.latent_shape),
-        "reference": (n_takes, *header.latent_shape),
+        "reference": (n_takes, *tensors["reference"].shape[1:2], *header.latent_shape[1:]),
         "audio": (n_frames + 2 * header.context * n_takes, header.audio_blocks, header.audio_dim),
         "boxes": (n_takes, 3, 4),
         "own_reference": (n_takes,),

@@ -22,7 +22,7 @@ from hallo_cli.training.checkpoint import RunFolder, averaged_weights
 from hallo_cli.training.config import StartSettings
 from hallo_cli.training.init import start_networks
 
-SAMPLED_WITH = {"noise", "detail_back", "round_features", "image_size"}  # no weight knows of these
+SAMPLED_WITH = {"noise", "round_features", "image_size"}  # no weight knows of these
 MADE_HERE = {"networks", "vae"}  # roles; the other files of a base are taken as they are
 
 

@@ -151,19 +151,18 @@ class TrainedNetworks(nn.Module):
 def make_conditions(batch: Batch, drops: Drops, config: NetworkConfig, *, has_audio: bool) -> Conditions:
     """The conditions of a batch, some of them left out."""
     n_frames = batch.latents.shape[1]
-    pictures = batch.reference[:, None]
+    pictures = conventions.reference_input(config, batch.reference)[:, None]
     if batch.motion is not None:
         pictures = torch.cat([pictures, _motion_frames(batch, drops, config)], 1)
     identity = batch.identity
     if identity is not None:
         identity = identity.masked_fill(drops.identity.to(identity.device)[:, None], 0)
     located, located_rows = _located(batch, config)
-    masks = [conventions.generated_rows(config, mask) for mask in batch.masks]
     return Conditions(
-        pictures=conventions.generated_rows(config, pictures),
+        pictures=pictures,
         located=located,
         located_rows=located_rows,
-        masks=tuple(mask.flatten(2).transpose(1, 2) for mask in masks),
+        masks=tuple(mask.flatten(2).transpose(1, 2) for mask in batch.masks),
         n_frames=n_frames,
         drops=drops,
         identity=identity,
@@ -172,20 +171,12 @@ def make_conditions(batch: Batch, drops: Drops, config: NetworkConfig, *, has_au
 
 
 def _located(batch: Batch, config: NetworkConfig) -> tuple[Tensor, Tensor]:
-    """The locator's pictures: one a take, and one for every row whose lids are not wide open."""
+    """The locator's pictures, one a take, and which of them a row looks at."""
     takes, n_frames = batch.latents.shape[:2]
     height, width = (n * config.latent_factor for n in batch.latents.shape[-2:])
     regions = box_regions(batch.boxes[:, 0], height, width)
     located = conventions.locator_input(config, batch.pixels, regions)
-    rows = torch.arange(takes, device=located.device).repeat_interleave(n_frames)
-    lids = conventions.lids(config, batch.audio.flatten(0, 1))
-    if lids is None:
-        return located, rows
-    closing = torch.nonzero(lids > 0)[:, 0]
-    takes_of = rows[closing]
-    eyes = conventions.eye_rows(config, regions)[takes_of]
-    rows[closing] = takes + torch.arange(len(closing), device=rows.device)
-    return torch.cat([located, conventions.shut_lids(located[takes_of], eyes, lids[closing])]), rows
+    return located, torch.arange(takes, device=located.device).repeat_interleave(n_frames)
 
 
 def box_regions(boxes: Tensor, height: int, width: int) -> Tensor:
@@ -201,9 +192,11 @@ def box_regions(boxes: Tensor, height: int, width: int) -> Tensor:
 def _motion_frames(batch: Batch, drops: Drops, config: NetworkConfig) -> Tensor:
     """Where dropped, as at a recording's start: officially grey, else the portrait as in rendering."""
     assert batch.motion is not None
-    start = batch.grey if config.compat == "official" else batch.reference[:, None]
+    motion = conventions.reference_input(config, batch.reference[:, None], batch.motion)
+    own = conventions.reference_input(config, batch.reference)[:, None]
+    start = batch.grey if config.compat == "official" else own
     dropped = drops.motion.to(batch.motion.device)[:, None, None, None, None]
-    return torch.where(dropped, start, batch.motion)
+    return torch.where(dropped, start, motion)
 
 
 def _repeated(values: Tensor, rows: int) -> Tensor:

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from hallo_cli.analysis.face import FaceAnalyser
 from hallo_cli.errors import SettingsError
+from hallo_cli.models.anchored import Anchor
 from hallo_cli.models.attention import matmul_kernel, use_attention_kernel
 from hallo_cli.models.autoencoder import Autoencoder
 from hallo_cli.models.config import NetworkConfig
@@ -120,7 +121,11 @@ class Trainer:
         self._prepare_module()
         self.decode = self._decoder(networks.vae)
         self.losses = LossFunction(
-            config.objective, network, stage, decode=self.decode, encode=self._encoder(networks.vae)
+            config.objective,
+            network,
+            stage,
+            decode=self._loss_decoder(),
+            encode=self._encoder(networks.vae),
         )
         self.optimizer = make_optimizer(self.trained.values(), config.optimizer)
         self.average = MovingAverage(self.trained, config.run.ema_decay) if config.run.ema_decay else None
@@ -280,7 +285,19 @@ class Trainer:
         for unet in (self.module.reference_unet, self.module.denoising_unet):
             unet.checkpointing = self.config.run.gradient_checkpointing
 
-    def _decoder(self, vae: Autoencoder) -> Callable[[Tensor], Tensor] | None:
+    def _loss_decoder(self) -> Callable[[Tensor], Tensor] | None:
+        """What the pixel loss and the thinning of motion frames decode latents with."""
+        decode, vae, objective = self.decode, self.module.config, self.config.objective
+        if decode is None or not (objective.pixels.weight or objective.motion_thinning):
+            return None
+        if vae.is_anchored:
+            raise SettingsError(
+                "objective.pixels.weight and objective.motion_thinning: latents of an anchored autoencoder "
+                "cannot be decoded by themselves. Leave them 0."
+            )
+        return lambda latents: decode(latents, None)
+
+    def _decoder(self, vae: Autoencoder) -> Callable[[Tensor, Batch | None], Tensor] | None:
         start, objective = self.config.start, self.config.objective
         if not (objective.pixels.weight or objective.motion_thinning or self.config.run.render_every):
             return None
@@ -291,9 +308,10 @@ class Trainer:
             )
         _move(vae, self.device)
 
-        def decode(latents: Tensor) -> Tensor:
+        def decode(latents: Tensor, batch: Batch | None) -> Tensor:
             with self.accelerator.autocast():
-                return vae.decode(latents.contiguous(memory_format=torch.channels_last))
+                anchor = None if batch is None else _anchor(vae, batch, len(latents))
+                return vae.decode(latents.contiguous(memory_format=torch.channels_last), anchor)
 
         return decode
 
@@ -368,3 +386,12 @@ def _takes(config: TrainingConfig, network: NetworkConfig) -> tuple[list[Encoded
 def _generator(device: torch.device, seed: int, number: int) -> torch.Generator:
     digest = hashlib.sha256(f"{seed}:{number}".encode()).digest()
     return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+
+
+def _anchor(vae: Autoencoder, batch: Batch, n_rows: int) -> Anchor | None:
+    """What the autoencoder knows of the portraits, a row for each of the batch's frames."""
+    if batch.pixels is None:
+        return None
+    anchor = vae.anchor(batch.pixels.permute(0, 3, 1, 2).float() / 127.5 - 1)
+    takes = len(batch.pixels)
+    return anchor and anchor.rows(torch.arange(takes).repeat_interleave(n_rows // takes))

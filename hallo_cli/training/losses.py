@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from hallo_cli.inference.latents import generated_rows, scaled_rows, to_generated
 from hallo_cli.inference.thinning import thinned
 from hallo_cli.models import compat
 from hallo_cli.models.config import NetworkConfig
@@ -52,8 +51,7 @@ class LossFunction:
 
     def __call__(self, predict: Predict, batch: Batch, generator: torch.Generator) -> Losses:
         """The losses of a batch; everything random comes from the generator, on the batch's device."""
-        portrait = batch.reference[:, None]
-        clean = to_generated(self.network, batch.latents, portrait)
+        clean = batch.latents
         noisy = objective.add_noise(
             clean,
             self.schedule.to(clean.device),
@@ -72,7 +70,7 @@ class LossFunction:
         prediction = (
             predict(flat, noisy.timesteps.flatten(), conditions).float().unflatten(0, clean.shape[:2])
         )
-        weights = objective.region_weights(noisy, batch.boxes, self.settings, self._covered(batch))
+        weights = objective.region_weights(noisy, batch.boxes, self.settings)
         velocity = objective.velocity_loss(prediction, noisy, self.settings, self.stage, weights)
         if self.settings.pixels.weight == 0:
             return Losses(velocity, velocity, torch.zeros_like(velocity))
@@ -102,11 +100,6 @@ class LossFunction:
         greyed = thinned(pictures, mask, faces[:, None, None])
         return self.encode(greyed.flatten(0, 1)).to(motion.dtype).unflatten(0, motion.shape[:2])
 
-    def _covered(self, batch: Batch) -> tuple[float, float]:
-        height = batch.latents.shape[-2]
-        start, stop = scaled_rows(self.network, height)
-        return start / height, stop / height
-
     def _pixel_loss(
         self, prediction: Tensor, noisy: NoisyLatents, batch: Batch, generator: torch.Generator
     ) -> Tensor:
@@ -115,11 +108,10 @@ class LossFunction:
         settings, (takes, frames) = self.settings.pixels, prediction.shape[:2]
         n_chosen = max(1, round(settings.share * takes * frames))
         order = torch.randperm(takes * frames, generator=generator, device=prediction.device)[:n_chosen]
-        portrait = generated_rows(self.network, batch.reference)[order // frames]
-        window = LipWindow.around(batch, self._covered(batch), settings.window, order // frames)
-        predicted = self._latents(noisy.clean_from(prediction).flatten(0, 1)[order], portrait)
+        window = LipWindow.around(batch, settings.window, order // frames)
+        predicted = noisy.clean_from(prediction).flatten(0, 1)[order]
         with torch.no_grad():
-            target = self.decode(window.crop(self._latents(noisy.clean.flatten(0, 1)[order], portrait)))
+            target = self.decode(window.crop(noisy.clean.flatten(0, 1)[order]))
         error = self.decode(window.crop(predicted)).float() - target.float()
         weights = window.pixel_weights(error.shape[-2:])
         loss = (error.abs() * weights).mean()
@@ -129,35 +121,24 @@ class LossFunction:
             loss = loss + settings.gradient * (difference * weights.narrow(axis, 1, size)).mean()
         return loss
 
-    def _latents(self, generated: Tensor, portrait: Tensor) -> Tensor:
-        if self.network.latents == "residual":
-            return portrait + generated * self.network.residual_scale
-        return generated
-
 
 @dataclass(frozen=True)
 class LipWindow:
-    """A window of one size around each row's lips, inside the generated rows of the latents."""
+    """A window of one size around each row's lips."""
 
     rows: Tensor  # [n, height] latent rows
     columns: Tensor  # [n, width]
     lips: Tensor  # [n, 4] lip region relative to the window, 0..1
 
     @classmethod
-    def around(
-        cls, batch: Batch, covered: tuple[float, float], size: tuple[int, int], takes: Tensor
-    ) -> LipWindow:
-        """Windows of `size` (height, width) latents for the rows of `takes` [n].
-
-        `covered` are the generated rows as shares of the height, 0..1.
-        """
+    def around(cls, batch: Batch, size: tuple[int, int], takes: Tensor) -> LipWindow:
+        """Windows of `size` (height, width) latents for the rows of `takes` [n]."""
         height, width = batch.latents.shape[-2:]
-        first, last = (round(edge * height) for edge in covered)
         region = objective.lip_region(batch.boxes[:, 1], batch.boxes[:, 2])[takes]
         scale = torch.tensor([width, height, width, height], device=region.device)
-        cells = region * scale - torch.tensor([0, first, 0, first], device=region.device)
-        wanted = min(size[0], last - first), min(size[1], width)
-        top = ((cells[:, 1] + cells[:, 3] - wanted[0]) / 2).round().long().clamp(0, last - first - wanted[0])
+        cells = region * scale
+        wanted = min(size[0], height), min(size[1], width)
+        top = ((cells[:, 1] + cells[:, 3] - wanted[0]) / 2).round().long().clamp(0, height - wanted[0])
         left = ((cells[:, 0] + cells[:, 2] - wanted[1]) / 2).round().long().clamp(0, width - wanted[1])
         origin = torch.stack([left, top, left, top], 1)
         extent = torch.tensor([wanted[1], wanted[0], wanted[1], wanted[0]], device=region.device)
@@ -174,6 +155,4 @@ class LipWindow:
 
     def pixel_weights(self, size: torch.Size) -> Tensor:
         """[n, 1, height, width]: one on the lips, little around them."""
-        return (
-            OUTSIDE_LIPS + objective.soft_box(self.lips, size[0], size[1], (0.0, 1.0), softness=0.02)[:, None]
-        )
+        return OUTSIDE_LIPS + objective.soft_box(self.lips, size[0], size[1], softness=0.02)[:, None]

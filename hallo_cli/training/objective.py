@@ -157,19 +157,17 @@ def velocity_loss(
     return (error.mean((2, 3, 4)) * weights).mean()
 
 
-def region_weights(
-    noisy: NoisyLatents, boxes: Tensor, settings: ObjectiveSettings, rows: tuple[float, float]
-) -> Tensor | None:
+def region_weights(noisy: NoisyLatents, boxes: Tensor, settings: ObjectiveSettings) -> Tensor | None:
     """Where errors count how much: [takes, frames | 1, height, width], or None where they count alike.
 
-    boxes [takes, 3, 4] as in Batch; rows: the part of the picture's height that the latents cover.
+    boxes [takes, 3, 4] as in Batch.
     """
     height, width = noisy.clean.shape[-2:]
     weights = None
     if settings.regions is not None:
         face, lips = boxes[:, 1], boxes[:, 2]
         everywhere, lower, lip, eyes = settings.regions
-        grid = (height, width, rows)
+        grid = (height, width)
         weights = everywhere + lower * soft_box(lower_face(face, lips), *grid, softness=0.01)
         weights = weights + lip * soft_box(lip_region(face, lips), *grid, softness=0.015)
         weights = (weights + eyes * soft_box(eye_region(face), *grid, softness=0.015))[:, None]
@@ -207,11 +205,11 @@ def eye_region(face: Tensor) -> Tensor:
     )
 
 
-def soft_box(boxes: Tensor, height: int, width: int, rows: tuple[float, float], *, softness: float) -> Tensor:
+def soft_box(boxes: Tensor, height: int, width: int, *, softness: float) -> Tensor:
     """Boxes [takes, 4] as maps [takes, height, width] that fall off smoothly at the edges."""
     device = boxes.device
     x = (torch.arange(width, device=device) + 0.5) / width
-    y = rows[0] + (torch.arange(height, device=device) + 0.5) / height * (rows[1] - rows[0])
+    y = (torch.arange(height, device=device) + 0.5) / height
     left, top, right, bottom = (edge[:, None] for edge in boxes.unbind(1))
     across = torch.sigmoid((x - left) / softness) * torch.sigmoid((right - x) / softness)
     down = torch.sigmoid((y - top) / softness) * torch.sigmoid((bottom - y) / softness)

@@ -25,7 +25,19 @@ from hallo_cli.store.writing import PartFile, make_folder, reporting_write_error
 KEY = re.compile(r"[A-Za-z0-9_-]{1,120}")
 MAX_MEMBER_BYTES = 256 << 20  # a shard with a larger member is not one of ours
 ORIGIN = "made_from.json"  # in a folder of shards: the settings they were made with
+FLOW_STEPS = 32.0  # truth.flow counts in this part of a pixel
+MOUTH_MATERIALS = (2, 3, 4)  # of truth.materials: upper teeth, lower teeth, tongue
 Array = npt.NDArray[Any]
+
+
+def packed_flow(flow: Array) -> npt.NDArray[np.int16]:
+    """Backward flow in pixels as whole numbers, which compress well."""
+    return np.clip(np.rint(flow * FLOW_STEPS), -32768, 32767).astype(np.int16)
+
+
+def unpacked_flow(flow: Array) -> npt.NDArray[np.float32]:
+    """The inverse of `packed_flow`."""
+    return np.asarray(flow, np.float32) / np.float32(FLOW_STEPS)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from hallo_cli.analysis.face import FaceAnalyser
 from hallo_cli.domain import Bytes
-from hallo_cli.inference.latents import from_generated, generated_rows
 from hallo_cli.media.image import write_png
 from hallo_cli.media.video import SegmentWriter, VideoFormat
 from hallo_cli.models.config import NetworkConfig
@@ -31,7 +30,7 @@ class Rendering:
 
     network: NetworkConfig
     schedule: Tensor  # [1000] cumulated alphas the networks are trained with
-    decode: Callable[[Tensor], Tensor]
+    decode: Callable[[Tensor, Batch], Tensor]  # latents [rows, ...] of a batch's takes -> pictures
     has_audio: bool
     steps: int
 
@@ -48,7 +47,7 @@ def render_takes(
     What they were is decoded too, so that both sides have been through the autoencoder.
     """
     made = sample_takes(predict, batch, rendering, generator)
-    return _pictures(rendering, made), _pictures(rendering, batch.latents)
+    return _pictures(rendering, made, batch), _pictures(rendering, batch.latents, batch)
 
 
 @torch.no_grad()
@@ -67,7 +66,7 @@ def sample_takes(
     conditions = make_conditions(
         batch, Drops(0, nothing, nothing, nothing), rendering.network, has_audio=rendering.has_audio
     )
-    shape = generated_rows(rendering.network, batch.latents).shape
+    shape = batch.latents.shape
     is_shared = rendering.network.noise == "per_job"
     noise_shape = (takes, 1 if is_shared else frames, *shape[2:])
     noise = torch.randn(noise_shape, generator=generator, device=batch.latents.device)
@@ -80,7 +79,7 @@ def sample_takes(
         a, following = alphas[index], alphas[index + 1]
         clean, noisy = a**0.5 * x - (1 - a) ** 0.5 * v, a**0.5 * v + (1 - a) ** 0.5 * x
         x = following**0.5 * clean + (1 - following) ** 0.5 * noisy
-    return from_generated(rendering.network, x.unflatten(0, (takes, frames)), batch.reference[:, None])
+    return x.unflatten(0, (takes, frames))
 
 
 def opening_correlation(made: Bytes, true: Bytes, analyser: FaceAnalyser) -> float | None:
@@ -118,9 +117,9 @@ def _opening(frame: Bytes, analyser: FaceAnalyser) -> float | None:
     return faces[0].mouth_opening if faces else None
 
 
-def _pictures(rendering: Rendering, latents: Tensor) -> Bytes:
+def _pictures(rendering: Rendering, latents: Tensor, batch: Batch) -> Bytes:
     takes, frames = latents.shape[:2]
-    decoded = rendering.decode(latents.flatten(0, 1)).float()
+    decoded = rendering.decode(latents.flatten(0, 1), batch).float()
     levels = ((decoded.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     pictures: Bytes = levels.permute(0, 2, 3, 1).unflatten(0, (takes, frames)).cpu().numpy()
     return pictures

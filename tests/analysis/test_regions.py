@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hallo_cli.analysis import regions
-from hallo_cli.analysis.face import CHIN, FOREHEAD, LIPS, SILHOUETTE, FaceAnalyser
+from hallo_cli.analysis.face import SILHOUETTE, FaceAnalyser
 from hallo_cli.domain import Bytes, Float
 
 DATA = Path(__file__).parent.parent / "data" / "preprocessing"
@@ -78,43 +78,3 @@ def test_region_that_fills_the_picture_is_all_face() -> None:
 def landmarks(analyser: FaceAnalyser, astronaut: Bytes) -> Float:
     (face,) = analyser.detect(astronaut)
     return (face.landmarks - [155, 57]) * (256 / 140)
-
-
-def test_blend_is_whole_at_the_mouth_and_nothing_outside_the_face(landmarks: Float) -> None:
-    blend = regions.face_blend(landmarks, (256, 256))
-    lips = landmarks[list(LIPS)].round().astype(int)
-    assert blend[lips[:, 1], lips[:, 0]].min() > 0.95
-    assert blend[:, 0].max() == blend[:, -1].max() == blend[0].max() == 0
-    outline = landmarks[[i for i in SILHOUETTE if landmarks[i, 1] < 128]].round().astype(int)
-    assert blend[outline[:, 1], outline[:, 0]].max() < 0.02
-
-
-def test_blend_leaves_room_for_the_chin_to_drop(landmarks: Float) -> None:
-    height = float(np.linalg.norm(landmarks[CHIN] - landmarks[FOREHEAD]))
-    column = regions.face_blend(landmarks, (256, 256))[:, round(float(landmarks[CHIN, 0]))]
-    lowest = np.flatnonzero(column > 0.01).max()
-    assert 0.05 * height < lowest - landmarks[CHIN, 1] < 0.13 * height
-
-
-def test_blend_is_smooth_and_begins_at_the_first_row(landmarks: Float) -> None:
-    blend = regions.face_blend(landmarks, (256, 256), first_row=64)
-    assert blend[:64].max() == 0
-    # One row of latents spans eight pixels, over which the blend rises.
-    assert np.abs(np.diff(blend, axis=0)).max() < 0.2
-    assert np.abs(np.diff(blend, axis=1)).max() < 0.12
-    assert blend[74, 128] > 0.9
-
-
-def test_skin_is_the_face_without_its_mouth(landmarks: Float) -> None:
-    skin = regions.skin_region(landmarks, (256, 256))
-    assert skin.shape == (256, 256)
-    assert 0 <= skin.min() <= skin.max() <= 1
-
-    def at(*indices: int) -> float:
-        x, y = landmarks[list(indices)].mean(axis=0)
-        return float(skin[round(float(y)), round(float(x))])
-
-    assert at(50, 101) > 0.9  # a cheek
-    assert at(13, 14) < 0.05  # between the lips
-    assert at(61) < 0.4  # a corner of the mouth
-    assert skin[2, 2] < 0.01

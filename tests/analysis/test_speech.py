@@ -13,7 +13,7 @@ from hallo_cli.analysis.embedded_speech import EmbeddedEncoder
 from hallo_cli.analysis.loudness import Waveform
 from hallo_cli.analysis.speech import CONTEXT, RecordingTrack, TrackOptions, whole
 from hallo_cli.analysis.speech_network import SpeechNet, SpeechNetConfig
-from hallo_cli.domain import Float
+from hallo_cli.domain import CONTROLS, Float
 from hallo_cli.errors import WeightsError
 from hallo_cli.media.audio import decode
 
@@ -45,7 +45,7 @@ def test_speech_has_its_neighbours_and_repeats_the_ends(encoder: EmbeddedEncoder
     n_frames = -(-len(speech) // 640)
     n_padded = -(-n_frames // 12) * 12
     all_of_it = heard.speech(0, n_padded)
-    assert all_of_it.features.shape == (n_padded + 2 * CONTEXT, 1, WIDTH + 2)
+    assert all_of_it.features.shape == (n_padded + 2 * CONTEXT, 1, WIDTH + 1 + len(CONTROLS))
     assert np.array_equal(all_of_it.features[0], all_of_it.features[CONTEXT])
     assert np.array_equal(all_of_it.features[-1], all_of_it.features[-1 - CONTEXT])
     middle = heard.speech(24, 48)
@@ -59,12 +59,13 @@ def test_loudness_of_the_recording_does_not_matter(encoder: EmbeddedEncoder, spe
     assert np.abs(quiet - loud).max() < 1e-3
 
 
-def test_controls_are_blinks_and_activity(encoder: EmbeddedEncoder, speech: Float) -> None:
+def test_activity_and_controls_follow_the_features(encoder: EmbeddedEncoder, speech: Float) -> None:
     features = track(speech, encoder, seed=3).speech(0, 276).features[CONTEXT:-CONTEXT, 0]
-    assert np.allclose(features[:, WIDTH], blinks(3, 288, 25.0)[:276])
-    silent = features[round(3.35 * 25) : round(3.75 * 25), WIDTH + 1]
+    silent = features[round(3.35 * 25) : round(3.75 * 25), WIDTH]
     assert silent.max() < 0.1
-    assert features[:, WIDTH + 1].max() <= 1
+    assert features[:, WIDTH].max() <= 1
+    assert np.allclose(features[:, WIDTH + 1], blinks(3, 288, 25.0)[:276])
+    assert np.abs(features[:, WIDTH + 2 :]).max(axis=0).min() > 0.1  # all of the head lives
 
 
 def test_other_frame_rates_hear_the_same_moments(encoder: EmbeddedEncoder, speech: Float) -> None:
@@ -96,7 +97,7 @@ def test_every_sound_has_finite_features(encoder: EmbeddedEncoder, sound: Float)
 def test_leading_and_trailing_silence_are_quiet(encoder: EmbeddedEncoder, speech: Float) -> None:
     second = np.zeros(32_000, np.float32)
     features = whole(encoder, np.concatenate([second, speech[:48_000], second]), 175)
-    activity = features[:, 0, WIDTH + 1]
+    activity = features[:, 0, WIDTH]
     assert activity[:40].max() == activity[-40:].max() == 0
 
 
@@ -121,7 +122,7 @@ def test_weights_are_loaded_strictly(tmp_path: Path) -> None:
     net = SpeechNet(SpeechNetConfig(width=24, features=WIDTH, dilations=(1, 2)))
     save_file(net.state_dict(), tmp_path / "s.safetensors")
     config = {"width": 24, "features": WIDTH, "dilations": [1, 2]}
-    assert EmbeddedEncoder.load(tmp_path / "s.safetensors", config).width == WIDTH + 2
+    assert EmbeddedEncoder.load(tmp_path / "s.safetensors", config).width == WIDTH + 1 + len(CONTROLS)
     with pytest.raises(WeightsError):
         EmbeddedEncoder.load(tmp_path / "s.safetensors", config | {"width": 32})
     with pytest.raises(WeightsError, match="configuration is wrong"):

@@ -32,6 +32,7 @@ from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.runner import run_job
 from hallo_cli.media.probe import frame_hashes
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
+from hallo_cli.store import digests
 from hallo_cli.store.digests import file_digest
 
 
@@ -346,3 +347,18 @@ def test_finished_output_of_another_size_is_rendered_again(tmp_path: Path) -> No
     assert any(isinstance(event, RowStarted) for event in told)
     assert list(frame_hashes(output)) == frames
     assert not any(isinstance(event, RowStarted) for event in run(batch_of(manifest)))
+
+
+def test_each_input_of_a_row_is_hashed_once_from_check_to_video(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest, hashed = write_batch(tmp_path, ["a", "b"]), list[str]()
+    read_through = digests._read_through
+    monkeypatch.setattr(digests, "FRESH_NS", 0)  # else a file as new is hashed each time
+    monkeypatch.setattr(digests, "_read_through", lambda path: hashed.append(path.name) or read_through(path))
+    run(batch_of(manifest))
+    assert {name: hashed.count(name) for name in ("a.png", "b.png", "speech.wav")} == {
+        "a.png": 1,
+        "b.png": 1,
+        "speech.wav": 1,
+    }

@@ -11,7 +11,8 @@ import pytest
 from batch_doubles import write_picture, write_sound
 from rich.console import Console
 
-from hallo_cli.cli.batch_view import InHand, Tally, table
+from hallo_cli.batch.tally import AtWork, Tally
+from hallo_cli.cli.batch_view import table
 from hallo_cli.cli.console import plain
 
 TESTS = Path(__file__).parent.parent
@@ -95,8 +96,8 @@ def test_control_characters_of_a_name_reach_no_stream(folder: Path) -> None:
 
 def test_brackets_in_names_are_shown_and_no_markup() -> None:
     shown = Console(file=StringIO(), width=100, force_terminal=True, color_system="standard")
-    tally = Tally(workers={"[bold]cpu[/bold]": InHand("[red]row[/red] [/]\x1b[2J", 1, 2)})
-    shown.print(table(tally))
+    tally = Tally(workers={"[bold]cpu[/bold]": AtWork("rendering", "[red]row[/red] [/]\x1b[2J", 1, 2)})
+    shown.print(table(tally, 100))
     shown.print(plain("[link=file:///etc/passwd]click[/link]"))
     said = shown.file.getvalue()  # type: ignore[attr-defined]
     for text in ("[bold]cpu[/bold]", "[red]row[/red] [/]\\x1b[2J", "[link=file:///etc/passwd]click[/link]"):

@@ -27,7 +27,7 @@ def test_demo_shows_the_example_and_says_so(tmp_path: Path) -> None:
     assert "portrait_astronaut.png" in said
     info = probe(video).video
     assert info is not None
-    assert (info.n_frames, info.width) == (10, 256)
+    assert (info.n_frames, info.width) == (10, 512)
     assert json.loads((tmp_path / "demo.json").read_text())["weights"]["name"] == "preview"
     run(video, "--duration", "0.2")  # its own it replaces
 
@@ -51,8 +51,8 @@ def test_demo_speaks_the_words_and_leaves_the_rest(tmp_path: Path) -> None:
     assert figures.sync_correlation > 0.5
     assert figures.sync_lag in (-1, 0, 1)
     assert figures.upper_face_ssim is not None
-    assert figures.upper_face_ssim > 0.95
+    assert figures.upper_face_ssim > 0.85  # the head moves
     assert figures.background_ssim is not None
-    assert figures.background_ssim > 0.97
+    assert figures.background_ssim > 0.93
     assert figures.seam_share is not None
     assert figures.seam_share > 0.01  # joins are like other frames

@@ -12,7 +12,7 @@ from bundles import random_networks, tiny_config
 from small_jobs import SIZE, make_portrait, make_speech
 from small_networks import official_like
 
-from hallo_cli.domain import Clip, StepDone
+from hallo_cli.domain import Clip, MotionFrames, MotionShape, StepDone
 from hallo_cli.errors import DeviceMemoryError, PortraitError
 from hallo_cli.inference.animator import Animator, audio_windows
 from hallo_cli.inference.memory import reporting_memory
@@ -34,7 +34,7 @@ def render(
 CASES = [
     ("official", official_like(), SETTINGS, {}),
     ("sane", official_like(compat="sane"), SETTINGS, {}),
-    ("embedded", tiny_config(detail_back=True), SETTINGS, {}),
+    ("embedded", tiny_config(), SETTINGS, {}),
     ("without guidance", official_like(), dataclasses.replace(SETTINGS, guidance=1.0), {}),
     ("guidance below one", official_like(), dataclasses.replace(SETTINGS, guidance=0.5), {}),
     ("guidance for a while", official_like(), dataclasses.replace(SETTINGS, guidance_stop=0.5), {}),
@@ -54,10 +54,12 @@ def test_every_kind_of_job_gives_its_frames(config, settings, portrait):
     n_frames = 2 * config.clip_frames + (config.clip_frames > 1)
     clips = render(config, n_frames, settings, **portrait)
     frames = np.concatenate([clip.frames for clip in clips])
-    assert frames.shape == (n_frames, portrait.get("height", SIZE), portrait.get("width", SIZE), 3)
+    picture = (portrait.get("height", SIZE), portrait.get("width", SIZE), 3)
+    motion = (MotionShape(SIZE // 2, 2 * SIZE).n_bytes,)
+    assert frames.shape == (n_frames, *(motion if config.is_anchored else picture))
     assert frames.std() > 1
     assert [clip.index for clip in clips] == list(range(len(clips)))
-    assert all(len(clip.motion.pixels) == config.motion_frames for clip in clips)
+    assert all(len(clip.motion.values) == config.motion_frames for clip in clips)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +76,7 @@ def test_continued_render_equals_an_uninterrupted_one(config):
     for clip, expected in zip((e for e in rest if isinstance(e, Clip)), whole[1:], strict=True):
         assert clip.index == expected.index
         assert np.array_equal(clip.frames, expected.frames)
-        assert np.array_equal(clip.motion.pixels, expected.motion.pixels)
+        assert np.array_equal(clip.motion.values, expected.motion.values)
 
 
 def test_motion_frames_carry_over():
@@ -85,7 +87,7 @@ def test_motion_frames_carry_over():
         animator.clip_context(job, audio_windows(make_speech(config, 4), 0, 4, 5), motion)
         for motion in (
             None,
-            dataclasses.replace(render(config, 4)[0].motion, pixels=np.ones((2, SIZE, SIZE, 3), np.float32)),
+            MotionFrames(np.ones((2, SIZE // 8, SIZE // 8, config.latent_channels), np.float32)),
         )
     ]
     first, second = (context.layers.mid[0].motion for context in pair)
@@ -97,27 +99,12 @@ def test_portrait_alone_starts_the_first_clip():
     animator = Animator(random_networks(config), RUNTIME)
     portrait = make_portrait(config)
     job = animator.prepare(portrait, SETTINGS)
-    motion = render(config, 4)[0].motion
     pixels = np.repeat(portrait.pixels[None].astype(np.float32) / 127.5 - 1, 2, axis=0)
     windows = audio_windows(make_speech(config, 4), 0, 4, 5)
     start = animator.clip_context(job, windows, None).layers
-    given = animator.clip_context(job, windows, dataclasses.replace(motion, pixels=pixels)).layers
+    given = animator.clip_context(job, windows, MotionFrames(pixels)).layers
     for a, b in zip(start.values(), given.values(), strict=True):
         torch.testing.assert_close(a.motion, b.motion, rtol=1e-4, atol=1e-5)
-
-
-def test_face_locator_sees_the_lids_of_the_frames_that_blink():
-    config = tiny_config(lid_channel=3)
-    animator = Animator(random_networks(config), RUNTIME)
-    job = animator.prepare(make_portrait(config), SETTINGS)
-    windows = audio_windows(make_speech(config, 4), 0, 4, config.audio_window)
-    windows[..., 3] = 0
-    assert animator.clip_context(job, windows, None).face_features is job.face_features
-    windows[1, 2, 0, 3], windows[2, 2, 0, 3] = 0.5, 1
-    features = animator.clip_context(job, windows, None).face_features
-    differs = (features - job.face_features).abs().amax((1, 2, 3))
-    assert differs[0] == differs[3] == 0
-    assert 0 < differs[1] < differs[2]
 
 
 def test_progress_counts_every_step_before_its_clip():
@@ -143,17 +130,6 @@ def test_speech_moves_the_frames_and_silenced_regions_do_not_listen():
     quiet = dataclasses.replace(SETTINGS, pose_weight=0, face_weight=0, lip_weight=0)
     spoken, other = render(config, 4)[0].frames, render(config, 4, quiet)[0].frames
     assert not np.array_equal(spoken, other)
-
-
-def test_rows_outside_the_window_stay_the_portraits():
-    config = tiny_config(latent_rows=(4, 8))
-    animator = Animator(random_networks(config), RUNTIME)
-    job = animator.prepare(make_portrait(config), SETTINGS)
-    assert animator.latents_shape(job, 4) == (4, 4, 4, 8)
-    generated = torch.full((1, 4, 4, 8), 5.0)
-    whole = torch.cat([job.portrait.latents[:, :, :4], job.portrait.latents[:, :, 4:] + 5.0 * 0.5], 2)
-    expected = animator.networks.vae.decode(whole).clamp(-1, 1)
-    torch.testing.assert_close(animator.finisher.pictures(job, generated), expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("noise", ["independent", "published"])
@@ -183,7 +159,7 @@ def test_bright_portrait_is_encoded_as_the_weights_are_used_to(kind):
     job = animator.prepare(dataclasses.replace(portrait, pixels=pixels), SETTINGS)
     assert (job.portrait_once is not None) is (kind == "official")
     dark = np.full((2, SIZE, SIZE, 3), -0.5, np.float32)
-    motion = dataclasses.replace(render(config, 4)[0].motion, pixels=dark)
+    motion = MotionFrames(dark)
     windows = audio_windows(make_speech(config, 4), 0, 4, 5)
     after = animator.clip_context(job, windows, motion).layers.mid[0].reference
     expected = animator.prepare(dataclasses.replace(portrait, pixels=pixels), SETTINGS)
@@ -202,7 +178,7 @@ def test_memory_that_runs_out_is_reported_with_the_remedy():
         raise RuntimeError("other")
 
 
-@pytest.mark.parametrize("config", [official_like(), tiny_config(detail_back=True)])
+@pytest.mark.parametrize("config", [official_like(), tiny_config()])
 def test_fast_choices_give_the_plain_frames(config):
     fast = render(config, 4)[0].frames.astype(int)
     animator = Animator(
@@ -216,9 +192,7 @@ def test_fast_choices_give_the_plain_frames(config):
     assert np.abs(fast - plain.frames).max() <= 1
 
 
-@pytest.mark.parametrize(
-    "config", [tiny_config(), tiny_config(detail_back=True, clip_frames=1), tiny_config(motion_frames=0)]
-)
+@pytest.mark.parametrize("config", [tiny_config(), tiny_config(clip_frames=1), tiny_config(motion_frames=0)])
 def test_overlapped_render_gives_the_same_bytes(config):
     n_frames = 3 * config.clip_frames + (config.clip_frames > 1)
     rendered = {}
@@ -233,11 +207,11 @@ def test_overlapped_render_gives_the_same_bytes(config):
     for clip, expected in zip(rendered["on"], rendered["off"], strict=True):
         if isinstance(clip, Clip):
             assert np.array_equal(clip.frames, expected.frames)
-            assert np.array_equal(clip.motion.pixels, expected.motion.pixels)
+            assert np.array_equal(clip.motion.values, expected.motion.values)
 
 
 def test_next_clip_is_denoised_while_the_reader_works_on_one(monkeypatch):
-    config = tiny_config(detail_back=True)
+    config = tiny_config()
     animator = Animator(random_networks(config), dataclasses.replace(RUNTIME, decode_behind="on"))
     job = animator.prepare(make_portrait(config), SETTINGS)
     threads = []
@@ -290,28 +264,6 @@ def test_settings_of_reuse_reach_the_sampler():
     windows = audio_windows(make_speech(config, 4), 0, 4, 5)
     _, predictor = animator.sampler(settings, animator.clip_context(job, windows, None))
     assert predictor.deep.every == 2
-
-
-def test_skin_is_matched_where_a_portrait_has_some_and_colours_of_its_own() -> None:
-    config = tiny_config(detail_back=True)
-    plain = make_portrait(config)
-    with_skin = dataclasses.replace(plain, skin=plain.face_region)
-    grey = dataclasses.replace(with_skin, pixels=np.repeat(plain.pixels[..., :1], 3, axis=2))
-    without = dataclasses.replace(plain, skin=np.zeros_like(plain.face_region))
-    animator = Animator(random_networks(config), RuntimeSettings(device="cpu", threads=1))
-    found = [animator.prepare(portrait, SETTINGS).skin for portrait in (plain, with_skin, grey, without)]
-    assert [skin is not None for skin in found] == [False, True, False, False]
-    frames = [
-        next(
-            clip.frames
-            for clip in animator.clips(animator.prepare(portrait, SETTINGS), make_speech(config, 4))
-            if isinstance(clip, Clip)
-        )
-        for portrait in (plain, with_skin)
-    ]
-    changed = (frames[0] != frames[1]).any(axis=(0, 3))
-    assert changed.any()
-    assert not changed[plain.face_region == 0].any()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -1,48 +1,19 @@
-"""The conventions around the networks are exact inverses and crop alike at every resolution."""
+"""What the networks read of a picture: the conventions that training and rendering share."""
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
+from bundles import tiny_config
 
+from hallo_cli.domain import CONTROLS
 from hallo_cli.errors import WeightsError
-from hallo_cli.inference.latents import (
-    eye_rows,
-    fits,
-    from_generated,
-    generated_rows,
-    lids,
-    locator_input,
-    shut_lids,
-    to_generated,
-)
-from hallo_cli.models.bundle import find_bundle
+from hallo_cli.inference.latents import fits, locator_input, reference_input, scaled_controls
 from hallo_cli.models.config import NetworkConfig
 
 OFFICIAL = NetworkConfig.official()
-RESIDUAL = dataclasses.replace(
-    OFFICIAL, latents="residual", residual_scale=0.5, latent_rows=(16, 64), locator_input="portrait"
-)
-
-
-def test_official_latents_are_generated_as_they_are() -> None:
-    latents = torch.randn(2, 4, 64, 64)
-    assert torch.equal(to_generated(OFFICIAL, latents, torch.randn(4, 64, 64)), latents)
-    assert torch.equal(from_generated(OFFICIAL, latents, torch.randn(4, 64, 64)), latents)
-
-
-def test_residual_latents_come_back_and_the_other_rows_are_the_portraits() -> None:
-    latents, portrait = torch.randn(2, 4, 64, 64), torch.randn(4, 64, 64)
-    generated = to_generated(RESIDUAL, latents, portrait)
-    assert generated.shape == (2, 4, 48, 64)
-    back = from_generated(RESIDUAL, generated, portrait)
-    torch.testing.assert_close(back[..., 16:, :], latents[..., 16:, :])
-    assert torch.equal(back[0, :, :16], portrait[:, :16])
-
-
-def test_rows_are_cropped_in_proportion() -> None:
-    assert generated_rows(RESIDUAL, torch.zeros(16, 16)).shape == (12, 16)
-    assert generated_rows(RESIDUAL, torch.zeros(3, 512, 512)).shape == (3, 384, 512)
+ANCHORED = tiny_config()
 
 
 def test_locator_sees_the_mask_officially() -> None:
@@ -52,48 +23,51 @@ def test_locator_sees_the_mask_officially() -> None:
 
 
 def test_locator_sees_the_tinted_portrait() -> None:
-    regions = torch.zeros(1, 512, 512)
-    regions[:, 200:] = 1
-    seen = locator_input(RESIDUAL, torch.zeros(1, 512, 512, 3, dtype=torch.uint8), regions)
-    assert seen.shape == (1, 3, 384, 512)
-    assert (seen[:, :, :72] == -1).all()
-    assert (seen[:, :, 72:] == 0).all()
+    regions = torch.zeros(1, 64, 64)
+    regions[:, 20:] = 1
+    seen = locator_input(ANCHORED, torch.zeros(1, 64, 64, 3, dtype=torch.uint8), regions)
+    assert seen.shape == (1, 3, 64, 64)
+    assert (seen[:, :, :20] == -1).all()
+    assert (seen[:, :, 20:] == 0).all()
 
 
-def test_locator_sees_shut_lids_darkened_between_brows_and_nose():
-    regions = torch.zeros(2, 512, 512)
-    regions[:, 200:400, 100:300] = 1
-    eyes = eye_rows(RESIDUAL, regions)
-    assert eyes.shape == (2, 1, 384, 512)
-    rows, columns = torch.nonzero(eyes[0, 0]).T + torch.tensor([[128], [0]])
-    assert (rows.min(), rows.max()) == (252, 293)  # 0.26 to 0.47 of 200 rows below row 200
-    assert (columns.min(), columns.max()) == (100, 299)
-    pictures = torch.rand(2, 3, 384, 512)
-    seen = shut_lids(pictures, eyes, torch.tensor([0.0, 1.0]))
-    assert torch.equal(seen[0], pictures[0])
-    is_eye = eyes[1].expand(3, -1, -1) > 0
-    torch.testing.assert_close(seen[1][is_eye], 0.25 * pictures[1][is_eye] - 0.75)
-    assert torch.equal(seen[1][~is_eye], pictures[1][~is_eye])
+def test_official_reference_is_the_latents() -> None:
+    portrait, motion = torch.randn(1, 4, 8, 8), torch.randn(2, 4, 8, 8)
+    assert reference_input(OFFICIAL, portrait) is portrait
+    assert reference_input(OFFICIAL, portrait, motion) is motion
 
 
-def test_lids_are_read_from_the_frames_own_features_and_bounded():
-    windows = torch.zeros(3, 5, 2, 10)
-    windows[:, 2, 0, 7] = torch.tensor([-1.0, 0.25, 3.0])
-    blinking = dataclasses.replace(RESIDUAL, audio_dim=10, lid_channel=7)
-    assert torch.equal(lids(blinking, windows), torch.tensor([0.0, 0.25, 1.0]))
-    assert lids(RESIDUAL, windows) is None
+def test_anchored_reference_is_the_portraits_features_beside_how_a_frame_differs() -> None:
+    features, motion = torch.randn(1, 8, 8, 8), torch.randn(2, 4, 8, 8)
+    portrait, frames = reference_input(ANCHORED, features), reference_input(ANCHORED, features, motion)
+    assert portrait.shape == (1, ANCHORED.reference_channels, 8, 8)
+    assert torch.equal(portrait[:, :8], features)
+    assert (portrait[:, 8:] == 0).all()
+    assert torch.equal(frames[:, :8], features.expand(2, -1, -1, -1))
+    assert torch.equal(frames[:, 8:], motion)
 
 
-@pytest.mark.parametrize("change", [{"lid_channel": 768}, {"lid_channel": 0, "locator_input": "mask"}])
-def test_lids_that_nothing_can_show_are_refused(change: dict[str, object]) -> None:
-    with pytest.raises(WeightsError, match="lid_channel"):
-        dataclasses.replace(RESIDUAL, **change)
+def test_weights_scale_the_controls_and_never_shut_lids_further() -> None:
+    windows = np.ones((2, 5, 1, ANCHORED.audio_dim), np.float32)
+    scaled = scaled_controls(ANCHORED, windows, np.array([0.5, 2.0, 3.0], np.float32))
+    first = ANCHORED.control_channel
+    assert first is not None
+    assert (scaled[..., :first] == 1).all()
+    expected = {"blink": 1, "yaw": 0.5, "pitch": 0.5, "roll": 0.5, "brow": 2, "gaze_x": 2, "gaze_y": 2}
+    assert scaled[0, 0, 0, first:].tolist() == [expected[name] for name in CONTROLS]
+    assert (windows == 1).all()
 
 
-def test_sizes_whose_rows_disagree_between_levels_do_not_fit():
-    config = find_bundle("embedded").manifest.networks
-    assert [size for size in range(64, 520, 32) if fits(config, size)] == [
-        *(64, 128, 160, 256, 288, 320, 384, 416, 512)
-    ]
-    assert fits(NetworkConfig.official(), 512)
-    assert not fits(NetworkConfig.official(), 500)
+def test_networks_without_controls_get_the_windows_as_they_are() -> None:
+    windows = np.ones((2, 5, 12, 768), np.float32)
+    assert scaled_controls(OFFICIAL, windows, np.zeros(3, np.float32)) is windows
+
+
+def test_controls_outside_the_features_are_refused() -> None:
+    with pytest.raises(WeightsError, match="control_channel"):
+        dataclasses.replace(OFFICIAL, control_channel=768)
+
+
+def test_sizes_that_halve_evenly_at_every_level_fit() -> None:
+    assert fits(OFFICIAL, 512)
+    assert not fits(OFFICIAL, 500)

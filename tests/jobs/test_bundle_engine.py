@@ -1,6 +1,7 @@
 """The real engine, with a tiny bundle of random weights."""
 
 import dataclasses
+import pkgutil
 import sys
 import threading
 from pathlib import Path
@@ -15,7 +16,7 @@ from hallo_cli.jobs import events
 from hallo_cli.jobs.bundle_engine import Studio
 from hallo_cli.jobs.forecast import read_speeds
 from hallo_cli.jobs.plan import Job
-from hallo_cli.jobs.runner import StopRequest, run_job
+from hallo_cli.jobs.runner import StopRequest, prepare_ahead, run_job
 from hallo_cli.media.probe import frame_hashes, probe
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 
@@ -48,6 +49,36 @@ def test_stopped_and_resumed_render_equals_uninterrupted_one(job: Job, studio: S
     whole = dataclasses.replace(job, output=job.output.with_name("whole.mp4"))
     run_job(whole, studio)
     assert list(frame_hashes(job.output)) == list(frame_hashes(whole.output))
+
+
+def test_each_input_is_hashed_and_decoded_once(
+    job: Job, studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HALLO_CACHE", str(tmp_path / "cache"))
+    face = tmp_path / "face-of-its-own.png"
+    face.write_bytes(FACE.read_bytes())
+    job = dataclasses.replace(shortened(job, seed=7), portrait=face)
+    monkeypatch.setattr("hallo_cli.store.digests.FRESH_NS", 0)  # else a file as new is hashed each time
+    own = Studio(studio.bundle, studio.runtime)
+    hashed = counted(monkeypatch, "hallo_cli.store.digests._read_through")
+    seen = counted(monkeypatch, "hallo_cli.analysis.portrait.read_image")
+    heard = counted(monkeypatch, "hallo_cli.jobs.bundle_engine.decode")
+    run_job(job, own, prepared=prepare_ahead(job, own))  # as a worker of a batch does
+    assert [hashed.count(path) for path in (face, job.audio)] == [1, 1]
+    assert (seen, heard) == ([face], [job.audio])
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, name: str) -> list[Path]:
+    """The first arguments of all calls of a function, as they come."""
+    calls: list[Path] = []
+    work = pkgutil.resolve_name(name)
+
+    def noted(path: Path, *arguments: object, **options: object) -> object:
+        calls.append(path)
+        return work(path, *arguments, **options)
+
+    monkeypatch.setattr(name, noted)
+    return calls
 
 
 def test_settings_that_separate_the_voice_ask_for_the_extra_at_once(
@@ -136,13 +167,19 @@ def test_broadcast_rate_covers_the_recording(job: Job, studio: Studio) -> None:
 
 def test_settled_settings_leave_nothing_to_choose(studio: Studio) -> None:
     settled = studio.settle(RenderSettings())
-    assert (settled.steps, settled.guidance, settled.solver, settled.size) == (2, 1.0, "ddim", 64)
+    assert (settled.steps, settled.guidance, settled.solver, settled.size) == (2, 1.0, "ddim", 512)
     assert settled.dtype != "auto"
 
 
-def test_size_that_does_not_fit_is_refused_with_one_that_does(studio: Studio) -> None:
-    with pytest.raises(SettingsError, match="give 64"):
-        studio.settle(RenderSettings(size=72))
+def test_pictures_that_are_moved_are_shown_at_any_size(studio: Studio, job: Job) -> None:
+    portrait = studio.portrait(job.portrait, RenderSettings(size=200))
+    assert portrait.pixels.shape == (64, 64, 3)
+    assert studio.compositor(job.portrait, portrait, RenderSettings(size=200)).size == (200, 200)
+
+
+def test_pictures_that_are_moved_cannot_be_squeezed(studio: Studio) -> None:
+    with pytest.raises(SettingsError, match="--framing full"):
+        studio.settle(RenderSettings(framing="whole"))
 
 
 @pytest.fixture

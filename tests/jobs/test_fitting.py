@@ -18,6 +18,8 @@ class Frames:
 
     def __init__(self, size: tuple[int, int], shown: CropBox | None = None) -> None:
         self.size = size
+        self.frame_shape = (size[1], size[0], 3)
+        self.at_rest = np.zeros((1, size[1], size[0], 3), np.uint8)
         self.shown = shown
 
     def compose(self, frames: Bytes) -> Bytes:
@@ -37,7 +39,6 @@ def portrait() -> Portrait:
         landmarks,
         region,
         masks,
-        region,
         None,
         "",
     )

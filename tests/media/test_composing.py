@@ -15,7 +15,9 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     monkeypatch.setenv("HALLO_CACHE", str(tmp_path / "cache"))
     rng = np.random.default_rng(0)
     wavfile.write(tmp_path / "a.wav", 16_000, rng.normal(0, 6000, 8000).astype(np.int16))
-    wavfile.write(tmp_path / "b.wav", 44_100, rng.normal(0, 2000, (22_050, 2)).astype(np.int16))
+    wavfile.write(
+        tmp_path / "b.wav", 44_100, np.repeat(rng.normal(0, 2000, (22_050, 1)), 2, axis=1).astype(np.int16)
+    )
     return [tmp_path / "a.wav", tmp_path / "b.wav"]
 
 

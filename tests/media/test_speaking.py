@@ -83,3 +83,8 @@ def test_espeak_speaks(speaker: str) -> None:
     track = probe(speak("-- Hello, world.", "espeak-ng -w {output} -- {text}")).audio
     assert track is not None
     assert (track.duration_s or 0) > 0.5
+
+
+def test_text_is_never_an_option_of_the_command(speaker: str, tmp_path: Path) -> None:
+    speak("--model=/etc/passwd", speaker + " {text}")
+    assert said(tmp_path) == " --model=/etc/passwd|"

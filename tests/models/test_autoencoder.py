@@ -1,52 +1,82 @@
-"""The small autoencoder is diffusers', without importing all of it."""
+"""Autoencoders behind one interface; the anchored kind moves the portrait's own pixels."""
 
 import subprocess
 import sys
 
 import pytest
 import torch
-from bundles import tiny_config
+from bundles import random_networks, tiny_config
 
 from hallo_cli.errors import WeightsError
-from hallo_cli.models.autoencoder import build_autoencoder
-from hallo_cli.models.tiny_autoencoder import TinyDecoder, TinyEncoder, TinyShape
-
-SHAPES = [
-    {"encoder_block_out_channels": (16, 16), "decoder_block_out_channels": (16, 16)},
-    {
-        "encoder_block_out_channels": (8, 8, 8),
-        "decoder_block_out_channels": (8, 8, 8),
-        "num_encoder_blocks": (1, 2, 0),
-        "num_decoder_blocks": (2, 1, 1),
-        "act_fn": "silu",
-        "upsample_fn": "bilinear",
-    },
-]
+from hallo_cli.models.anchored import FLOW_GAIN, Motion, Truth, compose, warped
+from hallo_cli.models.autoencoder import AnchoredAutoencoder, build_autoencoder
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_small_networks_are_those_of_diffusers(shape) -> None:
-    from diffusers import AutoencoderTiny
-
-    values = {"num_encoder_blocks": (1, 1), "num_decoder_blocks": (1, 1), **shape}
-    torch.manual_seed(0)
-    theirs = AutoencoderTiny(**values).requires_grad_(False)
-    encoder, decoder = TinyEncoder(TinyShape(**values)), TinyDecoder(TinyShape(**values))
-    encoder.load_state_dict(theirs.encoder.state_dict(), strict=True)
-    decoder.load_state_dict(theirs.decoder.state_dict(), strict=True)
-    pictures, latents = torch.rand(2, 3, 32, 32) * 2 - 1, torch.randn(2, 4, 8, 8)
-    with torch.inference_mode():
-        assert torch.equal(encoder(pictures), theirs.encoder(pictures))
-        assert torch.equal(decoder(latents), theirs.decoder(latents))
+def anchored() -> AnchoredAutoencoder:
+    vae = random_networks(tiny_config()).vae
+    assert isinstance(vae, AnchoredAutoencoder)
+    return vae
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"encoder_width": 3}, {"num_encoder_blocks": (1,)}, {"act_fn": "unheard of"}]
-)
+def still(rows: int) -> Motion:
+    return Motion(torch.zeros(rows, 2, 32, 32), torch.zeros(rows, 1, 128, 128), torch.ones(rows, 3, 128, 128))
+
+
+def test_portrait_without_motion_and_paint_stays_itself() -> None:
+    pictures = torch.rand(2, 3, 96, 96) * 2 - 1
+    torch.testing.assert_close(compose(pictures, still(2)), pictures, rtol=0, atol=1e-5)
+
+
+def test_flow_says_where_in_the_portrait_a_pixel_comes_from() -> None:
+    picture = torch.zeros(1, 3, 64, 64)
+    picture[..., 32, 48] = 1
+    flow = torch.zeros(1, 2, 32, 32)
+    flow[:, 0] = 16 / 64  # every pixel shows what lies 16 pixels to its right
+    moved = warped(picture, flow)
+    assert moved[0, 0].argmax() == 32 * 64 + 32
+
+
+def test_paint_lies_where_the_mask_says() -> None:
+    motion = still(1)
+    motion.mask[..., :64] = 1
+    frame = compose(-torch.ones(1, 3, 64, 64), motion)
+    assert (frame[..., :31] == 1).all()
+    assert (frame[..., 33:] == -1).all()
+
+
+def test_one_anchor_serves_many_frames() -> None:
+    vae, portrait = anchored(), torch.rand(1, 3, 64, 64) * 2 - 1
+    anchor = vae.anchor(portrait)
+    latents = torch.randn(3, 4, 8, 8)
+    frames = vae.decode(latents, anchor)
+    assert frames.shape == (3, 3, 64, 64)
+    torch.testing.assert_close(vae.decode(latents[1:2], anchor), frames[1:2], rtol=1e-4, atol=1e-5)
+    motion = vae.motion(latents, anchor)
+    assert motion.flow.shape == (3, 2, 32, 32)
+    assert motion.mask.shape == (3, 1, 128, 128)
+
+
+def test_encoder_takes_the_flow_that_a_renderer_knows() -> None:
+    vae, portrait = anchored(), torch.rand(1, 3, 64, 64) * 2 - 1
+    anchor = vae.anchor(portrait)
+    flow = torch.zeros(1, 2, 32, 32)
+    known = [Truth(flow + shift, torch.zeros(1, 1, 32, 32), torch.zeros(1, 1, 32, 32)) for shift in (0, 0.05)]
+    one, other = (vae.encode(portrait, anchor, truth).mean * vae.latent_std for truth in known)
+    assert one.shape == (1, 4, 8, 8)
+    moved = (other - one)[:, :2].mean()
+    assert moved == pytest.approx(0.05 * FLOW_GAIN, rel=0.2)
+
+
+def test_latents_are_normalised_without_moving_those_of_the_portrait() -> None:
+    vae = anchored()
+    vae.normalise_latents(torch.full((2, 4, 8, 8), 3.0))
+    assert torch.equal(vae.latent_std, torch.full((1, 4, 1, 1), 3.0))
+
+
+@pytest.mark.parametrize("wrong", [{"encoder_width": 3}, {"fine": 0}, {"coarse": "wide"}, {"paint": None}])
 def test_wrong_configuration_is_named(wrong) -> None:
-    config = tiny_config()
-    with pytest.raises(WeightsError, match="no configuration of the tiny autoencoder"):
-        build_autoencoder(tiny_config(vae={**config.vae, **wrong}))
+    with pytest.raises(WeightsError, match="vae"):
+        build_autoencoder(tiny_config(vae={**tiny_config().vae, **wrong}))
 
 
 def test_preview_starts_without_the_networks_of_diffusers_that_it_lacks() -> None:

@@ -24,9 +24,7 @@ from hallo_cli.models.manifest import (
 from hallo_cli.models.trees import JOYHALLO, OFFICIAL, TREES, Tree
 from hallo_cli.store.digests import file_digest
 
-SMALL = NetworkConfig(
-    channels=(32, 64, 128, 128), cross_dim=48, norm_groups=8, latent_rows=(8, 32), identity_tokens=0
-)
+SMALL = NetworkConfig(channels=(32, 64, 128, 128), cross_dim=48, norm_groups=8, identity_tokens=0)
 
 
 @pytest.fixture(autouse=True)

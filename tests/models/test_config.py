@@ -10,7 +10,7 @@ from hallo_cli.models.config import NetworkConfig
 
 
 def test_json_round_trip_gives_the_same_config():
-    config = dataclasses.replace(NetworkConfig.official(), latent_rows=(8, 32), compat="sane")
+    config = dataclasses.replace(NetworkConfig.official(), control_channel=3, compat="sane")
     assert NetworkConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
@@ -28,7 +28,7 @@ def test_official_model_works_on_eighth_size_latents():
         ({"attention_levels": [True]}, "attention_levels needs 4 values"),
         ({"clip_frames": 31}, "exceed max_temporal 32"),
         ({"channels": [320, 640, 1280, 10**9]}, "out of range"),
-        ({"latent_rows": [9, 3]}, "half-open range"),
+        ({"control_channel": 768}, "none of 768 audio features"),
         ({"vae": {}}, "vae has no block_out_channels"),
         ({"audio_window": 4}, "must be odd"),
     ],

@@ -42,7 +42,6 @@ def portrait_of(golden: Golden) -> Portrait:
         landmarks=np.zeros((478, 2), np.float32),
         face_region=golden.face_region.numpy(),
         masks=RegionMasks(full, face, lip),
-        blend=np.ones((size, size), np.float32),
         identity=golden.face_embedding.numpy(),
         digest="",
     )

@@ -43,7 +43,6 @@ PUBLISHED_LIKE = (
         cross_dim=8,
         face_embedding_dim=16,
         vae_kind="kl",
-        vae_patch=1,
         vae={
             "latent_channels": 4,
             "block_out_channels": (8, 8, 8, 8),
@@ -52,7 +51,7 @@ PUBLISHED_LIKE = (
             "norm_num_groups": 4,
         },
         compat="official",
-        latent_rows=None,
+        control_channel=None,
     )
 )
 

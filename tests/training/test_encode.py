@@ -12,31 +12,33 @@ from PIL import Image
 from safetensors.torch import load_file
 from training.toy import NETWORK
 
-from hallo_cli.domain import Float
+from hallo_cli.domain import CONTROLS, Float
 from hallo_cli.errors import InputError, OutputError
-from hallo_cli.models.autoencoder import TinyAutoencoder
+from hallo_cli.models.anchored import FLOW_GAIN
+from hallo_cli.models.autoencoder import AnchoredAutoencoder
 from hallo_cli.store.opening import part_path
 from hallo_cli.training.encode import TakeEncoder, encode_folder
 from hallo_cli.training.encoded import EncodedFolder, read_origin, write_encoded
-from hallo_cli.training.takes import Take, TakeInfo, TakeWriter
+from hallo_cli.training.takes import Take, TakeInfo, TakeWriter, packed_flow
 
-N_FRAMES, BLINK = 3, 1
+N_FRAMES = 3
+FIRST = 1  # control
 
 
 @dataclass(frozen=True)
 class Ears:
-    """Hears a blink in every frame, as the embedded encoder's schedule may."""
+    """Invents controls for every frame, as the embedded encoder does."""
 
-    blink_channel: int | None = BLINK
+    control_channel: int | None = FIRST
 
     def __call__(self, waveform: Float, n_frames: int) -> Float:
-        return np.ones((n_frames, 1, 4), np.float32)
+        return np.ones((n_frames, 1, FIRST + len(CONTROLS)), np.float32)
 
 
 @pytest.fixture(scope="module")
 def encoder() -> TakeEncoder:
     torch.manual_seed(0)
-    return TakeEncoder(NETWORK, TinyAutoencoder(NETWORK).eval(), "one", Ears())
+    return TakeEncoder(NETWORK, AnchoredAutoencoder(NETWORK).eval(), "one", Ears())
 
 
 def take(key: str, **changes: object) -> Take:
@@ -65,15 +67,42 @@ def kept(takes: Path, output: Path, encoder: TakeEncoder) -> list[bool]:
     return [shard.was_there for shard in encode_folder(takes, output, lambda: encoder)]
 
 
-def test_eyes_are_open_where_a_take_does_not_say(encoder: TakeEncoder) -> None:
+def test_controls_rest_where_a_take_does_not_say(encoder: TakeEncoder) -> None:
     tensors, _ = encoder.shard([take("a")])
-    assert (tensors["audio"][:, 0, BLINK] == 0).all()
+    assert (tensors["audio"][:, 0, FIRST:] == 0).all()
     assert (tensors["audio"][:, 0, 0] == 1).all()
 
 
-def test_eyes_are_as_shut_as_the_take_says(encoder: TakeEncoder) -> None:
-    tensors, _ = encoder.shard([take("a", truth={"blink": np.array([0, 1, 0.5], np.float32)})])
-    assert tensors["audio"][:, 0, BLINK].tolist() == [0, 0, 0, 1, 0.5, 0.5, 0.5]
+def test_controls_are_what_the_take_says_in_their_units(encoder: TakeEncoder) -> None:
+    turn = np.zeros((N_FRAMES, 3), np.float32)
+    turn[:, 1] = (0, 0.05, 0.1)
+    truth = {"blink": np.array([0, 1, 0.5], np.float32), "turn": turn}
+    tensors, _ = encoder.shard([take("a", truth=truth)])
+    controls = dict(zip(CONTROLS, tensors["audio"][:, 0, FIRST:].T.tolist(), strict=True))
+    assert controls["blink"] == [0, 0, 0, 1, 0.5, 0.5, 0.5]
+    assert controls["pitch"] == pytest.approx([0, 0, 0, 1, 2, 2, 2], abs=1e-3)
+    assert controls["yaw"] == [0] * 7
+
+
+def test_exact_motion_goes_into_the_latents(encoder: TakeEncoder) -> None:
+    flow = np.zeros((N_FRAMES, 32, 32, 2), np.float32)
+    flow[1, ..., 0] = 6.4  # pixels of 64
+    truth = {
+        "flow": packed_flow(flow),
+        "seen": np.ones((N_FRAMES, 32, 32), bool),
+        "materials": np.zeros((N_FRAMES, 32, 32), np.int8),
+    }
+    latents = encoder.shard([take("a", truth=truth)])[0]["latents"].float()
+    assert (latents[1, 0] - latents[0, 0]).mean() == pytest.approx(0.1 * FLOW_GAIN, rel=0.3)
+    assert abs((latents[1, 1] - latents[0, 1]).mean()) < 1
+
+
+def test_larger_frames_are_made_as_small_as_the_networks_see(encoder: TakeEncoder) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (128, 128), (90, 120, 150)).save(buffer, "JPEG")
+    made = take("a")
+    large = replace(made, frames=(buffer.getvalue(),) * N_FRAMES, info=replace(made.info, size=128))
+    assert encoder.shard([large])[0]["latents"].shape == (N_FRAMES, 4, 8, 8)
 
 
 def test_shards_are_kept_where_nothing_changed(tmp_path: Path, encoder: TakeEncoder) -> None:

@@ -29,9 +29,7 @@ def test_exported_tensors_are_those_of_the_published_file() -> None:
     assert exported == published
 
 
-@pytest.mark.parametrize(
-    "other", [{"compat": "sane"}, {"latents": "residual"}, {"locator_input": "portrait"}, {"heads": 4}]
-)
+@pytest.mark.parametrize("other", [{"compat": "sane"}, {"locator_input": "portrait"}, {"heads": 4}])
 def test_networks_that_the_published_program_cannot_run_are_refused(
     tmp_path: Path, other: dict[str, object]
 ) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from training.toy import NETWORK, write_network
+from training.toy import KL_NETWORK, NETWORK, write_network
 
 from hallo_cli.errors import SettingsError, WeightsError
 from hallo_cli.training.config import StartSettings
@@ -34,13 +34,13 @@ def test_grafted_networks_begin_silent() -> None:
 
 
 def test_published_parts_are_grafted_where_they_belong(tmp_path: Path) -> None:
-    donor = new_networks(NETWORK, seed=7).denoising_unet.state_dict()
+    donor = new_networks(KL_NETWORK, seed=7).denoising_unet.state_dict()
     plain = {name: value for name, value in donor.items() if not any(part in name for part in ADDED)}
     motion = {name: value for name, value in donor.items() if ".motion_modules." in name}
     save_file(plain, tmp_path / "unet.safetensors")
     save_file(motion, tmp_path / "motion.safetensors")
     start = StartSettings(
-        network=write_network(tmp_path),
+        network=write_network(tmp_path, KL_NETWORK),
         sd15=tmp_path / "unet.safetensors",
         motion=tmp_path / "motion.safetensors",
     )

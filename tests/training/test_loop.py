@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from training.toy import NETWORK, write_network, write_takes
+from training.toy import KL_NETWORK, NETWORK, write_network, write_takes
 
 from hallo_cli.errors import HalloError, SettingsError, WeightsError
 from hallo_cli.media.video import read_frames
@@ -96,7 +96,7 @@ def test_training_lowers_the_loss(config: TrainingConfig) -> None:
         if isinstance(event, Validated):
             losses.append(event.validation_loss)
 
-    longer = elsewhere(config, "longer", steps=24, validate_every=12, log_every=24)
+    longer = elsewhere(config, "longer", steps=48, validate_every=24, log_every=48)
     train(replace(longer, optimizer=OptimizerSettings(lr=3e-3, warmup=1)), "stage1", on_event=note)
     assert losses[1] < losses[0]
 
@@ -213,7 +213,7 @@ def test_events_are_logged_as_json_lines(config: TrainingConfig) -> None:
 def test_pixel_loss_reaches_the_networks_through_the_frozen_decoder(
     config: TrainingConfig, tmp_path: Path
 ) -> None:
-    vae = build_autoencoder(NETWORK)
+    vae = build_autoencoder(KL_NETWORK)
     save_file(vae.state_dict(), tmp_path / "vae.safetensors")
     events: list[TrainingEvent] = []
     settings = replace(
@@ -227,8 +227,12 @@ def test_pixel_loss_reaches_the_networks_through_the_frozen_decoder(
     with_pixels = replace(
         config,
         objective=settings,
-        start=replace(config.start, vae=tmp_path / "vae.safetensors"),
-        data=replace(config.data, balance_visemes=True),
+        start=StartSettings(network=write_network(tmp_path, KL_NETWORK), vae=tmp_path / "vae.safetensors"),
+        data=replace(
+            config.data,
+            shards=write_takes(tmp_path / "latents", network=KL_NETWORK),
+            balance_visemes=True,
+        ),
         run=replace(config.run, output=tmp_path / "pixels", render_every=4, render_steps=2),
     )
     train(with_pixels, "stage1", on_event=events.append)
@@ -242,11 +246,14 @@ def test_pixel_loss_reaches_the_networks_through_the_frozen_decoder(
 
 
 def test_second_stage_learns_from_rough_motion_frames(config: TrainingConfig, tmp_path: Path) -> None:
-    save_file(build_autoencoder(NETWORK).state_dict(), tmp_path / "vae.safetensors")
-    start = replace(config.start, vae=tmp_path / "vae.safetensors")
+    save_file(build_autoencoder(KL_NETWORK).state_dict(), tmp_path / "vae.safetensors")
+    start = StartSettings(network=write_network(tmp_path, KL_NETWORK), vae=tmp_path / "vae.safetensors")
+    shards = write_takes(tmp_path / "latents", network=KL_NETWORK)
     # New networks end in zeros: only with the rest of the UNet learning does motion reach the prediction.
     objective = ObjectiveSettings(train=("spatial", "motion"))
-    plain = replace(clips(config), start=start, objective=objective)
+    plain = replace(
+        clips(config), start=start, objective=objective, data=replace(clips(config).data, shards=shards)
+    )
     rough = replace(
         elsewhere(plain, "rough"), objective=replace(objective, motion_thinning=0.25, motion_timesteps=50)
     )
@@ -265,6 +272,28 @@ def test_thinning_without_an_autoencoder_is_refused(config: TrainingConfig) -> N
     thinning = replace(clips(config), objective=ObjectiveSettings(motion_thinning=0.25))
     with pytest.raises(SettingsError, match=r"objective\.motion_thinning .* give start\.vae"):
         train(thinning, "stage2")
+
+
+def test_held_out_takes_are_rendered_on_their_portraits(config: TrainingConfig, tmp_path: Path) -> None:
+    save_file(build_autoencoder(NETWORK).state_dict(), tmp_path / "vae.safetensors")
+    events: list[TrainingEvent] = []
+    rendering = replace(
+        config,
+        start=replace(config.start, vae=tmp_path / "vae.safetensors"),
+        run=replace(config.run, render_every=4, render_steps=1),
+    )
+    train(rendering, "stage1", on_event=events.append)
+    (rendered,) = [event for event in events if isinstance(event, Rendered)]
+    with Image.open(rendered.sheet) as sheet:
+        assert sheet.size == (3 * 64, 2 * 2 * 64)
+
+
+def test_pixel_loss_of_an_anchored_autoencoder_is_refused(config: TrainingConfig, tmp_path: Path) -> None:
+    save_file(build_autoencoder(NETWORK).state_dict(), tmp_path / "vae.safetensors")
+    settings = replace(config.objective, pixels=PixelLossSettings(weight=1.0))
+    start = replace(config.start, vae=tmp_path / "vae.safetensors")
+    with pytest.raises(SettingsError, match="anchored"):
+        train(replace(config, objective=settings, start=start), "stage1")
 
 
 def test_clips_are_rendered_as_a_video_too(tmp_path: Path) -> None:

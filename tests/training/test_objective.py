@@ -143,15 +143,15 @@ def test_stage_one_drops_the_identity_with_the_image() -> None:
 def test_regions_weigh_lips_most_and_the_forehead_least() -> None:
     boxes = torch.tensor([[[0.1, 0.1, 0.9, 0.9], [0.2, 0.1, 0.8, 0.9], [0.4, 0.6, 0.6, 0.7]]])
     sample = objective.NoisyLatents(
-        torch.zeros(1, 2, 4, 24, 32),
-        torch.zeros(1, 2, 4, 24, 32),
+        torch.zeros(1, 2, 4, 32, 32),
+        torch.zeros(1, 2, 4, 32, 32),
         torch.zeros(1, 2).long(),
         torch.ones(1, 2, 1, 1, 1),
     )
     settings = ObjectiveSettings(regions=(0.1, 1.0, 4.0, 2.0))
-    weights = objective.region_weights(sample, boxes, settings, (0.25, 1.0))
+    weights = objective.region_weights(sample, boxes, settings)
     assert weights is not None
-    at_lips, at_eyes, at_corner = weights[0, 0, 13, 16], weights[0, 0, 3, 16], weights[0, 0, 23, 0]
+    at_lips, at_eyes, at_corner = weights[0, 0, 21, 16], weights[0, 0, 11, 16], weights[0, 0, 31, 0]
     assert at_lips == pytest.approx(5.1, abs=0.1)
     assert at_eyes == pytest.approx(2.1, abs=0.2)
     assert at_corner == pytest.approx(0.1, abs=0.01)
@@ -161,9 +161,7 @@ def test_change_weighs_what_moves() -> None:
     clean = torch.zeros(1, 1, 4, 8, 8)
     clean[..., 4, 4] = 1
     sample = objective.NoisyLatents(clean, clean, torch.zeros(1, 1).long(), torch.ones(1, 1, 1, 1, 1))
-    weights = objective.region_weights(
-        sample, torch.zeros(1, 3, 4), ObjectiveSettings(change_weight=1.0), (0.0, 1.0)
-    )
+    weights = objective.region_weights(sample, torch.zeros(1, 3, 4), ObjectiveSettings(change_weight=1.0))
     assert weights is not None
     assert weights[0, 0, 4, 4] > 10 * weights[0, 0, 0, 0]
     assert weights[0, 0, 0, 0] == 1

@@ -1,9 +1,11 @@
 """Toy networks and toy encoded takes: everything that training needs, in milliseconds."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from bundles import tiny_config
+from small_networks import SMALL_VAE
 
 from hallo_cli.models.config import NetworkConfig
 from hallo_cli.training.encoded import EncodedFormat, write_encoded
@@ -12,10 +14,14 @@ NETWORK = tiny_config(
     channels=(8, 16),
     attention_levels=(False, True),
     motion_levels=(False, True),
-    audio_dim=130,
+    audio_dim=136,
+    control_channel=129,
     max_temporal=8,
     noise="per_clip",
 )
+
+
+KL_NETWORK = replace(NETWORK, vae_kind="kl", vae=SMALL_VAE)  # Stable Diffusion's kind
 
 
 def write_network(folder: Path, network: NetworkConfig = NETWORK) -> Path:
@@ -26,7 +32,9 @@ def write_network(folder: Path, network: NetworkConfig = NETWORK) -> Path:
     return path
 
 
-def write_takes(folder: Path, *, n_takes: int = 6, n_frames: int = 8) -> Path:
+def write_takes(
+    folder: Path, *, network: NetworkConfig = NETWORK, n_takes: int = 6, n_frames: int = 8
+) -> Path:
     folder.mkdir()
     draw = torch.Generator().manual_seed(0)
 
@@ -36,11 +44,11 @@ def write_takes(folder: Path, *, n_takes: int = 6, n_frames: int = 8) -> Path:
     reference = noise(n_takes, 4, 8, 8)
     tensors = {
         "latents": reference.repeat_interleave(n_frames, 0) + 0.2 * noise(n_takes * n_frames, 4, 8, 8),
-        "reference": reference,
+        "reference": torch.cat([reference, noise(n_takes, 4, 8, 8)], 1) if network.is_anchored else reference,
         "own_reference": torch.ones(n_takes, dtype=torch.bool),
         "reference_pixels": torch.randint(0, 256, (n_takes, 64, 64, 3), generator=draw).to(torch.uint8),
         "grey": noise(4, 8, 8),
-        "audio": noise(n_takes * (n_frames + 4), 1, 130),
+        "audio": noise(n_takes * (n_frames + 4), 1, 136),
         "boxes": torch.tensor([[0.1, 0.1, 0.9, 0.95], [0.2, 0.1, 0.8, 0.9], [0.4, 0.6, 0.6, 0.7]]).repeat(
             n_takes, 1, 1
         ),
@@ -49,6 +57,6 @@ def write_takes(folder: Path, *, n_takes: int = 6, n_frames: int = 8) -> Path:
         "truth.visemes": noise(n_takes * n_frames, 6).sigmoid(),
         "starts": torch.arange(n_takes + 1) * n_frames,
     }
-    header = EncodedFormat((4, 8, 8), 64, 1, 130, 2, "toy")
+    header = EncodedFormat((4, 8, 8), 64, 1, 136, 2, "toy")
     write_encoded(folder / "train-000000.safetensors", tensors, header)
     return folder

@@ -11,15 +11,15 @@ import numpy.typing as npt
 from hallo_cli.domain import Float
 from hallo_cli.workshop.corpus import raster
 from hallo_cli.workshop.corpus.backdrop import draw_back_hair, draw_backdrop
-from hallo_cli.workshop.corpus.expression import Face, Mouth, unit_weights
+from hallo_cli.workshop.corpus.expression import Face, Mouth, brow_weights, unit_weights
 from hallo_cli.workshop.corpus.head_model import (
     LOWER_TEETH,
     SKIN,
     UPPER_TEETH,
     HeadModel,
-    Int,
     load_head_model,
 )
+from hallo_cli.workshop.corpus.motion import Shown, eye_radius
 from hallo_cli.workshop.corpus.person import (
     Camera,
     Identity,
@@ -30,8 +30,9 @@ from hallo_cli.workshop.corpus.person import (
 )
 from hallo_cli.workshop.corpus.skin import Hair, Skin, paint
 
-SIZE = 448  # of the raw pictures: the face is 1.5 times as large as in the take
-_FACE_SHARE = 0.70  # of the raw picture's height, taken by the face from chin to hairline
+SIZE = 512  # of the raw pictures: the face is nearly twice as large as the networks see it
+_FACE_SHARE = 0.60  # of the raw picture's height, taken by the face from chin to hairline
+_NECK = (5.35, 6.05)  # template heights: below the first the body rests, above the second the head turns
 _PIVOT = np.array([0, 6.6, 0.6], np.float32)  # the head turns about the top of the neck
 
 
@@ -42,22 +43,18 @@ class Moment:
     face: Face
     gaze: tuple[float, float] = (0.0, 0.0)  # right, up; radians relative to the head
     turn: tuple[float, float, float] = (0.0, 0.0, 0.0)  # yaw, pitch, roll added to the camera's, radians
+    brow: float = 0.0  # raised, or lowered where negative; about -1..1
 
 
 @dataclass(frozen=True)
 class Picture:
     """A raw render and what is true of it."""
 
-    pixels: Float  # [448, 448, 3], display RGB, not clipped
+    pixels: Float  # [512, 512, 3], display RGB, not clipped
     opening: float  # inner lips' distance / face height
     mouth_width: float  # corners' distance / face height
     lips: Float  # [n, 2] the lips' vertices in pixels
-    triangles: Int  # [448, 448] index of the triangle seen, -1 for the backdrop
-
-    def materials(self, model: HeadModel, at: tuple[Int, Int] | None = None) -> npt.NDArray[np.int16]:
-        """What is seen where, or `at` rows and columns: head_model.SKIN, EYE, ..., -1 for the backdrop."""
-        triangles = self.triangles if at is None else self.triangles[at]
-        return np.where(triangles < 0, -1, model.materials[triangles]).astype(np.int16)
+    shown: Shown
 
 
 class Actor:
@@ -95,7 +92,7 @@ class Actor:
 
     def draw(self, moment: Moment) -> Picture:
         """The raw picture of one moment."""
-        vertices, openness = self.pose(moment.face)
+        vertices, openness = self.pose(moment.face, moment.brow)
         opening = self.mouth.opening(vertices) / self.face_height
         width = self.mouth.width(vertices) / self.face_height
         turned, rotation = self._turned(vertices, moment.turn)
@@ -117,12 +114,17 @@ class Actor:
             (self.lights.lamps, self.lights.above, self.lights.below),
             self._window,
         )
-        return Picture(image, opening, width, screen[self.mouth.lips, :2].copy(), visible[0])
+        lips = screen[self.mouth.lips, :2].copy()
+        shown = Shown(screen, *visible, self._gaze_shift(moment.gaze, rotation))
+        return Picture(image, opening, width, lips, shown)
 
-    def pose(self, face: Face) -> tuple[Float, Float]:
+    def pose(self, face: Face, brow: float = 0.0) -> tuple[Float, Float]:
         """The vertices of an expression and how open to light each is."""
         vertices = self._rest.copy()
-        for name, weight in unit_weights(face, self.identity.articulation).items():
+        weights = unit_weights(face, self.identity.articulation)
+        for name, weight in brow_weights(brow).items():
+            weights[name] = weights.get(name, 0.0) + weight
+        for name, weight in weights.items():
             if abs(weight) > 1e-3:
                 self.model.units[name].add_to(vertices, weight)
         closed = float(np.clip((face.visemes[3] - 0.35) / 0.45, 0, 1))
@@ -150,9 +152,14 @@ class Actor:
         return np.array([centre[0] - side / 2, centre[1] - side / 2, side], np.float32)
 
     def _turned(self, vertices: Float, turn: tuple[float, float, float]) -> tuple[Float, Float]:
+        """The vertices as the camera sees them turned; the neck follows the head, the body does not."""
         camera = self.camera
         rotation = _rotation(camera.yaw + turn[0], camera.pitch + turn[1], camera.roll + turn[2])
-        return np.ascontiguousarray((vertices - _PIVOT) @ rotation.T), rotation
+        head = (vertices - _PIVOT) @ rotation.T
+        if any(turn):
+            body = (vertices - _PIVOT) @ _rotation(camera.yaw, camera.pitch, camera.roll).T
+            head = body + _follows_head()[:, None] * (head - body)
+        return np.ascontiguousarray(head, np.float32), rotation
 
     def _project(self, turned: Float) -> Float:
         """Where vertices are seen [n, 3]: column and row in pixels, 1 / distance."""
@@ -161,6 +168,12 @@ class Actor:
         columns = (turned[:, 0] * nearness - left) * (SIZE / side)
         rows = (-turned[:, 1] * nearness - top) * (SIZE / side)
         return np.ascontiguousarray(np.stack([columns, rows, nearness], axis=1), np.float32)
+
+    def _gaze_shift(self, gaze: tuple[float, float], rotation: Float) -> Float:
+        """How far the irises lie off the middle of the eyes, in pixels [2]."""
+        moved = rotation @ (_direction(gaze) - (0, 0, 1)) * eye_radius()
+        scale = SIZE / (float(self._window[2]) * self.camera.distance)
+        return np.array([moved[0], -moved[1]], np.float32) * np.float32(scale)
 
     def _add_back_hair(self, rng: np.random.Generator) -> None:
         turned, _ = self._turned(self._rest, (0.0, 0.0, 0.0))
@@ -189,6 +202,14 @@ def _face_vertices() -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     front = (z > 0.85) & (y > 6.15) & (y < 7.98) & (np.abs(x) < 0.80)
     skin = model.vertices_of(SKIN)
     return skin[front[skin]]
+
+
+@cache
+def _follows_head() -> Float:
+    """How far each vertex turns with the head, 0..1 [n]."""
+    height = load_head_model().vertices[:, 1]
+    share = np.clip((height - _NECK[0]) / (_NECK[1] - _NECK[0]), 0, 1)
+    return np.asarray(share * share * (3 - 2 * share), np.float32)
 
 
 @cache

@@ -80,6 +80,18 @@ def unit_weights(face: Face, articulation: Articulation) -> dict[str, float]:
     return weights
 
 
+def brow_weights(brow: float) -> dict[str, float]:
+    """The face units that raise the brows, or lower them where negative."""
+    up, down = max(brow, 0.0), max(-brow, 0.0)
+    return {
+        "browInnerUp": 0.8 * up,
+        "browOuterUpLeft": 0.7 * up,
+        "browOuterUpRight": 0.7 * up,
+        "browDownLeft": 0.6 * down,
+        "browDownRight": 0.6 * down,
+    }
+
+
 @dataclass(frozen=True)
 class Mouth:
     """Where the parts of the template's mouth are."""

@@ -13,20 +13,21 @@ import numpy.typing as npt
 
 from hallo_cli.analysis.face import LIPS, SILHOUETTE, FaceAnalyser
 from hallo_cli.domain import Bytes, Float
-from hallo_cli.training.takes import Take, TakeInfo
+from hallo_cli.training.takes import Take, TakeInfo, packed_flow
 from hallo_cli.workshop.corpus.acoustics import SAMPLE_RATE
 from hallo_cli.workshop.corpus.appearance import Look, Warp
 from hallo_cli.workshop.corpus.drawing import SIZE as RAW_SIZE
 from hallo_cli.workshop.corpus.drawing import Actor, Picture
 from hallo_cli.workshop.corpus.filters import averaged, looked_up
-from hallo_cli.workshop.corpus.head_model import HeadModel
+from hallo_cli.workshop.corpus.head_model import load_head_model
+from hallo_cli.workshop.corpus.motion import BACKDROP, materials_at, reference_points
 from hallo_cli.workshop.corpus.performance import Performance, rehearse
 from hallo_cli.workshop.corpus.phones import FPS
 
-FRAME_SIZE = 256
-CROP_SCALE = 1.32  # side of the crop over the longer side of the face oval's box
-CROP_SHIFT = 0.015  # of the side, downwards
-MASK_STEP = 4  # pixels of the crop for one of the masks
+FRAME_SIZE = 512
+CROP_SCALE = 1.5  # side of the crop over the longer side of the face oval's box
+CROP_SHIFT = -0.01  # of the side, downwards
+MOTION_SIZE = 128  # flow, visibility and materials each way
 _JPEG_QUALITY = 95
 
 
@@ -66,7 +67,9 @@ class _Shot:
     opening: float  # inner lips' distance / face height
     mouth_width: float  # corners' distance / face height
     lips: Float  # [points, 2] the lips' vertices in pixels of the crop
-    materials: npt.NDArray[np.int8]  # [64, 64] what is seen there: head_model.SKIN, EYE, ...
+    materials: npt.NDArray[np.int8]  # [128, 128] what is seen there: head_model.SKIN, EYE, ...
+    flow: npt.NDArray[np.int16]  # [128, 128, 2] backward flow to the reference, see takes.packed_flow
+    seen: npt.NDArray[np.bool_]  # [128, 128] whether the reference shows it
 
 
 def make_take(spec: TakeSpec) -> Take | None:
@@ -82,15 +85,15 @@ def make_take(spec: TakeSpec) -> Take | None:
     if found is None:
         return None
     crop, landmarks = found
-    sampling = _sampling_map(warp, crop)
+    sampling = _sampling_map(warp, crop, FRAME_SIZE)
+    view = _View(warp, crop, _sampling_map(warp, crop, MOTION_SIZE))
     frames: list[bytes] = []
     shots: list[_Shot] = []
     for moment in performance.moments:  # one raw picture in memory at a time
         picture = actor.draw(moment)
         frames.append(_jpeg(look(_sampled(picture, sampling))))
         lips = crop.inside(warp.target_of(picture.lips / np.float32(RAW_SIZE))).astype(np.float32)
-        materials = _sampled_materials(picture, actor.model, sampling)
-        shots.append(_Shot(picture.opening, picture.mouth_width, lips, materials))
+        shots.append(_Shot(picture.opening, picture.mouth_width, lips, *_motion(picture, reference, view)))
     info = TakeInfo(
         n_frames=spec.n_frames,
         fps=float(FPS),
@@ -127,6 +130,12 @@ def _truth(
         "mouth_width": np.array([shot.mouth_width for shot in shots], np.float32),
         "lips": np.stack([shot.lips for shot in shots]),
         "materials": np.stack([shot.materials for shot in shots]),
+        "flow": np.stack([shot.flow for shot in shots]),
+        "seen": np.stack([shot.seen for shot in shots]),
+        "turn": np.array([moment.turn for moment in performance.moments], np.float32),
+        "gaze": np.array([moment.gaze for moment in performance.moments], np.float32)
+        - np.array(performance.reference.gaze, np.float32),
+        "brow": np.array([moment.brow for moment in performance.moments], np.float32),
     }
 
 
@@ -147,24 +156,47 @@ def _find_face(reference: Picture, warp: Warp) -> tuple[_Crop, Float] | None:
     return crop, crop.inside(points)
 
 
-def _sampling_map(warp: Warp, crop: _Crop) -> Float:
-    """For each pixel of the crop, where in the raw picture (0..1) it comes from [256, 256, 2]."""
-    ticks = (np.arange(FRAME_SIZE, dtype=np.float32) + 0.5) / FRAME_SIZE * crop.side
+def _sampling_map(warp: Warp, crop: _Crop, size: int) -> Float:
+    """For each pixel of the crop, where in the raw picture (0..1) it comes from [size, size, 2]."""
+    ticks = (np.arange(size, dtype=np.float32) + 0.5) / size * crop.side
     grid = np.stack(np.meshgrid(ticks + crop.left, ticks + crop.top), axis=-1).astype(np.float32)
     return warp.source_of(grid)
 
 
 def _sampled(picture: Picture, source: Float) -> Float:
-    # raw pixels are finer than the take's: each is first averaged with its neighbours
+    # the rasteriser draws hard edges: each pixel is first averaged with its neighbours
     smooth = averaged(np.clip(picture.pixels, 0, 1), 2)
     return looked_up(smooth, source * np.float32(RAW_SIZE) - 1)
 
 
-def _sampled_materials(picture: Picture, model: HeadModel, source: Float) -> npt.NDArray[np.int8]:
-    """What is seen in every fourth pixel of every fourth row of the crop [64, 64]; -1 for the backdrop."""
-    offset = MASK_STEP // 2
-    at = (source[offset::MASK_STEP, offset::MASK_STEP] * RAW_SIZE).astype(np.int32).clip(0, RAW_SIZE - 1)
-    return picture.materials(model, (at[..., 1], at[..., 0])).astype(np.int8)
+@dataclass(frozen=True)
+class _View:
+    """How the crop looks into the raw pictures."""
+
+    warp: Warp
+    crop: _Crop
+    sampling: Float  # [128, 128, 2] where the crop's pixels come from, 0..1
+
+
+def _motion(
+    picture: Picture, reference: Picture, view: _View
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int16], npt.NDArray[np.bool_]]:
+    """Materials, packed flow in pixels of the crop and visibility, see `_Shot`."""
+    at = view.sampling * np.float32(RAW_SIZE)
+    places, seen = reference_points(picture.shown, reference.shown, at)
+    ends = view.crop.inside(view.warp.target_of(places / np.float32(RAW_SIZE)))
+    rows_columns = at.astype(np.int32).clip(0, RAW_SIZE - 1)
+    materials = materials_at(picture.shown, load_head_model(), (rows_columns[..., 1], rows_columns[..., 0]))
+    flow = ends - _centres()
+    flow[(materials == BACKDROP) | ~seen] = 0
+    return materials, packed_flow(flow), seen
+
+
+@cache
+def _centres() -> Float:
+    """Of the motion maps' pixels, in pixels of the crop [128, 128, 2]."""
+    ticks = (np.arange(MOTION_SIZE, dtype=np.float32) + 0.5) * (FRAME_SIZE / MOTION_SIZE)
+    return np.stack(np.meshgrid(ticks, ticks), axis=-1)
 
 
 def _box(points: Float) -> tuple[float, float, float, float]:

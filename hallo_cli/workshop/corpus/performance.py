@@ -15,6 +15,7 @@ from hallo_cli.workshop.corpus.utterances import Utterance, silence, utter
 _CONTEXT_FRAMES = 50  # of sound kept before and after the frames
 _SHOWN = ("open", "wide", "round", "close", "tuck", "tongue", "onset", "rest", "any")
 _SHARES = (0.2, 0.14, 0.14, 0.16, 0.05, 0.03, 0.12, 0.06, 0.10)
+_TURN = np.array([0.055, 0.040, 0.028], np.float32)  # yaw, pitch, roll of lively heads, radians
 
 
 @dataclass(frozen=True)
@@ -55,19 +56,16 @@ def rehearse(rng: np.random.Generator, *, n_frames: int, held_out: bool) -> Perf
     reference_mood, mood = _draw_moods(rng)
     blinks = _blinks(n_frames, rng)
     gaze = rng.normal(size=2) * 0.07
-    # what neither the portrait nor the sound foretells stays small: a model of few steps would blur it
-    glances = gaze + _drift(n_frames, 2, rng) * rng.choice([0.0, 0.0, 0.02])
-    turns = _drift(n_frames, 3, rng) * rng.choice([0.0, 0.002, 0.004])
-    brows = _drift(n_frames, 1, rng)[:, 0] * rng.choice([0.0, 0.0, 0.05])
+    # turns, glances and brows need no reason here: the networks are told them beside the sound
+    glances = gaze + _drift(n_frames, 2, rng) * rng.choice([0.0, 0.03, 0.09])
+    turns = _drift(n_frames, 3, rng) * _TURN * rng.choice([0.0, 0.3, 1.0], p=[0.15, 0.35, 0.5])
+    brows = np.clip(_drift(n_frames, 1, rng)[:, 0] * rng.choice([0.0, 0.15, 0.5]), -1, 1)
     moments = tuple(
         Moment(
-            Face(
-                visemes[i],
-                blink=float(blinks[i]),
-                mood={**mood, "browInnerUp": max(0.0, mood["browInnerUp"] + float(brows[i]))},
-            ),
+            Face(visemes[i], blink=float(blinks[i]), mood=mood),
             gaze=(float(glances[i, 0]), float(glances[i, 1])),
             turn=(float(turns[i, 0]), float(turns[i, 1]), float(turns[i, 2])),
+            brow=float(brows[i]),
         )
         for i in range(n_frames)
     )

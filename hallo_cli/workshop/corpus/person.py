@@ -144,8 +144,8 @@ def _draw_articulation(rng: np.random.Generator) -> Articulation:
         upper_lip=rng.uniform(0.8, 1.3),
         lower_lip=rng.uniform(0.8, 1.3),
         lopsided=float(np.clip(rng.normal() * 0.04, -0.1, 0.1)),
-        teeth_shown=rng.uniform(0.02, 0.05),
-        teeth_down=rng.uniform(0.01, 0.04),
+        teeth_shown=rng.uniform(0.02, 0.07),
+        teeth_down=rng.uniform(0.01, 0.05),
     )
 
 

@@ -1,11 +1,12 @@
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from hallo_cli.errors import InputError
 from hallo_cli.workshop.corpus.distil import distil_head
-from hallo_cli.workshop.corpus.drawing import Actor, Moment
+from hallo_cli.workshop.corpus.drawing import SIZE, Actor, Moment, Picture
 from hallo_cli.workshop.corpus.expression import Face
 from hallo_cli.workshop.corpus.head_model import (
     ASSET,
@@ -14,6 +15,7 @@ from hallo_cli.workshop.corpus.head_model import (
     UPPER_TEETH,
     load_head_model,
 )
+from hallo_cli.workshop.corpus.motion import materials_at
 from hallo_cli.workshop.corpus.phones import VISEMES
 
 INSIDE = (UPPER_TEETH, LOWER_TEETH, TONGUE)
@@ -34,8 +36,12 @@ def face(**visemes: float) -> Face:
 
 
 def shows_inside(actor: Actor, shown: Face) -> int:
-    materials = actor.draw(Moment(shown)).materials(actor.model)
-    return int(np.isin(materials, INSIDE).sum())
+    return int(np.isin(materials_of(actor.draw(Moment(shown))), INSIDE).sum())
+
+
+def materials_of(picture: Picture) -> npt.NDArray[np.int8]:
+    rows, columns = np.indices(picture.pixels.shape[:2], dtype=np.int32)
+    return materials_at(picture.shown, load_head_model(), (rows, columns))
 
 
 def test_head_file_is_small_and_has_all_units() -> None:
@@ -88,7 +94,7 @@ def test_exposure_brings_faces_to_the_asked_brightness(actors: list[Actor]) -> N
     for actor in actors:
         actor.expose(brightness=0.5)
         picture = actor.draw(Moment(face()))
-        skin = (picture.materials(actor.model) == 0) & (np.indices((448, 448))[0] > 200)
+        skin = (materials_of(picture) == 0) & (np.indices((SIZE, SIZE))[0] > 0.45 * SIZE)
         means.append(np.clip(picture.pixels, 0, 1)[skin].mean())
     assert min(means) > 0.25
     assert max(means) < 0.75

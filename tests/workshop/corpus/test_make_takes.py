@@ -14,7 +14,14 @@ from hallo_cli.training.takes import Take, read_takes
 from hallo_cli.workshop.corpus.appearance import Look, Warp
 from hallo_cli.workshop.corpus.contact_sheet import require_place
 from hallo_cli.workshop.corpus.head_model import EYE, SKIN
-from hallo_cli.workshop.corpus.make_takes import CROP_SCALE, CROP_SHIFT, TakeSpec, make_take
+from hallo_cli.workshop.corpus.make_takes import (
+    CROP_SCALE,
+    CROP_SHIFT,
+    FRAME_SIZE,
+    MOTION_SIZE,
+    TakeSpec,
+    make_take,
+)
 from hallo_cli.workshop.corpus.performance import rehearse
 from hallo_cli.workshop.corpus.take_shards import write_corpus
 
@@ -42,11 +49,11 @@ def test_same_spec_gives_the_same_take(take: Take) -> None:
 
 
 def test_take_is_framed_as_a_portrait(take: Take) -> None:
-    assert decoded(take.frames[0]).shape == (256, 256, 3)
+    assert decoded(take.frames[0]).shape == (FRAME_SIZE, FRAME_SIZE, 3)
     left, top, right, bottom = take.info.face_box
-    assert max(right - left, bottom - top) == pytest.approx(256 / CROP_SCALE, abs=0.5)
-    assert (left + right) / 2 == pytest.approx(128, abs=0.5)
-    assert (top + bottom) / 2 == pytest.approx(128 - CROP_SHIFT * 256, abs=0.5)
+    assert max(right - left, bottom - top) == pytest.approx(FRAME_SIZE / CROP_SCALE, abs=0.5)
+    assert (left + right) / 2 == pytest.approx(FRAME_SIZE / 2, abs=0.5)
+    assert (top + bottom) / 2 == pytest.approx(FRAME_SIZE * (0.5 - CROP_SHIFT), abs=0.5)
 
 
 def test_lips_lie_in_the_lip_box_and_in_the_face(take: Take) -> None:
@@ -68,11 +75,11 @@ def test_truth_has_a_value_per_frame(take: Take) -> None:
 
 def test_lips_and_masks_are_where_the_frames_show_them(take: Take) -> None:
     lips, materials = take.truth["lips"], take.truth["materials"]
-    assert materials.shape == (N_FRAMES, 64, 64)
+    assert materials.shape == (N_FRAMES, MOTION_SIZE, MOTION_SIZE)
     left, top, right, bottom = take.info.lip_box
     assert left <= lips[..., 0].min() < lips[..., 0].max() <= right
     assert top <= lips[..., 1].min() < lips[..., 1].max() <= bottom
-    cells = (lips / 4).astype(int).clip(0, 63)
+    cells = (lips * (MOTION_SIZE / FRAME_SIZE)).astype(int).clip(0, MOTION_SIZE - 1)
     around = materials[np.arange(N_FRAMES)[:, None], cells[..., 1], cells[..., 0]]
     assert (around == SKIN).mean() > 0.7  # lips are skin; a few of their vertices hide behind teeth
     assert (materials == EYE).any(axis=(1, 2)).any()

@@ -1,0 +1,84 @@
+"""How a portrait lives while it speaks: blinks, turns and nods, brows, glances.
+
+Sound does not decide these, and small networks of few steps cannot invent them. So they are decided here, by
+the seed and the loudness of the speech, and given to the networks beside the speech features. The values of a
+frame depend on the seed, its time and the loudness around it: any stretch can be asked for by itself.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hallo_cli.analysis.blinks import blinks
+from hallo_cli.domain import Float
+
+UNITS = np.array([1, 0.05, 0.05, 0.05, 1, 0.1, 0.1], np.float32)  # shut lids; radians; raised brows; radians
+MARGIN_S = 1.5  # of loudness before and after the frames that are asked for
+SWAY = np.array([0.030, 0.016, 0.014], np.float32)  # slow turns, radians (standard deviation)
+NOD, NOD_ROLL = 0.030, 0.010  # what a stressed syllable adds to pitch (downwards) and roll, radians
+BROW = 0.30  # what the strongest stress raises the brows by
+GLANCE = 0.035  # radians
+CALM = 0.35  # of the sway, where nobody speaks
+
+
+def living(seed: int, loudness: Float, first: int, n_frames: int, fps: float) -> Float:
+    """The `CONTROLS` of frames [first, first + n_frames) in their `UNITS`: [n_frames, 7].
+
+    `loudness` is the level of every frame of the video, 0 silent to about 1 loud.
+    """
+    total = len(loudness)
+    times_s = (np.arange(first, first + n_frames) + 0.5) / fps
+    stress = _stress(loudness, fps)[first : first + n_frames]
+    lively = CALM + (1 - CALM) * _smooth(np.minimum(loudness * 2, 1), 0.6, fps)[first : first + n_frames]
+    noise = np.stack(
+        [_noise([seed, 0x5EAD, axis], times_s, period_s=1.3 + 0.4 * axis) for axis in range(3)], 1
+    )
+    head = SWAY * noise * lively[:, None]
+    side = np.sign(_noise([seed, 0x511, 0], times_s, period_s=2.5))
+    head[:, 1] += NOD * stress
+    head[:, 2] += NOD_ROLL * stress * _smooth_sign(side)
+    glance = np.stack([_noise([seed, 0x61A, axis], times_s, period_s=1.9) for axis in range(2)], 1)
+    gaze = GLANCE * np.clip(glance, -1.5, 1.5) * (0.7, 0.4)
+    gaze += 0.6 * head[:, :2] * (-1, 1)  # eyes hold what they look at
+    values = [
+        blinks(seed, total, fps)[first : first + n_frames, None],
+        head,
+        (BROW * stress)[:, None],
+        gaze,
+    ]
+    return np.asarray(np.concatenate(values, 1) / UNITS, np.float32)
+
+
+def _stress(loudness: Float, fps: float) -> Float:
+    """How far a frame's syllable stands out of its surroundings, 0 to about 1."""
+    short, long = _smooth(loudness, 0.16, fps), _smooth(loudness, 1.0, fps)
+    return _smooth(np.clip(3 * (short - 1.1 * long), 0, 1), 0.2, fps)
+
+
+def _smooth(values: Float, seconds: float, fps: float) -> Float:
+    """Weighted means over about that many seconds either side."""
+    reach = max(1, round(seconds * fps))
+    window = np.hanning(2 * reach + 3)[1:-1]
+    padded = np.pad(values, reach, mode="edge")
+    return np.asarray(np.convolve(padded, window / window.sum(), "valid"), np.float32)
+
+
+def _smooth_sign(values: Float) -> Float:
+    return np.asarray(np.convolve(np.pad(values, 8, mode="edge"), np.full(17, 1 / 17), "valid"), np.float32)
+
+
+def _noise(key: list[int], times_s: Float, *, period_s: float) -> Float:
+    """Smooth noise of about unit deviation: a cubic curve through random values, one every `period_s`."""
+    at = times_s / period_s
+    knot = np.floor(at).astype(int)
+    share = (at - knot)[:, None]
+    numbers = np.arange(knot.min() - 1, knot.max() + 3)
+    drawn = np.array([np.random.default_rng([*key, int(n) + 1]).standard_normal() for n in numbers])
+    before, low, high, after = (drawn[knot - numbers[0] + step] for step in (-1, 0, 1, 2))
+    t = share[:, 0]
+    curve = low + 0.5 * t * (
+        high
+        - before
+        + t * (2 * before - 5 * low + 4 * high - after + t * (3 * (low - high) + after - before))
+    )
+    return np.asarray(curve, np.float32)

@@ -1,0 +1,153 @@
+"""The picture that a motion is carried out on: its own pixels, warped and painted on, at the video's size.
+
+The square that the networks see may be smaller than what is shown. Around it motion goes on as at its edge
+and fades out, so that hair beyond it moves with the head.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import ceil, floor
+
+import cv2
+import numpy as np
+
+from hallo_cli.domain import Bytes, CropBox, Float, FrameMotion, MotionShape
+
+REACH = 0.3  # of the square's side: how far beyond its edge motion fades out
+LEAST_PAINT = 2 / 255  # a mask below it shows nothing
+
+
+@dataclass(frozen=True)
+class _Area:
+    """Whole pixels of the picture, half-open."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Rows and columns."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height)."""
+        return self.right - self.left, self.bottom - self.top
+
+
+class MotionCanvas:
+    """Composes the video's frames from a picture and the motion of the square at `crop`."""
+
+    def __init__(
+        self, picture: Bytes, crop: CropBox, shape: MotionShape, *, shown: CropBox | None = None
+    ) -> None:
+        """`picture` [height, width, 3]; `crop` in its pixels; `shown` as in `framing.Canvas`."""
+        self.shown = shown
+        self.frame_shape = (shape.n_bytes,)
+        self.at_rest = np.zeros((1, shape.n_bytes), np.uint8)
+        self._picture, self._crop, self._shape = np.ascontiguousarray(picture), crop, shape
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the composed frames."""
+        return self._picture.shape[1], self._picture.shape[0]
+
+    def compose(self, frames: Bytes) -> Bytes:
+        """Packed motions [n, bytes] -> frames [n, height, width, 3]."""
+        composed = np.repeat(self._picture[None], len(frames), axis=0)
+        for target, motion in zip(composed, self._shape.unpack(frames), strict=True):
+            self._warp(target, motion.flow)
+            self._paint(target, motion)
+        return composed
+
+    def _warp(self, target: Bytes, flow: Float) -> None:
+        """Fill the moved area with the picture's pixels from where the flow points."""
+        moved = cv2.warpAffine(
+            self._extended(flow), self._to_area(len(flow)), self._moved.size, flags=cv2.INTER_LINEAR
+        )
+        target[self._moved.slices] = cv2.remap(
+            self._picture,
+            np.asarray(self._grid + moved * np.float32(self._crop.side), np.float32),
+            np.zeros(0, np.float32),
+            cv2.INTER_CUBIC,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+
+    def _paint(self, target: Bytes, motion: FrameMotion) -> None:
+        """Lay the paint over the frame where the mask says."""
+        rows, columns = (np.flatnonzero((motion.mask > 255 * LEAST_PAINT).any(axis=axis)) for axis in (1, 0))
+        if not len(rows):
+            return
+        side = len(motion.mask)
+        area = self._inside(
+            self._crop.left + self._crop.side * (columns[0] - 1) / side,
+            self._crop.top + self._crop.side * (rows[0] - 1) / side,
+            self._crop.left + self._crop.side * (columns[-1] + 2) / side,
+            self._crop.top + self._crop.side * (rows[-1] + 2) / side,
+        )
+        if area is None:
+            return
+        matrix = self._matrix(area, side, 0)
+        flags = cv2.INTER_CUBIC if self._crop.side >= side else cv2.INTER_AREA
+        mask = cv2.warpAffine(motion.mask, matrix, area.size, flags=flags)[:, :, None] / np.float32(255)
+        paint = cv2.warpAffine(
+            motion.paint, matrix, area.size, flags=flags, borderMode=cv2.BORDER_REPLICATE
+        ).astype(np.float32)
+        under = target[area.slices].astype(np.float32)
+        target[area.slices] = np.clip(under + mask * (paint - under) + 0.5, 0, 255).astype(np.uint8)
+
+    def _extended(self, flow: Float) -> Float:
+        """Flow [h, w, 2] continued beyond its edges, where it fades out."""
+        reach = self._reach(len(flow))
+        padded = cv2.copyMakeBorder(flow, reach, reach, reach, reach, cv2.BORDER_REPLICATE)
+        return np.asarray(padded * self._fade(len(flow))[:, :, None], np.float32)
+
+    def _fade(self, side: int) -> Float:
+        reach = self._reach(side)
+        ramp = (np.arange(reach) + 0.5) / reach
+        line = np.concatenate([ramp, np.ones(side), ramp[::-1]]).astype(np.float32)
+        line = line * line * (3 - 2 * line)
+        return np.minimum(line[:, None], line[None])
+
+    def _reach(self, side: int) -> int:
+        return max(1, round(REACH * side))
+
+    def _to_area(self, side: int) -> Float:
+        return self._matrix(self._moved, side, self._reach(side))
+
+    def _matrix(self, area: _Area, side: int, margin: int) -> Float:
+        """From the pixels of a map of the square, with a margin around it, to those of an area."""
+        scale = self._crop.side / side
+        # Pixel centres lie at halves; warpAffine counts them as whole numbers.
+        x = self._crop.left - area.left + (0.5 - margin) * scale - 0.5
+        y = self._crop.top - area.top + (0.5 - margin) * scale - 0.5
+        return np.array([[scale, 0, x], [0, scale, y]], np.float32)
+
+    @cached_property
+    def _moved(self) -> _Area:
+        """The part of the picture that moves: the square and its surroundings."""
+        margin = REACH * self._crop.side
+        left, top = self._crop.left - margin, self._crop.top - margin
+        right, bottom = (edge + self._crop.side + 2 * margin for edge in (left, top))
+        area = self._inside(left, top, right, bottom)
+        assert area is not None
+        return area
+
+    @cached_property
+    def _grid(self) -> Float:
+        """The picture's coordinates of the moved area's pixels [height, width, 2]."""
+        area = self._moved
+        columns = np.arange(area.left, area.right, dtype=np.float32)
+        rows = np.arange(area.top, area.bottom, dtype=np.float32)
+        return np.stack(np.meshgrid(columns, rows), axis=-1)
+
+    def _inside(self, left: float, top: float, right: float, bottom: float) -> _Area | None:
+        width, height = self.size
+        area = _Area(
+            max(0, floor(left)), max(0, floor(top)), min(width, ceil(right)), min(height, ceil(bottom))
+        )
+        return area if area.left < area.right and area.top < area.bottom else None

@@ -1,0 +1,166 @@
+"""What every batch is built of, for the command line and for programs; imports little at first."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hallo_cli.errors import ManifestError
+from hallo_cli.settings.resolve import Sources, resolve
+
+if TYPE_CHECKING:
+    from hallo_cli.batch.events import Event
+    from hallo_cli.batch.ledger import Record
+    from hallo_cli.batch.renderer import RendererSpec
+    from hallo_cli.batch.run import Batch
+    from hallo_cli.batch.task import Pool
+    from hallo_cli.jobs.engine import Engine
+    from hallo_cli.settings.quality import QualityLimits
+    from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
+
+
+@dataclass(frozen=True)
+class RowsOptions:
+    """How the rows of a program are rendered."""
+
+    name: Path  # what ledger, videos and logs are called
+    output_dir: Path | None = None  # None: NAME.videos
+    workers: int = 1
+    has_gate: bool = True  # measure more of a video than its frame count
+
+
+def render_rows(
+    rows: Iterable[Mapping[str, object]],
+    options: RowsOptions,
+    sources: Sources,
+    on_event: Callable[[Event], None],
+) -> list[Record]:
+    """Render rows as a batch does; what became of each, in their order. Raises what a batch raises.
+
+    The rows are kept in NAME.rows.jsonl, the results in NAME.results.jsonl: the same call goes on from there.
+    """
+    from hallo_cli.batch.run import opened
+    from hallo_cli.batch.status import read_known
+
+    batch = _batch_of_rows(rows, options, sources)
+    with opened(batch) as open_batch:
+        for _ in open_batch.check():
+            pass
+        for event in open_batch.run():
+            on_event(event)
+    return read_known(batch.paths).in_order
+
+
+def make_engine(bundle: str, runtime: RuntimeSettings) -> Engine:
+    """The real engine; a function of a module, so that worker processes find it."""
+    from hallo_cli.jobs.bundle_engine import Studio
+
+    return Studio.open(bundle, runtime)
+
+
+def predict(engine: Engine, settings: RenderSettings, frames: int) -> float:
+    """Seconds that a row takes, from what this machine has shown before."""
+    from hallo_cli.jobs.bundle_engine import Studio
+
+    assert isinstance(engine, Studio)
+    return _seconds_per_frame(engine.load_of(settings)) * frames
+
+
+@functools.lru_cache(maxsize=256)
+def _seconds_per_frame(load: object) -> float:
+    from hallo_cli.jobs.forecast import Load, estimate
+
+    assert isinstance(load, Load)
+    return estimate(load).seconds_per_frame
+
+
+def make_pool(devices: list[str], logs: Path, spec: RendererSpec) -> Pool:
+    """Worker processes on this machine, one for each device that is named."""
+    from hallo_cli.batch.local_pool import LocalPool
+
+    return LocalPool(spec, devices, logs)
+
+
+def per_worker(runtime: RuntimeSettings, devices: list[str]) -> RuntimeSettings:
+    """Settings are settled for the workers' device; workers that share the processor share its cores."""
+    if not devices[0].startswith("gpu:"):
+        runtime = dataclasses.replace(runtime, device=devices[0])
+    if runtime.threads or len(devices) < 2:
+        return runtime
+    return dataclasses.replace(runtime, threads=max(1, (os.cpu_count() or 1) // len(devices)))
+
+
+def read_all_limits(preset: str | None, config: Path | None) -> dict[str, QualityLimits]:
+    """The quality gate's limits for each preset and for rows that name none. Raises SettingsError."""
+    from hallo_cli.settings.presets import list_presets, read_quality
+    from hallo_cli.settings.quality import read_limits
+
+    tables = {name: read_quality(name, config) for name in list_presets()}
+    tables[""] = read_quality(preset, config)
+    return {name: read_limits(table, where="[quality]") for name, table in tables.items()}
+
+
+def preset_resolver(sources: Sources) -> Callable[[str | None], RenderSettings]:
+    """What gives the settings of rows by the preset that they name, and remembers them."""
+
+    @functools.cache
+    def of_preset(preset: str | None) -> RenderSettings:
+        return resolve(dataclasses.replace(sources, preset=preset or sources.preset)).render
+
+    return of_preset
+
+
+def _batch_of_rows(rows: Iterable[Mapping[str, object]], options: RowsOptions, sources: Sources) -> Batch:
+    from hallo_cli.batch import run
+    from hallo_cli.batch.paths import Paths
+    from hallo_cli.batch.planner import RowSettings
+    from hallo_cli.batch.renderer import RendererSpec, measure_figures
+    from hallo_cli.batch.rows import Layout
+    from hallo_cli.jobs.marking import Marking
+
+    resolved = resolve(sources)
+    devices = [resolved.runtime.device] * options.workers
+    runtime = per_worker(resolved.runtime, devices)
+    Marking.of(runtime).require()
+    paths = Paths(options.name.absolute())
+    spec = RendererSpec(
+        make_engine=make_engine,
+        runtime=runtime,
+        measure=measure_figures if options.has_gate else None,
+        limits=read_all_limits(sources.preset, sources.config),
+        first=resolved.render,
+    )
+    return run.Batch(
+        source=run.Source(_write_rows(rows, options.name)),
+        layout=Layout(
+            Path.cwd(), (options.output_dir or paths.videos).absolute(), speak=resolved.runtime.speak
+        ),
+        paths=paths,
+        settings=RowSettings(preset_resolver(sources)),
+        renderer=spec,
+        predict=predict,
+        make_pool=functools.partial(make_pool, devices, paths.folder / "logs"),
+        check_processes=run.default_check_processes(),
+        n_workers=options.workers,
+    )
+
+
+def _write_rows(rows: Iterable[Mapping[str, object]], name: Path) -> Path:
+    """Keep the rows as JSON Lines, which a batch reads. Raises ManifestError, OutputError."""
+    from hallo_cli.store.writing import write_whole
+
+    file = name.with_name(f"{name.name}.rows.jsonl").absolute()
+    try:
+        lines = [json.dumps(dict(row), default=os.fspath) for row in rows]
+    except (TypeError, ValueError) as error:
+        raise ManifestError(
+            f"a row cannot be written down ({error}): give portrait, audio and settings as texts and numbers."
+        ) from error
+    write_whole(file, "".join(f"{line}\n" for line in lines).encode())
+    return file

@@ -1,0 +1,325 @@
+"""Trains the anchored autoencoder on windows with exact motion.
+
+A photometric loss alone leaves the latents unused. So flow, mask and paint are supervised with what the
+rasteriser knows: flow where the portrait shows the point, the mask where it does not and inside the mouth.
+What encoder and decoder see is recoloured differently, so that latents tell motion and not appearance. Later
+a perceptual loss and a discriminator on frozen features make the painted mouths and lids crisp.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hallo_cli.errors import InputError
+from hallo_cli.models.anchored import Motion, Truth, compose
+from hallo_cli.models.autoencoder import AnchoredAutoencoder
+from hallo_cli.training.dataset import prefetched
+from hallo_cli.workshop.features import FrozenFeatures, ProjectedDiscriminator, perceptual_distance
+from hallo_cli.workshop.motion_windows import FOCUS, MotionTake, Windows, whole, window_batches
+
+SHARPER = 2  # the windows have so many times the pixels each way that the networks see
+GREY_SHARE = 0.12  # of the recolourings
+
+
+@dataclass(frozen=True)
+class AnchoredTraining:
+    """Settings of one run."""
+
+    minutes: float = 30.0
+    batch_size: int = 16
+    learning_rate: float = 1.5e-3
+    final_rate: float = 0.04  # of the learning rate, reached at the end
+    decay_from: float = 0.5  # share of the run
+    latent_noise: float = 0.02  # the decoder must forgive what the denoiser gets slightly wrong
+    gradient_weight: float = 0.7
+    flow_weight: float = 0.15  # a pixel of 256
+    mask_weight: float = 0.08
+    paint_weight: float = 0.5
+    rest_weight: float = 0.05  # latents of nothing: no flow, no paint
+    size_weight: float = 1e-4  # of the latents
+    perceptual_weight: float = 0.0
+    adversarial_weight: float = 0.0
+    discriminator_rate: float = 4e-4
+    unknown_share: float = 0.1  # of the windows whose latents are made from pixels alone
+    ema_decay: float = 0.995
+    decoder_only: bool = False  # keep the latents as they are, for UNets that have learnt them
+    held_out: int = 24  # last takes, which are only measured
+    threads: int = 2
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class AnchoredReport:
+    """How a run stands."""
+
+    step: int
+    elapsed_s: float
+    losses: dict[str, float]  # means since the last report
+    psnr_db: float  # of held-out frames
+    still_db: float  # of the portrait in their place
+
+
+def train_anchored(
+    autoencoder: AnchoredAutoencoder,
+    takes: list[MotionTake],
+    training: AnchoredTraining,
+    *,
+    on_report: Callable[[AnchoredReport, AnchoredAutoencoder], None],
+    report_every: int = 200,
+) -> AnchoredAutoencoder:
+    """Train on the CPU for some minutes; gives the moving average, its latents normalised."""
+    torch.set_num_threads(training.threads)
+    torch.manual_seed(training.seed)
+    rng = np.random.default_rng(training.seed)
+    learned, held_out = takes[: -training.held_out], takes[-training.held_out :]
+    if len(learned) < training.held_out:
+        raise InputError(f"{len(takes)} takes are too few: make at least {2 * training.held_out}")
+    run = _Run(autoencoder, training)
+    batches = window_batches(learned, rng, batch_size=training.batch_size)
+    for windows in prefetched(lambda _: next(batches), itertools.count(), 3):
+        if run.progress >= 1:
+            break
+        run.learn(windows)
+        if run.step % report_every == 0:
+            on_report(run.report(held_out), run.result)
+    if not training.decoder_only:
+        run.result.normalise_latents(_latents_of(run.result, takes))
+    on_report(run.report(held_out), run.result)
+    return run.result
+
+
+class _Run:
+    """The state of one run."""
+
+    def __init__(self, autoencoder: AnchoredAutoencoder, training: AnchoredTraining) -> None:
+        self.training, self.step, self.started = training, 0, time.monotonic()
+        self.network = autoencoder.train().requires_grad_(True)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if training.decoder_only:
+            self.network.encoder.requires_grad_(False)
+            self.network.portrait_encoder.requires_grad_(False)
+        self.parameters = [p for p in self.network.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(self.parameters, training.learning_rate, weight_decay=1e-4)
+        self.average = torch.optim.swa_utils.AveragedModel(
+            self.network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(training.ema_decay)
+        )
+        self.critic = _Critic(training) if training.perceptual_weight else None
+        self.losses: list[dict[str, float]] = []
+
+    @property
+    def elapsed_s(self) -> float:
+        """Since the beginning."""
+        return time.monotonic() - self.started
+
+    @property
+    def progress(self) -> float:
+        """Share of the run, 0..1."""
+        return self.elapsed_s / (60 * self.training.minutes)
+
+    @property
+    def result(self) -> AnchoredAutoencoder:
+        """The moving average."""
+        found = self.average.module
+        assert isinstance(found, AnchoredAutoencoder)
+        return found
+
+    def learn(self, windows: Windows) -> None:
+        """One step."""
+        training = self.training
+        late = max(0.0, self.progress - training.decay_from) / (1 - training.decay_from)
+        rate = min(1.0, (self.step + 1) / 100) * max(training.final_rate, 1 - late)
+        for group in self.optimizer.param_groups:
+            group["lr"] = training.learning_rate * rate
+        shown, parts = _losses(self.network, windows, training, noise=min(1.0, self.step / 500))
+        if self.critic is not None:
+            parts |= self.critic.losses(shown, windows)
+        total = torch.stack(list(parts.values())).sum()
+        self.optimizer.zero_grad()
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.optimizer.step()
+        self.step += 1
+        self.average.update_parameters(self.network)
+        self.losses.append({name: float(value.detach()) for name, value in parts.items()})
+
+    def report(self, held_out: list[MotionTake]) -> AnchoredReport:
+        """Measure the average."""
+        recent, self.losses = self.losses or [{}], []
+        means = {name: float(np.mean([loss[name] for loss in recent])) for name in recent[0]}
+        return AnchoredReport(self.step, self.elapsed_s, means, *_measure(self.result, held_out))
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What a step made, beside what it should have."""
+
+    made: Tensor  # [n, 3, side, side]
+    true: Tensor
+
+
+def _losses(
+    network: AnchoredAutoencoder, windows: Windows, training: AnchoredTraining, *, noise: float
+) -> tuple[_Shown, dict[str, Tensor]]:
+    n = len(windows.portrait)
+    seen_by_encoder, seen_by_decoder = _Tint.draw(n), _Tint.draw(n)
+    portrait, frame = seen_by_decoder(windows.portrait), seen_by_decoder(windows.frame)
+    with torch.autocast("cpu", torch.bfloat16):
+        given = seen_by_encoder(_smaller(windows.portrait))
+        known = _truth(windows).maps() * (torch.rand(n, 1, 1, 1) >= training.unknown_share)
+        raw = network.encoder(seen_by_encoder(_smaller(windows.frame)), given, known)
+        at_rest = network.encoder(given[:4], given[:4])
+        anchor = network.portrait_encoder(_smaller(portrait))
+        latents = raw + noise * training.latent_noise * torch.randn_like(raw)
+        motion = network.decoder(latents, anchor)
+        some = anchor.rows(torch.arange(4))
+        still = network.decoder(training.latent_noise * torch.randn_like(raw[:4]), some)
+    made = compose(portrait, motion)
+    parts = _picture_losses(made, frame, windows, training) | _motion_losses(motion, frame, windows, training)
+    rest = still.flow.abs().mean() * network.config.image_size + still.mask.mean()
+    parts["rest"] = training.rest_weight * rest + 0.002 * at_rest.float().square().mean()
+    parts["size"] = training.size_weight * raw.float().square().mean()
+    return _Shown(made, frame), parts
+
+
+def _truth(windows: Windows) -> Truth:
+    return Truth(windows.flow, 1 - windows.seen, windows.inner)
+
+
+def _picture_losses(
+    made: Tensor, true: Tensor, windows: Windows, training: AnchoredTraining
+) -> dict[str, Tensor]:
+    edges = sum(
+        ((made.diff(dim=axis) - true.diff(dim=axis)).abs().mean() for axis in (-1, -2)), made.new_zeros(())
+    )
+    return {
+        "picture": ((made - true).abs() * windows.weight).mean(),
+        "edges": training.gradient_weight * edges,
+    }
+
+
+def _motion_losses(
+    motion: Motion, true: Tensor, windows: Windows, training: AnchoredTraining
+) -> dict[str, Tensor]:
+    weight = F.avg_pool2d(windows.weight, windows.weight.shape[-1] // windows.seen.shape[-1])
+    apart = (motion.flow - windows.flow).abs().sum(1, keepdim=True) * 256  # pixels as the networks see them
+    mask = F.avg_pool2d(motion.mask, motion.mask.shape[-1] // windows.seen.shape[-1]).clamp(1e-4, 1 - 1e-4)
+    hidden = (1 - windows.seen) * windows.inner  # elsewhere warping what is near may do as well as paint
+    surprise = 2 * hidden * mask.log() + 0.3 * windows.seen * (1 - mask).log()
+    unseen = F.interpolate(1 - windows.seen, true.shape[-2:], mode="nearest")
+    return {
+        "flow": training.flow_weight * (apart * windows.seen * weight).mean(),
+        "mask": -training.mask_weight * (surprise * weight).mean(),
+        "paint": training.paint_weight * ((motion.paint - true).abs() * unseen * windows.weight).mean(),
+    }
+
+
+class _Critic:
+    """The perceptual loss and the discriminator, on squares that show a mouth or an eye."""
+
+    def __init__(self, training: AnchoredTraining) -> None:
+        self.training = training
+        self.features = FrozenFeatures.load().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.discriminator = ProjectedDiscriminator()
+        self.optimizer = torch.optim.Adam(
+            self.discriminator.parameters(), training.discriminator_rate, betas=(0.5, 0.99)
+        )
+
+    def losses(self, shown: _Shown, windows: Windows) -> dict[str, Tensor]:
+        """What the autoencoder is to lower; the discriminator learns on the way."""
+        half = slice(0, len(shown.made) // 2)
+        made, true = (_squares(pictures[half], windows.focus[half]) for pictures in (shown.made, shown.true))
+        with torch.autocast("cpu", torch.bfloat16):
+            ours = self.features(made)
+            with torch.no_grad():
+                theirs = self.features(true)
+        parts = {"perceptual": self.training.perceptual_weight * perceptual_distance(ours, theirs)}
+        if self.training.adversarial_weight:
+            self._learn([one.detach() for one in ours], theirs)
+            with torch.autocast("cpu", torch.bfloat16):
+                misled = torch.stack([-level.float().mean() for level in self.discriminator(ours)]).sum()
+            parts["adversarial"] = self.training.adversarial_weight * misled
+        return parts
+
+    def _learn(self, ours: list[Tensor], theirs: list[Tensor]) -> None:
+        with torch.autocast("cpu", torch.bfloat16):
+            pairs = zip(self.discriminator(theirs), self.discriminator(ours), strict=True)
+        loss = torch.stack(
+            [(1 - true.float()).relu().mean() + (1 + made.float()).relu().mean() for true, made in pairs]
+        ).sum()
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+
+def _squares(pictures: Tensor, corners: Tensor) -> Tensor:
+    parts = [
+        picture[:, top : top + FOCUS, left : left + FOCUS]
+        for picture, (left, top) in zip(pictures, corners.tolist(), strict=True)
+    ]
+    return torch.stack(parts)
+
+
+@dataclass(frozen=True)
+class _Tint:
+    """A random change of colours, the same for portrait and frame."""
+
+    mix: Tensor  # [n, 3, 3]
+    gain: Tensor  # [n, 3]
+    gamma: Tensor  # [n]
+
+    @classmethod
+    def draw(cls, n: int) -> _Tint:
+        """Strong for four in five; some are grey."""
+        strong = (torch.rand(n, 1, 1) < 0.8).float()
+        mix = torch.eye(3)[None] + 0.25 * strong * torch.randn(n, 3, 3)
+        mix = mix / mix.sum(2, keepdim=True).clamp(min=0.5)
+        grey = (torch.rand(n, 1, 1) < GREY_SHARE).float()
+        mix = torch.lerp(mix, torch.full((1, 3, 3), 1 / 3), grey)
+        return cls(mix, torch.exp(0.15 * torch.randn(n, 3)), torch.exp(0.3 * torch.randn(n)))
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        """[n, 3, height, width] in -1..1."""
+        flat = torch.bmm(self.mix, (pictures.flatten(2) + 1) / 2) * self.gain[:, :, None]
+        curved = flat.clamp(1e-4, 1).pow(self.gamma[:, None, None])
+        return curved.unflatten(2, pictures.shape[-2:]) * 2 - 1
+
+
+def _smaller(pictures: Tensor) -> Tensor:
+    return F.avg_pool2d(pictures, SHARPER).contiguous(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def _measure(network: AnchoredAutoencoder, takes: list[MotionTake]) -> tuple[float, float]:
+    errors, still = [], []
+    for number, take in enumerate(takes):
+        portrait, frame, truth = whole(take, number % len(take.frames))
+        with torch.autocast("cpu", torch.bfloat16):
+            anchor = network.portrait_encoder(_smaller(portrait))
+            raw = network.encoder(_smaller(frame), _smaller(portrait), truth.maps())
+            motion = network.decoder(raw, anchor)
+        errors.append(float((compose(portrait, motion) - frame).square().mean()))
+        still.append(float((portrait - frame).square().mean()))
+    return _decibels(errors), _decibels(still)
+
+
+def _decibels(errors: list[float]) -> float:
+    return float(np.mean([10 * np.log10(4 / max(error, 1e-9)) for error in errors]))
+
+
+@torch.no_grad()
+def _latents_of(network: AnchoredAutoencoder, takes: list[MotionTake]) -> Tensor:
+    rows = []
+    for number, take in enumerate(takes[:: max(1, len(takes) // 200)]):
+        portrait, frame, truth = whole(take, number % len(take.frames))
+        with torch.autocast("cpu", torch.bfloat16):
+            rows.append(network.encoder(_smaller(frame), _smaller(portrait), truth.maps()).float())
+    return torch.cat(rows)

@@ -1,0 +1,84 @@
+"""A picture's own pixels are warped and painted on, at any size, and stay untouched where nothing moves."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from hallo_cli.analysis.motion_canvas import REACH, MotionCanvas
+from hallo_cli.domain import Bytes, CropBox, Float, MotionShape
+from hallo_cli.models.anchored import Motion, compose
+
+SHAPE = MotionShape(flow=32, paint=128)
+
+
+def picture(width: int = 200, height: int = 160) -> Bytes:
+    """Smooth, so that ways to look pixels up differ little."""
+    rough = np.random.default_rng(0).integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8)
+    return np.asarray(cv2.resize(rough, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def packed(flow: Float | None = None, painted: Bytes | None = None) -> Bytes:
+    flow = np.zeros((1, 32, 32, 2), np.float32) if flow is None else flow
+    return SHAPE.pack(flow, np.zeros((1, 128, 128, 4), np.uint8) if painted is None else painted)
+
+
+def test_packed_motion_comes_back() -> None:
+    rng = np.random.default_rng(0)
+    flow = rng.uniform(-0.3, 0.3, (3, 32, 32, 2)).astype(np.float32)
+    painted = rng.integers(0, 256, (3, 128, 128, 4), dtype=np.uint8)
+    frames = SHAPE.pack(flow, painted)
+    assert frames.shape == (3, SHAPE.n_bytes)
+    found = list(SHAPE.unpack(frames))
+    assert np.abs(np.stack([one.flow for one in found]) - flow).max() <= 0.5 / 65536
+    assert np.array_equal(np.stack([one.paint for one in found]), painted[..., :3])
+    assert np.array_equal(np.stack([one.mask for one in found]), painted[..., 3])
+
+
+def test_picture_without_motion_is_shown_as_it_is() -> None:
+    canvas = MotionCanvas(picture(), CropBox(40.3, 20.7, 96.4), SHAPE)
+    assert canvas.size == (200, 160)
+    assert np.array_equal(canvas.compose(packed())[0], picture())
+
+
+def test_square_is_composed_as_the_networks_were_trained() -> None:
+    rng = np.random.default_rng(1)
+    coarse = rng.uniform(-0.05, 0.05, (5, 5, 2)).astype(np.float32)
+    flow = np.asarray(cv2.resize(coarse, (32, 32), interpolation=cv2.INTER_CUBIC), np.float32)
+    painted = np.zeros((1, 128, 128, 4), np.uint8)
+    painted[:, 40:80, 50:90] = (200, 30, 60, 255)
+    square = picture(128, 128)
+    canvas = MotionCanvas(square, CropBox(0, 0, 128), SHAPE)
+    ours = canvas.compose(packed(flow[None], painted))[0].astype(int)
+    planes = torch.from_numpy(painted).permute(0, 3, 1, 2).float() / 255
+    motion = Motion(torch.from_numpy(flow)[None].permute(0, 3, 1, 2), planes[:, 3:], planes[:, :3] * 2 - 1)
+    pixels = torch.from_numpy(square)[None].permute(0, 3, 1, 2).float() / 127.5 - 1
+    theirs = ((compose(pixels, motion)[0].permute(1, 2, 0) + 1) * 127.5).round().numpy()
+    apart = np.abs(ours - theirs)[2:-2, 2:-2]
+    assert apart.mean() < 1.0  # cubic here, linear there
+    assert (apart[44:72, 54:82] <= 1).all()  # the paint
+
+
+def test_motion_goes_on_beyond_the_square_and_fades_out() -> None:
+    crop = CropBox(60, 50, 60)
+    flow = np.full((1, 32, 32, 2), 0.1, np.float32)
+    changed = MotionCanvas(picture(), crop, SHAPE).compose(packed(flow))[0] != picture()
+    rows, columns = np.nonzero(changed.any(axis=2))
+    reach = REACH * crop.side
+    assert crop.left - reach <= columns.min() < crop.left - reach / 2
+    assert crop.top + crop.side + reach / 2 < rows.max() <= crop.top + crop.side + reach
+
+
+@pytest.mark.parametrize("crop", [CropBox(-30, -20, 90), CropBox(150, 120, 90), CropBox(-50, -50, 300)])
+def test_square_may_reach_over_the_pictures_edge(crop: CropBox) -> None:
+    painted = np.full((1, 128, 128, 4), 255, np.uint8)
+    frame = MotionCanvas(picture(), crop, SHAPE).compose(packed(None, painted))[0]
+    assert frame.shape == (160, 200, 3)
+    assert (frame == 255).all(axis=2).any()
+
+
+def test_faint_masks_paint_nothing() -> None:
+    painted = np.full((1, 128, 128, 4), 255, np.uint8)
+    painted[..., 3] = 1
+    canvas = MotionCanvas(picture(), CropBox(40, 20, 96), SHAPE)
+    assert np.array_equal(canvas.compose(packed(None, painted))[0], picture())
