@@ -18,6 +18,7 @@ from hallo_cli.batch.ledger import Record
 from hallo_cli.batch.rows import BadRow, Row
 from hallo_cli.batch.task import Task
 from hallo_cli.errors import ManifestError
+from hallo_cli.printable import printable
 
 _SCHEMA = """
 CREATE TABLE rows(
@@ -276,7 +277,8 @@ class Queue:
     def refuse(self, number: int, kind: str, message: str) -> None:
         """Mark a row as one that cannot be rendered."""
         self._db.execute(
-            "UPDATE rows SET state='invalid', kind=?, message=? WHERE number=?", (kind, message, number)
+            "UPDATE rows SET state='invalid', kind=?, message=? WHERE number=?",
+            (kind, printable(message), number),
         )
 
     def note(self, number: int, notes: Sequence[str]) -> None:
@@ -343,7 +345,7 @@ class Queue:
 
 def _values(row: Row | BadRow) -> tuple[object, ...]:
     if isinstance(row, BadRow):
-        bad = ("invalid", "ManifestError", row.message, json.dumps(dict(row.own)), 0)
+        bad = ("invalid", "ManifestError", printable(row.message), json.dumps(dict(row.own)), 0)
         return (row.number, row.id, "", "", row.output, "", "{}", *bad)
     given, own = json.dumps(dict(row.settings)), json.dumps(dict(row.own))
     paths = (str(row.portrait), str(row.audio), str(row.output))
