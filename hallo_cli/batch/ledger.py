@@ -112,7 +112,9 @@ def to_line(entry: Record | Run) -> str:
     if isinstance(entry, Record):
         fields |= {"message": printable(entry.message)} if entry.message else {}
     text = json.dumps({"v": LEDGER_VERSION, "type": kind, **fields}, ensure_ascii=False)
-    return "".join(c if c == printable(c) else json.dumps(c)[1:-1] for c in text) + "\n"
+    if not text.isprintable():  # the codes of JSON stand for the same characters
+        text = "".join(c if c == printable(c) else json.dumps(c)[1:-1] for c in text)
+    return f"{text}\n"
 
 
 def read_ledger(path: Path) -> Iterator[Record | Run]:
