@@ -166,8 +166,8 @@ def pull(
         Extra | None,
         typer.Option(
             "--with",
-            help="training: also Stable Diffusion 1.5's UNet and AnimateDiff's motion module, which the published "
-            "training starts from (5.3 GB).",
+            help="training: also Stable Diffusion 1.5's UNet and AnimateDiff's motion module (5.3 GB), "
+            "from which the published training starts.",
             show_default=False,
         ),
     ] = None,

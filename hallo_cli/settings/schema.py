@@ -231,7 +231,7 @@ class RuntimeSettings:
     )
     speak: str | None = setting(
         None,
-        "Command that speaks a text. {text} and {output} are replaced; without {text} it reads standard input.",
+        "Command that speaks a text. {text} and {output} are filled in; without {text} it reads stdin.",
         none_word="none",
     )
 
