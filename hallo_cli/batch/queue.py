@@ -210,11 +210,13 @@ class Queue:
         query = f"{_READ} WHERE state=? AND number>? ORDER BY number LIMIT {_BLOCK}"
         last = -1
         while block := self._db.execute(query, (state, last)).fetchall():
-            for number, name, portrait, audio, output, preset, given, own, priority in block:
-                paths = (Path(portrait), Path(audio), Path(output))
-                cells = (json.loads(given), json.loads(own))
-                yield Row(number, name, *paths, preset or None, *cells, priority)
+            yield from map(_row, block)
             last = block[-1][0]
+
+    def row(self, number: int) -> Row | None:
+        """The row of a line of the manifest, as it was read."""
+        found = self._db.execute(f"{_READ} WHERE number=?", (number,)).fetchone()
+        return _row(found) if found else None
 
     def bad_rows(self) -> Iterator[tuple[BadRow, str]]:
         """The rows that cannot be rendered, each with the kind of its error."""
@@ -341,6 +343,12 @@ class Queue:
             raise ManifestError(
                 f"rows {found[1]} and {found[2]} {what} {found[0]}; give each its own id or output."
             )
+
+
+def _row(found: tuple[Any, ...]) -> Row:
+    number, name, portrait, audio, output, preset, given, own, priority = found
+    paths = (Path(portrait), Path(audio), Path(output))
+    return Row(number, name, *paths, preset or None, json.loads(given), json.loads(own), priority)
 
 
 def _values(row: Row | BadRow) -> tuple[object, ...]:

@@ -111,6 +111,14 @@ class OpenBatch:
         """Every row as it was planned, in the manifest's order."""
         return self._queue.planned()
 
+    def still(self, planned: RowPlanned) -> bytes | None:
+        """A picture (PNG) of what a row would make; None if it cannot be rendered.
+
+        Raises InputError, SettingsError or WeightsError.
+        """
+        row = None if planned.message else self._queue.row(planned.row)
+        return None if row is None else self._planner.still(row)
+
     def bad_rows(self) -> Iterator[tuple[BadRow, str]]:
         """The rows that cannot be rendered, with the kind of error."""
         return self._queue.bad_rows()
