@@ -17,6 +17,7 @@ from typing import BinaryIO, Self
 from hallo_cli.batch.fields import build_checked
 from hallo_cli.batch.states import RENDERED, STATES
 from hallo_cli.errors import JobError, OutputError
+from hallo_cli.printable import printable
 from hallo_cli.store.opening import flush_folder, handle_to_append, open_to_read
 from hallo_cli.store.writing import write_all
 
@@ -108,7 +109,12 @@ def to_line(entry: Record | Run) -> str:
     """The entry as one line of JSON; empty fields are left out."""
     kind = "run" if isinstance(entry, Run) else "row"
     fields = {name: value for name, value in dataclasses.asdict(entry).items() if value not in ("", (), {})}
-    return json.dumps({"v": LEDGER_VERSION, "type": kind, **fields}, ensure_ascii=False) + "\n"
+    if isinstance(entry, Record):
+        fields |= {"message": printable(entry.message)} if entry.message else {}
+    text = json.dumps({"v": LEDGER_VERSION, "type": kind, **fields}, ensure_ascii=False)
+    if not text.isprintable():  # the codes of JSON stand for the same characters
+        text = "".join(c if c == printable(c) else json.dumps(c)[1:-1] for c in text)
+    return f"{text}\n"
 
 
 def read_ledger(path: Path) -> Iterator[Record | Run]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from hallo_cli.batch.rows import BadRow, Layout, Row, make_row
 from hallo_cli.batch.written import same_name
 from hallo_cli.errors import ManifestError
+from hallo_cli.printable import printable
 
 _PICTURES = ("avif", "bmp", "gif", "heic", "jfif", "jpeg", "jpg", "png", "tif", "tiff", "webp")
 _RECORDINGS = (
@@ -55,7 +56,7 @@ def _files(folder: Path, suffixes: tuple[str, ...], what: str) -> list[Path]:
 
 def _bad_row(number: int, file: Path, why: str) -> BadRow:
     advice = "Add its partner, or leave such files out with --allow-unmatched."
-    return BadRow(number, f"row-{number}", f"{file}: {why}. {advice}")
+    return BadRow(number, f"row-{number}", f"{printable(file)}: {why}. {advice}")
 
 
 def _cross(pictures: list[Path], recordings: list[Path]) -> _Pairs:

@@ -18,6 +18,7 @@ from hallo_cli.batch.ledger import Record
 from hallo_cli.batch.rows import BadRow, Row
 from hallo_cli.batch.task import Task
 from hallo_cli.errors import ManifestError
+from hallo_cli.printable import printable
 
 _SCHEMA = """
 CREATE TABLE rows(
@@ -209,11 +210,13 @@ class Queue:
         query = f"{_READ} WHERE state=? AND number>? ORDER BY number LIMIT {_BLOCK}"
         last = -1
         while block := self._db.execute(query, (state, last)).fetchall():
-            for number, name, portrait, audio, output, preset, given, own, priority in block:
-                paths = (Path(portrait), Path(audio), Path(output))
-                cells = (json.loads(given), json.loads(own))
-                yield Row(number, name, *paths, preset or None, *cells, priority)
+            yield from map(_row, block)
             last = block[-1][0]
+
+    def row(self, number: int) -> Row | None:
+        """The row of a line of the manifest, as it was read."""
+        found = self._db.execute(f"{_READ} WHERE number=?", (number,)).fetchone()
+        return _row(found) if found else None
 
     def bad_rows(self) -> Iterator[tuple[BadRow, str]]:
         """The rows that cannot be rendered, each with the kind of its error."""
@@ -276,7 +279,8 @@ class Queue:
     def refuse(self, number: int, kind: str, message: str) -> None:
         """Mark a row as one that cannot be rendered."""
         self._db.execute(
-            "UPDATE rows SET state='invalid', kind=?, message=? WHERE number=?", (kind, message, number)
+            "UPDATE rows SET state='invalid', kind=?, message=? WHERE number=?",
+            (kind, printable(message), number),
         )
 
     def note(self, number: int, notes: Sequence[str]) -> None:
@@ -341,9 +345,15 @@ class Queue:
             )
 
 
+def _row(found: tuple[Any, ...]) -> Row:
+    number, name, portrait, audio, output, preset, given, own, priority = found
+    paths = (Path(portrait), Path(audio), Path(output))
+    return Row(number, name, *paths, preset or None, json.loads(given), json.loads(own), priority)
+
+
 def _values(row: Row | BadRow) -> tuple[object, ...]:
     if isinstance(row, BadRow):
-        bad = ("invalid", "ManifestError", row.message, json.dumps(dict(row.own)), 0)
+        bad = ("invalid", "ManifestError", printable(row.message), json.dumps(dict(row.own)), 0)
         return (row.number, row.id, "", "", row.output, "", "{}", *bad)
     given, own = json.dumps(dict(row.settings)), json.dumps(dict(row.own))
     paths = (str(row.portrait), str(row.audio), str(row.output))

@@ -15,6 +15,7 @@ from hallo_cli.batch.written import find_written
 from hallo_cli.errors import ManifestError, SettingsError
 from hallo_cli.media.speaking import spoken_path
 from hallo_cli.models.bundle import list_bundles
+from hallo_cli.printable import printable
 from hallo_cli.settings.canvas import colour_of
 from hallo_cli.settings.schema import RenderSettings, Value, fields_of, parse, require_known, type_of
 
@@ -263,8 +264,12 @@ def _text(value: object, column: str) -> str:
         value = str(value)  # JSON rows often number their ids
     if not isinstance(value, str):
         raise ManifestError(f"{column} is {value!r}; it must be a text.")
-    if "\x00" in value or not _is_unicode(value):
-        raise ManifestError(f"{column} {value!r} holds characters that no file name can have.")
+    if "\x00" in value:
+        raise ManifestError(f"{column} {value!r} holds a null character, which no file's name can have.")
+    if not _is_unicode(value):
+        raise ManifestError(
+            f"{column} {printable(value)!r} is not UTF-8, which ledgers cannot hold; rename the file."
+        )
     return value
 
 

@@ -5,7 +5,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,9 +26,9 @@ from hallo_cli.batch.scheduler import Policy, Scheduler, now
 from hallo_cli.batch.step import bring_in_step
 from hallo_cli.batch.tally import Tally
 from hallo_cli.batch.task import Pool, Task
-from hallo_cli.errors import Interrupted
+from hallo_cli.errors import Interrupted, OutputError
 from hallo_cli.store.locks import locked
-from hallo_cli.store.writing import make_own_folder
+from hallo_cli.store.writing import make_own_folder, write_whole
 
 FINDINGS = "checks.sqlite"
 _PATIENCE_S = 1.0  # with somebody who only looks whether the batch is running
@@ -111,6 +111,14 @@ class OpenBatch:
         """Every row as it was planned, in the manifest's order."""
         return self._queue.planned()
 
+    def still(self, planned: RowPlanned) -> bytes | None:
+        """A picture (PNG) of what a row would make; None if it cannot be rendered.
+
+        Raises InputError, SettingsError or WeightsError.
+        """
+        row = None if planned.message else self._queue.row(planned.row)
+        return None if row is None else self._planner.still(row)
+
     def bad_rows(self) -> Iterator[tuple[BadRow, str]]:
         """The rows that cannot be rendered, with the kind of error."""
         return self._queue.bad_rows()
@@ -166,9 +174,19 @@ class OpenBatch:
             )
             if self._stop_status is not None:
                 self._scheduler.stop(self._stop_status)
-            yield from self._scheduler.run()
+            for event in self._scheduler.run():
+                if isinstance(event, RowEnded) and event.record.status == "error":
+                    self._keep_log(event, pool.log(event.record.worker))
+                yield event
         finally:
             pool.close()
+
+    def _keep_log(self, ended: RowEnded, log: Path | None) -> None:
+        """Keep what a worker printed while it had a row that failed; less is known where that fails."""
+        place = self._batch.paths.folder / "logs" / f"row-{ended.record.row:06d}.log"
+        with suppress(OutputError):
+            if content := quarantine.read_log(log, ended.log_offset):
+                write_whole(place, content)
 
     def _put_aside(self, task: Task, reason: str, log: Path | None, offset: int) -> str:
         folder = self._batch.paths.folder / "quarantine"

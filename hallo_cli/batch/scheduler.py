@@ -230,7 +230,8 @@ class Scheduler:
             self._queue.put_back(task.tried())
             yield RowRetried(task.id, task.number, failure.message)
         else:
-            yield from self._give_up(slot, task, "error", failure.kind, failure.message)
+            ended = self._give_up(slot, task, "error", failure.kind, failure.message)
+            yield from (dataclasses.replace(event, log_offset=held.log_offset) for event in ended)
 
     def _bury(self, slot: str, death: Died) -> Iterator[Event]:
         """Blame the rows a dead worker was busy with; those that only waited go back as they were."""
@@ -256,7 +257,7 @@ class Scheduler:
             self._allowance.settle(held.task.number, 0.0)
         self._held[slot].clear()
 
-    def _give_up(self, slot: str, task: Task, status: str, kind: str, message: str) -> Iterator[Event]:
+    def _give_up(self, slot: str, task: Task, status: str, kind: str, message: str) -> Iterator[RowEnded]:
         if task.parent:
             message = f"{task.id}: {message}"
             whole = self._queue.give_up_parts(task)

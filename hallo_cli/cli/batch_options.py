@@ -254,6 +254,15 @@ class Telling:
             **_MORE,
         ),
     ] = False
+    sheet: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --dry-run: write one HTML page with a picture of every row.",
+            metavar="FILE.html",
+            show_default=False,
+            **_MORE,
+        ),
+    ] = None
     as_csv: Annotated[bool, typer.Option("--csv", help="With --dry-run: print the plan as CSV.", **_MORE)] = (
         False
     )

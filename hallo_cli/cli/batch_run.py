@@ -38,6 +38,8 @@ def run(batch: Batch, shown: Shown, extras: Extras) -> None:
     telling = extras.telling
     if telling.as_csv and not telling.is_dry:
         raise SettingsError("--csv goes with --dry-run; hallo batch report writes a CSV of the results.")
+    if telling.sheet and not telling.is_dry:
+        raise SettingsError("--sheet goes with --dry-run; hallo batch report writes a page of the results.")
     shown.start_log()
     style = Style.none if shown.as_json else shown.progress
     with (
@@ -112,6 +114,8 @@ def _tell_plan(open_batch: OpenBatch, shown: Shown, extras: Extras) -> int:
         from hallo_cli.batch.events import to_json
 
         answer(to_json(plan))
+    if telling.sheet:
+        _write_sheet(telling.sheet, open_batch)
     for bad, kind in open_batch.bad_rows():
         say(f"row {bad.number} ({bad.id}): {kind}: {bad.message}")
     for warning in open_batch.warnings():
@@ -119,6 +123,13 @@ def _tell_plan(open_batch: OpenBatch, shown: Shown, extras: Extras) -> int:
     for line in plan_lines(plan, price):
         (say if is_for_program else answer)(line)
     return FAILED if plan.invalid else 0
+
+
+def _write_sheet(page: Path, open_batch: OpenBatch) -> None:
+    from hallo_cli.batch.sheet import write_sheet
+
+    n_pictures = write_sheet(page, open_batch.planned(), open_batch.still, title=page.stem)
+    say(f"{page}: {n_pictures} rows with a picture")
 
 
 def _tell_rows(rows: Iterator[RowPlanned], price: float, shown: Shown, telling: Telling) -> None:

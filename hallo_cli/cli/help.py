@@ -5,6 +5,7 @@ An option that belongs to a panel is shown with --help-all only. The text is pla
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
@@ -14,6 +15,14 @@ from typer.core import TyperCommand, TyperGroup
 Function = TypeVar("Function", bound=Callable[..., Any])
 MORE = "More options"  # the panel of options that belong to no other one
 MAX_WIDTH = 120
+TYPES = {
+    "<int range>": "N",
+    "<int>": "N",
+    "<float range>": "X",
+    "<float>": "X",
+    "<path>": "PATH",
+    "<str>": "TEXT",
+}
 _EXAMPLE = "\n\nExample:\n"
 _SHOWS_ALL = "hallo-help-all"
 
@@ -31,9 +40,7 @@ class HelpfulCommand(TyperCommand):
             is_argument = parameter.param_type_name == "argument"
             panel = "Arguments" if is_argument else getattr(parameter, "rich_help_panel", None) or "Options"
             if record := parameter.get_help_record(ctx):
-                name, text = record
-                shown_name = name.partition(" <")[0] if is_argument else name  # without its type
-                panels.setdefault(panel, []).append((shown_name, text))
+                panels.setdefault(panel, []).append((_plain_types(record[0], is_argument), record[1]))
         shown = panels if _SHOWS_ALL in ctx.meta else panels.keys() & {"Arguments", "Options"}
         for panel in sorted(panels, key=["Arguments", "Options"].__contains__, reverse=True):
             if panel in shown:
@@ -81,6 +88,13 @@ def _show_all(ctx: typer.Context, value: bool) -> None:
 HelpAll = Annotated[
     bool, typer.Option("--help-all", help="Show all options.", callback=_show_all, is_eager=True)
 ]
+
+
+def _plain_types(name: str, is_argument: bool) -> str:
+    """An option with its type in the words of the settings; an argument without."""
+    if is_argument:
+        return name.partition(" <")[0]
+    return functools.reduce(lambda text, pair: text.replace(*pair), TYPES.items(), name)
 
 
 def _keep_example(text: str | None) -> str | None:

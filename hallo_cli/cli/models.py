@@ -50,7 +50,7 @@ class Weights(StrEnum):
 
 
 class Extra(StrEnum):
-    """What can be fetched besides."""
+    """Optional files to fetch."""
 
     training = "training"
 
@@ -149,12 +149,12 @@ def verify(bundle: BundleArgument, as_json: JsonOption = False) -> None:
 
 @app.command()
 def pull(
-    weights: Annotated[Weights, typer.Argument(help="Which of the published weights.")] = Weights.official,
+    weights: Annotated[Weights, typer.Argument(help="The weights.")] = Weights.official,
     revision: Annotated[str, typer.Option(help="Branch, tag or commit on the hub.")] = "main",
     to: Annotated[
         Path | None,
         typer.Option(
-            help="The folder to fetch into.  [default: one of that name in the models folder]",
+            help="The folder to fetch into.  [default: its name in the models folder]",
             metavar="DIR",
             show_default=False,
         ),
@@ -166,8 +166,8 @@ def pull(
         Extra | None,
         typer.Option(
             "--with",
-            help="training: also what the published training starts from, Stable Diffusion 1.5's UNet and "
-            "AnimateDiff's motion module (5.3 GB).",
+            help="training: also Stable Diffusion 1.5's UNet and AnimateDiff's motion module (5.3 GB), "
+            "from which the published training starts.",
             show_default=False,
         ),
     ] = None,

@@ -140,9 +140,8 @@ class RenderSettings:
     )
     face_checks: str = setting(
         "strict",
-        "strict: the face must be large enough, frontal enough and seen by the identity network, and all "
-        "networks look at the same one; published: only warn, and of several faces let each network take its "
-        "own choice, as the published program does.",
+        "strict: the face must be large, frontal and visible to the identity network; published: only warn, "
+        "and let each network choose among several faces, as the published program does.",
         choices=("strict", "published"),
     )
     face_expand_ratio: float = setting(
@@ -197,7 +196,7 @@ class RenderSettings:
     )
     subtitles: str | None = setting(
         None,
-        "A .srt file that becomes a track of subtitles; its times are those of the recording.",
+        "A .srt file to add as a track of subtitles, timed like the recording.",
         none_word="none",
     )
 
@@ -232,7 +231,7 @@ class RuntimeSettings:
     )
     speak: str | None = setting(
         None,
-        "Command that speaks texts: {text} and {output} are filled in; without {text} it reads it.",
+        "Command that speaks a text. {text} and {output} are filled in; without {text} it reads stdin.",
         none_word="none",
     )
 

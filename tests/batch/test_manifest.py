@@ -148,7 +148,7 @@ def test_bad_csv_line_is_named_and_the_others_go_on(line: str, message: str) -> 
         ('{"portrait": ["p"], "audio": "s"}', "portrait is ['p']; it must be a text"),
         ('{"portrait": "p", "audio": "s", "guidance": NaN}', "NaN is not a number"),
         ('{"portrait": "p", "audio": "s", "steps": 2.5}', "steps: 2.5 is not a whole number"),
-        ('{"portrait": "p\\ud800", "audio": "s"}', "characters that no file name can have"),
+        ('{"portrait": "p\\ud800", "audio": "s"}', "is not UTF-8, which ledgers cannot hold"),
         ('{"a":' * 50_000, "not JSON"),
     ],
 )

@@ -96,6 +96,13 @@ def test_file_that_is_replaced_after_the_check_is_never_done(tmp_path: Path, nam
     assert made[key]["sha256"] == file_digest(tmp_path / name)
 
 
+def test_row_that_failed_has_a_log_of_its_own(troubled: Ran) -> None:
+    logs = Paths(troubled.manifest.with_suffix("")).folder / "logs"
+    bug = logs / f"row-{troubled.record('bug').row:06d}.log"
+    assert "ZeroDivisionError: division by zero" in bug.read_text(encoding="utf-8")
+    assert not (logs / f"row-{troubled.record('good').row:06d}.log").exists()
+
+
 def test_every_row_is_in_the_ledger_once(troubled: Ran) -> None:
     records = list(read_records(Paths(troubled.manifest.with_suffix("")).results))
     assert len(records) == len(troubled.results) == 11

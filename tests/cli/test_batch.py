@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 from hallo_cli.batch import events
 from hallo_cli.batch import run as batch
 from hallo_cli.batch.ledger import Record
+from hallo_cli.batch.planner import Planner
 from hallo_cli.batch.tally import AtWork, Tally
 from hallo_cli.cli import batch_build, batch_view
 from hallo_cli.cli.app import register
@@ -439,3 +440,20 @@ def test_lines_for_people_name_row_and_reason() -> None:
     assert describe(broken) == "worker cpu: no such device; it is not replaced"
     warned = Record("a", 2, "warn", "a.mp4", seconds=2.0, compute_s=4.0, worker="cpu", objections=("jump",))
     assert describe(events.RowEnded(warned)) == "row 2 (a): warn, 2.0 s of video in 4.0 s on cpu: jump"
+
+
+def test_dry_run_writes_a_sheet_of_all_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Planner, "still", lambda planner, row: (tmp_path / "a.png").read_bytes())
+    manifest = batch_doubles.write_batch(tmp_path, ["a", "b"])
+    (tmp_path / "b.png").write_text("no picture", encoding="utf-8")
+    result = hallo(manifest, "--dry-run", "--device", "cpu", "--sheet", tmp_path / "sheet.html")
+    page = (tmp_path / "sheet.html").read_text(encoding="utf-8")
+    assert result.exit_code == 1
+    assert (page.count("<article"), page.count("data:image/jpeg")) == (2, 1)
+    assert "cannot be rendered" in page
+
+
+def test_sheet_goes_with_a_dry_run(tmp_path: Path) -> None:
+    manifest = batch_doubles.write_batch(tmp_path, ["a"])
+    result = hallo(manifest, "--device", "cpu", "--sheet", tmp_path / "sheet.html")
+    assert isinstance(result.exception, SettingsError)

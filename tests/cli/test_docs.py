@@ -162,6 +162,18 @@ def test_every_command_in_the_text_exists(page: Path) -> None:
         assert not (below and rest) or rest[0] in below, words
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_file_that_a_guide_names_exists(page: Path) -> None:
+    root = README.parent
+    text = re.sub(r"<!--.*?-->", "", page.read_text(encoding="utf-8"))
+    named = set(re.findall(r"(?<![\w/.])((?:hallo_cli|tests)/[\w/.]*\w)", text))
+    if page.stem == "architecture":  # its tables leave the package's name out
+        tables = re.findall(r"`((?:\w+/)+\w+\.\w+)`", text_of(page))
+        named |= {f"hallo_cli/{path}" for path in tables if not path.startswith("tests/")}
+        assert len(named) > 8
+    assert {path for path in named if not (root / path).exists()} == set()
+
+
 def text_of(page: Path) -> str:
     """A page without its code blocks."""
     lines = page.read_text(encoding="utf-8").splitlines()

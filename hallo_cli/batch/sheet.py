@@ -1,0 +1,89 @@
+"""One page that shows every row of a plan before it is rendered: its picture, length and price."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from PIL import Image
+
+from hallo_cli.batch.events import RowPlanned
+from hallo_cli.errors import HalloError
+from hallo_cli.printable import printable
+from hallo_cli.store.writing import replacing
+
+MAX_PICTURES = 500  # the page grows by about 40 kB for each
+WIDTH = 560  # pixels of a picture
+Draw = Callable[[RowPlanned], bytes | None]  # a picture file of the row; None: it has none
+
+_HEAD = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy"
+  content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<title>{title}</title>
+<style>
+:root {{ color-scheme: light dark; }}
+body {{ margin: 0; padding: 1.25rem; font: 14px/1.45 system-ui, sans-serif; }}
+main {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(20rem, 1fr)); gap: 1rem; }}
+article {{ border: 1px solid #8884; border-radius: .5rem; padding: .75rem; overflow-wrap: anywhere; }}
+img {{ width: 100%; border-radius: .3rem; }}
+h1 {{ font-size: 1.3rem; }} h2 {{ font-size: 1rem; margin: .5rem 0 .25rem; }} p {{ margin: .2rem 0; }}
+.invalid {{ color: #c62f2f; }}
+</style></head><body><h1>{title}</h1><main>
+"""
+_FOOT = "</main></body></html>\n"
+STATES = {
+    "ready": "to be rendered",
+    "waiting": "to be rendered in parts",
+    "skipped": "done before",
+    "left out": "failed before",
+    "invalid": "cannot be rendered",
+}
+
+
+def write_sheet(path: Path, rows: Iterable[RowPlanned], draw: Draw, *, title: str) -> int:
+    """Write the page row by row; returns how many rows have a picture. Raises OutputError."""
+    n_pictures = 0
+    with replacing(path) as page:
+        page.write(_HEAD.format(title=_text(title)).encode())
+        for row in rows:
+            picture = _picture(row, draw) if n_pictures < MAX_PICTURES else ""
+            n_pictures += bool(picture.startswith("<img"))
+            page.write("".join(_card(row, picture)).encode())
+        page.write(_FOOT.encode())
+    return n_pictures
+
+
+def _card(row: RowPlanned, picture: str) -> Iterator[str]:
+    yield f'<article class="{"invalid" if row.message else ""}">{picture}'
+    yield f"<h2>{_text(row.id)}</h2><p>{_text(STATES.get(row.state, row.state))}</p>"
+    yield f"<p>{_text(Path(row.portrait).name)} says {_text(Path(row.audio).name)}</p>"
+    if row.message:
+        yield f"<p>{_text(row.message)}</p>"
+    else:
+        yield f"<p>{row.seconds:.1f} s, {row.width} x {row.height}, about {row.compute_s:.0f} s to render</p>"
+    yield "</article>\n"
+
+
+def _picture(row: RowPlanned, draw: Draw) -> str:
+    """The row's picture as an element; why there is none, where it cannot be drawn."""
+    try:
+        drawn = draw(row)
+    except HalloError as error:
+        return f"<p>no picture: {_text(error)}</p>"
+    if drawn is None:
+        return ""
+    with Image.open(io.BytesIO(drawn)) as still:
+        small = still.convert("RGB")
+        small.thumbnail((WIDTH, WIDTH))
+        buffer = io.BytesIO()
+        small.save(buffer, "JPEG", quality=82)
+    return f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
+
+
+def _text(text: object) -> str:
+    return html.escape(printable(text))

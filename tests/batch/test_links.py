@@ -1,0 +1,62 @@
+"""A batch never follows a link that lies where its own files are, and says which one is in the way."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from batch_doubles import batch_of, results, run, write_batch
+
+from hallo_cli.batch.paths import Paths
+from hallo_cli.batch.report import write_table
+from hallo_cli.errors import HalloError
+from hallo_cli.jobs import workspace
+
+Place = Callable[[Paths], Path]
+OWN: list[Place] = [
+    lambda paths: paths.results,
+    lambda paths: paths.folder,
+    lambda paths: paths.folder / "lock",
+    lambda paths: paths.folder / "checks.sqlite",
+]
+
+
+@pytest.mark.parametrize("place", OWN)
+def test_own_file_that_is_a_link_is_refused_and_not_written_through(tmp_path: Path, place: Place) -> None:
+    manifest = write_batch(tmp_path, ["a"], seconds=0.16)
+    link = place(Paths(manifest.with_suffix("")))
+    treasure = tmp_path / "treasure"
+    treasure.mkdir() if link.suffix == ".batch" else treasure.write_text("gold")
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(treasure)
+    with pytest.raises(HalloError, match=f"{link.name} .*(link|symbolic)"):
+        run(batch_of(manifest))
+    assert list(treasure.iterdir()) == [] if treasure.is_dir() else treasure.read_text() == "gold"
+    link.unlink()
+    run(batch_of(manifest))
+    assert results(manifest)["a"].status == "done"
+
+
+def test_work_folder_that_is_a_link_fails_its_row_only(tmp_path: Path) -> None:
+    manifest = write_batch(tmp_path, ["a", "b"], seconds=0.16)
+    (tmp_path / "elsewhere").mkdir()
+    real, planted = workspace.make_own_folder, []
+
+    def plant(root: Path) -> None:
+        if not planted:
+            root.symlink_to(tmp_path / "elsewhere")
+            planted.append(root)
+        real(root)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workspace, "make_own_folder", plant)
+        run(batch_of(manifest))
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    assert sorted(record.status for record in results(manifest).values()) == ["done", "error"]
+
+
+def test_table_replaces_a_link_under_its_name(tmp_path: Path) -> None:
+    (tmp_path / "treasure").write_text("gold")
+    (tmp_path / "report.csv").symlink_to(tmp_path / "treasure")
+    write_table(tmp_path / "report.csv", [])
+    assert (tmp_path / "treasure").read_text() == "gold"
+    assert not (tmp_path / "report.csv").is_symlink()

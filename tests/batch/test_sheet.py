@@ -1,0 +1,70 @@
+import io
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from hallo_cli.batch import sheet
+from hallo_cli.batch.events import RowPlanned
+from hallo_cli.batch.sheet import write_sheet
+from hallo_cli.errors import OutputError, PortraitError
+
+
+def planned(name: str, message: str = "", state: str = "ready") -> RowPlanned:
+    return RowPlanned(
+        2, name, state, "/in/anna.jpg", "/in/a.wav", "/out/a.mp4", 12.5, 512, 512, 90.0, message
+    )
+
+
+def drawn(row: RowPlanned) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (1000, 600), (200, 30, 30)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_page_shows_every_row_with_its_picture(tmp_path: Path) -> None:
+    rows = [planned("one"), planned("two", state="skipped")]
+    assert write_sheet(tmp_path / "sheet.html", rows, drawn, title="week12") == 2
+    page = (tmp_path / "sheet.html").read_text()
+    assert page.count("data:image/jpeg") == 2
+    assert "anna.jpg says a.wav" in page
+    assert "12.5 s, 512 x 512, about 90 s to render" in page
+    assert "done before" in page
+
+
+def test_row_that_cannot_be_rendered_says_why(tmp_path: Path) -> None:
+    rows = [planned("bad", "no face was found", "invalid")]
+    write_sheet(tmp_path / "sheet.html", rows, lambda row: None, title="week12")
+    assert "no face was found" in (tmp_path / "sheet.html").read_text()
+
+
+def test_picture_that_cannot_be_drawn_costs_no_other_row(tmp_path: Path) -> None:
+    def draw(row: RowPlanned) -> bytes:
+        if row.id == "one":
+            raise PortraitError("it has vanished")
+        return drawn(row)
+
+    assert write_sheet(tmp_path / "s.html", [planned("one"), planned("two")], draw, title="x") == 1
+    assert "it has vanished" in (tmp_path / "s.html").read_text()
+
+
+def test_nothing_of_a_row_is_markup(tmp_path: Path) -> None:
+    rows = [planned("<script>alert(1)</script>\x1b[31m", "<b>bold</b>")]
+    write_sheet(tmp_path / "s.html", rows, lambda row: None, title="<i>week</i>")
+    page = (tmp_path / "s.html").read_text()
+    assert "<script" not in page
+    assert "<b>" not in page
+    assert "<i>" not in page
+    assert "\x1b" not in page
+
+
+def test_only_so_many_rows_have_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sheet, "MAX_PICTURES", 3)
+    rows = [planned(str(number)) for number in range(10)]
+    assert write_sheet(tmp_path / "s.html", rows, drawn, title="x") == 3
+    assert (tmp_path / "s.html").read_text().count("<article") == 10
+
+
+def test_page_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    with pytest.raises(OutputError):
+        write_sheet(tmp_path / "gone" / "s.html", [], drawn, title="x")
