@@ -238,6 +238,10 @@ def _check_conventions(config: NetworkConfig) -> None:
     )
     _require(config.latent_scale > 0, "latent_scale must be above 0")
     _require(0 <= config.motion_thinning <= 1, f"motion_thinning {config.motion_thinning} must be 0 to 1")
+    _require(
+        not (config.motion_thinning and config.is_anchored),
+        "motion_thinning greys pixels, which the motion frames of anchored autoencoders are not; leave it 0",
+    )
     if config.control_channel is not None:
         _require(
             0 <= config.control_channel < config.audio_dim,

@@ -1,13 +1,12 @@
 """Motion frames lose part of their background, the same part in every run, and nothing of the face."""
 
-import dataclasses
-
 import numpy as np
 import torch
 from bundles import random_networks
 from inference.test_animator import RUNTIME, SETTINGS, SIZE, make_portrait, render
 from small_networks import official_like
 
+from hallo_cli.domain import MotionFrames
 from hallo_cli.inference.animator import Animator, ClipStart
 from hallo_cli.inference.thinning import thinned, thinning_mask
 
@@ -63,9 +62,7 @@ def test_portrait_itself_is_never_thinned():
 
 def test_each_clip_is_thinned_anew_and_renders_differ_from_those_without():
     animator, job = prepared(0.25)
-    motion = dataclasses.replace(
-        render(official_like(), 4)[0].motion, pixels=np.ones((2, SIZE, SIZE, 3), np.float32)
-    )
+    motion = MotionFrames(np.ones((2, SIZE, SIZE, 3), np.float32))
     first, second = (animator._motion_pictures(job, ClipStart(index, motion)) for index in (1, 2))
     assert not torch.equal(first, second)
     clips = [render(official_like(motion_thinning=share), 4)[0].frames for share in (0.0, 0.25)]

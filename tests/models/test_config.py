@@ -31,6 +31,7 @@ def test_official_model_works_on_eighth_size_latents():
         ({"control_channel": 768}, "none of 768 audio features"),
         ({"vae": {}}, "vae has no block_out_channels"),
         ({"audio_window": 4}, "must be odd"),
+        ({"motion_thinning": 1.5}, r"motion_thinning 1\.5 must be 0 to 1"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_name(values, words):
