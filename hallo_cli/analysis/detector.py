@@ -15,6 +15,8 @@ import onnxruntime
 
 from hallo_cli.domain import Bytes, Float
 
+onnxruntime.disable_telemetry_events()  # some of its builds would tell their maker of each use
+
 INPUT_SIZE = 128
 MIN_SCORE = 0.5
 MAX_OVERLAP = 0.3
