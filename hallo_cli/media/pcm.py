@@ -19,7 +19,7 @@ import numpy as np
 
 from hallo_cli.domain import Float
 from hallo_cli.errors import EncoderError, SpeechError
-from hallo_cli.media.audio import Stretch
+from hallo_cli.media.audio import SAMPLE_RATE, Stretch
 from hallo_cli.media.ffmpeg import address
 from hallo_cli.media.files import reason_of, require_file, shown
 from hallo_cli.media.mixing import Mixer
@@ -62,14 +62,14 @@ class Pcm:
 
 
 @contextmanager
-def pcm(source: Path, stretch: Stretch) -> Iterator[Pcm]:
-    """Decode a stretch of a file piece by piece. Raises SpeechError."""
+def pcm(source: Path, stretch: Stretch, rate: int | None = None) -> Iterator[Pcm]:
+    """Decode a stretch of a file piece by piece, at its own rate or another. Raises SpeechError."""
     file = require_file(source, SpeechError, "recording")
     try:
         with open_media(file) as container:
             track = SoundTrack(container, file, stretch.track)
-            rate = track.stream.rate or 0
-            with closing(_at_most_8_channels(resampled(track.frames(), rate or None))) as pieces:
+            rate = rate or track.stream.rate or SAMPLE_RATE
+            with closing(_at_most_8_channels(resampled(track.frames(), rate))) as pieces:
                 first = next(pieces, np.zeros((0, 1), np.float32))
                 samples = _cut_out(itertools.chain([first], pieces), rate, stretch)
                 yield Pcm(rate, first.shape[1], samples)
