@@ -95,4 +95,5 @@ def _loudest_near(windows: Float) -> Float:
     """The greatest amplitude in any channel within a few samples: [n, WINDOW] of [n, channels, WINDOW]."""
     level = np.abs(windows).max(axis=1)
     padded = np.pad(level, ((0, 0), (NEAR, NEAR)))
-    return np.lib.stride_tricks.sliding_window_view(padded, 2 * NEAR + 1, axis=1).max(axis=2)
+    near = np.lib.stride_tricks.sliding_window_view(padded, 2 * NEAR + 1, axis=1)
+    return np.asarray(near.max(axis=2), np.float32)

@@ -62,13 +62,13 @@ class Pcm:
 
 
 @contextmanager
-def pcm(source: Path, stretch: Stretch, rate: int | None = None) -> Iterator[Pcm]:
-    """Decode a stretch of a file piece by piece, at its own rate or another. Raises SpeechError."""
+def pcm(source: Path, stretch: Stretch) -> Iterator[Pcm]:
+    """Decode a stretch of a file piece by piece. Raises SpeechError."""
     file = require_file(source, SpeechError, "recording")
     try:
         with open_media(file) as container:
             track = SoundTrack(container, file, stretch.track)
-            rate = rate or track.stream.rate or SAMPLE_RATE
+            rate = track.stream.rate or SAMPLE_RATE
             with closing(_at_most_8_channels(resampled(track.frames(), rate))) as pieces:
                 first = next(pieces, np.zeros((0, 1), np.float32))
                 samples = _cut_out(itertools.chain([first], pieces), rate, stretch)
