@@ -17,6 +17,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import partial
+from multiprocessing.synchronize import Lock
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Self
 from hallo_cli.batch.failure import attempt
 from hallo_cli.batch.findings import WORDS, Checks, Finding, Request, find_content
 from hallo_cli.jobs.engine import Engine
+from hallo_cli.media.image import take_turns
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings, build
 
 if TYPE_CHECKING:
@@ -143,7 +145,7 @@ class _Pool:
             processes,
             mp_context=multiprocessing.get_context("spawn"),
             initializer=_begin,
-            initargs=(looker,),
+            initargs=(looker, multiprocessing.get_context("spawn").Lock()),
         )
 
     def __enter__(self) -> Self:
@@ -178,11 +180,12 @@ class _Pool:
 _looker: Looker
 
 
-def _begin(looker: Looker) -> None:
+def _begin(looker: Looker, large_pictures: Lock) -> None:
     global _looker  # noqa: PLW0603 - a process of the pool has no other place for what it was started with
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _silence()
+    take_turns(large_pictures)
     _looker = looker
 
 

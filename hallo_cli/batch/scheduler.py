@@ -6,6 +6,7 @@ takes its worker with it again and again is put into quarantine.
 
 import dataclasses
 import json
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ from hallo_cli.batch.task import (
 from hallo_cli.errors import HalloError, Interrupted, OutputError
 
 _POLL_S = 0.5
+_STOP_S = 22.0  # containers kill what has not stopped after 30 s
 _AHEAD = 2  # rows a worker holds: the one in hand and the next, being prepared
 
 
@@ -90,6 +92,7 @@ class Scheduler:
         self._stop_status: int | None = None
         self._trouble: HalloError | None = None  # ends the batch once the current rows have stopped
         self._has_stopped = False
+        self._give_up_at = math.inf  # monotonic time
 
     def stop(self, exit_status: int) -> None:
         """Hand out nothing more and have the current clips finished; safe in a signal handler."""
@@ -102,8 +105,8 @@ class Scheduler:
         while True:
             self._obey_stop()
             self._fill()
-            if not any(self._held.values()):
-                break
+            if not any(self._held.values()) or time.monotonic() > self._give_up_at:
+                break  # the pool's end ends workers that are not done by then; their clips are kept
             for slot, message in self._pool.wait(_POLL_S):
                 yield from self._handle(slot, message)
         if self._trouble:
@@ -123,6 +126,7 @@ class Scheduler:
     def _obey_stop(self) -> None:
         if self._is_stopping and not self._has_stopped:
             self._has_stopped = True
+            self._give_up_at = time.monotonic() + _STOP_S
             self._pool.stop()
 
     def _fill(self) -> None:

@@ -30,6 +30,7 @@ from hallo_cli.media.probe import probe
 from hallo_cli.media.video import SegmentWriter, VideoFormat, require_encoder
 from hallo_cli.store.writing import reporting_write_errors
 
+STOP_S = 15.0  # within which a clip has to be done that is still finished after being asked to stop
 PATIENCE_S = 20.0  # with a dying worker of a batch
 MIN_CLIPS_FOR_SPEED = 4  # fewer say little about a longer job
 
@@ -50,9 +51,11 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.exit_status: int | None = None
+        self.asked_at = 0.0  # monotonic
 
     def ask(self, exit_status: int = 130) -> None:
         """Stop soon, with this exit status."""
+        self.asked_at = self.asked_at or time.monotonic()
         self.exit_status = exit_status
 
 
@@ -112,6 +115,7 @@ class _Run:
         self.options = options
         self.report = on_event
         self.stop = stop
+        self.last_step = 0.0  # monotonic time of the last denoising step
         self.began = time.monotonic()
         self.timings: dict[str, float] = {}
         self.job = dataclasses.replace(job, settings=engine.settle(job.settings))
@@ -162,7 +166,7 @@ class _Run:
                 self._with_fallbacks(lambda: self.engine.load(self.job.settings))
         self.clip_times = [time.monotonic()]
         speech = SpeechAhead(self.prepared, missing, works_ahead=self.engine.leaves_processor_free)
-        self.source = ClipSource(self.engine, self.job.settings, self.prepared, speech, self.report)
+        self.source = ClipSource(self.engine, self.job.settings, self.prepared, speech, self._report_step)
         with self._stage("render"), closing(speech):
             for segment in missing:
                 self._with_fallbacks(partial(self._attempt_segment, segment))
@@ -258,6 +262,18 @@ class _Run:
                     f"segment {segment.index} does not hold its {segment.n_frames} frames and was removed. "
                     "Run the same command again: the rest is kept."
                 )
+
+    def _report_step(self, event: events.Event) -> None:
+        """Pass an event of the clip in hand on; stop where the clip would not be done in time."""
+        self.report(event)
+        if not isinstance(event, events.StepRendered):
+            return
+        now = time.monotonic()
+        step_s, self.last_step = now - (self.last_step or now), now
+        if self.stop.exit_status is not None:
+            left_s = step_s * (event.n_steps - event.step + 1)  # one more for decoding
+            if now + left_s > self.stop.asked_at + STOP_S:
+                self._obey_stop()
 
     def _report_clip(self, frame: int) -> None:
         clip = max(0, frame - 1) // self.plan.clip_frames

@@ -17,6 +17,7 @@ from hallo_cli.domain import Float
 from hallo_cli.errors import SpeechError
 from hallo_cli.media.files import reason_of, require_file, shown
 from hallo_cli.media.probe import DECODING_ERRORS, open_media
+from hallo_cli.media.sniff import sniff
 from hallo_cli.media.sound_track import MAX_DURATION_S, SAMPLE_RATE, SoundTrack
 from hallo_cli.store.writing import replacing
 
@@ -82,12 +83,16 @@ class Decoding:
     def _decoded(self, file: Path) -> Generator[Float]:
         try:
             with open_media(file) as container:
+                if not container.streams.audio:
+                    raise SpeechError(no_sound(file))
                 track = SoundTrack(container, file, self._stretch.track)
                 try:
                     yield from track.samples()
                 finally:
                     self.notes = tuple(track.notes())
         except DECODING_ERRORS as error:
+            if sniff(file).endswith("picture"):
+                raise SpeechError(no_sound(file)) from error
             raise SpeechError(
                 f"The recording {shown(self._source)} cannot be decoded: {reason_of(error)}. Give a sound or "
                 "video file that ffmpeg can read, such as WAV, MP3, M4A or MP4."
@@ -136,6 +141,13 @@ def write_samples(target: Path, blocks: Iterable[Float]) -> int:
 def load(source: Path, stretch: Stretch = Stretch()) -> Float:
     """Return a short sound whole as [n_samples] float32, 16 kHz mono. Raises SpeechError."""
     return np.concatenate(list(Decoding(source, stretch)))
+
+
+def no_sound(file: Path) -> str:
+    """What to say of a file without a sound track."""
+    if sniff(file).endswith("picture"):
+        return f"The recording {shown(file)} is a picture. Did you swap portrait and recording?"
+    return f"The file {shown(file)} has no sound track. Give a recording of speech."
 
 
 def _too_short(source: Path, n_samples: int, start_s: float) -> str:

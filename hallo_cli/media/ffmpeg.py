@@ -80,11 +80,16 @@ def _encoders_of(program: Path) -> frozenset[str]:
     return frozenset(words[1] for words in map(str.split, lines) if len(words) > 1)
 
 
+# ffmpeg-python takes no text that is not Unicode: the bytes of other names travel through it in disguise.
+_FROM_BYTES = {0xDC00 + byte: 0x10DC00 + byte for byte in range(0x80, 0x100)}
+_TO_BYTES = {disguise: byte for byte, disguise in _FROM_BYTES.items()}
+
+
 def command_of(output: Any, codec: str = "libx264", *, level: str = "error") -> list[str]:
     """Return the arguments of a stream built with ffmpeg-python, as a list for subprocess."""
     quiet = output.global_args("-hide_banner", "-nostdin", "-nostats", "-loglevel", level)
     arguments: list[str] = ffmpeg.compile(quiet, cmd=str(find_ffmpeg(codec)), overwrite_output=True)
-    return arguments
+    return [argument.translate(_TO_BYTES) for argument in arguments]
 
 
 def run(output: Any, *, cwd: Path | None = None, feed: Iterable[bytes] = (), level: str = "error") -> bytes:
@@ -134,7 +139,7 @@ def starting_ffmpeg() -> Iterator[None]:
 
 def address(file: Path) -> str:
     """Return a path as ffmpeg takes it, safe from being read as an option or a protocol."""
-    return f"file:{file.absolute()}"
+    return f"file:{file.absolute()}".translate(_FROM_BYTES)
 
 
 def last_words(stderr: bytes) -> str:

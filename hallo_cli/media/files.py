@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from pathlib import Path
 
 from hallo_cli.errors import InputError
+from hallo_cli.printable import printable
+
+# as a path it has lost one of its slashes
+WEB_ADDRESS = re.compile(r"(?:^|/)(?P<scheme>https?|ftps?|sftp|s3|gs|rtsp|rtmp):/+(?P<rest>.*)", re.I | re.S)
 
 
 def require_file(file: Path, error: type[InputError], what: str) -> Path:
@@ -18,6 +23,11 @@ def require_file(file: Path, error: type[InputError], what: str) -> Path:
         found = (file if file.exists() else file.expanduser()).resolve(strict=True)
         status = found.stat()
     except FileNotFoundError:
+        if address := WEB_ADDRESS.search(str(file)):
+            given = f"{address['scheme']}://{printable(address['rest'][:300])}"
+            raise error(
+                f"The {what} {given} is a web address. Download it first, then give the file."
+            ) from None
         raise error(f"The {what} {shown(file)} does not exist. Check the path.") from None
     except PermissionError:
         raise error(f"The {what} {shown(file)} may not be read. Check its permissions.") from None

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import importlib.util
-import io
 import struct
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
+from math import ceil, sqrt
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from hallo_cli.domain import Bytes
 from hallo_cli.errors import PortraitError
 from hallo_cli.media.files import reason_of, require_file, shown
+from hallo_cli.media.pixels import (
+    bytes_per_pixel,
+    has_deep_colours,
+    is_blank,
+    rgb_of,
+    upright,
+    with_all_bits,
+)
+from hallo_cli.media.sniff import sniff
 from hallo_cli.store.writing import replacing
 
 MAX_PIXELS = 120_000_000
@@ -24,8 +34,11 @@ FORMATS = (
     *("JPEG", "PNG", "WEBP", "AVIF", "BMP", "DIB", "GIF", "TIFF", "PPM", "TGA", "ICO", "ICNS"),
     *("JPEG2000", "PCX", "SGI", "PSD", "DDS", "QOI", "HEIF"),
 )
-HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
-BACKGROUND = (255, 255, 255)  # what shows through transparent pixels
+KEPT_PIXELS = 36_000_000  # larger pictures are made smaller; 7680 x 4320 is not
+LARGE_PIXELS = 12_000_000  # from here on processes that share a lock take turns
+SMALL_FILE = 1 << 20  # bytes
+SMALL_FILE_MEMORY, LARGE_FILE_MEMORY = 220_000_000, 800_000_000  # bytes while decoding
+MAX_BLANK_FRAMES = 100
 # What Pillow's decoders are known to raise on damaged files.
 DECODING_ERRORS = (
     *(OSError, SyntaxError, ValueError, TypeError, ArithmeticError, LookupError, AttributeError),
@@ -33,10 +46,14 @@ DECODING_ERRORS = (
 )
 
 
+_turn: AbstractContextManager[object] = nullcontext()
+
+
 def read_image(file: Path) -> Bytes:
     """Return a picture as [height, width, 3] uint8 sRGB, turned upright, transparency over white.
 
-    Of an animation, the first frame. Raises PortraitError if the file is no picture, damaged or too large.
+    Of an animation, the first frame that is not blank. Pictures of more than 36 million pixels are made
+    smaller. Raises PortraitError where the file is no picture, damaged, or needs too much memory.
     """
     checked = require_file(file, PortraitError, "portrait")
     try:
@@ -44,19 +61,27 @@ def read_image(file: Path) -> Bytes:
             warnings.simplefilter("ignore")  # sizes are checked below; odd metadata does not matter
             with Image.open(checked, formats=_known_formats()) as picture:
                 _require_bounded(picture.size, file)
-                return _upright_rgb(picture)
+                reduction = ceil(sqrt(picture.width * picture.height / KEPT_PIXELS))
+                if picture.format == "JPEG" and reduction > 1:
+                    picture.draft(None, (picture.width // reduction, picture.height // reduction))
+                _require_affordable(picture, checked.stat().st_size, file)
+                with _turn if picture.width * picture.height > LARGE_PIXELS else nullcontext():
+                    is_deep, rgb = has_deep_colours(picture), _pixels(picture)
+                    rgb = with_all_bits(checked, rgb) if is_deep else rgb
+                    orientation = _orientation(picture)
+        return np.ascontiguousarray(upright(rgb, orientation))
     except UnidentifiedImageError:
-        if _is_heif(checked):
-            raise PortraitError(
-                f'The portrait {shown(file)} is HEIC: install "hallo-cli[heic]", or save it as a JPEG.'
-            ) from None
-        raise PortraitError(
-            f"The portrait {shown(file)} is no picture that can be read. Give a JPEG, PNG or WebP file."
-        ) from None
+        raise PortraitError(_no_picture(checked, file)) from None
     except DECODING_ERRORS as error:
         raise PortraitError(
             f"The portrait {shown(file)} is damaged: {reason_of(error)}. Export it again as JPEG or PNG."
         ) from error
+
+
+def take_turns(lock: AbstractContextManager[object]) -> None:
+    """Have this process decode large pictures only while it holds a lock, which it shares with others."""
+    global _turn  # noqa: PLW0603 - a process of a pool has no other place for what it was started with
+    _turn = lock
 
 
 def write_png(file: Path, pixels: Bytes) -> None:
@@ -75,11 +100,16 @@ def _known_formats() -> list[str]:
     return [name for name in FORMATS if name in Image.OPEN]  # AVIF and HEIF need libraries that may lack
 
 
-def _is_heif(file: Path) -> bool:
-    """Whether a file says that it is what phones store pictures in (ISO 23008-12: its brands)."""
-    with file.open("rb") as opened:
-        start = opened.read(12)
-    return start[4:8] == b"ftyp" and start[8:12] in HEIF_BRANDS
+def _no_picture(checked: Path, file: Path) -> str:
+    """What to say of a file that no decoder takes."""
+    kind = sniff(checked)
+    if kind == "HEIC picture":
+        return f'The portrait {shown(file)} is HEIC: install "hallo-cli[heic]", or save it as a JPEG.'
+    if kind == "sound":
+        return f"The portrait {shown(file)} is a sound file. Did you swap portrait and recording?"
+    if kind == "video":
+        return f"The portrait {shown(file)} is a video. Save one frame of it as a JPEG or PNG."
+    return f"The portrait {shown(file)} is no picture that can be read. Give a JPEG, PNG or WebP file."
 
 
 def _require_bounded(size: tuple[int, int], file: Path) -> None:
@@ -91,40 +121,33 @@ def _require_bounded(size: tuple[int, int], file: Path) -> None:
         )
 
 
-def _upright_rgb(picture: Image.Image) -> Bytes:
-    profile = picture.info.get("icc_profile")
-    upright = ImageOps.exif_transpose(picture)
-    if upright.mode.startswith(("I", "F")):
-        return _from_deep_grey(np.asarray(upright, np.float64))
-    if "transparency" in upright.info or upright.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
-        layers = upright.convert("RGBA")
-        canvas = Image.new("RGBA", layers.size, (*BACKGROUND, 255))
-        upright = Image.alpha_composite(canvas, layers).convert("RGB")
-    rgb = _in_srgb(upright, profile).convert("RGB")
-    return np.array(rgb, np.uint8)
-
-
-def _in_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
-    """Convert from the embedded colour profile; wide-gamut and CMYK pictures look washed out without."""
-    if not profile or picture.mode not in ("RGB", "CMYK", "L"):
-        return picture
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        converted = ImageCms.profileToProfile(
-            picture, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
+def _require_affordable(picture: Image.Image, file_bytes: int, file: Path) -> None:
+    """Refuse what a few kilobytes would unfold to; pictures with something in them may need more."""
+    allowed = SMALL_FILE_MEMORY if file_bytes < SMALL_FILE else LARGE_FILE_MEMORY
+    needed = picture.width * picture.height * bytes_per_pixel(picture)
+    if needed > allowed:
+        raise PortraitError(
+            f"The portrait {shown(file)} has {picture.width} x {picture.height} pixels in "
+            f"{max(1, file_bytes // 1000)} kB: to read it would take {needed / 1e6:.0f} MB of memory, "
+            f"at most {allowed / 1e6:.0f} MB are allowed. Save it smaller, or as a JPEG."
         )
-    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-        return picture  # a broken profile is no reason to refuse the pixels
-    return picture if converted is None else converted
 
 
-def _from_deep_grey(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Bytes:
-    """Show 16- and 32-bit greys and floats in 8 bits: by their nominal range, else by their own."""
-    finite = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = float(finite.min()), float(finite.max())
-    if low >= 0 and high <= 1:
-        low, high = 0.0, 1.0
-    elif low >= 0 and high <= 65535:
-        low, high = 0.0, 65535.0 if high > 255 else 255.0
-    grey = ((finite - low) / max(high - low, 1e-12) * 255).round().astype(np.uint8)
-    return np.repeat(grey[:, :, None], 3, axis=2)
+def _pixels(picture: Image.Image) -> Bytes:
+    """The first frame that shows something, as RGB."""
+    rgb = rgb_of(picture, KEPT_PIXELS)
+    if not is_blank(rgb):
+        return rgb
+    for frame in range(1, min(getattr(picture, "n_frames", 1), MAX_BLANK_FRAMES)):
+        picture.seek(frame)
+        later = rgb_of(picture, KEPT_PIXELS)
+        if not is_blank(later):
+            return later
+    return rgb
+
+
+def _orientation(picture: Image.Image) -> int:
+    try:
+        return int(picture.getexif().get(ExifTags.Base.Orientation, 1))
+    except DECODING_ERRORS:
+        return 1  # broken metadata is no reason to refuse the pixels

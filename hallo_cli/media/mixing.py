@@ -16,6 +16,7 @@ HOP = WINDOW // 2
 HOPS = 64  # mixed at a time
 LOST, KEPT = 0.15, 0.35  # mixed level / mean level: put back wholly below, not at all above
 LEADING = 4.0  # times the first channel's power at which another channel gives the phase
+NEAR = 24  # samples: 1.5 ms
 AUDIBLE = 1e-4  # of the power of all: what cancels below it is no loss
 
 Complex = npt.NDArray[np.complex128]
@@ -70,7 +71,9 @@ class Mixer:
         apart = np.square(windows - windows.mean(axis=1, keepdims=True)).sum(axis=(1, 2))
         differ = np.flatnonzero(apart > AUDIBLE * np.square(windows).sum(axis=(1, 2)))
         if len(differ):
-            lost[differ] = self._put_back(np.fft.rfft(windows[differ] * self._window))
+            missing = self._put_back(np.fft.rfft(windows[differ] * self._window))
+            bound = _loudest_near(windows[differ])  # else a window's sound would be heard before it begins
+            lost[differ] = np.clip(missing, -bound, bound)
         return lost
 
     def _put_back(self, spectra: Complex) -> Float:
@@ -86,3 +89,11 @@ class Mixer:
         wanted = leading / np.maximum(np.abs(leading), 1e-12) * level
         missing = np.fft.irfft(share * (wanted - average), WINDOW)
         return np.asarray(missing * self._window, np.float32)
+
+
+def _loudest_near(windows: Float) -> Float:
+    """The greatest amplitude in any channel within a few samples: [n, WINDOW] of [n, channels, WINDOW]."""
+    level = np.abs(windows).max(axis=1)
+    padded = np.pad(level, ((0, 0), (NEAR, NEAR)))
+    near = np.lib.stride_tricks.sliding_window_view(padded, 2 * NEAR + 1, axis=1)
+    return np.asarray(near.max(axis=2), np.float32)

@@ -19,7 +19,7 @@ import numpy as np
 
 from hallo_cli.domain import Float
 from hallo_cli.errors import EncoderError, SpeechError
-from hallo_cli.media.audio import Stretch
+from hallo_cli.media.audio import SAMPLE_RATE, Stretch
 from hallo_cli.media.ffmpeg import address
 from hallo_cli.media.files import reason_of, require_file, shown
 from hallo_cli.media.mixing import Mixer
@@ -68,8 +68,8 @@ def pcm(source: Path, stretch: Stretch) -> Iterator[Pcm]:
     try:
         with open_media(file) as container:
             track = SoundTrack(container, file, stretch.track)
-            rate = track.stream.rate or 0
-            with closing(_at_most_8_channels(resampled(track.frames(), rate or None))) as pieces:
+            rate = track.stream.rate or SAMPLE_RATE
+            with closing(_at_most_8_channels(resampled(track.frames(), rate))) as pieces:
                 first = next(pieces, np.zeros((0, 1), np.float32))
                 samples = _cut_out(itertools.chain([first], pieces), rate, stretch)
                 yield Pcm(rate, first.shape[1], samples)

@@ -116,3 +116,15 @@ def test_the_console_is_written_to_in_one_place() -> None:
     modules = [file for file in CLI.glob("*.py") if file.name not in own]
     assert len(modules) > 10
     assert {file.name: writers(file) for file in modules if writers(file)} == {}
+
+
+def test_inputs_and_folders_need_not_be_utf8(folder: Path) -> None:
+    place = os.fsencode(folder) + b"/ordn\xe9"
+    os.mkdir(place)
+    os.rename(folder / "face.png", place + b"/caf\xe9.png")
+    os.rename(folder / "speech.wav", place + b"/s\xff.wav")
+    command = [b"render", place + b"/caf\xe9.png", place + b"/s\xff.wav", b"-o", place + b"/o\xe9.mp4"]
+    result = hallo(folder, *command)
+    assert result.returncode == 0, result.stderr
+    assert os.path.exists(place + b"/o\xe9.mp4")
+    assert hallo(folder, b"render", b"--from", place + b"/o\xe9.json", b"-o", b"again.mp4").returncode == 0

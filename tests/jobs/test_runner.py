@@ -4,14 +4,14 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from job_doubles import TrivialEngine
 
-from hallo_cli.domain import Clip, StepDone
+from hallo_cli.domain import Clip, MotionFrames, Portrait, Speech, StepDone
 from hallo_cli.errors import (
     DeviceMemoryError,
     EncoderError,
@@ -23,12 +23,13 @@ from hallo_cli.errors import (
     SettingsError,
     SpeechError,
 )
-from hallo_cli.jobs import events
+from hallo_cli.jobs import events, runner
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.record import read_record
 from hallo_cli.jobs.runner import JobResult, RunOptions, StopRequest, run_job
 from hallo_cli.media.ffmpeg import find_ffmpeg
 from hallo_cli.media.probe import frame_hashes, probe
+from hallo_cli.settings.schema import RenderSettings
 from hallo_cli.store.locks import locked
 
 N_FRAMES = 50
@@ -403,3 +404,40 @@ def test_speed_is_noted_without_what_the_first_clip_took_longer(job: Job) -> Non
     engine = SlowStart(clip_s=0.05)
     run_job(job, engine)
     assert 0.0125 < engine.seconds_per_frame < 0.1
+
+
+class SlowSteps(TrivialEngine):
+    """Ten denoising steps before each clip."""
+
+    def __init__(self, step_s: float) -> None:
+        super().__init__()
+        self.step_s = step_s
+
+    def clips(
+        self, portrait: Portrait, settings: RenderSettings, speech: Speech, motion: MotionFrames | None
+    ) -> Generator[StepDone | Clip]:
+        for item in super().clips(portrait, settings, speech, motion):
+            if isinstance(item, Clip):
+                for step in range(1, 11):
+                    time.sleep(self.step_s)
+                    yield StepDone(item.index, step, 10)
+                yield item
+
+
+@pytest.mark.parametrize(("stop_s", "n_steps"), [(0.0, 3), (60.0, 10)])
+def test_a_clip_that_will_not_be_done_in_time_is_given_up_between_steps(
+    job: Job, monkeypatch: pytest.MonkeyPatch, stop_s: float, n_steps: int
+) -> None:
+    monkeypatch.setattr(runner, "STOP_S", stop_s)
+    stop, steps = StopRequest(), []
+
+    def listen(event: events.Event) -> None:
+        if isinstance(event, events.StepRendered):
+            steps.append(event.step)
+            if event.step == 3:
+                stop.ask()
+
+    with pytest.raises(Interrupted):
+        run_job(job, SlowSteps(0.01), on_event=listen, stop=stop)
+    assert steps[-1] == n_steps
+    assert run_job(job, TrivialEngine()).n_frames == N_FRAMES

@@ -251,3 +251,13 @@ def sound_or_reason(file: Path) -> np.ndarray | str:
         return reason
     assert np.isfinite(sound).all()
     return sound
+
+
+@pytest.mark.parametrize(
+    "address", ["https://example.com/a.mp3?b=1", "http://x/y.wav", "s3://bucket/key.mp3"]
+)
+def test_web_addresses_are_told_as_they_were_given(address: str, tmp_path: Path) -> None:
+    for path in (Path(address), tmp_path / address):  # a row's path lies in the manifest's folder
+        with pytest.raises(SpeechError) as caught:
+            load(path)
+        assert f"{address} is a web address. Download it first" in str(caught.value)

@@ -58,6 +58,12 @@ def test_unrelated_channels_stay_about_as_they_were() -> None:
     assert np.corrcoef(mixed([*noise]), noise.mean(axis=0))[0, 1] > 0.95
 
 
+def test_nothing_is_heard_before_it_begins() -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, (2, 20_000)).astype(np.float32)
+    noise[:, :10_000] = 0
+    assert np.abs(mixed([*noise])[:9950]).max() == 0
+
+
 @pytest.mark.parametrize("step", [1, 7, HOP, 5000, 100_000])
 def test_pieces_of_any_length_give_the_same_sound(voice: np.ndarray, step: int) -> None:
     assert np.allclose(mixed([voice, -voice], step=step)[:3000], voice[:3000], atol=1e-6)

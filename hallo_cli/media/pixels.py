@@ -1,0 +1,157 @@
+"""Turns an opened picture into RGB strip by strip, so that little more than the result is held in memory."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from math import ceil, sqrt
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageCms
+
+from hallo_cli.domain import Bytes
+
+BACKGROUND = (255, 255, 255)  # what shows through transparent pixels
+STRIP_PIXELS = 2_000_000
+BLANK_RANGE = 8  # grey levels; a frame with less contrast shows nothing
+DARK = 64  # of 255; a picture of 16 bits that stays below uses fewer of them
+# What decoding takes at its height, in bytes a pixel of RGB, measured; others: Pillow's own buffer.
+DECODER_BYTES = {
+    "WEBP": 16.0,
+    "AVIF": 10.0,
+    "JPEG2000": 20.0,
+    "HEIF": 10.0,
+    "QOI": 7.0,
+    "DDS": 8.0,
+    "SGI": 6.0,
+}
+DECODER_BYTES |= {"ICO": 8.0, "ICNS": 8.0, "PSD": 8.0}
+MODE_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
+PROGRESSIVE_BYTES = 6.0  # coefficients of a whole picture
+
+Values = npt.NDArray[np.float32]
+
+
+def bytes_per_pixel(picture: Image.Image) -> float:
+    """About how much memory decoding takes for each pixel."""
+    own = float(MODE_BYTES.get(picture.mode, 4))
+    if picture.format == "TIFF":
+        return 2 * own  # the whole may be one strip
+    if picture.format == "JPEG" and picture.info.get("progressive"):
+        return own + PROGRESSIVE_BYTES
+    return max(own, DECODER_BYTES.get(picture.format or "", 0.0))
+
+
+def rgb_of(picture: Image.Image, kept_pixels: int) -> Bytes:
+    """The frame in hand as [height, width, 3]; made smaller by a whole factor where it has more pixels."""
+    picture.load()
+    reduction = max(1, ceil(sqrt(picture.width * picture.height / kept_pixels)))
+    convert = _converter(picture)
+    size = (-(-picture.height // reduction), -(-picture.width // reduction), 3)
+    rgb: Bytes = np.empty(size, np.uint8)
+    for top, strip in _strips(picture, reduction):
+        part = convert(strip)
+        part = part if reduction == 1 else part.reduce(reduction)
+        rgb[top // reduction : top // reduction + part.height] = np.asarray(part)
+    return rgb
+
+
+def upright(rgb: Bytes, orientation: int) -> Bytes:
+    """A view of pixels, turned and mirrored as the EXIF orientation (1..8) says."""
+    if orientation in (5, 6, 7, 8):
+        rgb = rgb.transpose(1, 0, 2)
+    if orientation in (2, 3, 6, 7):
+        rgb = rgb[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        rgb = rgb[::-1]
+    return rgb
+
+
+def is_blank(rgb: Bytes) -> bool:
+    """Whether a frame is of one colour."""
+    return int(np.ptp(rgb.reshape(-1, 3), axis=0).max()) < BLANK_RANGE
+
+
+def _strips(picture: Image.Image, reduction: int) -> Iterator[tuple[int, Image.Image]]:
+    rows = max(1, STRIP_PIXELS // max(1, picture.width) // reduction) * reduction
+    for top in range(0, picture.height, rows):
+        yield top, picture.crop((0, top, picture.width, min(top + rows, picture.height)))
+
+
+def _converter(picture: Image.Image) -> Callable[[Image.Image], Image.Image]:
+    """What makes RGB of a strip."""
+    if picture.mode.startswith(("I", "F")):
+        return _deep_grey(picture)
+    if "transparency" in picture.info or picture.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
+        return _over_background
+    transform = _to_srgb(picture)
+    if transform is None:
+        return lambda strip: strip.convert("RGB")
+    return lambda strip: ImageCms.applyTransform(strip, transform) or strip.convert("RGB")
+
+
+def _over_background(strip: Image.Image) -> Image.Image:
+    layers = strip.convert("RGBA")
+    canvas = Image.new("RGBA", layers.size, (*BACKGROUND, 255))
+    return Image.alpha_composite(canvas, layers).convert("RGB")
+
+
+def _to_srgb(picture: Image.Image) -> ImageCms.ImageCmsTransform | None:
+    """From the embedded colour profile; wide-gamut and CMYK pictures look washed out without."""
+    profile = picture.info.get("icc_profile")
+    if not profile or picture.mode not in ("RGB", "CMYK", "L"):
+        return None
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), picture.mode, "RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return None  # a broken profile is no reason to refuse the pixels
+
+
+def _deep_grey(picture: Image.Image) -> Callable[[Image.Image], Image.Image]:
+    """Show 16- and 32-bit greys and floats in 8 bits, by the range that they use."""
+    ranges = [(float(values.min()), float(values.max())) for values in map(_finite, _parts(picture))]
+    low, high = _nominal(min(low for low, _ in ranges), max(high for _, high in ranges))
+
+    def convert(strip: Image.Image) -> Image.Image:
+        grey = ((_finite(strip) - low) / max(high - low, 1e-12) * 255).round().astype(np.uint8)
+        return Image.fromarray(grey).convert("RGB")
+
+    return convert
+
+
+def _parts(picture: Image.Image) -> Iterator[Image.Image]:
+    return (strip for _, strip in _strips(picture, 1))
+
+
+def _finite(strip: Image.Image) -> Values:
+    return np.nan_to_num(np.asarray(strip).astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _nominal(low: float, high: float) -> tuple[float, float]:
+    """The range that values are meant in: 0..1, or 8 to 16 bits, as many as are used; else their own."""
+    if low >= 0 and high <= 1:
+        return 0.0, 1.0
+    if low >= 0 and high <= 65535:
+        return 0.0, float(2 ** max(8, int(high).bit_length()) - 1)
+    return low, high
+
+
+def has_deep_colours(picture: Image.Image) -> bool:
+    """Whether a picture that was not loaded yet holds 16 bits a colour, of which Pillow keeps the upper 8."""
+    is_colour = picture.format in ("PNG", "TIFF") and picture.mode == "RGB"
+    return is_colour and any(";16" in str(tile[3]) for tile in getattr(picture, "tile", ()))
+
+
+def with_all_bits(file: Path, rgb: Bytes) -> Bytes:
+    """Pixels of a file with 16 bits a colour, shown by as many bits as it uses; `rgb` is their upper 8."""
+    if int(rgb.max()) >= DARK:
+        return rgb
+    deep = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+    if deep is None or deep.dtype != np.uint16 or deep.ndim != 3 or deep.shape[:2] != rgb.shape[:2]:
+        return rgb
+    scale = np.float32(255 / (2 ** max(8, int(deep.max()).bit_length()) - 1))
+    return np.ascontiguousarray((deep[:, :, 2::-1] * scale).round().astype(np.uint8))
