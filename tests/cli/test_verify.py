@@ -62,7 +62,7 @@ def test_unmarked_video_ends_with_1(folder: Path) -> None:
     render(folder, "plain.mp4", "--no-provenance")
     status, said = verify(folder / "plain.mp4")
     assert status == 1
-    assert "nothing says who or what made this video" in said
+    assert "does not say who or what made it" in said
 
 
 def test_changed_video_ends_with_1(folder: Path) -> None:
