@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hallo_cli.batch.events import Event as BatchEvent
     from hallo_cli.batch.ledger import Record
     from hallo_cli.domain import Bytes
-    from hallo_cli.jobs.bundle_engine import Studio
+    from hallo_cli.jobs.bundle_engine import BundleEngine
     from hallo_cli.jobs.events import Event
     from hallo_cli.jobs.plan import Job
     from hallo_cli.jobs.preflight import Preflight
@@ -187,7 +187,7 @@ class Renderer:
             key: origin if key in sources.flags else str(record) for key, origin in resolved.origins.items()
         }
         renderer = cls.of(Resolved(settings, resolved.runtime, origins))
-        if "bundle" not in changed and renderer.studio.weights_id != known.inputs.weights_id:
+        if "bundle" not in changed and renderer.engine.weights_id != known.inputs.weights_id:
             raise WeightsError(
                 f"{record}: the bundle {settings.bundle!r} no longer holds the weights of that render. "
                 "Name a folder that does with --bundle, or render anew."
@@ -199,11 +199,11 @@ class Renderer:
         return renderer, job
 
     @cached_property
-    def studio(self) -> Studio:
+    def engine(self) -> BundleEngine:
         """Networks and analysers, loaded when they are first needed. Raises WeightsError."""
-        from hallo_cli.jobs.bundle_engine import Studio
+        from hallo_cli.jobs.bundle_engine import BundleEngine
 
-        return Studio.open(self.resolved.render.bundle, self.resolved.runtime)
+        return BundleEngine.open(self.resolved.render.bundle, self.resolved.runtime)
 
     def render(
         self,
@@ -236,13 +236,13 @@ class Renderer:
         from hallo_cli.jobs.stream import stream_frames
 
         job = self.job(portrait, audio, "frames.mp4", **changes)
-        return stream_frames(job, self.studio, on_event=progress or ignore)
+        return stream_frames(job, self.engine, on_event=progress or ignore)
 
     def check(self, portrait: AnyPath, audio: AnyPath, **changes: Unpack[Keywords]) -> Preflight:
         """Predict what a render would use, make and cost, without rendering."""
         from hallo_cli.jobs.preflight import look_at
 
-        return look_at(self.job(portrait, audio, "out.mp4", **changes), self.studio)
+        return look_at(self.job(portrait, audio, "out.mp4", **changes), self.engine)
 
     def job(self, portrait: AnyPath, audio: AnyPath, output: AnyPath, **changes: Unpack[Keywords]) -> Job:
         """What would be rendered. Raises PortraitError, SpeechError, SettingsError or WeightsError."""
@@ -255,7 +255,7 @@ class Renderer:
         settings = _changed(self.resolved.render, changes)
         settings = dataclasses.replace(
             settings,
-            bundle=_lasting_name(settings.bundle, self.studio),
+            bundle=_lasting_name(settings.bundle, self.engine),
             background=_lasting_picture(settings.background),
             subtitles=settings.subtitles and str(at_home(Path(settings.subtitles)).absolute()),
         )
@@ -277,7 +277,7 @@ class Renderer:
         marking = Marking.of(self.resolved.runtime)
         return run_job(
             job,
-            self.studio,
+            self.engine,
             options=dataclasses.replace(options or RunOptions(), marking=marking),
             on_event=progress or ignore,
             stop=stop,
@@ -298,10 +298,10 @@ def _changed(settings: RenderSettings, changes: Any) -> RenderSettings:
     return build(RenderSettings, {**to_values(settings), **changes}, where="settings")
 
 
-def _lasting_name(name: str, studio: Studio) -> str:
+def _lasting_name(name: str, engine: BundleEngine) -> str:
     """The bundle's name for the record; a folder's path becomes absolute."""
     folder = at_home(Path(name))
-    is_path = folder.is_dir() and folder.samefile(studio.bundle.path)
+    is_path = folder.is_dir() and folder.samefile(engine.bundle.path)
     return str(folder.absolute()) if is_path else name
 
 

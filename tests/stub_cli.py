@@ -18,9 +18,9 @@ from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 STUCK_FROM = int(os.environ.get("STUB_STUCK_FROM", sys.maxsize))
 
 
-class StubStudio(TrivialEngine):
+class StubEngine(TrivialEngine):
     @classmethod
-    def open(cls, bundle: str, runtime: RuntimeSettings) -> "StubStudio":
+    def open(cls, bundle: str, runtime: RuntimeSettings) -> "StubEngine":
         return cls(clip_s=float(os.environ.get("STUB_CLIP_S", "0")))
 
     def clips(
@@ -33,5 +33,5 @@ class StubStudio(TrivialEngine):
 
 
 if __name__ == "__main__":
-    bundle_engine.Studio = StubStudio  # type: ignore[misc, assignment]
+    bundle_engine.BundleEngine = StubEngine  # type: ignore[misc, assignment]
     main()

@@ -54,10 +54,10 @@ def test_render_makes_the_video_and_says_what_it_is(folder: Path) -> None:
 
 def test_renderer_keeps_its_networks(renderer: hallo.Renderer, folder: Path) -> None:
     renderer.render(FACE, folder / "speech.wav", folder / "two.mp4")
-    held = renderer.studio._animator
+    held = renderer.engine._animator
     renderer.render(FACE, folder / "speech.wav", folder / "three.mp4", seed=7)
     assert held is not None
-    assert renderer.studio._animator is held
+    assert renderer.engine._animator is held
 
 
 def test_frames_are_as_many_and_as_large_as_the_videos(renderer: hallo.Renderer, folder: Path) -> None:

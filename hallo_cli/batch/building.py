@@ -59,24 +59,24 @@ def render_rows(
 
 def make_engine(bundle: str, runtime: RuntimeSettings) -> Engine:
     """The real engine; a function of a module, so that worker processes find it."""
-    from hallo_cli.jobs.bundle_engine import Studio
+    from hallo_cli.jobs.bundle_engine import BundleEngine
 
-    return Studio.open(bundle, runtime)
+    return BundleEngine.open(bundle, runtime)
 
 
 def predict(engine: Engine, settings: RenderSettings, frames: int) -> float:
     """Seconds that a row takes, from what this machine has shown before."""
-    from hallo_cli.jobs.bundle_engine import Studio
+    from hallo_cli.jobs.bundle_engine import BundleEngine
 
-    assert isinstance(engine, Studio)
-    return _seconds_per_frame(engine.load_of(settings)) * frames
+    assert isinstance(engine, BundleEngine)
+    return _seconds_per_frame(engine.workload_of(settings)) * frames
 
 
 @functools.lru_cache(maxsize=256)
 def _seconds_per_frame(load: object) -> float:
-    from hallo_cli.jobs.forecast import Load, estimate
+    from hallo_cli.jobs.forecast import Workload, estimate
 
-    assert isinstance(load, Load)
+    assert isinstance(load, Workload)
     return estimate(load).seconds_per_frame
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from hallo_cli.batch.parts import Part, blended, part_path, parts_of
 from hallo_cli.batch.task import Task
 from hallo_cli.errors import EncoderError
-from hallo_cli.jobs import record as outcome
+from hallo_cli.jobs import record
 from hallo_cli.jobs.engine import Engine
 from hallo_cli.jobs.marking import UNMARKED, Marking
 from hallo_cli.jobs.plan import Job, JobPlan, Segment
@@ -28,15 +28,15 @@ def join(job: Job, task: Task, engine: Engine, marking: Marking = UNMARKED) -> J
     Raises EncoderError, OutputError, and SettingsError if something else has the output's name.
     """
     began = time.monotonic()
-    inputs = dataclasses.replace(outcome.inspect_inputs(job, engine.weights_id), fingerprint=task.fingerprint)
-    if (done := outcome.find_finished(job, inputs)) is not None:
+    inputs = dataclasses.replace(record.inspect_inputs(job, engine.weights_id), fingerprint=task.fingerprint)
+    if (done := record.find_finished(job, inputs)) is not None:
         return done
     if not task.may_replace:
-        outcome.require_free_name(job)
+        record.require_free_name(job)
     parts = parts_of(task)
     videos = [part_path(Path(task.parts_dir), index) for index in range(len(parts))]
     form = dataclasses.replace(_format(job, videos[0]), comment=marking.comment)
-    root = job.output.parent / outcome.work_name(job, inputs.fingerprint)
+    root = job.output.parent / record.work_name(job, inputs.fingerprint)
     with open_workspace(root) as workspace:
         whole = Segment(0, 0, task.frames)
         _blend(videos, parts, workspace.segment_path(whole), form)
@@ -49,12 +49,12 @@ def join(job: Job, task: Task, engine: Engine, marking: Marking = UNMARKED) -> J
             video = marking.put(video, inputs)
             plan = _plan(task, parts, fps=settings.fps)
             took = {"total": _seconds_of(videos) + time.monotonic() - began}
-            outcome.require_unchanged(job, inputs)
+            record.require_unchanged(job, inputs)
             if not task.may_replace:
-                outcome.require_free_name(job)
+                record.require_free_name(job)
             portrait = engine.portrait(job.portrait, settings)
             square = engine.compositor(job.portrait, portrait, settings).shown
-            result = outcome.publish(job, inputs, video, plan, engine.describe(), took, square=square)
+            result = record.publish(job, inputs, video, plan, engine.describe(), took, square=square)
         finally:
             finished.unlink(missing_ok=True)
         remove_workspace(root)
@@ -97,4 +97,4 @@ def _plan(task: Task, parts: Sequence[Part], *, fps: float) -> JobPlan:
 
 def _seconds_of(videos: Sequence[Path]) -> float:
     """What rendering the parts took, all together."""
-    return sum(seconds_of(outcome.sidecar_path(video)) for video in videos)
+    return sum(seconds_of(record.sidecar_path(video)) for video in videos)

@@ -233,14 +233,14 @@ class Planner:
 
     def still(self, row: Row) -> bytes | None:
         """A picture (PNG) of what a row would make; None from an engine that draws none."""
-        from hallo_cli.jobs.bundle_engine import Studio
+        from hallo_cli.jobs.bundle_engine import BundleEngine
         from hallo_cli.jobs.plan import Job
         from hallo_cli.jobs.preflight import look_at_portrait
         from hallo_cli.jobs.still import draw_still
 
         settings = self.settings.of(row)
         engine = self._engine(settings.bundle)
-        if not isinstance(engine, Studio):
+        if not isinstance(engine, BundleEngine):
             return None
         facts = look_at_portrait(row.portrait, engine.settle(settings), engine)
         return draw_still(Job(row.portrait, row.audio, row.output, settings), engine, facts)

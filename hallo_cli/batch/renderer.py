@@ -13,8 +13,7 @@ from hallo_cli.batch.join import join, seconds_of
 from hallo_cli.batch.judge import Judgement, judge
 from hallo_cli.batch.task import Rendered, Task
 from hallo_cli.errors import HalloError
-from hallo_cli.jobs import events
-from hallo_cli.jobs import record as outcome
+from hallo_cli.jobs import events, record
 from hallo_cli.jobs.engine import Engine
 from hallo_cli.jobs.marking import Marking
 from hallo_cli.jobs.plan import Job
@@ -88,8 +87,8 @@ class JobRenderer:
         assert isinstance(prepared, Ready)
         job = prepared.job
         engine = self.engine(job.settings.bundle)
-        checked = outcome.Inputs(task.portrait_sha256, task.audio_sha256, engine.weights_id, "", "")
-        outcome.require_unchanged(job, checked)  # since the batch was planned
+        checked = record.Inputs(task.portrait_sha256, task.audio_sha256, engine.weights_id, "", "")
+        record.require_unchanged(job, checked)  # since the batch was planned
 
         def on_event(event: events.Event) -> None:
             if isinstance(event, events.ClipRendered):
@@ -143,11 +142,11 @@ class JobRenderer:
         return Job(task.portrait, task.audio, task.output, dataclasses.replace(settings, seed=seed))
 
     def _finished(self, job: Job, engine: Engine) -> JobResult | None:
-        return outcome.find_finished(job, outcome.inspect_inputs(job, engine.weights_id))
+        return record.find_finished(job, record.inspect_inputs(job, engine.weights_id))
 
     def _is_other_try(self, job: Job, engine: Engine) -> bool:
-        inputs = outcome.inspect_inputs(job, engine.weights_id) if job.output.exists() else None
-        return inputs is not None and outcome.is_other_try(job, inputs)
+        inputs = record.inspect_inputs(job, engine.weights_id) if job.output.exists() else None
+        return inputs is not None and record.is_other_try(job, inputs)
 
 
 def settings_of(task: Task) -> RenderSettings:

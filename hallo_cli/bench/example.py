@@ -18,7 +18,7 @@ from hallo_cli.analysis.portrait import PortraitAnalyser, Requirements
 from hallo_cli.domain import Portrait, Speech
 from hallo_cli.inference.animator import Animator
 from hallo_cli.inference.speed import DTYPES, autoencoder_dtype, resolve_device
-from hallo_cli.jobs.bundle_engine import Studio
+from hallo_cli.jobs.bundle_engine import BundleEngine
 from hallo_cli.jobs.engine import Compositor
 from hallo_cli.media.audio import decode
 from hallo_cli.models.bundle import Bundle, find_bundle
@@ -37,7 +37,7 @@ CONTEXT = 2  # frames of speech on either side of a clip
 class Example:
     """Networks on their device, the example portrait and the example recording."""
 
-    engine: Studio
+    engine: BundleEngine
     animator: Animator
     analyser: PortraitAnalyser
     cache: Path  # of the analyser; emptied before every use, gone with the example
@@ -72,7 +72,7 @@ class Example:
 
 def open_example(settings: RenderSettings, runtime: RuntimeSettings) -> Example:
     """The example with the settings' bundle. Raises WeightsError."""
-    engine = Studio(find_bundle(settings.bundle), runtime)
+    engine = BundleEngine(find_bundle(settings.bundle), runtime)
     dtype = DTYPES[engine.settle(settings).dtype]
     vae_dtype = autoencoder_dtype(dtype, resolve_device(runtime.device))
     networks = load_networks(engine.bundle, device=_loading_device(runtime), dtype=dtype, vae_dtype=vae_dtype)
@@ -82,7 +82,7 @@ def open_example(settings: RenderSettings, runtime: RuntimeSettings) -> Example:
 def random_example(settings: RenderSettings, runtime: RuntimeSettings, config: NetworkConfig) -> Example:
     """The example with random weights in networks of this configuration."""
     manifest = BundleManifest("random weights", "", "", config, files={})
-    engine = Studio(Bundle(Path(), manifest), runtime)
+    engine = BundleEngine(Bundle(Path(), manifest), runtime)
     dtype = DTYPES[engine.settle(settings).dtype]
     networks = random_networks(config, device=_loading_device(runtime), dtype=dtype)
     networks.vae.to(autoencoder_dtype(dtype, resolve_device(runtime.device)))
@@ -115,7 +115,7 @@ def _fill_randomly(module: nn.Module) -> None:
         buffer.fill_(1.0) if name == "latent_std" else buffer.zero_()
 
 
-def _example(engine: Studio, networks: Networks, *, is_random: bool) -> Example:
+def _example(engine: BundleEngine, networks: Networks, *, is_random: bool) -> Example:
     manifest = engine.bundle.manifest
     identity = None
     if manifest.needs_identity and not is_random:

@@ -108,7 +108,7 @@ def bench(example: Example, variants: Sequence[RenderSettings], plan: Plan) -> l
 def keep_speeds(example: Example, figures: Sequence[Figures]) -> None:
     """Leave the measured speeds to later forecasts."""
     for row in figures:
-        load = example.engine.load_of(row.settings)
+        load = example.engine.workload_of(row.settings)
         forecast.remember(forecast.Speed(load, row.frame.median_s))
 
 

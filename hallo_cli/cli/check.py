@@ -69,7 +69,7 @@ def _draw(still: Path, job: Job, renderer: Renderer, found: Preflight) -> None:
 
     if still.suffix.lower() != ".png":
         raise SettingsError(f"--still {str(still)!r} must end in .png.")
-    write_whole(at_home(still), draw_still(job, renderer.studio, found.portrait))
+    write_whole(at_home(still), draw_still(job, renderer.engine, found.portrait))
 
 
 def report(job: Job, renderer: Renderer, *, as_json: bool) -> Preflight:
@@ -77,8 +77,8 @@ def report(job: Job, renderer: Renderer, *, as_json: bool) -> Preflight:
     from hallo_cli.jobs.preflight import look_at
     from hallo_cli.settings.schema import to_values
 
-    found = look_at(job, renderer.studio)
-    settings = to_values(renderer.studio.settle(job.settings))
+    found = look_at(job, renderer.engine)
+    settings = to_values(renderer.engine.settle(job.settings))
     if as_json:
         rows = {"schema": SCHEMA, **dataclasses.asdict(found), "settings": settings}
         answer(json.dumps(rows))

@@ -147,10 +147,10 @@ def command(
         from hallo_cli.jobs.record import inspect_inputs
         from hallo_cli.jobs.runner import find_obstacles
 
-        studio = renderer.studio
-        settled = dataclasses.replace(job, settings=studio.settle(job.settings))
-        options = dataclasses.replace(files.run_options(), marking=Marking.of(studio.runtime))
-        find_obstacles(settled, inspect_inputs(settled, studio.weights_id), options)
+        engine = renderer.engine
+        settled = dataclasses.replace(job, settings=engine.settle(job.settings))
+        options = dataclasses.replace(files.run_options(), marking=Marking.of(engine.runtime))
+        find_obstacles(settled, inspect_inputs(settled, engine.weights_id), options)
         report(job, renderer, as_json=shown.as_json)
 
 

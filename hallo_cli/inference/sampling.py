@@ -53,7 +53,7 @@ def compiled_pass() -> UNetPass:
 
 
 @dataclass
-class Memory:
+class CarriedFeatures:
     """What later steps of a clip take over from earlier ones."""
 
     deep: tuple[DeepFeatures | None, DeepFeatures | None] = (None, None)  # of the guidance pair's halves
@@ -75,30 +75,30 @@ class Predictor:
     def __post_init__(self) -> None:
         object.__setattr__(self, "halves", self.pair.halves())
 
-    def __call__(self, latents: Tensor, timestep: Tensor, step: Step, memory: Memory) -> Tensor:
+    def __call__(self, latents: Tensor, timestep: Tensor, step: Step, carried: CarriedFeatures) -> Tensor:
         """Latents [frames, channels, height, width] and timestep [1] -> v in the latents' dtype."""
         x = latents.to(self.dtype)
         if not step.is_guided:
-            conditional, deep = self._pass(x, timestep, self.halves[1], step, memory.deep[1])
-            memory.deep = (memory.deep[0] if step.reuses_deep else None, deep)
+            conditional, deep = self._pass(x, timestep, self.halves[1], step, carried.deep[1])
+            carried.deep = (carried.deep[0] if step.reuses_deep else None, deep)
             return conditional.to(latents.dtype)
-        predictions = self._both(x, timestep, step, memory)
+        predictions = self._both(x, timestep, step, carried)
         unconditional, conditional = (prediction.to(latents.dtype) for prediction in predictions)
         return unconditional + self.guidance.scale * (conditional - unconditional)
 
-    def _both(self, x: Tensor, timestep: Tensor, step: Step, memory: Memory) -> Iterable[Tensor]:
+    def _both(self, x: Tensor, timestep: Tensor, step: Step, carried: CarriedFeatures) -> Iterable[Tensor]:
         """The halves' predictions."""
         if self.is_split:
             passes = [
                 self._pass(x, timestep, half, step, kept)
-                for half, kept in zip(self.halves, memory.deep, strict=True)
+                for half, kept in zip(self.halves, carried.deep, strict=True)
             ]
-            memory.deep = (passes[0][1], passes[1][1])
+            carried.deep = (passes[0][1], passes[1][1])
             return [prediction for prediction, _ in passes]
-        kept = _joined(memory.deep) if step.reuses_deep else None
+        kept = _joined(carried.deep) if step.reuses_deep else None
         pair, deep = self._pass(torch.cat([x, x]), timestep, self.pair, step, kept)
         if deep is not None:
-            memory.deep = deep.halves()
+            carried.deep = deep.halves()
         return pair.chunk(2)
 
     def _pass(
@@ -111,10 +111,10 @@ class Predictor:
 
 def denoise(predictor: Predictor, solver: Solver, noise: Tensor) -> Iterator[Tensor]:
     """The latents after every step; the last are the result. Stop iterating to cancel."""
-    latents, memory = noise, Memory()
+    latents, carried = noise, CarriedFeatures()
     timesteps = torch.tensor(solver.timesteps, device=noise.device)
     for index, step in enumerate(plan_steps(predictor.guidance, predictor.deep, len(solver.timesteps))):
-        prediction = predictor(latents, timesteps[index : index + 1], step, memory)
+        prediction = predictor(latents, timesteps[index : index + 1], step, carried)
         latents = solver.step(index, prediction, latents)
         yield latents
 

@@ -16,9 +16,9 @@ from hallo_cli.analysis.framing import View
 from hallo_cli.analysis.portrait import PortraitAnalyser, PortraitOptions, Requirements, canvas, moving_canvas
 from hallo_cli.domain import Clip, MotionFrames, MotionShape, Portrait, Speech, StepDone
 from hallo_cli.errors import SettingsError
-from hallo_cli.jobs import forecast as estimate
+from hallo_cli.jobs import forecast
 from hallo_cli.jobs.engine import Compositor, SpeechTrack
-from hallo_cli.jobs.fallbacks import next_rung
+from hallo_cli.jobs.fallbacks import next_fallback
 from hallo_cli.jobs.fitting import fitted
 from hallo_cli.jobs.sound import stretch_of
 from hallo_cli.media.audio import Recording, decode
@@ -42,7 +42,7 @@ LARGE_WIDTH = 640  # networks with wider layers cost as much as the official one
 logger = logging.getLogger(__name__)
 
 
-class Studio:
+class BundleEngine:
     """Implements `engine.Engine` with a bundle's networks."""
 
     def __init__(self, bundle: Bundle, runtime: RuntimeSettings) -> None:
@@ -53,8 +53,8 @@ class Studio:
         self._context: tuple[tuple[str, RenderSettings], JobContext] | None = None
 
     @classmethod
-    def open(cls, bundle: str, runtime: RuntimeSettings) -> Studio:
-        """The studio for a bundle's name or folder. Raises WeightsError."""
+    def open(cls, bundle: str, runtime: RuntimeSettings) -> BundleEngine:
+        """The engine for a bundle's name or folder. Raises WeightsError."""
         return cls(find_bundle(bundle), runtime)
 
     @cached_property
@@ -223,28 +223,28 @@ class Studio:
 
     def fall_back(self) -> str | None:
         """See Engine."""
-        rung = next_rung(self.runtime)
-        if rung is None:
+        fallback = next_fallback(self.runtime)
+        if fallback is None:
             return None
-        self.runtime = rung.runtime
+        self.runtime = fallback.runtime
         self._release()
-        return rung.name
+        return fallback.name
 
     def note_speed(self, settings: RenderSettings, seconds_per_frame: float) -> None:
         """See Engine."""
-        estimate.remember(estimate.Speed(self.load_of(settings), seconds_per_frame))
+        forecast.remember(forecast.Speed(self.workload_of(settings), seconds_per_frame))
 
-    def load_of(self, settings: RenderSettings) -> estimate.Load:
+    def workload_of(self, settings: RenderSettings) -> forecast.Workload:
         """What decides how long a frame of settled settings takes."""
         from hallo_cli.inference.speed import resolve_device
 
         assert settings.size is not None
-        return estimate.Load(
+        return forecast.Workload(
             weights_id=self.weights_id,
             device=resolve_device(self.runtime.device).type,
             dtype=settings.dtype,
             size=settings.size,
-            passes=estimate.count_passes(settings),
+            passes=forecast.count_passes(settings),
             is_large=max(self.networks.channels) >= LARGE_WIDTH,
             is_compiled=settings.compile == "on",
         )

@@ -1,6 +1,6 @@
 """What a runner needs of networks and analysers, behind one small interface.
 
-`Engine` is implemented by `bundle_engine.Studio` with a real bundle, and by the tests' trivial double.
+`Engine` is implemented by `bundle_engine.BundleEngine` with a real bundle, and by the tests' trivial double.
 """
 
 from __future__ import annotations

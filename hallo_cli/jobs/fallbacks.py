@@ -9,21 +9,23 @@ from hallo_cli.settings.schema import RuntimeSettings
 
 
 @dataclass(frozen=True)
-class Rung:
+class Fallback:
     """Settings to continue with, and their name for people."""
 
     name: str
     runtime: RuntimeSettings
 
 
-def next_rung(runtime: RuntimeSettings) -> Rung | None:
+def next_fallback(runtime: RuntimeSettings) -> Fallback | None:
     """The next fallback after these settings, or None if all are in use."""
     if runtime.decode_chunk != 1:
-        return Rung("frames decoded one at a time", dataclasses.replace(runtime, decode_chunk=1))
+        return Fallback("frames decoded one at a time", dataclasses.replace(runtime, decode_chunk=1))
     if runtime.decode_behind != "off":
-        return Rung("clips decoded before the next begins", dataclasses.replace(runtime, decode_behind="off"))
+        return Fallback(
+            "clips decoded before the next begins", dataclasses.replace(runtime, decode_behind="off")
+        )
     if not runtime.split_guidance:
-        return Rung("guidance in two passes", dataclasses.replace(runtime, split_guidance=True))
+        return Fallback("guidance in two passes", dataclasses.replace(runtime, split_guidance=True))
     if not runtime.offload:
-        return Rung("networks kept in host memory", dataclasses.replace(runtime, offload=True))
+        return Fallback("networks kept in host memory", dataclasses.replace(runtime, offload=True))
     return None

@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Load:
+class Workload:
     """What decides how long a frame takes; the settings must be settled."""
 
     weights_id: str
@@ -52,7 +52,7 @@ class Load:
 class Speed:
     """One measurement."""
 
-    load: Load
+    load: Workload
     seconds_per_frame: float
 
 
@@ -89,7 +89,7 @@ def count_passes(settings: RenderSettings) -> float:
     return settings.steps * (1 + share) * cost
 
 
-def estimate(load: Load, *, file: Path | None = None) -> Estimate:
+def estimate(load: Workload, *, file: Path | None = None) -> Estimate:
     """Seconds a frame under this load: of the same one measured before, of a similar one, or guessed."""
     known = read_speeds(file)
     if same := _of(load, known):
@@ -125,7 +125,7 @@ def read_speeds(file: Path | None = None) -> list[Speed]:
         if path is None or path.stat().st_size > SIZE_LIMIT:
             return []
         rows = json.loads(path.read_bytes())
-        return [Speed(Load(**row["load"]), float(row["seconds_per_frame"])) for row in rows]
+        return [Speed(Workload(**row["load"]), float(row["seconds_per_frame"])) for row in rows]
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return []
 
@@ -157,12 +157,12 @@ def free_bytes(path: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
-def _of(load: Load, known: list[Speed]) -> Speed | None:
+def _of(load: Workload, known: list[Speed]) -> Speed | None:
     """The last measurement of just this load."""
     return next((speed for speed in reversed(known) if speed.load == load), None)
 
 
-def _distance(some: Load, other: Load) -> tuple[bool, float]:
+def _distance(some: Workload, other: Workload) -> tuple[bool, float]:
     differs = some.is_compiled != other.is_compiled
     return differs, abs(some.passes - other.passes) + abs(some.size - other.size)
 

@@ -9,8 +9,8 @@ from hallo_cli.analysis.hearing import listen_to
 from hallo_cli.analysis.outlook import grade
 from hallo_cli.analysis.portrait import notes_of
 from hallo_cli.errors import SpeechError
-from hallo_cli.jobs import forecast as estimate
-from hallo_cli.jobs.bundle_engine import Studio
+from hallo_cli.jobs.bundle_engine import BundleEngine
+from hallo_cli.jobs.forecast import disk_needed, estimate, free_bytes
 from hallo_cli.jobs.plan import Job, count_frames
 from hallo_cli.jobs.sound import stretch_of
 from hallo_cli.media.files import shown
@@ -79,24 +79,24 @@ class Preflight:
     warnings: tuple[str, ...]
 
 
-def look_at(job: Job, studio: Studio) -> Preflight:
+def look_at(job: Job, engine: BundleEngine) -> Preflight:
     """Check a job's inputs. Raises InputError, SettingsError, WeightsError or EncoderError."""
-    settings = studio.settle(job.settings)
+    settings = engine.settle(job.settings)
     require_encoder(settings.codec)
-    portrait = look_at_portrait(job.portrait, settings, studio)
+    portrait = look_at_portrait(job.portrait, settings, engine)
     speech = look_at_speech(job.audio, settings)
-    forecast = _forecast(job, settings, studio, speech.duration_s)
+    forecast = _forecast(job, settings, engine, speech.duration_s)
     warnings = [*portrait.warnings, *speech.warnings, *_disk_warnings(forecast)]
     return Preflight(portrait, speech, forecast, tuple(warnings))
 
 
-def look_at_portrait(path: Path, settings: RenderSettings, studio: Studio) -> PortraitFacts:
+def look_at_portrait(path: Path, settings: RenderSettings, engine: BundleEngine) -> PortraitFacts:
     """The picture and the face that would be used. Raises PortraitError."""
-    options = studio.portrait_options(settings)
-    sight = studio.analyser.look(path, options)
+    options = engine.portrait_options(settings)
+    sight = engine.analyser.look(path, options)
     face = sight.face
     left, top, right, bottom = (round(float(edge), 1) for edge in face.box)
-    size = settings.size or studio.networks.image_size
+    size = settings.size or engine.networks.image_size
     against = sight.reasons(size)
     return PortraitFacts(
         width=sight.picture.shape[1],
@@ -135,23 +135,23 @@ def look_at_speech(path: Path, settings: RenderSettings) -> SpeechFacts:
     )
 
 
-def _forecast(job: Job, settings: RenderSettings, studio: Studio, duration_s: float) -> Forecast:
-    portrait = studio.portrait(job.portrait, settings)
-    size = studio.compositor(job.portrait, portrait, settings).size
+def _forecast(job: Job, settings: RenderSettings, engine: BundleEngine, duration_s: float) -> Forecast:
+    portrait = engine.portrait(job.portrait, settings)
+    size = engine.compositor(job.portrait, portrait, settings).size
     n_frames = count_frames(duration_s, float(exact_rate(settings.fps)))
-    price = estimate.estimate(studio.load_of(settings))
-    disk = estimate.disk_needed(settings, n_frames, size)
+    price = estimate(engine.workload_of(settings))
+    disk = disk_needed(settings, n_frames, size)
     return Forecast(
         width=size[0],
         height=size[1],
         n_frames=n_frames,
         fps=settings.fps,
-        n_clips=-(-n_frames // studio.clip_frames),
+        n_clips=-(-n_frames // engine.clip_frames),
         seconds=round(price.seconds(n_frames), 1),
         basis=price.basis,
         output_bytes=disk.output_bytes,
         work_bytes=disk.work_bytes,
-        free_bytes=estimate.free_bytes(job.output),
+        free_bytes=free_bytes(job.output),
     )
 
 

@@ -15,8 +15,7 @@ from pathlib import Path
 
 from hallo_cli.errors import EncoderError, InputError, Interrupted
 from hallo_cli.inference.memory import is_out_of_memory
-from hallo_cli.jobs import events
-from hallo_cli.jobs import record as outcome
+from hallo_cli.jobs import events, record
 from hallo_cli.jobs.engine import Engine
 from hallo_cli.jobs.marking import UNMARKED, Marking
 from hallo_cli.jobs.plan import Job, Segment
@@ -83,22 +82,22 @@ def prepare_ahead(job: Job, engine: Engine) -> Prepared:
     Waits a little for a worker that had the job and is dying. Raises InputError, SettingsError or JobError.
     """
     job = dataclasses.replace(job, settings=engine.settle(job.settings))
-    inputs = outcome.inspect_inputs(job, engine.weights_id)
+    inputs = record.inspect_inputs(job, engine.weights_id)
     root = _root(job, RunOptions(), inputs.pictures)
     with open_workspace(root, patience_s=PATIENCE_S) as workspace:
         return prepare(job, engine, workspace, inputs.pictures)
 
 
-def find_obstacles(job: Job, inputs: outcome.Inputs, options: RunOptions = RunOptions()) -> JobResult | None:
+def find_obstacles(job: Job, inputs: record.Inputs, options: RunOptions = RunOptions()) -> JobResult | None:
     """What stands in the way of a settled job, found before anything is rendered; the result if it is done.
 
     Raises SettingsError, OutputError, InputError or EncoderError.
     """
-    outcome.require_writable(job)
+    record.require_writable(job)
     if not options.overwrite:
-        if done := outcome.find_finished(job, inputs):
+        if done := record.find_finished(job, inputs):
             return done
-        outcome.require_free_name(job)
+        record.require_free_name(job)
     options.marking.require()
     require_encoder(job.settings.codec)
     require_soundtrack(job)
@@ -123,7 +122,7 @@ class _Run:
     def execute(self, prepared: Prepared | None) -> JobResult:
         job = self.job
         with self._stage("analyse"):
-            inputs = outcome.inspect_inputs(job, self.engine.weights_id)
+            inputs = record.inspect_inputs(job, self.engine.weights_id)
             if done := find_obstacles(job, inputs, self.options):
                 self._report_finished(done)
                 return done
@@ -136,7 +135,7 @@ class _Run:
                 result = self._join(inputs)
             if not self.options.keep_work:
                 remove_workspace(root)
-                remove_abandoned(root.parent, outcome.work_prefix(job))
+                remove_abandoned(root.parent, record.work_prefix(job))
         self._report_finished(result)
         return result
 
@@ -224,7 +223,7 @@ class _Run:
             width, height, settings.fps, settings.codec, settings.crf, self.options.marking.comment
         )
 
-    def _join(self, inputs: outcome.Inputs) -> JobResult:
+    def _join(self, inputs: record.Inputs) -> JobResult:
         job = self.job
         self._require_whole_segments()
         part = job.output.with_name(f"{self.workspace.root.name}.mp4")
@@ -238,16 +237,16 @@ class _Run:
             self.timings["total"] = time.monotonic() - self.began
             self._require_unchanged(inputs)
             if not self.options.overwrite:
-                outcome.require_free_name(job)  # something may have come there meanwhile
+                record.require_free_name(job)  # something may have come there meanwhile
             made_with, square = self.engine.describe(), self.compositor.shown
-            return outcome.publish(job, inputs, video, self.plan, made_with, self.timings, square=square)
+            return record.publish(job, inputs, video, self.plan, made_with, self.timings, square=square)
         finally:
             part.unlink(missing_ok=True)
 
-    def _require_unchanged(self, inputs: outcome.Inputs) -> None:
+    def _require_unchanged(self, inputs: record.Inputs) -> None:
         """Throw away all that was made of inputs that are not what the record would say."""
         try:
-            outcome.require_unchanged(self.job, inputs)
+            record.require_unchanged(self.job, inputs)
         except InputError:
             remove_workspace(self.workspace.root)
             raise
@@ -304,7 +303,7 @@ class _Run:
 
 
 def _root(job: Job, options: RunOptions, name: str) -> Path:
-    return (options.work_dir or job.output.parent) / outcome.work_name(job, name)
+    return (options.work_dir or job.output.parent) / record.work_name(job, name)
 
 
 def _count_frames(video: Path) -> int | None:

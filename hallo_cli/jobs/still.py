@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from hallo_cli.domain import Bytes, CropBox, Portrait
-from hallo_cli.jobs.bundle_engine import Studio
+from hallo_cli.jobs.bundle_engine import BundleEngine
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.preflight import PortraitFacts
 from hallo_cli.media.canvas import resized
@@ -22,15 +22,15 @@ SQUARE, FACE = (255, 255, 255), (255, 210, 60)
 PAPER, INK = (24, 24, 24), (235, 235, 235)
 
 
-def draw_still(job: Job, studio: Studio, facts: PortraitFacts) -> bytes:
+def draw_still(job: Job, engine: BundleEngine, facts: PortraitFacts) -> bytes:
     """A PNG: the picture with the rendered square and what moves in it, beside it the video's first frame.
 
     Raises PortraitError or SettingsError.
     """
-    settings = studio.settle(job.settings)
-    portrait = studio.portrait(job.portrait, settings)
+    settings = engine.settle(job.settings)
+    portrait = engine.portrait(job.portrait, settings)
     picture = np.ascontiguousarray(np.rot90(read_image(job.portrait), portrait.quarter_turns))
-    compositor = studio.compositor(job.portrait, portrait, settings)
+    compositor = engine.compositor(job.portrait, portrait, settings)
     left = _marked(picture, portrait, facts, is_squeezed=settings.framing == "whole")
     right = _panel(compositor.compose(compositor.at_rest)[0])
     width, height = compositor.size

@@ -17,8 +17,7 @@ from pathlib import Path
 from hallo_cli.domain import Bytes, Clip, MotionFrames, Speech
 from hallo_cli.errors import DeviceMemoryError
 from hallo_cli.inference.memory import is_out_of_memory
-from hallo_cli.jobs import events
-from hallo_cli.jobs import record as outcome
+from hallo_cli.jobs import events, record
 from hallo_cli.jobs.engine import Engine
 from hallo_cli.jobs.plan import Job, Segment
 from hallo_cli.jobs.prepare import Prepared, SpeechAhead, prepare
@@ -67,7 +66,7 @@ def stream_frames(job: Job, engine: Engine, *, on_event: events.Listener = event
     They are the frames that `run_job` encodes. Nothing stays on disk. Raises what `run_job` raises.
     """
     job = dataclasses.replace(job, settings=engine.settle(job.settings))
-    name = outcome.inspect_inputs(job, engine.weights_id).pictures
+    name = record.inspect_inputs(job, engine.weights_id).pictures
     with (
         tempfile.TemporaryDirectory(prefix="hallo-") as folder,
         open_workspace(Path(folder)) as workspace,

@@ -217,7 +217,7 @@ class UNet(nn.Module):
                 x = block.upsamplers[0](x, skips[-1].shape[2:])
         return x, UNetTree(tuple(down), (extra,), tuple(up))
 
-    def walk_ends(
+    def walk_shallow(
         self, x: Tensor, temb: Tensor, conditions: UNetTree[Any], shared: Any, deep: DeepFeatures
     ) -> Tensor:
         """`walk` where everything but the finest block's outer layers is taken from an earlier step."""
@@ -234,7 +234,7 @@ class UNet(nn.Module):
     def walk_keeping(
         self, x: Tensor, temb: Tensor, conditions: UNetTree[Any], shared: Any, n_layers: int
     ) -> tuple[Tensor, DeepFeatures]:
-        """`walk`, and what `walk_ends` needs for later steps."""
+        """`walk`, and what `walk_shallow` needs for later steps."""
         last, skip_width, kept = self.up_blocks[-1], x.shape[1], []
         first_index = len(last.resnets) - n_layers - 1
 

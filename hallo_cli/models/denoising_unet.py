@@ -116,7 +116,7 @@ class DenoisingUNet(UNet):
     ) -> Tensor:
         """An approximation of `forward` near the step whose deep features are given."""
         x = self._enter(latents, context)
-        return self._leave(self.walk_ends(x, self.embed_time(timesteps), context.layers, context, deep))
+        return self._leave(self.walk_shallow(x, self.embed_time(timesteps), context.layers, context, deep))
 
     def _enter(self, latents: Tensor, context: ClipContext) -> Tensor:
         x = self.conv_in(latents)

@@ -12,7 +12,7 @@ import torch
 from bundles import make_bundle
 
 from hallo_cli.jobs import events
-from hallo_cli.jobs.bundle_engine import Studio
+from hallo_cli.jobs.bundle_engine import BundleEngine
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.runner import run_job
 from hallo_cli.media.ffmpeg import encoders
@@ -40,7 +40,7 @@ def rendered(folder: Path, name: str) -> tuple[list[events.Event], int]:
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     job = Job(FACE, SPEECH, folder / f"{name}.mp4", settings)
-    run_job(job, Studio(bundle, RuntimeSettings(device="cuda")), on_event=seen.append)
+    run_job(job, BundleEngine(bundle, RuntimeSettings(device="cuda")), on_event=seen.append)
     return seen, torch.cuda.max_memory_reserved()
 
 

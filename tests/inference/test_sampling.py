@@ -5,8 +5,8 @@ import torch
 from small_networks import Case, make_case, official_like
 
 from hallo_cli.inference.sampling import (
+    CarriedFeatures,
     IndependentNoise,
-    Memory,
     Predictor,
     PublishedNoise,
     SharedNoise,
@@ -56,10 +56,10 @@ def test_guidance_of_one_is_the_conditional_prediction_alone(case):
     predictors = {
         s: Predictor(case.networks.denoising_unet, case.context, Guidance(s), torch.float32) for s in (1, 3)
     }
-    alone = predictors[1](case.latents, step, Step(is_guided=False), Memory())
+    alone = predictors[1](case.latents, step, Step(is_guided=False), CarriedFeatures())
     pair = case.networks.denoising_unet(torch.cat([case.latents] * 2), step, case.context)
     torch.testing.assert_close(alone, pair[4:], rtol=1e-4, atol=1e-5)
-    guided = predictors[3](case.latents, step, Step(is_guided=True), Memory())
+    guided = predictors[3](case.latents, step, Step(is_guided=True), CarriedFeatures())
     torch.testing.assert_close(guided, pair[:4] + 3 * (pair[4:] - pair[:4]), rtol=1e-4, atol=1e-5)
 
 

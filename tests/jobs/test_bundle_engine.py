@@ -13,7 +13,7 @@ from scipy.io import wavfile
 
 from hallo_cli.errors import Interrupted, SettingsError, SpeechError
 from hallo_cli.jobs import events
-from hallo_cli.jobs.bundle_engine import Studio
+from hallo_cli.jobs.bundle_engine import BundleEngine
 from hallo_cli.jobs.forecast import read_speeds
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.runner import StopRequest, prepare_ahead, run_job
@@ -24,9 +24,9 @@ FACE = Path(__file__).parent.parent.parent / "hallo_cli/assets/examples/portrait
 
 
 @pytest.fixture(scope="module")
-def studio(tmp_path_factory: pytest.TempPathFactory) -> Studio:
-    bundle = make_bundle(tmp_path_factory.mktemp("studio") / "bundle")
-    return Studio(bundle, RuntimeSettings(device="cpu", threads=1, decode_behind="on"))
+def engine(tmp_path_factory: pytest.TempPathFactory) -> BundleEngine:
+    bundle = make_bundle(tmp_path_factory.mktemp("engine") / "bundle")
+    return BundleEngine(bundle, RuntimeSettings(device="cpu", threads=1, decode_behind="on"))
 
 
 def shortened(job: Job, **settings: object) -> Job:
@@ -35,7 +35,7 @@ def shortened(job: Job, **settings: object) -> Job:
     return dataclasses.replace(job, portrait=FACE, settings=RenderSettings(**values))  # type: ignore[arg-type]
 
 
-def test_stopped_and_resumed_render_equals_uninterrupted_one(job: Job, studio: Studio) -> None:
+def test_stopped_and_resumed_render_equals_uninterrupted_one(job: Job, engine: BundleEngine) -> None:
     job = shortened(job, duration_s=0.8)
     stop = StopRequest()
 
@@ -44,22 +44,22 @@ def test_stopped_and_resumed_render_equals_uninterrupted_one(job: Job, studio: S
             stop.ask()
 
     with pytest.raises(Interrupted):
-        run_job(job, studio, on_event=listen, stop=stop)
-    run_job(job, studio)
+        run_job(job, engine, on_event=listen, stop=stop)
+    run_job(job, engine)
     whole = dataclasses.replace(job, output=job.output.with_name("whole.mp4"))
-    run_job(whole, studio)
+    run_job(whole, engine)
     assert list(frame_hashes(job.output)) == list(frame_hashes(whole.output))
 
 
 def test_each_input_is_hashed_and_decoded_once(
-    job: Job, studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    job: Job, engine: BundleEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HALLO_CACHE", str(tmp_path / "cache"))
     face = tmp_path / "face-of-its-own.png"
     face.write_bytes(FACE.read_bytes())
     job = dataclasses.replace(shortened(job, seed=7), portrait=face)
     monkeypatch.setattr("hallo_cli.store.digests.FRESH_NS", 0)  # else a file as new is hashed each time
-    own = Studio(studio.bundle, studio.runtime)
+    own = BundleEngine(engine.bundle, engine.runtime)
     hashed = counted(monkeypatch, "hallo_cli.store.digests._read_through")
     seen = counted(monkeypatch, "hallo_cli.analysis.portrait.read_image")
     heard = counted(monkeypatch, "hallo_cli.jobs.bundle_engine.decode")
@@ -82,11 +82,11 @@ def counted(monkeypatch: pytest.MonkeyPatch, name: str) -> list[Path]:
 
 
 def test_settings_that_separate_the_voice_ask_for_the_extra_at_once(
-    studio: Studio, monkeypatch: pytest.MonkeyPatch
+    engine: BundleEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "audio_separator", None)
     with pytest.raises(SettingsError, match=r"pip install 'hallo-cli\[vocals\]'.*--no-separate-vocals"):
-        studio.settle(RenderSettings(separate_vocals=True))
+        engine.settle(RenderSettings(separate_vocals=True))
 
 
 QUIET = np.zeros(6400, np.float32)
@@ -106,10 +106,10 @@ LOUD = np.sin(np.arange(6400) / 20).astype(np.float32)
     ids=["silence", "40 ms", "one sample", "clipped", "NaN samples", "silent ends"],
 )
 def test_odd_recordings_are_rendered_whole(
-    job: Job, studio: Studio, samples: np.ndarray, n_frames: int
+    job: Job, engine: BundleEngine, samples: np.ndarray, n_frames: int
 ) -> None:
     wavfile.write(job.audio, 16_000, samples)
-    run_job(shortened(job, duration_s=None), studio)
+    run_job(shortened(job, duration_s=None), engine)
     info = probe(job.output)
     assert info.video is not None
     assert info.audio is not None
@@ -117,23 +117,23 @@ def test_odd_recordings_are_rendered_whole(
     assert info.audio.duration_s == pytest.approx(n_frames / 25, abs=0.04)
 
 
-def test_recording_without_samples_is_refused(job: Job, studio: Studio) -> None:
+def test_recording_without_samples_is_refused(job: Job, engine: BundleEngine) -> None:
     wavfile.write(job.audio, 16_000, np.zeros(0, np.int16))
     with pytest.raises(SpeechError, match="holds no sound"):
-        run_job(shortened(job, duration_s=None), studio)
+        run_job(shortened(job, duration_s=None), engine)
 
 
-def test_clips_that_overlap_give_the_same_video(job: Job, studio: Studio) -> None:
-    one_by_one = Studio(studio.bundle, dataclasses.replace(studio.runtime, decode_behind="off"))
+def test_clips_that_overlap_give_the_same_video(job: Job, engine: BundleEngine) -> None:
+    one_by_one = BundleEngine(engine.bundle, dataclasses.replace(engine.runtime, decode_behind="off"))
     job = shortened(job)
     other = dataclasses.replace(job, output=job.output.with_name("other.mp4"))
-    run_job(job, studio)
+    run_job(job, engine)
     run_job(other, one_by_one)
-    assert [s._animator.execution.overlaps for s in (studio, one_by_one)] == [True, False]  # type: ignore[union-attr]
+    assert [s._animator.execution.overlaps for s in (engine, one_by_one)] == [True, False]  # type: ignore[union-attr]
     assert list(frame_hashes(job.output)) == list(frame_hashes(other.output))
 
 
-def test_failure_of_the_listener_leaves_work_that_can_be_gone_on_with(job: Job, studio: Studio) -> None:
+def test_failure_of_the_listener_leaves_work_that_can_be_gone_on_with(job: Job, engine: BundleEngine) -> None:
     job = shortened(job)
 
     def fail(event: events.Event) -> None:
@@ -142,44 +142,44 @@ def test_failure_of_the_listener_leaves_work_that_can_be_gone_on_with(job: Job, 
 
     before = set(threading.enumerate())
     with pytest.raises(KeyError):
-        run_job(job, studio, on_event=fail)
+        run_job(job, engine, on_event=fail)
     begun = [thread for thread in threading.enumerate() if thread.name == "ahead" and thread not in before]
-    assert len(begun) <= len(studio._animator.threads._idle)  # type: ignore[union-attr] # none is at work
-    run_job(job, studio)
+    assert len(begun) <= len(engine._animator.threads._idle)  # type: ignore[union-attr] # none is at work
+    run_job(job, engine)
     whole = dataclasses.replace(job, output=job.output.with_name("whole.mp4"))
-    run_job(whole, studio)
+    run_job(whole, engine)
     assert list(frame_hashes(job.output)) == list(frame_hashes(whole.output))
 
 
-def test_full_framing_gives_the_whole_picture(job: Job, studio: Studio) -> None:
-    run_job(shortened(job, duration_s=0.1, framing="full"), studio)
+def test_full_framing_gives_the_whole_picture(job: Job, engine: BundleEngine) -> None:
+    run_job(shortened(job, duration_s=0.1, framing="full"), engine)
     info = probe(job.output).video
     assert info is not None
     assert (info.width, info.height) == (512, 512)
 
 
-def test_broadcast_rate_covers_the_recording(job: Job, studio: Studio) -> None:
-    run_job(shortened(job, duration_s=0.2, fps=29.97), studio)
+def test_broadcast_rate_covers_the_recording(job: Job, engine: BundleEngine) -> None:
+    run_job(shortened(job, duration_s=0.2, fps=29.97), engine)
     info = probe(job.output).video
     assert info is not None
     assert (info.n_frames, float(info.fps)) == (6, pytest.approx(29.97, abs=1e-3))
 
 
-def test_settled_settings_leave_nothing_to_choose(studio: Studio) -> None:
-    settled = studio.settle(RenderSettings())
+def test_settled_settings_leave_nothing_to_choose(engine: BundleEngine) -> None:
+    settled = engine.settle(RenderSettings())
     assert (settled.steps, settled.guidance, settled.solver, settled.size) == (2, 1.0, "ddim", 512)
     assert settled.dtype != "auto"
 
 
-def test_pictures_that_are_moved_are_shown_at_any_size(studio: Studio, job: Job) -> None:
-    portrait = studio.portrait(job.portrait, RenderSettings(size=200))
+def test_pictures_that_are_moved_are_shown_at_any_size(engine: BundleEngine, job: Job) -> None:
+    portrait = engine.portrait(job.portrait, RenderSettings(size=200))
     assert portrait.pixels.shape == (64, 64, 3)
-    assert studio.compositor(job.portrait, portrait, RenderSettings(size=200)).size == (200, 200)
+    assert engine.compositor(job.portrait, portrait, RenderSettings(size=200)).size == (200, 200)
 
 
-def test_pictures_that_are_moved_cannot_be_squeezed(studio: Studio) -> None:
+def test_pictures_that_are_moved_cannot_be_squeezed(engine: BundleEngine) -> None:
     with pytest.raises(SettingsError, match="--framing full"):
-        studio.settle(RenderSettings(framing="whole"))
+        engine.settle(RenderSettings(framing="whole"))
 
 
 @pytest.fixture
@@ -188,15 +188,15 @@ def speeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("speeds")
-def test_render_leaves_its_speed(job: Job, studio: Studio) -> None:
-    run_job(shortened(job, duration_s=0.64), studio)
+def test_render_leaves_its_speed(job: Job, engine: BundleEngine) -> None:
+    run_job(shortened(job, duration_s=0.64), engine)
     (noted,) = read_speeds()
-    assert noted.load == studio.load_of(studio.settle(job.settings))
+    assert noted.load == engine.workload_of(engine.settle(job.settings))
     assert noted.seconds_per_frame > 0
 
 
 def test_fallbacks_change_the_runtime_and_end(tmp_path: Path) -> None:
-    studio = Studio(make_bundle(tmp_path / "bundle"), RuntimeSettings())
-    taken = [studio.fall_back() for _ in range(5)]
+    engine = BundleEngine(make_bundle(tmp_path / "bundle"), RuntimeSettings())
+    taken = [engine.fall_back() for _ in range(5)]
     assert taken[-1] is None
-    assert studio.runtime.offload
+    assert engine.runtime.offload

@@ -2,15 +2,15 @@ import pytest
 
 from hallo_cli.errors import DeviceMemoryError
 from hallo_cli.inference.memory import is_out_of_memory
-from hallo_cli.jobs.fallbacks import next_rung
+from hallo_cli.jobs.fallbacks import next_fallback
 from hallo_cli.settings.schema import RuntimeSettings
 
 
 def test_rungs_come_in_order_and_end() -> None:
     names, runtime = [], RuntimeSettings()
-    while rung := next_rung(runtime):
-        names.append(rung.name)
-        runtime = rung.runtime
+    while fallback := next_fallback(runtime):
+        names.append(fallback.name)
+        runtime = fallback.runtime
     assert names == [
         "frames decoded one at a time",
         "clips decoded before the next begins",
@@ -20,9 +20,9 @@ def test_rungs_come_in_order_and_end() -> None:
 
 
 def test_rungs_that_are_in_use_are_skipped() -> None:
-    rung = next_rung(RuntimeSettings(decode_chunk=1, decode_behind="off", split_guidance=True))
-    assert rung is not None
-    assert rung.runtime.offload
+    fallback = next_fallback(RuntimeSettings(decode_chunk=1, decode_behind="off", split_guidance=True))
+    assert fallback is not None
+    assert fallback.runtime.offload
 
 
 class OutOfMemoryError(RuntimeError):

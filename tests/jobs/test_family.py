@@ -10,7 +10,7 @@ from family_trees import write_tree
 from hallo_cli.analysis.identity import IdentityNetwork
 from hallo_cli.errors import Interrupted, WeightsError
 from hallo_cli.jobs import events
-from hallo_cli.jobs.bundle_engine import Studio
+from hallo_cli.jobs.bundle_engine import BundleEngine
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.runner import StopRequest, run_job
 from hallo_cli.media.probe import frame_hashes
@@ -36,8 +36,8 @@ def shortened(job: Job, **changes: object) -> Job:
 
 @pytest.mark.parametrize("tree", TREES.values(), ids=lambda tree: tree.name)
 def test_each_tree_renders_and_resumes_to_the_same_frames(job: Job, tmp_path: Path, tree: Tree) -> None:
-    studio = Studio(write_tree(tree, tmp_path / "tree"), ON_CPU)
-    check_fit(studio.bundle)
+    engine = BundleEngine(write_tree(tree, tmp_path / "tree"), ON_CPU)
+    check_fit(engine.bundle)
     job, stop = shortened(job), StopRequest()
 
     def listen(event: events.Event) -> None:
@@ -45,10 +45,10 @@ def test_each_tree_renders_and_resumes_to_the_same_frames(job: Job, tmp_path: Pa
             stop.ask()
 
     with pytest.raises(Interrupted):
-        run_job(job, studio, on_event=listen, stop=stop)
-    run_job(job, studio)
+        run_job(job, engine, on_event=listen, stop=stop)
+    run_job(job, engine)
     whole = dataclasses.replace(job, output=job.output.with_name("whole.mp4"))
-    run_job(whole, studio)
+    run_job(whole, engine)
     frames = list(frame_hashes(job.output))
     assert len(frames) == 10
     assert frames == list(frame_hashes(whole.output))
@@ -61,7 +61,7 @@ def test_weights_of_one_tree_do_not_fit_another(tmp_path: Path) -> None:
         (joyhallo / "bundle.toml").read_text().replace("shared_audio_attention = true", "")
     )
     with pytest.raises(WeightsError, match=r"missing denoising_unet.*attn2_1"):
-        check_fit(Studio.open(str(joyhallo), ON_CPU).bundle)
+        check_fit(BundleEngine.open(str(joyhallo), ON_CPU).bundle)
 
 
 def test_relatives_frames_differ(job: Job, tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_relatives_frames_differ(job: Job, tmp_path: Path) -> None:
     for tree in (OFFICIAL, HALLO2):
         output = job.output.with_name(f"{tree.name}.mp4")
         one = dataclasses.replace(shortened(job), output=output)
-        run_job(one, Studio(write_tree(tree, tmp_path / tree.name), ON_CPU))
+        run_job(one, BundleEngine(write_tree(tree, tmp_path / tree.name), ON_CPU))
         made.append(list(frame_hashes(output)))
     assert made[0] != made[1]
 
@@ -79,20 +79,20 @@ def test_painting_is_rendered_without_an_identity_as_published(
 ) -> None:
     monkeypatch.setenv("HALLO_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(IdentityNetwork, "_found", lambda *_: [])
-    run_job(shortened(job), Studio(write_tree(OFFICIAL, tmp_path / "tree"), ON_CPU))
+    run_job(shortened(job), BundleEngine(write_tree(OFFICIAL, tmp_path / "tree"), ON_CPU))
     assert "the identity network sees no face" in caplog.text
     assert len(list(frame_hashes(job.output))) == 10
 
 
 @pytest.mark.usefixtures("library")
 def test_voice_is_separated_first_as_published(job: Job, tmp_path: Path) -> None:
-    studio = Studio(write_tree(OFFICIAL, tmp_path / "tree"), ON_CPU)
-    plain = studio.decode(job.audio, tmp_path / "plain.f32", published())
-    voice = studio.decode(job.audio, tmp_path / "voice.f32", published(separate_vocals=True))
+    engine = BundleEngine(write_tree(OFFICIAL, tmp_path / "tree"), ON_CPU)
+    plain = engine.decode(job.audio, tmp_path / "plain.f32", published())
+    voice = engine.decode(job.audio, tmp_path / "voice.f32", published(separate_vocals=True))
     assert voice.n_samples == plain.n_samples
     inside = slice(400, 6000)
     error = voice.read(0, 6400)[inside] - 0.5 * plain.read(0, 6400)[inside]
     # The double halves what it is given; in between are sixteen bits and two changes of rate.
     assert abs(error).max() < 0.05
-    run_job(shortened(job, separate_vocals=True), studio)
+    run_job(shortened(job, separate_vocals=True), engine)
     assert len(list(frame_hashes(job.output))) == 10

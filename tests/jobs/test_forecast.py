@@ -8,8 +8,8 @@ from hallo_cli.evaluation.view import MAX_SIDE
 from hallo_cli.jobs.forecast import (
     MAX_SPEEDS,
     MEASURED_SIDE,
-    Load,
     Speed,
+    Workload,
     count_passes,
     disk_needed,
     estimate,
@@ -19,7 +19,7 @@ from hallo_cli.jobs.forecast import (
 )
 from hallo_cli.settings.schema import RenderSettings
 
-LOAD = Load("weights", "cpu", "float32", 256, 4.0)
+LOAD = Workload("weights", "cpu", "float32", 256, 4.0)
 
 
 @pytest.fixture

@@ -18,14 +18,14 @@ TESTS = Path(__file__).parent.parent
 SCRIPT = """
 import sys
 from pathlib import Path
-from measured_studio import MeasuredStudio, peak_kib
+from measured_engine import MeasuredEngine, peak_kib
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.runner import run_job
 from hallo_cli.models.bundle import read_bundle
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 
 portrait, audio, output, bundle = map(Path, sys.argv[1:])
-engine = MeasuredStudio(read_bundle(bundle), RuntimeSettings(threads=1))
+engine = MeasuredEngine(read_bundle(bundle), RuntimeSettings(threads=1))
 result = run_job(Job(portrait, audio, output, RenderSettings()), engine)
 print(result.n_frames, peak_kib())
 """
@@ -34,17 +34,17 @@ print(result.n_frames, peak_kib())
 PLANNING = """
 import sys
 from pathlib import Path
-from measured_studio import peak_kib
+from measured_engine import peak_kib
 from hallo_cli.jobs.plan import count_frames, plan_segments
-from hallo_cli.jobs.bundle_engine import Studio
+from hallo_cli.jobs.bundle_engine import BundleEngine
 from hallo_cli.models.bundle import read_bundle
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 
 audio, work, bundle = map(Path, sys.argv[1:])
-studio = Studio(read_bundle(bundle), RuntimeSettings(threads=1))
-recording = studio.decode(audio, work, RenderSettings())
+engine = BundleEngine(read_bundle(bundle), RuntimeSettings(threads=1))
+recording = engine.decode(audio, work, RenderSettings())
 n_frames = count_frames(recording.duration_s, 25.0)
-track = studio.track(recording, n_frames, RenderSettings())
+track = engine.track(recording, n_frames, RenderSettings())
 segments = plan_segments(n_frames, clip_frames=4, segment_frames=750, pauses=track.pauses())
 for segment in (segments[0], segments[len(segments) // 2], segments[-1]):
     assert track.speech(segment.start, segment.stop).features.std() > 0

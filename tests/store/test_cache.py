@@ -58,5 +58,5 @@ def test_cache_that_cannot_be_written_is_no_failure(
     monkeypatch.setattr(digests, "WORTH_REMEMBERING", 0)
     (tmp_path / "file").write_bytes(b"content")
     assert len(digests.file_digest(tmp_path / "file")) == 64
-    forecast.remember(forecast.Speed(forecast.Load("weights", "cpu", "float32", 64, 1.0), 1.0))
+    forecast.remember(forecast.Speed(forecast.Workload("weights", "cpu", "float32", 64, 1.0), 1.0))
     assert forecast.read_speeds() == []

@@ -8,7 +8,7 @@ from bundles import make_bundle
 from safetensors.torch import load_file
 from training.footage_files import ASSETS, write_video
 
-from hallo_cli.jobs.bundle_engine import Studio
+from hallo_cli.jobs.bundle_engine import BundleEngine
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.runner import run_job
 from hallo_cli.media.probe import probe
@@ -90,7 +90,7 @@ def test_from_a_video_to_a_rendered_clip(tmp_path: Path) -> None:
         output=tmp_path / "out.mp4",
         settings=RenderSettings(duration_s=0.2),
     )
-    run_job(job, Studio(read_bundle(bundle.path), RuntimeSettings(threads=1)))
+    run_job(job, BundleEngine(read_bundle(bundle.path), RuntimeSettings(threads=1)))
     track = probe(job.output).video
     assert track is not None
     assert track.n_frames == 5

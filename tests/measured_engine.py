@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from hallo_cli.domain import Clip, MotionFrames, Portrait, Speech, StepDone
-from hallo_cli.jobs.bundle_engine import Studio
+from hallo_cli.jobs.bundle_engine import BundleEngine
 from hallo_cli.settings.schema import RenderSettings
 
 
-class MeasuredStudio(Studio):
+class MeasuredEngine(BundleEngine):
     """Its clips are the portrait, again and again."""
 
     def load(self, settings: RenderSettings) -> None:
