@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -20,20 +20,17 @@ from hallo_cli.analysis import regions
 from hallo_cli.analysis.face import Face, FaceAnalyser
 from hallo_cli.analysis.framing import (
     Canvas,
-    View,
     cut,
     face_square,
     full_canvas,
-    motion_canvas,
     shoulders_canvas,
     square_canvas,
     to_square,
 )
 from hallo_cli.analysis.identity import IdentityNetwork
-from hallo_cli.analysis.motion_canvas import MotionCanvas
 from hallo_cli.analysis.portrait_cache import recall, remember
 from hallo_cli.analysis.sight import Sight, choose_face, from_left, listed, require_usable, unfitness
-from hallo_cli.domain import Bytes, CropBox, Float, MotionShape, Portrait, RegionMasks
+from hallo_cli.domain import Bytes, CropBox, Float, Portrait, RegionMasks
 from hallo_cli.errors import PortraitError
 from hallo_cli.media.files import require_file
 from hallo_cli.media.image import read_image
@@ -82,6 +79,7 @@ class PortraitAnalyser:
         self._identity = identity
         self._faces = FaceAnalyser(threads=threads)
         self._cache = cache or cache_path("portraits")
+        self._last: tuple[str, Bytes] | None = None  # digest and upright picture of the last portrait
 
     def analyse(self, file: Path, options: PortraitOptions) -> Portrait:
         """Return the portrait in a picture file, from the cache where it was analysed before.
@@ -112,9 +110,21 @@ class PortraitAnalyser:
         """
         return see(read_image(file), self._faces, options, file)
 
+    def upright(self, file: Path, portrait: Portrait) -> Bytes:
+        """The whole picture of an analysed portrait; the last one's is not decoded again.
+
+        Raises PortraitError where the file has vanished.
+        """
+        last = self._last
+        if last is None or last[0] != portrait.digest:
+            picture = np.ascontiguousarray(np.rot90(read_image(file), portrait.quarter_turns))
+            last = self._last = portrait.digest, picture
+        return last[1]
+
     def _analyse(self, file: Path, digest: str, options: PortraitOptions) -> Portrait:
         sight = self.look(file, options)
         picture, face = sight.picture, sight.face
+        self._last = digest, picture
         identity = self._embedding(picture, face, options)
         frame = (
             _whole(picture, face, options)
@@ -180,21 +190,11 @@ class PortraitAnalyser:
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:40]
 
 
-def moving_canvas(file: Path, portrait: Portrait, shape: MotionShape, view: View) -> MotionCanvas:
-    """The same for models that move the picture itself. Raises PortraitError where the file has vanished."""
-    return motion_canvas(_upright(file, portrait), portrait, shape, view)
-
-
-def canvas(file: Path, portrait: Portrait, framing: str) -> Canvas:
-    """What the framing shows around the rendered square. Raises PortraitError where the file has vanished."""
+def canvas(picture: Callable[[], Bytes], portrait: Portrait, framing: str) -> Canvas:
+    """What the framing shows around the rendered square; `picture` gives the whole one where it is needed."""
     if framing in ("crop", "whole"):
         return square_canvas(portrait, is_squeezed=framing == "whole")
-    picture = _upright(file, portrait)
-    return full_canvas(picture, portrait) if framing == "full" else shoulders_canvas(picture, portrait)
-
-
-def _upright(file: Path, portrait: Portrait) -> Bytes:
-    return np.ascontiguousarray(np.rot90(read_image(file), portrait.quarter_turns))
+    return (full_canvas if framing == "full" else shoulders_canvas)(picture(), portrait)
 
 
 def see(picture: Bytes, analyser: FaceAnalyser, options: PortraitOptions, file: Path) -> Sight:

@@ -8,12 +8,12 @@ import importlib.metadata
 import logging
 import os
 from collections.abc import Generator
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hallo_cli.analysis.framing import View
-from hallo_cli.analysis.portrait import PortraitAnalyser, PortraitOptions, Requirements, canvas, moving_canvas
+from hallo_cli.analysis.framing import View, motion_canvas
+from hallo_cli.analysis.portrait import PortraitAnalyser, PortraitOptions, Requirements, canvas
 from hallo_cli.domain import Clip, MotionFrames, MotionShape, Portrait, Speech, StepDone
 from hallo_cli.errors import SettingsError
 from hallo_cli.jobs import forecast
@@ -149,11 +149,12 @@ class BundleEngine:
         return fitted(self._canvas(path, portrait, settings), portrait, settings)
 
     def _canvas(self, path: Path, portrait: Portrait, settings: RenderSettings) -> Compositor:
+        picture = partial(self.analyser.upright, path, portrait)
         if not self.networks.is_anchored:
-            return canvas(path, portrait, settings.framing)
+            return canvas(picture, portrait, settings.framing)
         view = View(settings.framing, settings.size or ANCHORED_SIZE, self.bundle.manifest.geometry)
         side = self.networks.image_size
-        return moving_canvas(path, portrait, MotionShape(side // 2, 2 * side), view)
+        return motion_canvas(picture(), portrait, MotionShape(side // 2, 2 * side), view)
 
     def decode(self, source: Path, target: Path, settings: RenderSettings) -> Recording:
         """See Engine."""

@@ -217,10 +217,15 @@ def test_whole_framing_squeezes_the_picture_as_published(
     ("framing", "size"), [("crop", (256, 256)), ("whole", (256, 256)), ("full", (512, 512))]
 )
 def test_framing_decides_what_is_shown(
-    portrait_analyser: PortraitAnalyser, astronaut_file: Path, framing: str, size: tuple[int, int]
+    portrait_analyser: PortraitAnalyser,
+    astronaut: Bytes,
+    astronaut_file: Path,
+    framing: str,
+    size: tuple[int, int],
 ) -> None:
     portrait = portrait_analyser.analyse(astronaut_file, PortraitOptions(size=256, framing=framing))
-    assert canvas(astronaut_file, portrait, framing).size == size
+    assert canvas(lambda: astronaut, portrait, framing).size == size
+    assert np.array_equal(portrait_analyser.upright(astronaut_file, portrait), astronaut)
 
 
 def test_sharpness_falls_with_blur(analyser: FaceAnalyser, astronaut: Bytes) -> None:

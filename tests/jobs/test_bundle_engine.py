@@ -57,7 +57,7 @@ def test_each_input_is_hashed_and_decoded_once(
     monkeypatch.setenv("HALLO_CACHE", str(tmp_path / "cache"))
     face = tmp_path / "face-of-its-own.png"
     face.write_bytes(FACE.read_bytes())
-    job = dataclasses.replace(shortened(job, seed=7), portrait=face)
+    job = dataclasses.replace(shortened(job, seed=7, framing="full"), portrait=face)
     monkeypatch.setattr("hallo_cli.store.digests.FRESH_NS", 0)  # else a file as new is hashed each time
     own = BundleEngine(engine.bundle, engine.runtime)
     hashed = counted(monkeypatch, "hallo_cli.store.digests._read_through")
