@@ -76,7 +76,7 @@ def test_command_keeps_the_speed_for_later_forecasts(bundle: Path) -> None:
     (run,) = printed["runs"]
     (speed,) = read_speeds()
     assert speed.seconds_per_frame == run["frame"]["median_s"]
-    assert speed.load.size == 64
+    assert speed.load.size == 512
 
 
 def test_networks_are_timed_with_random_weights() -> None:
