@@ -17,6 +17,8 @@ from hallo_cli.domain import Bytes, CropBox, Float, FrameMotion, MotionShape
 
 REACH = 0.3  # of the square's side: how far beyond its edge motion fades out
 LEAST_PAINT = 2 / 255  # a mask below it shows nothing
+GREY = 4.0  # levels by which the channels of a colourless picture may differ on average
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclass(frozen=True)
@@ -95,10 +97,21 @@ class MotionCanvas:
         flags = cv2.INTER_CUBIC if self._crop.side >= side else cv2.INTER_AREA
         mask = cv2.warpAffine(motion.mask, matrix, area.size, flags=flags)[:, :, None] / np.float32(255)
         paint = cv2.warpAffine(
-            motion.paint, matrix, area.size, flags=flags, borderMode=cv2.BORDER_REPLICATE
+            self._coloured(motion.paint), matrix, area.size, flags=flags, borderMode=cv2.BORDER_REPLICATE
         ).astype(np.float32)
         under = target[area.slices].astype(np.float32)
         target[area.slices] = np.clip(under + mask * (paint - under) + 0.5, 0, 255).astype(np.uint8)
+
+    def _coloured(self, paint: Bytes) -> Bytes:
+        """The paint without colours where the picture has none."""
+        if not self._is_grey:
+            return np.ascontiguousarray(paint)
+        return np.asarray(np.repeat((paint @ LUMA)[..., None] + 0.5, 3, axis=2), np.uint8)
+
+    @cached_property
+    def _is_grey(self) -> bool:
+        spread = np.ptp(self._picture[::4, ::4].astype(np.float32), axis=2)
+        return float(spread.mean()) < GREY
 
     def _extended(self, flow: Float) -> Float:
         """Flow [h, w, 2] continued beyond its edges, where it fades out."""

@@ -82,3 +82,11 @@ def test_faint_masks_paint_nothing() -> None:
     painted[..., 3] = 1
     canvas = MotionCanvas(picture(), CropBox(40, 20, 96), SHAPE)
     assert np.array_equal(canvas.compose(packed(None, painted))[0], picture())
+
+
+def test_paint_has_no_colours_where_the_picture_has_none() -> None:
+    painted = np.zeros((1, 128, 128, 4), np.uint8)
+    painted[..., :] = (250, 20, 60, 255)
+    grey = np.repeat(picture()[..., :1], 3, axis=2)
+    frame = MotionCanvas(grey, CropBox(40, 20, 96), SHAPE).compose(packed(None, painted))[0]
+    assert np.ptp(frame.astype(int), axis=2).max() <= 1
