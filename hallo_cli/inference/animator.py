@@ -199,7 +199,10 @@ class Animator:
         )
         halves = compat.reference_rows(self.config, N_HALVES, n_frames)[n_frames:]
         reference_rows = self._identities()[halves, 0].to(self.execution.device)
-        return ClipContext(layers, context.masks, n_frames, n_frames, reference_rows, context.face_features)
+        face_features = self.networks.face_locator.controlled(
+            context.face_features, self._input(windows), self.config
+        )
+        return ClipContext(layers, context.masks, n_frames, n_frames, reference_rows, face_features)
 
     def _motion_features(
         self, context: JobContext, start: ClipStart

@@ -7,7 +7,10 @@ import itertools
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hallo_cli.domain import CONTROLS
 from hallo_cli.models.config import NetworkConfig
+
+CONTROL_WIDTH = 64
 
 
 class FaceLocator(nn.Module):
@@ -22,6 +25,12 @@ class FaceLocator(nn.Module):
             self.blocks.append(nn.Conv2d(width, width, 3, padding=1))
             self.blocks.append(nn.Conv2d(width, next_width, 3, padding=1, stride=2))
         self.conv_out = nn.Conv2d(widths[-1], config.channels[0], 3, padding=1)
+        if config.control_channel is not None:  # not in the paper: how head, brows and eyes are to move
+            self.controls = nn.Sequential(
+                nn.Linear(len(CONTROLS), CONTROL_WIDTH),
+                nn.SiLU(),
+                nn.Linear(CONTROL_WIDTH, 2 * config.channels[0]),
+            )
 
     def forward(self, pictures: Tensor) -> Tensor:
         """[rows, 3, height, width] -> [rows, channels, height / 8, width / 8] (or the config's factor)."""
@@ -29,6 +38,17 @@ class FaceLocator(nn.Module):
         for convolution in self.blocks:
             x = F.silu(convolution(x))
         return self.conv_out(x)
+
+    def controlled(self, features: Tensor, windows: Tensor, config: NetworkConfig) -> Tensor:
+        """The features of frames [1 or rows, channels, height, width], scaled and shifted by their controls.
+
+        windows [rows, audio_window, blocks, audio_dim] are their audio features (FiLM, arXiv 1709.07871).
+        """
+        if config.control_channel is None:
+            return features
+        controls = windows[:, config.audio_window // 2, 0, config.control_channel :][:, : len(CONTROLS)]
+        scale, shift = self.controls(controls)[:, :, None, None].chunk(2, 1)
+        return features * (1 + scale) + shift
 
 
 class ImageProjection(nn.Module):

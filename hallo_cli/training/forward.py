@@ -72,7 +72,7 @@ class TrainedNetworks(nn.Module):
             n_frames=conditions.n_frames,
             n_conditional=rows,
             reference_rows=reference_rows,
-            face_features=self.face_locator(conditions.located)[conditions.located_rows],
+            face_features=self._face(conditions),
             runs_motion=conditions.pictures.shape[1] > 1,
         )
         return unet(noisy, timesteps, context)
@@ -138,6 +138,12 @@ class TrainedNetworks(nn.Module):
 
         unet = self.denoising_unet
         return unet.per_layer("attentions", zeros, unet.by_level(sizes))
+
+    def _face(self, conditions: Conditions) -> Tensor:
+        features: Tensor = self.face_locator(conditions.located)[conditions.located_rows]
+        if conditions.audio is None:
+            return features
+        return self.face_locator.controlled(features, conditions.audio, self.config)
 
     def _audio(self, conditions: Conditions, masks: tuple[Tensor, ...]) -> UNetTree[AudioContext] | None:
         if conditions.audio is None:

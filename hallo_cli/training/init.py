@@ -84,6 +84,8 @@ def new_networks(config: NetworkConfig, *, seed: int, is_grafted: bool = False) 
         torch.manual_seed(seed)
         networks = initial_networks(config)
     silent = [networks.denoising_unet.conv_out]
+    if config.control_channel is not None:
+        silent.append(networks.face_locator.controls[-1])
     for name, module in networks.denoising_unet.named_modules():
         if name.endswith(".temporal_transformer.proj_out") or (is_grafted and ".zero_conv_" in name):
             silent.append(module)
