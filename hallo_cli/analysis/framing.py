@@ -155,9 +155,10 @@ def shoulders_canvas(picture: Bytes, portrait: Portrait) -> Canvas:
 def motion_canvas(picture: Bytes, portrait: Portrait, shape: MotionShape, view: View) -> MotionCanvas:
     """What the framing shows of the picture, whose own pixels are moved."""
     crop, size = portrait.crop, portrait.pixels.shape[0]
+    face = _face_map(portrait.landmarks * (shape.flow / size), shape.flow)
     if view.framing == "full":
         ratio = min(1.0, MAX_VIDEO_SIDE / max(picture.shape[:2]))
-        return MotionCanvas(_scaled(picture, ratio), _moved(crop, (0.0, 0.0), ratio), shape)
+        return MotionCanvas(_scaled(picture, ratio), _moved(crop, (0.0, 0.0), ratio), shape, face=face)
     landmarks = portrait.landmarks * (crop.side / size) + np.array([crop.left, crop.top], np.float32)
     scale, shift = view.geometry.shown_scale, view.geometry.shown_shift
     if view.framing == "head-and-shoulders":
@@ -165,7 +166,14 @@ def motion_canvas(picture: Bytes, portrait: Portrait, shape: MotionShape, view: 
     shown = _inside(_square(landmarks, scale, shift), picture)
     ratio = view.size / shown.side
     moved = _moved(crop, (shown.left, shown.top), ratio)
-    return MotionCanvas(cut(picture, shown, view.size), moved, shape, shown=shown)
+    return MotionCanvas(cut(picture, shown, view.size), moved, shape, shown=shown, face=face)
+
+
+def _face_map(landmarks: Float, side: int) -> Float:
+    """Where the face is [side, side], 0..1, softly ended."""
+    oval = np.zeros((side, side), np.float32)
+    cv2.fillPoly(oval, [landmarks[list(SILHOUETTE)].round().astype(np.int32)], 1.0)
+    return np.asarray(cv2.GaussianBlur(oval, (0, 0), side / 32), np.float32)
 
 
 def _moved(box: CropBox, origin: tuple[float, float], ratio: float) -> CropBox:

@@ -16,6 +16,7 @@ import numpy as np
 from hallo_cli.domain import Bytes, CropBox, Float, FrameMotion, MotionShape
 
 REACH = 0.3  # of the square's side: how far beyond its edge motion fades out
+SLIGHT = (0.0014, 0.0034)  # of the side: motion around the face that is left out, and that counts in full
 LEAST_PAINT = 2 / 255  # a mask below it shows nothing
 GREY = 4.0  # levels by which the channels of a colourless picture may differ on average
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -45,10 +46,19 @@ class MotionCanvas:
     """Composes the video's frames from a picture and the motion of the square at `crop`."""
 
     def __init__(
-        self, picture: Bytes, crop: CropBox, shape: MotionShape, *, shown: CropBox | None = None
+        self,
+        picture: Bytes,
+        crop: CropBox,
+        shape: MotionShape,
+        *,
+        shown: CropBox | None = None,
+        face: Float | None = None,
     ) -> None:
-        """`picture` [height, width, 3]; `crop` in its pixels; `shown` as in `framing.Canvas`."""
-        self.shown = shown
+        """`picture` [height, width, 3]; `crop` in its pixels; `shown` as in `framing.Canvas`.
+
+        `face` [flow side, flow side] is 1 where every motion counts, 0 where slight ones do not; None: 1.
+        """
+        self.shown, self._face = shown, face
         self.frame_shape = (shape.n_bytes,)
         self.at_rest = np.zeros((1, shape.n_bytes), np.uint8)
         self._picture, self._crop, self._shape = np.ascontiguousarray(picture), crop, shape
@@ -69,7 +79,10 @@ class MotionCanvas:
     def _warp(self, target: Bytes, flow: Float) -> None:
         """Fill the moved area with the picture's pixels from where the flow points."""
         moved = cv2.warpAffine(
-            self._extended(flow), self._to_area(len(flow)), self._moved.size, flags=cv2.INTER_LINEAR
+            self._extended(self._calmed(flow)),
+            self._to_area(len(flow)),
+            self._moved.size,
+            flags=cv2.INTER_LINEAR,
         )
         target[self._moved.slices] = cv2.remap(
             self._picture,
@@ -101,6 +114,14 @@ class MotionCanvas:
         ).astype(np.float32)
         under = target[area.slices].astype(np.float32)
         target[area.slices] = np.clip(under + mask * (paint - under) + 0.5, 0, 255).astype(np.uint8)
+
+    def _calmed(self, flow: Float) -> Float:
+        """The flow without the slight trembling of what lies around the face, such as the background."""
+        if self._face is None:
+            return flow
+        rise = np.clip((np.linalg.norm(flow, axis=2) - SLIGHT[0]) / (SLIGHT[1] - SLIGHT[0]), 0, 1)
+        counts = np.maximum(self._face, rise * rise * (3 - 2 * rise))
+        return np.asarray(flow * counts[:, :, None], np.float32)
 
     def _coloured(self, paint: Bytes) -> Bytes:
         """The paint without colours where the picture has none."""

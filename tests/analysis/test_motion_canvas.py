@@ -90,3 +90,14 @@ def test_paint_has_no_colours_where_the_picture_has_none() -> None:
     grey = np.repeat(picture()[..., :1], 3, axis=2)
     frame = MotionCanvas(grey, CropBox(40, 20, 96), SHAPE).compose(packed(None, painted))[0]
     assert np.ptp(frame.astype(int), axis=2).max() <= 1
+
+
+def test_slight_motion_counts_in_the_face_alone() -> None:
+    face = np.zeros((32, 32), np.float32)
+    face[:, :16] = 1
+    crop = CropBox(40, 20, 96)
+    for strength, is_still in ((0.001, True), (0.05, False)):
+        flow = np.full((1, 32, 32, 2), strength, np.float32)
+        changed = MotionCanvas(picture(), crop, SHAPE, face=face).compose(packed(flow))[0] != picture()
+        assert changed[40:90, 50:80].any()
+        assert changed[40:90, 100:130].any() != is_still

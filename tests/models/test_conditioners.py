@@ -13,7 +13,9 @@ def test_controls_of_each_frame_change_its_face_features() -> None:
     features = torch.randn(1, config.channels[0], 8, 8)
     windows = torch.zeros(3, config.audio_window, config.audio_blocks, config.audio_dim)
     assert config.control_channel is not None
-    windows[1, config.audio_window // 2, 0, config.control_channel] = 1  # shut lids, in the frame's own features
+    windows[1, config.audio_window // 2, 0, config.control_channel] = (
+        1  # shut lids, in the frame's own features
+    )
     windows[2, 0, 0, config.control_channel] = 1  # shut before the frame
     found = locator.controlled(features, windows, config)
     assert found.shape == (3, config.channels[0], 8, 8)
