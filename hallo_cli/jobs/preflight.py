@@ -96,7 +96,8 @@ def look_at_portrait(path: Path, settings: RenderSettings, engine: BundleEngine)
     sight = engine.analyser.look(path, options)
     face = sight.face
     left, top, right, bottom = (round(float(edge), 1) for edge in face.box)
-    size = settings.size or engine.networks.image_size
+    is_moved = engine.networks.is_anchored  # then the video's size asks nothing of the networks
+    size = (None if is_moved else settings.size) or engine.networks.image_size
     against = sight.reasons(size)
     return PortraitFacts(
         width=sight.picture.shape[1],

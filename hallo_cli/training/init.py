@@ -83,7 +83,7 @@ def new_networks(config: NetworkConfig, *, seed: int, is_grafted: bool = False) 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         networks = initial_networks(config)
-    silent = [networks.denoising_unet.conv_out]
+    silent: list[nn.Module] = [networks.denoising_unet.conv_out]
     if config.control_channel is not None:
         silent.append(networks.face_locator.controls[-1])
     for name, module in networks.denoising_unet.named_modules():

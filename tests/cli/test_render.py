@@ -48,7 +48,7 @@ def test_video_has_every_frame_and_the_sound(rendered: Path) -> None:
     info = probe(rendered / "out.mp4")
     assert info.video is not None
     assert info.audio is not None
-    assert (info.video.n_frames, info.video.width, info.video.height) == (N_FRAMES, 64, 64)
+    assert (info.video.n_frames, info.video.width, info.video.height) == (N_FRAMES, 512, 512)
 
 
 def test_json_events_end_with_finished(rendered: Path) -> None:
@@ -59,7 +59,7 @@ def test_json_events_end_with_finished(rendered: Path) -> None:
 
 def test_settings_are_recorded_as_they_were_used(rendered: Path) -> None:
     settings = json.loads((rendered / "out.json").read_text())["settings"]
-    assert (settings["steps"], settings["guidance"], settings["size"]) == (2, 1.0, 64)
+    assert (settings["steps"], settings["guidance"], settings["size"]) == (2, 1.0, 512)
     assert settings["dtype"] != "auto"
 
 
@@ -117,7 +117,6 @@ def test_check_finds_face_and_speech(rendered: Path) -> None:
     ("options", "error"),
     [
         (["--size", "100"], SettingsError),
-        (["--size", "72"], SettingsError),
         (["--steps", "0"], SettingsError),
         (["--preset", "nonsense"], SettingsError),
         (["--device", "warp"], SettingsError),
