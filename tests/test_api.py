@@ -62,7 +62,7 @@ def test_renderer_keeps_its_networks(renderer: hallo.Renderer, folder: Path) -> 
 
 def test_frames_are_as_many_and_as_large_as_the_videos(renderer: hallo.Renderer, folder: Path) -> None:
     frames = list(renderer.frames(FACE, folder / "speech.wav"))
-    assert [frame.shape for frame in frames] == [(64, 64, 3)] * N_FRAMES
+    assert [frame.shape for frame in frames] == [(512, 512, 3)] * N_FRAMES
 
 
 def test_repeated_render_has_the_same_frames(renderer: hallo.Renderer, folder: Path) -> None:

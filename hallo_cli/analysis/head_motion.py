@@ -18,6 +18,8 @@ SWAY = np.array([0.030, 0.016, 0.014], np.float32)  # slow turns, radians (stand
 NOD, NOD_ROLL = 0.030, 0.010  # what a stressed syllable adds to pitch (downwards) and roll, radians
 BROW = 0.30  # what the strongest stress raises the brows by
 GLANCE = 0.035  # radians
+REACH = 8  # frames either side over which the head changes the side that it tilts to
+EARLIEST = 1000  # keeps the numbers of knots before the video above 0
 CALM = 0.35  # of the sway, where nobody speaks
 
 
@@ -34,9 +36,10 @@ def living(seed: int, loudness: Float, first: int, n_frames: int, fps: float) ->
         [_noise([seed, 0x5EAD, axis], times_s, period_s=1.3 + 0.4 * axis) for axis in range(3)], 1
     )
     head = SWAY * noise * lively[:, None]
-    side = np.sign(_noise([seed, 0x511, 0], times_s, period_s=2.5))
+    around_s = (np.arange(first - REACH, first + n_frames + REACH) + 0.5) / fps
+    side = np.sign(_noise([seed, 0x511, 0], around_s, period_s=2.5))
     head[:, 1] += NOD * stress
-    head[:, 2] += NOD_ROLL * stress * _smooth_sign(side)
+    head[:, 2] += NOD_ROLL * stress * np.convolve(side, np.full(2 * REACH + 1, 1 / (2 * REACH + 1)), "valid")
     glance = np.stack([_noise([seed, 0x61A, axis], times_s, period_s=1.9) for axis in range(2)], 1)
     gaze = GLANCE * np.clip(glance, -1.5, 1.5) * (0.7, 0.4)
     gaze += 0.6 * head[:, :2] * (-1, 1)  # eyes hold what they look at
@@ -63,17 +66,13 @@ def _smooth(values: Float, seconds: float, fps: float) -> Float:
     return np.asarray(np.convolve(padded, window / window.sum(), "valid"), np.float32)
 
 
-def _smooth_sign(values: Float) -> Float:
-    return np.asarray(np.convolve(np.pad(values, 8, mode="edge"), np.full(17, 1 / 17), "valid"), np.float32)
-
-
 def _noise(key: list[int], times_s: Float, *, period_s: float) -> Float:
     """Smooth noise of about unit deviation: a cubic curve through random values, one every `period_s`."""
     at = times_s / period_s
     knot = np.floor(at).astype(int)
     share = (at - knot)[:, None]
     numbers = np.arange(knot.min() - 1, knot.max() + 3)
-    drawn = np.array([np.random.default_rng([*key, int(n) + 1]).standard_normal() for n in numbers])
+    drawn = np.array([np.random.default_rng([*key, int(n) + EARLIEST]).standard_normal() for n in numbers])
     before, low, high, after = (drawn[knot - numbers[0] + step] for step in (-1, 0, 1, 2))
     t = share[:, 0]
     curve = low + 0.5 * t * (

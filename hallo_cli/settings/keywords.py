@@ -36,6 +36,7 @@ class Keywords(TypedDict, total=False):
     fit: str
     background: str
     face_index: int | str | None
+    face_checks: str
     face_expand_ratio: float
     audio_track: int | str | None
     separate_vocals: bool

@@ -171,10 +171,10 @@ def test_settled_settings_leave_nothing_to_choose(engine: BundleEngine) -> None:
     assert settled.dtype != "auto"
 
 
-def test_pictures_that_are_moved_are_shown_at_any_size(engine: BundleEngine, job: Job) -> None:
-    portrait = engine.portrait(job.portrait, RenderSettings(size=200))
+def test_pictures_that_are_moved_are_shown_at_any_size(engine: BundleEngine) -> None:
+    portrait = engine.portrait(FACE, RenderSettings(size=200))
     assert portrait.pixels.shape == (64, 64, 3)
-    assert engine.compositor(job.portrait, portrait, RenderSettings(size=200)).size == (200, 200)
+    assert engine.compositor(FACE, portrait, RenderSettings(size=200)).size == (200, 200)
 
 
 def test_pictures_that_are_moved_cannot_be_squeezed(engine: BundleEngine) -> None:

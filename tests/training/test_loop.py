@@ -28,7 +28,7 @@ from hallo_cli.training.config import (
     StartSettings,
     TrainingConfig,
 )
-from hallo_cli.training.logs import Logged, Rendered, TrainingEvent, Validated
+from hallo_cli.training.logs import Logged, Rendered, TrainingEvent
 from hallo_cli.training.loop import train
 from hallo_cli.training.optimizer import learning_rate
 from hallo_cli.training.validation import write_clip
@@ -93,12 +93,12 @@ def test_training_lowers_the_loss(config: TrainingConfig) -> None:
     losses: list[float] = []
 
     def note(event: TrainingEvent) -> None:
-        if isinstance(event, Validated):
-            losses.append(event.validation_loss)
+        if isinstance(event, Logged):
+            losses.append(event.loss)
 
-    longer = elsewhere(config, "longer", steps=48, validate_every=24, log_every=48)
+    longer = elsewhere(config, "longer", steps=60, log_every=20)
     train(replace(longer, optimizer=OptimizerSettings(lr=3e-3, warmup=1)), "stage1", on_event=note)
-    assert losses[1] < losses[0]
+    assert losses[-1] < losses[0]
 
 
 def test_stage_two_trains_only_motion_and_audio(config: TrainingConfig) -> None:
