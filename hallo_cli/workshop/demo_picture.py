@@ -1,6 +1,6 @@
 """The picture in the README: a loop of what `hallo demo` renders.
 
-`hallo demo demo.mp4 && python -m hallo_cli.workshop.demo_picture demo.mp4`
+`hallo demo -o demo.mp4 && python -m hallo_cli.workshop.demo_picture demo.mp4`
 """
 
 from __future__ import annotations
