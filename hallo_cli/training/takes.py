@@ -130,9 +130,12 @@ class TakeWriter:
         if self._tar is None:
             return
         tar, self._tar = self._tar, None
-        with reporting_write_errors(self._path()), self._part:
-            tar.close()
-            self._part.commit()
+        with reporting_write_errors(self._path()):
+            try:  # the part was entered when it was opened
+                tar.close()
+                self._part.commit()
+            finally:
+                self._part.discard()
         self._shard, self._count = self._shard + 1, 0
 
     def _path(self) -> Path:

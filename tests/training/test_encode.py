@@ -16,7 +16,6 @@ from hallo_cli.domain import CONTROLS, Float
 from hallo_cli.errors import InputError, OutputError
 from hallo_cli.models.anchored import FLOW_GAIN
 from hallo_cli.models.autoencoder import AnchoredAutoencoder
-from hallo_cli.store.opening import part_path
 from hallo_cli.training.encode import TakeEncoder, encode_folder
 from hallo_cli.training.encoded import EncodedFolder, read_origin, write_encoded
 from hallo_cli.training.takes import Take, TakeInfo, TakeWriter, packed_flow
@@ -169,6 +168,6 @@ def test_a_folder_that_cannot_be_made_is_an_error_with_the_remedy(
 
 
 def test_a_shard_that_cannot_be_written_is_an_error(tmp_path: Path, encoder: TakeEncoder) -> None:
-    part_path(tmp_path / "x.safetensors").mkdir()
+    (tmp_path / "x.safetensors").mkdir()
     with pytest.raises(OutputError, match=r"x\.safetensors cannot be written"):
         write_encoded(tmp_path / "x.safetensors", *encoder.shard([take("a")]))
