@@ -29,7 +29,9 @@ def test_locator_looks_at_the_same_pictures_as_in_rendering(tmp_path):
     networks = random_networks(CONFIG)
     animator = Animator(networks, RuntimeSettings(device="cpu"))
     features = networks.face_locator(conditions.located)[conditions.located_rows]
-    trained = networks.face_locator.controlled(features, batch.audio.flatten(0, 1), CONFIG).unflatten(0, (2, 3))
+    trained = networks.face_locator.controlled(features, batch.audio.flatten(0, 1), CONFIG).unflatten(
+        0, (2, 3)
+    )
     for take in range(2):
         region = box_regions(batch.boxes[take : take + 1, 0], 64, 64)[0].numpy()
         job = animator.prepare(_portrait(batch.pixels[take].numpy(), region), SETTINGS)
