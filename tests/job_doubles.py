@@ -133,7 +133,8 @@ class TrivialEngine:
         noise = np.random.default_rng([seed, index]).random((CLIP_FRAMES, SIZE, SIZE, 3), np.float32)
         before = portrait.pixels / np.float32(127.5) - 1 if motion is None else motion.values[-1]
         frames = np.sin(before + noise * (1 + heard.sum())).astype(np.float32)
-        return Clip(index, np.uint8(127.5 * (frames + 1)), MotionFrames(frames[-2:]))
+        shown = (1e4 * frames).astype(np.int32).astype(np.uint8)  # noise, which nothing makes smaller
+        return Clip(index, shown, MotionFrames(frames[-2:]))
 
 
 def run_here(job: Job, stage: str, reached: Event) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from hallo_cli.analysis.framing import square_canvas
 from hallo_cli.analysis.identity import IdentityNetwork
 from hallo_cli.analysis.portrait import PortraitAnalyser, Requirements
 from hallo_cli.domain import Portrait, Speech
@@ -56,6 +57,8 @@ class Example:
 
     def compositor(self, portrait: Portrait, settings: RenderSettings) -> Compositor:
         """What turns generated frames of the example into the video's."""
+        if self.is_random:  # made-up weights bring no face networks to look at the picture with
+            return square_canvas(portrait)
         return self.engine.compositor(PORTRAIT, portrait, settings)
 
     def speech(self, settings: RenderSettings, folder: Path, *, n_clips: int = 1) -> Speech:

@@ -142,7 +142,7 @@ def test_killed_worker_and_ffmpeg_and_termination_lose_nothing(
     running.process.send_signal(signal.SIGTERM)
     status, said = running.finish()
     assert status == 143
-    assert "the same command goes on" in said
+    assert "the same command resumes" in said
     before = done_outputs(manifest)
     assert Run(manifest).finish() == (0, "")
     assert before.items() <= done_outputs(manifest).items()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from batch_doubles import batch_of, results, run, write_picture, write_sound
 
+from hallo_cli.batch.budget import Allowance
 from hallo_cli.batch.events import RowEnded
 from hallo_cli.batch.ledger import Ledger, Record, read_records
 from hallo_cli.batch.local_pool import LocalPool
@@ -32,7 +33,7 @@ POISONS: dict[str, tuple[str, str, str]] = {
     "taken": ("error", "SettingsError", "exists and is not of this render"),
     "crash-check": ("invalid", "InputError", "crashes its decoder"),
     "text": ("invalid", "PortraitError", "no picture that can be read"),
-    "absent": ("invalid", "InputError", "No such file"),
+    "absent": ("invalid", "InputError", "does not exist"),
     "mute": ("invalid", "SpeechError", "has no sound track"),
     "broken": ("invalid", "ManifestError", "not JSON"),
     "steps": ("invalid", "ManifestError", "steps: 0 is not"),
@@ -143,7 +144,7 @@ def test_scheduler_costs_little_time_and_no_memory_a_row(tmp_path: Path, n_rows:
             Task(row.number, row.id, picture, sound, row.output, "{}", "", "f", 25, 1.0, row.number % 97)
             for row in queue.rows("new")
         )
-        scheduler = Scheduler(queue, pool, ledger, Policy(), lambda *_: "")
+        scheduler = Scheduler(queue, pool, ledger, Policy(), lambda *_: "", Allowance())
         memory, n_events, began = 0, 0, time.process_time()
         for n_events, _ in enumerate(scheduler.run()):
             memory = memory or (memory_kib() if n_events == 500 else 0)
