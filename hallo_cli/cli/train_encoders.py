@@ -77,6 +77,9 @@ def autoencoder(
     adversarial: Annotated[
         float, typer.Option(min=0.0, help="Weight of the discriminator on those features.")
     ] = 0.0,
+    latent_noise: Annotated[
+        float, typer.Option(min=0.0, help="Noise on the latents: more makes the decoder forgive more.")
+    ] = 0.02,
     threads: Threads = 2,
     seed: Seed = 0,
 ) -> None:
@@ -97,6 +100,7 @@ def autoencoder(
         learning_rate=learning_rate,
         perceptual_weight=perceptual,
         adversarial_weight=adversarial,
+        latent_noise=latent_noise,
         decoder_only=decoder_only,
         threads=threads,
         seed=seed,

@@ -51,7 +51,7 @@ def test_demo_speaks_the_words_and_leaves_the_rest(tmp_path: Path) -> None:
     assert figures.sync_correlation > 0.5
     assert figures.sync_lag in (-1, 0, 1)
     assert figures.upper_face_ssim is not None
-    assert figures.upper_face_ssim > 0.85  # the head moves
+    assert figures.upper_face_ssim > 0.75  # the head moves
     assert figures.background_ssim is not None
     assert figures.background_ssim > 0.93
     assert figures.seam_share is not None
