@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from hallo_cli.analysis.face import SILHOUETTE, Face
+from hallo_cli.analysis.face import MOUTH_CORNERS, SILHOUETTE, Face
 from hallo_cli.domain import Bytes
 
 MIN_SHARPNESS, GOOD_SHARPNESS = 30.0, 60.0
@@ -18,6 +18,8 @@ OPEN_MOUTH = 0.04  # gap between the lips over the height of the face
 FACE_SHARE = 1 / 1.32  # of the rendered square's side, taken by the face
 DARK, DIM, BRIGHT = 40.0, 65.0, 225.0  # mean grey level of the face
 UNEVEN = 2.2  # brighter half of the face over the darker one
+BARE_MOUTH = 2.6  # relief of a mouth below which something may hide it; seen mouths have 3.9 and more
+_MOUTH_VIEW = (64, 48)  # pixels that a mouth's surroundings are looked at with
 GRADES = ("good", "fair", "poor")
 
 
@@ -57,14 +59,55 @@ def light_of(picture: Bytes, face: Face) -> Light:
     return Light(level, max(halves) / max(min(halves), 1.0))
 
 
-def reasons(face: Face, *, sharpness: float, light: Light, size: int) -> tuple[Reason, ...]:
+def mouth_relief(picture: Bytes, face: Face) -> float:
+    """How much brightness changes from the nose down to the chin, over the spread of the face's brightness.
+
+    Lips, the line between them and teeth change it several times; a mask, a hand or a microphone does not.
+    """
+    right, left = (face.landmarks[corner] for corner in MOUTH_CORNERS)
+    across = (left - right) / 2
+    middle, down = (left + right) / 2, np.array([-across[1], across[0]])
+    corner = middle - 1.2 * across - 0.9 * down
+    square = np.array([corner, corner + 2.4 * across, corner + 1.8 * down], np.float32)
+    width, height = _MOUTH_VIEW
+    view = cv2.getAffineTransform(square, np.array([[0, 0], [width, 0], [0, height]], np.float32))
+    scale = width / max(2.4 * float(np.linalg.norm(across)), 1.0)
+    smooth = cv2.GaussianBlur(picture, (0, 0), 0.5 / scale) if scale < 1 else picture
+    mouth = cv2.cvtColor(cv2.warpAffine(smooth, view, _MOUTH_VIEW), cv2.COLOR_RGB2GRAY).astype(np.float32)
+    rows = cv2.GaussianBlur(mouth, (0, 0), 1.0)[:, width // 4 : -width // 4].mean(axis=1)
+    return float(np.abs(np.diff(rows)).sum()) / max(_spread(picture, face), 1.0)
+
+
+def _spread(picture: Bytes, face: Face) -> float:
+    """Standard deviation of the grey levels in the face's box."""
+    outline = face.landmarks[list(SILHOUETTE)]
+    left, top = np.maximum(np.floor(outline.min(axis=0)).astype(int), 0)
+    right, bottom = np.ceil(outline.max(axis=0)).astype(int) + 1
+    return float(cv2.cvtColor(picture[top:bottom, left:right], cv2.COLOR_RGB2GRAY).std())
+
+
+def reasons(
+    face: Face, *, sharpness: float, light: Light, mouth_relief: float, size: int
+) -> tuple[Reason, ...]:
     """The weaknesses of a portrait that is rendered as a square of `size` pixels."""
-    return (*_of_pixels(face, sharpness, size), *_of_pose(face), *_of_light(light))
+    return (
+        *_of_mouth(face, mouth_relief),
+        *_of_pixels(face, sharpness, size),
+        *_of_pose(face),
+        *_of_light(light),
+    )
 
 
 def grade(found: tuple[Reason, ...]) -> str:
     """good, fair or poor."""
     return GRADES[max((reason.weight for reason in found), default=0)]
+
+
+def _of_mouth(face: Face, relief: float) -> Iterator[Reason]:
+    if relief < BARE_MOUTH:
+        yield Reason(2, "something seems to hide the mouth: use a picture that shows it")
+    elif face.mouth_opening > OPEN_MOUTH:
+        yield Reason(1, "the mouth is open: teeth of the picture show when it should be closed")
 
 
 def _of_pixels(face: Face, sharpness: float, size: int) -> Iterator[Reason]:
@@ -90,8 +133,6 @@ def _of_pose(face: Face) -> Iterator[Reason]:
         yield Reason(1, f"the head is tilted {roll:.0f} degrees")
     if pitch > GOOD_PITCH:
         yield Reason(1, f"the head is nodded {pitch:.0f} degrees")
-    if face.mouth_opening > OPEN_MOUTH:
-        yield Reason(1, "the mouth is open: teeth of the picture show when it should be closed")
 
 
 def _of_light(light: Light) -> Iterator[Reason]:

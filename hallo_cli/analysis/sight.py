@@ -14,7 +14,7 @@ import cv2
 
 from hallo_cli.analysis.face import Face
 from hallo_cli.analysis.framing import cut, face_square
-from hallo_cli.analysis.outlook import Light, Reason, light_of, reasons
+from hallo_cli.analysis.outlook import Light, Reason, light_of, mouth_relief, reasons
 from hallo_cli.domain import Bytes
 from hallo_cli.errors import PortraitError
 from hallo_cli.media.files import shown
@@ -45,9 +45,20 @@ class Sight:
         """How the face is lit."""
         return light_of(self.picture, self.face)
 
+    @cached_property
+    def mouth_relief(self) -> float:
+        """See `outlook.mouth_relief`."""
+        return mouth_relief(self.picture, self.face)
+
     def reasons(self, size: int) -> tuple[Reason, ...]:
         """What speaks against the portrait where a square of `size` pixels is rendered."""
-        return reasons(self.face, sharpness=self.sharpness, light=self.light, size=size)
+        return reasons(
+            self.face,
+            sharpness=self.sharpness,
+            light=self.light,
+            mouth_relief=self.mouth_relief,
+            size=size,
+        )
 
     def notes(self, size: int) -> tuple[str, ...]:
         """What a person should know before a square of `size` pixels is rendered of it."""

@@ -1,8 +1,9 @@
+import cv2
 import numpy as np
 import pytest
 
-from hallo_cli.analysis.face import SILHOUETTE, Face
-from hallo_cli.analysis.outlook import Light, grade, light_of, reasons
+from hallo_cli.analysis.face import MOUTH_CORNERS, SILHOUETTE, Face, FaceAnalyser
+from hallo_cli.analysis.outlook import BARE_MOUTH, Light, grade, light_of, mouth_relief, reasons
 from hallo_cli.domain import Bytes
 
 EVEN = Light(level=120.0, unevenness=1.1)
@@ -19,7 +20,7 @@ def face_of(width: float, *, tilt: float = 0.0) -> Face:
 
 
 def test_large_sharp_frontal_face_is_good() -> None:
-    found = reasons(face_of(200), sharpness=200, light=EVEN, size=256)
+    found = reasons(face_of(200), sharpness=200, light=EVEN, mouth_relief=5.0, size=256)
     assert (grade(found), found) == ("good", ())
 
 
@@ -40,7 +41,7 @@ def test_large_sharp_frontal_face_is_good() -> None:
 def test_each_fault_is_named_and_graded(
     width: float, sharpness: float, light: Light, tilt: float, said: str, expected: str
 ) -> None:
-    found = reasons(face_of(width, tilt=tilt), sharpness=sharpness, light=light, size=256)
+    found = reasons(face_of(width, tilt=tilt), sharpness=sharpness, light=light, mouth_relief=5.0, size=256)
     assert [said in reason.text for reason in found] == [True]
     assert grade(found) == expected
 
@@ -62,3 +63,34 @@ def test_light_from_one_side_is_seen() -> None:
 def test_face_at_the_pictures_edge_has_light_too() -> None:
     picture: Bytes = np.full((120, 120, 3), 90, np.uint8)
     assert light_of(picture, face_of(100)).level == pytest.approx(90, abs=1)
+
+
+def hidden_mouth(picture: Bytes, face: Face, cover: str) -> Bytes:
+    """The picture with a mask, a microphone or the fingers of a hand before its mouth."""
+    found = picture.copy()
+    corners = face.landmarks[list(MOUTH_CORNERS)]
+    middle, width = corners.mean(axis=0), float(np.ptp(corners[:, 0]))
+    if cover == "microphone":
+        cv2.circle(found, tuple(middle.astype(int)), int(0.6 * width), (40, 40, 42), -1, cv2.LINE_AA)
+    elif cover == "mask":
+        top = (middle - np.array([1.2, 0.7]) * width).astype(int)
+        bottom = (middle + np.array([1.2, 1.1]) * width).astype(int)
+        cv2.rectangle(found, top.tolist(), bottom.tolist(), (150, 190, 215), -1)
+    else:
+        for finger in range(-2, 3):
+            start = (middle + np.array([-1.6, 0.33 * finger]) * width).astype(int)
+            end = (middle + np.array([1.4, 0.33 * finger + 0.2]) * width).astype(int)
+            skin = (205 + 4 * finger, 160, 130)
+            cv2.line(found, start.tolist(), end.tolist(), skin, int(0.36 * width), cv2.LINE_AA)
+    return found
+
+
+@pytest.mark.parametrize("cover", ["mask", "microphone", "hand"])
+def test_something_before_the_mouth_is_noticed(analyser: FaceAnalyser, astronaut: Bytes, cover: str) -> None:
+    (face,) = analyser.detect(astronaut)
+    assert mouth_relief(astronaut, face) > 1.4 * BARE_MOUTH
+    covered = hidden_mouth(astronaut, face, cover)
+    relief = mouth_relief(covered, face)
+    assert relief < 0.7 * BARE_MOUTH
+    found = reasons(face, sharpness=200, light=EVEN, mouth_relief=relief, size=64)
+    assert (grade(found), ["hide the mouth" in reason.text for reason in found]) == ("poor", [True])
