@@ -1,4 +1,4 @@
-"""The door for programs, through which the command line goes, too: `render`, `Renderer` and more.
+"""The functions for programs, which the command line uses, too: `render`, `Renderer` and more.
 
 Imports nothing heavy until something is rendered.
 """
@@ -87,12 +87,12 @@ def render_batch(
     progress: Callable[[BatchEvent], None] | None = None,
     **settings: Unpack[Keywords],
 ) -> list[Record]:
-    """Render many rows as `hallo batch` does, and return what became of each, in their order.
+    """Render many rows as `hallo batch` does, and return the record of each, in their order.
 
-    A row has what a manifest's row has: `portrait` and `audio` and, if wanted, `id`, `output`, `preset` and
-    any setting; `settings` are those of all rows. Beside `name` lie NAME.videos, NAME.results.jsonl and
-    NAME.batch; the same call goes on from there. A row that fails is a record whose `status` says so, not an
-    exception. Workers are processes of their own: guard the script with `if __name__ == "__main__":`.
+    A row has the columns of a manifest: `portrait`, `audio`, and optionally `id`, `output`, `preset` and any
+    setting; `settings` apply to all rows. The batch writes NAME.videos, NAME.results.jsonl and NAME.batch;
+    the same call resumes it. A row that fails gives a record with that `status`, not an exception. Workers
+    are processes: guard the script with `if __name__ == "__main__":`.
 
     Raises ManifestError, SettingsError, JobError, OutputError.
     """
@@ -135,7 +135,7 @@ def verify(
 
 
 def speak(text: str, command: str) -> Path:
-    """The sound of a text, to be rendered: what a text-to-speech command makes of it, kept by content.
+    """The sound file that a text-to-speech command makes of a text; kept in the cache.
 
     `command`: as --speak takes it, such as "espeak-ng -w {output} -- {text}". Raises SettingsError,
     SpeechError.
@@ -146,7 +146,7 @@ def speak(text: str, command: str) -> Path:
 
 
 def compose(recordings: Sequence[AnyPath], *, pause: float = 0.0) -> Path:
-    """One recording of several in order, with `pause` seconds between them, kept by content.
+    """Several recordings joined in order, with `pause` seconds between them; kept in the cache.
 
     Raises SpeechError, SettingsError.
     """
@@ -171,7 +171,7 @@ class Renderer:
 
     @classmethod
     def of_record(cls, record: Path, output: Path | None, sources: Sources) -> tuple[Self, Job]:
-        """The renderer and the job of an earlier render, with the settings that were given changed.
+        """The renderer and the job of an earlier render, with the given settings changed.
 
         Raises InputError, SettingsError or WeightsError.
         """
@@ -189,8 +189,8 @@ class Renderer:
         renderer = cls.of(Resolved(settings, resolved.runtime, origins))
         if "bundle" not in changed and renderer.engine.weights_id != known.inputs.weights_id:
             raise WeightsError(
-                f"{record}: the bundle {settings.bundle!r} no longer holds the weights of that render. "
-                "Name a folder that does with --bundle, or render anew."
+                f"{record}: the bundle {settings.bundle!r} no longer has the weights of that render. "
+                "Name a folder that has them with --bundle, or render without --from."
             )
         job = dataclasses.replace(
             known.job, output=at_home(output) if output else known.job.output, settings=settings
@@ -216,7 +216,7 @@ class Renderer:
         options: RunOptions | None = None,
         **changes: Unpack[Keywords],
     ) -> JobResult:
-        """Render one video, with some of what is rendered changed for this one: see `render`."""
+        """Render one video, with some settings changed for it: see `render`."""
         job = self.job(portrait, audio, output, **changes)
         return self.run(job, progress=progress, stop=stop, options=options)
 
@@ -294,7 +294,7 @@ def _changed(settings: RenderSettings, changes: Any) -> RenderSettings:
     """The settings with some of them changed. Raises SettingsError."""
     fixed = {"preset", "config", *fields_of(RuntimeSettings)} & changes.keys()
     if fixed:
-        raise SettingsError(f"{min(fixed)} belongs to all renders of a Renderer: give it to Renderer(...).")
+        raise SettingsError(f"{min(fixed)} is fixed for a Renderer: give it to Renderer(...).")
     return build(RenderSettings, {**to_values(settings), **changes}, where="settings")
 
 

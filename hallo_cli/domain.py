@@ -1,4 +1,4 @@
-"""Values that travel between the layers: frozen, made of numpy arrays, ignorant of files and networks."""
+"""Values that travel between the layers: frozen, made of numpy arrays, independent of files and networks."""
 
 from __future__ import annotations
 
@@ -13,8 +13,16 @@ Bytes = npt.NDArray[np.uint8]
 
 
 FLOW_STEPS = np.float32(65536)  # packed flow counts in this part of the square's side
-CONTROLS = ("blink", "yaw", "pitch", "roll", "brow", "gaze_x", "gaze_y")  # told to networks beside speech
-HEAD = slice(1, 4)  # of the controls: what moves the head
+CONTROLS = (
+    "blink",
+    "yaw",
+    "pitch",
+    "roll",
+    "brow",
+    "gaze_x",
+    "gaze_y",
+)  # inputs of the networks besides speech
+HEAD = slice(1, 4)  # the controls that move the head
 
 
 @dataclass(frozen=True)
@@ -47,8 +55,8 @@ class Portrait:
     masks: RegionMasks
     identity: Float | None  # [512] raw face embedding, None for bundles trained without
     digest: str  # content hash of the source picture
-    quarter_turns: int = 0  # against the clock, which set the picture in the file upright
-    notes: tuple[str, ...] = ()  # what a person should know of it
+    quarter_turns: int = 0  # counter-clockwise turn that set the file's picture upright
+    notes: tuple[str, ...] = ()  # warnings for people
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ class EncoderError(JobError):
 
 
 class Interrupted(HalloError):
-    """The run was stopped; what is whole was kept, and running the same command again resumes."""
+    """The run was stopped; finished work was kept, and the same command resumes."""
 
     exit_status = 130
 

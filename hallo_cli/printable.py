@@ -1,4 +1,4 @@
-"""Makes foreign text safe to show on a terminal, in a log, in a table or on a page.
+"""Makes untrusted text safe to show on a terminal, in a log, in a table or on a page.
 
 Names, ids, messages and keys come from files that nobody has checked: a control character in them could move
 the cursor, hide or reverse what follows, or begin a line that looks like one of ours.
@@ -9,14 +9,14 @@ from __future__ import annotations
 import logging
 import unicodedata
 
-_JOINERS = "\u200c\u200d"  # Persian, Hindi and many emoji are not themselves without them
+_JOINERS = "\u200c\u200d"  # Persian, Hindi and many emoji need them
 _BYTES = range(0xDC80, 0xDD00)  # how Python holds the bytes of a name that is not UTF-8
 
 
 def printable(text: object, *, keeps_bytes: bool = False) -> str:
     r"""The text on one line, with every invisible character written as its code.
 
-    As in "\x1b" and "\u202e". `keeps_bytes`: but for the bytes of names that are not UTF-8, for a program
+    As in "\x1b" and "\u202e". `keeps_bytes`: keep the bytes of names that are not UTF-8, for a program
     that opens the file.
     """
     said = str(text)
@@ -26,7 +26,7 @@ def printable(text: object, *, keeps_bytes: bool = False) -> str:
 
 
 class PrintableFormatter(logging.Formatter):
-    """Formats log records so that a message is one line and the lines of a trace cannot pass for messages."""
+    """Formats log records: a message on one line, a traceback indented, so that it cannot look like one."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """The message's line."""

@@ -109,7 +109,7 @@ def test_wrong_setting_is_told_at_once(settings: dict[str, typing.Any], said: st
 
 
 def test_what_belongs_to_all_renders_cannot_change_for_one(renderer: hallo.Renderer, folder: Path) -> None:
-    with pytest.raises(hallo.SettingsError, match="device belongs to all renders"):
+    with pytest.raises(hallo.SettingsError, match="device is fixed for a Renderer"):
         renderer.render(FACE, folder / "speech.wav", folder / "no.mp4", device="cpu")
 
 

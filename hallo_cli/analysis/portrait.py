@@ -84,7 +84,7 @@ class PortraitAnalyser:
     def analyse(self, file: Path, options: PortraitOptions) -> Portrait:
         """Return the portrait in a picture file, from the cache where it was analysed before.
 
-        Raises PortraitError where the picture cannot be read or has no face, or (unless as published) where
+        Raises PortraitError if the picture cannot be read or has no face, or (unless as published) where
         the face is smaller than 64 pixels, turned away or not seen by the identity network.
         """
         digest = file_digest(require_file(file, PortraitError, "portrait"))
@@ -106,14 +106,14 @@ class PortraitAnalyser:
     def look(self, file: Path, options: PortraitOptions) -> Sight:
         """The picture set upright, its faces, and the one that is animated.
 
-        Raises PortraitError where none can be. As published, pictures stay as they lie.
+        Raises PortraitError if none can be. As published, pictures stay as they lie.
         """
         return see(read_image(file), self._faces, options, file)
 
     def upright(self, file: Path, portrait: Portrait) -> Bytes:
         """The whole picture of an analysed portrait; the last one's is not decoded again.
 
-        Raises PortraitError where the file has vanished.
+        Raises PortraitError if the file has vanished.
         """
         last = self._last
         if last is None or last[0] != portrait.digest:

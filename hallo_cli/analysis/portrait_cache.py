@@ -36,7 +36,7 @@ def remember(note: Path, portrait: Portrait) -> None:
 
 
 def recall(note: Path, digest: str) -> Portrait | None:
-    """Read what was remembered; None where there is nothing, or it is damaged."""
+    """Read what was remembered; None if there is nothing, or it is damaged."""
     try:
         with note.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             portrait = _from_arrays(arrays, digest)

@@ -1,1 +1,1 @@
-"""Many renders as one piece of work: each row of a manifest is done once or named with its reason."""
+"""Many renders in one run: each row of a manifest is rendered once, or reported with the reason."""

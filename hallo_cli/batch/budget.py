@@ -21,7 +21,7 @@ class Budget:
 
 @dataclass
 class Allowance:
-    """A budget as it is used up. Predictions are corrected by what the rows so far really took."""
+    """A budget and what is used of it. The times of finished rows correct the predictions."""
 
     budget: Budget = field(default_factory=Budget)
     clock: Callable[[], float] = time.time
@@ -30,7 +30,7 @@ class Allowance:
     promised: dict[int, float] = field(default_factory=dict)  # predicted, of the current rows, by number
 
     def fits(self, cost: float, *, ahead_s: float) -> bool:
-        """Whether a row may begin that is predicted to cost so much, behind `ahead_s` on its worker."""
+        """Whether a row of this predicted cost may begin, after `ahead_s` of other work on its worker."""
         needed = (sum(self.promised.values()) + cost) * self._error
         ends = self.clock() + (ahead_s + cost) * self._error
         return self.used_s + needed <= self.budget.compute_s and ends <= self.budget.ends
@@ -40,7 +40,7 @@ class Allowance:
         self.promised[number] = cost
 
     def settle(self, number: int, used_s: float) -> None:
-        """Note that a row ended after so much compute; 0 where that is not known."""
+        """Note that a row ended after this compute time; 0 if unknown."""
         cost = self.promised.pop(number, 0.0)
         if used_s:
             self.used_s += used_s
@@ -53,5 +53,5 @@ class Allowance:
 
     @property
     def _error(self) -> float:
-        """What rows really take / what is predicted."""
+        """The time that rows took / the time predicted."""
         return self.used_s / self.predicted_s if self.predicted_s else 1.0

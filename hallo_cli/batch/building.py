@@ -1,4 +1,4 @@
-"""What every batch is built of, for the command line and for programs; imports little at first."""
+"""Builds the parts of a batch, for the command line and for programs; imports heavy modules late."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class RowsOptions:
     """How the rows of a program are rendered."""
 
-    name: Path  # what ledger, videos and logs are called
+    name: Path  # the name of ledger, videos and logs
     output_dir: Path | None = None  # None: NAME.videos
     workers: int = 1
     has_gate: bool = True  # measure more of a video than its frame count
@@ -41,9 +41,9 @@ def render_rows(
     sources: Sources,
     on_event: Callable[[Event], None],
 ) -> list[Record]:
-    """Render rows as a batch does; what became of each, in their order. Raises what a batch raises.
+    """Render rows as a batch does; returns the record of each, in their order. Raises what a batch raises.
 
-    The rows are kept in NAME.rows.jsonl, the results in NAME.results.jsonl: the same call goes on from there.
+    The rows are kept in NAME.rows.jsonl, the results in NAME.results.jsonl: the same call resumes.
     """
     from hallo_cli.batch.run import opened
     from hallo_cli.batch.status import read_known
@@ -65,7 +65,7 @@ def make_engine(bundle: str, runtime: RuntimeSettings) -> Engine:
 
 
 def predict(engine: Engine, settings: RenderSettings, frames: int) -> float:
-    """Seconds that a row takes, from what this machine has shown before."""
+    """Seconds that a row takes, from earlier measurements on this machine."""
     from hallo_cli.jobs.bundle_engine import BundleEngine
 
     assert isinstance(engine, BundleEngine)
@@ -88,7 +88,7 @@ def make_pool(devices: list[str], logs: Path, spec: RendererSpec) -> Pool:
 
 
 def per_worker(runtime: RuntimeSettings, devices: list[str]) -> RuntimeSettings:
-    """Settings are settled for the workers' device; workers that share the processor share its cores."""
+    """Resolve settings for the workers' device; workers that share a CPU share its cores."""
     if not devices[0].startswith("gpu:"):
         runtime = dataclasses.replace(runtime, device=devices[0])
     if runtime.threads or len(devices) < 2:
@@ -107,7 +107,7 @@ def read_all_limits(preset: str | None, config: Path | None) -> dict[str, Qualit
 
 
 def preset_resolver(sources: Sources) -> Callable[[str | None], RenderSettings]:
-    """What gives the settings of rows by the preset that they name, and remembers them."""
+    """Gives the settings of rows by the preset that they name, and caches them."""
 
     @functools.cache
     def of_preset(preset: str | None) -> RenderSettings:

@@ -1,6 +1,6 @@
 """Looks at each picture and recording of a batch once, in parallel processes, before anything is rendered.
 
-A file that kills the process which looks at it, or keeps it for too long, is itself the finding.
+If a file crashes or blocks the process that checks it, that is the finding about the file.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _AHEAD = 4  # requests in flight for each process
 
 @dataclass
 class Looker:
-    """Looks at files one by one, with one engine for each bundle."""
+    """Checks files one by one, with one engine for each bundle."""
 
     make_engine: MakeEngine
     runtime: RuntimeSettings
@@ -47,7 +47,7 @@ class Looker:
     engines: dict[str, Engine] = field(default_factory=dict)
 
     def look_at(self, request: Request) -> Finding:
-        """What there is to say of one file; its faults are part of the finding."""
+        """The finding about one file, including its faults."""
         found = attempt(str(request.path), partial(self._look_at, request))
         if isinstance(found, Finding):
             return found
@@ -88,13 +88,13 @@ def look_at_all(
                 found = looker.look_at(wanted)
                 checks.keep(wanted, found)
                 yield found
-    finally:  # an interrupted check goes on where it was
+    finally:  # an interrupted check resumes here
         checks.commit()
 
 
 def _look_in_processes(checks: Checks, looker: Looker, processes: int) -> Iterator[Finding]:
     suspects: list[Request] = []
-    requests = checks.wanted()  # a new pool goes on where the broken one stopped
+    requests = checks.wanted()  # a new pool continues after the broken one
     while True:
         with _Pool(looker, processes) as pool:
             for request, finding in pool.run(requests):
@@ -120,7 +120,7 @@ def _look_alone(checks: Checks, suspects: Iterable[Request], looker: Looker) -> 
 
 
 def _end_of(request: Request, least_s: float, lasted_s: float) -> Finding:
-    """What is said of a file whose process ended before it had an answer."""
+    """The finding about a file whose process died while it checked it."""
     limit_s = look_limit_s(request.path, least_s)
     does = f"takes longer than {limit_s:.0f} s to read" if lasted_s >= limit_s else "crashes its decoder"
     what = f"the {WORDS[request.kind]} {request.path} {does}"
@@ -128,7 +128,7 @@ def _end_of(request: Request, least_s: float, lasted_s: float) -> Finding:
 
 
 def look_limit_s(path: Path, least_s: float) -> float:
-    """Seconds that a look at this file may take: a second for each MiB more than at a small one."""
+    """Seconds that the check of this file may take: one more for each MiB."""
     try:
         return least_s + path.stat().st_size / (1 << 20)
     except OSError:
@@ -136,7 +136,7 @@ def look_limit_s(path: Path, least_s: float) -> float:
 
 
 class _Pool:
-    """Processes that look at files; a bounded number of requests is in flight."""
+    """Processes that check files; a bounded number of requests is in flight."""
 
     def __init__(self, looker: Looker, processes: int) -> None:
         self.is_broken = False
@@ -190,14 +190,14 @@ def _begin(looker: Looker, large_pictures: Lock) -> None:
 
 
 def _end_with_parent() -> None:
-    """A killed batch leaves no process that waits for requests for ever."""
+    """End this process when the batch that started it was killed."""
     if (parent := multiprocessing.parent_process()) is not None:
         parent.join()
         os._exit(1)
 
 
 def _look(request: Request) -> Finding:
-    """Look, and end this process where that lasts too long: no decoder can be stopped otherwise."""
+    """Check a file; end this process if that takes too long, since native decoders cannot be stopped."""
     faulthandler.dump_traceback_later(look_limit_s(request.path, _looker.limit_s), exit=True)
     try:
         return _looker.look_at(request)
@@ -206,7 +206,7 @@ def _look(request: Request) -> Finding:
 
 
 def _silence() -> None:
-    """Native decoders print what they think of broken files; people get the finding instead."""
+    """Silence the messages of native decoders about broken files; people get the finding instead."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.dup2(null, 2)

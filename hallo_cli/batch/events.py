@@ -1,4 +1,4 @@
-"""What a batch reports while it runs: values for whoever draws progress or writes a log."""
+"""Events that a batch reports while it runs, for progress displays and logs."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -28,8 +28,8 @@ class BatchPlanned:
     seconds: float  # of video to render
     compute_s: float  # predicted, of one worker
     disk_bytes: int  # predicted, of the videos
-    work_bytes: int  # predicted, at most, besides them, while they are rendered
-    measure_s: float = 0.0  # predicted, of one core, beside the renders
+    work_bytes: int  # predicted peak of work files, besides the videos
+    measure_s: float = 0.0  # predicted, on one core, in parallel with the renders
     elsewhere: int = 0  # rows that other shards render; not among `rows`
 
 
@@ -66,7 +66,7 @@ class WorkerLoading:
 
 @dataclass(frozen=True)
 class RowWarned:
-    """A row's inputs can be used, but a person should know this of them."""
+    """A warning about a row's inputs, which can be used."""
 
     id: str
     row: int
@@ -112,7 +112,7 @@ class RowAdvanced:
 
 @dataclass(frozen=True)
 class RowMeasured:
-    """A row is rendered and is being judged, beside the next one's render."""
+    """A row is rendered and is being measured while the next one is rendered."""
 
     id: str
     row: int

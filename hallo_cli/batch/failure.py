@@ -1,4 +1,4 @@
-"""The one place of a batch that catches everything: a problem with one row does not stop the others."""
+"""The only place of a batch that catches every exception: one row's error does not stop the others."""
 
 import errno
 import logging
@@ -28,14 +28,14 @@ class Failure:
     kind: str
     message: str
     is_final: bool = False  # trying again cannot help
-    is_interrupt: bool = False  # we were asked to stop; what is whole was kept
+    is_interrupt: bool = False  # we were asked to stop; finished work was kept
     is_disk_full: bool = False
-    is_device_lost: bool = False  # the accelerator's context is beyond repair: only a new process helps
+    is_device_lost: bool = False  # the accelerator's context is broken: only a new process helps
     is_out_of_memory: bool = False  # a new process has clean memory
 
 
 def attempt(what: str, step: Callable[[], _Value]) -> _Value | Failure:
-    """The step's result, or what the ledger says of its exception, which is logged with its trace."""
+    """The step's result, or the ledger's entry for its exception, which is logged with its traceback."""
     try:
         return step()
     except Interrupted as error:
@@ -47,7 +47,7 @@ def attempt(what: str, step: Callable[[], _Value]) -> _Value | Failure:
 
 
 def failure_of(error: Exception) -> Failure:
-    """What the ledger says of an exception."""
+    """The ledger's entry for an exception."""
     return Failure(
         kind=type(error).__name__,
         message=str(error) or type(error).__name__,

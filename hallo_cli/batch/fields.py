@@ -1,6 +1,6 @@
-"""Builds a flat dataclass from what JSON held, each value checked against the type of its field.
+"""Builds a flat dataclass from JSON values, each checked against the type of its field.
 
-Ledgers are files that anything may have written to: what is no entry must be recognised before it is used.
+Any program may have written to a ledger, so entries are validated before they are used.
 """
 
 import dataclasses
@@ -12,13 +12,13 @@ from collections.abc import Hashable, Mapping
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 _Made = TypeVar("_Made")
-_HUGE = 1e15  # nothing that is counted or measured here is as large
+_HUGE = 1e15  # larger than any count or measurement here
 
 
 def build_checked(kind: type[_Made], values: Mapping[str, object]) -> _Made:
     """The dataclass; unknown names are left out, since newer versions may write them.
 
-    Raises ValueError that names the field which is missing or is something else.
+    Raises ValueError that names the missing or mistyped field.
     """
     hints = _hints(kind)  # type: ignore[arg-type]  # a class is hashable
     given = {name: _checked(hints[name], value, name) for name, value in values.items() if name in hints}
@@ -89,7 +89,7 @@ def _mapping(kind: Any, value: object) -> object:
 
 
 def _measured(kind: Any, value: object) -> object:
-    """A value of a mapping: figures may be no number, which is a finding of its own."""
+    """A value of a mapping: a figure may be NaN, which the quality gate reports."""
     if kind is float and isinstance(value, float) and not math.isfinite(value):
         return value
     return _converted(kind, value)

@@ -1,8 +1,7 @@
-"""What is known of a batch's pictures and recordings, kept in a small database beside the ledger.
+"""Results of checking a batch's pictures and recordings, in a small database beside the ledger.
 
-A finding is looked up under the file as it lies there (place, size, time of change) and the settings that
-matter: that costs no reading. A file that is new by that measure, but whose content was found good before, is
-not looked at again either.
+A finding is looked up by the file's path, size and modification time and the settings that matter, without
+reading the file. A new file whose content was found good before is not checked again either.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _CANVAS_KEYS = ("canvas", "fit", "background")
 _PORTRAIT_KEYS = ("bundle", "framing", "face_index", "face_expand_ratio", "size", *_CANVAS_KEYS)
 WORDS = {"portrait": "portrait", "audio": "recording"}
 _AUDIO_KEYS = ("start", "duration", "audio_track")
-_LASTING = ("", "InputError", "PortraitError", "SpeechError")  # what the file itself is the reason of
+_LASTING = ("", "InputError", "PortraitError", "SpeechError")  # errors that the file itself causes
 FORMAT = 3
 COMMIT_EVERY = 100  # findings
 _COLUMNS = "digest, n_samples, width, height, error, message, notes"  # in the order of Finding's fields
@@ -49,7 +48,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found out about one file."""
+    """The result of checking one file."""
 
     digest: str = ""  # SHA-256 of its bytes; empty where it could not be used
     n_samples: int = 0  # of a recording, at 16 kHz
@@ -57,7 +56,7 @@ class Finding:
     height: int = 0
     error: str = ""  # kind of the error; empty: it can be used
     message: str = ""
-    notes: tuple[str, ...] = ()  # what a person should know of a file that can be used
+    notes: tuple[str, ...] = ()  # warnings about a file that can be used
 
 
 class Checks:
@@ -73,7 +72,7 @@ class Checks:
         except sqlite3.OperationalError as error:
             raise self._unwritable(error) from error
         except sqlite3.DatabaseError:
-            _log.warning("%s is damaged and is made anew", self.path)
+            _log.warning("%s is damaged and is created again", self.path)
             self.path.unlink()
             self._db = self._open()
         return self
@@ -98,7 +97,7 @@ class Checks:
         row = (request.key, content, *values, json.dumps(notes))
         self._db.execute("INSERT OR REPLACE INTO findings VALUES(?,?,?,?,?,?,?,?,?)", row)
         self._n_open += 1
-        if self._n_open >= COMMIT_EVERY:  # a long transaction would lock the readers out in the end
+        if self._n_open >= COMMIT_EVERY:  # a long transaction would block readers
             self.commit()
 
     def want(self, request: Request) -> None:
@@ -151,7 +150,7 @@ class Checks:
 
 
 def request_for(kind: str, path: Path, settings: dict[str, object]) -> Request:
-    """What to look at, under a key that changes with the file and with what matters of the settings.
+    """What to check, under a key that changes with the file and with the settings that matter.
 
     Raises InputError if there is no such file, or it is a pipe or device, which may never end.
     """
@@ -162,7 +161,7 @@ def request_for(kind: str, path: Path, settings: dict[str, object]) -> Request:
 
 
 def copy_findings(source: Path, target: Path) -> None:
-    """Copy what is known so far, also while a run adds to it; nothing where that cannot be read."""
+    """Copy the findings so far, also while a run adds to them; empty if they cannot be read."""
     if not source.is_file():
         return
     try:
@@ -177,18 +176,18 @@ def copy_findings(source: Path, target: Path) -> None:
 
 
 def content_key(request: Request, digest: str) -> str:
-    """What a finding depends on, whatever the file is called and wherever it lies."""
+    """A key of the content and settings, independent of the file's name and place."""
     return _digest_of(request.kind, digest, json.loads(request.settings))
 
 
 def find_content(database: Path, request: Request, digest: str) -> Finding | None:
-    """A good finding of an earlier run about the same content; read by processes beside the writing one."""
+    """A good finding of an earlier run about the same content; safe to read while another process writes."""
     query = f"SELECT {_COLUMNS} FROM findings WHERE content=? AND error='' LIMIT 1"  # noqa: S608
     try:
         with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as db:
             row = db.execute(query, (content_key(request, digest),)).fetchone()
     except sqlite3.Error:
-        return None  # then it is looked at
+        return None  # then the file is checked
     return _finding(row) if row else None
 
 

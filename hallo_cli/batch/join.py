@@ -63,7 +63,7 @@ def join(job: Job, task: Task, engine: Engine, marking: Marking = UNMARKED) -> J
 
 
 def seconds_of(sidecar: Path) -> float:
-    """What a finished job's record says it took."""
+    """The compute time in a finished job's record."""
     try:
         return float(json.loads(sidecar.read_bytes())["timings_s"]["total"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -86,15 +86,15 @@ def _format(job: Job, video: Path) -> VideoFormat:
 
 
 def _plan(task: Task, parts: Sequence[Part], *, fps: float) -> JobPlan:
-    """What the record says: where the joins are, for whoever measures them.
+    """The entries of the record about clips, from which joins are measured.
 
-    Parts begin wherever their overlap asks, so that clips lie elsewhere than in a row that is rendered in one
-    go: the whole counts as one clip.
+    Parts begin where their overlap requires, so the clips are not those of a row rendered in one piece: the
+    whole counts as one clip.
     """
     segments = tuple(Segment(index, part.start, part.stop) for index, part in enumerate(parts))
     return JobPlan(task.fingerprint, task.frames, fps, task.frames, segments)
 
 
 def _seconds_of(videos: Sequence[Path]) -> float:
-    """What rendering the parts took, all together."""
+    """The total compute time of the parts."""
     return sum(seconds_of(record.sidecar_path(video)) for video in videos)

@@ -22,7 +22,7 @@ _LABELS = {
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the gate says."""
+    """The quality gate's verdict."""
 
     verdict: str  # done, warn or fail
     objections: tuple[str, ...] = ()
@@ -32,7 +32,7 @@ class Judgement:
 def judge(
     figures: Mapping[str, float], limits: QualityLimits, *, expected_frames: int, seconds: float
 ) -> Judgement:
-    """The verdict over a video of so many seconds, each objection with its value and limit."""
+    """The verdict on a video of this length in seconds, each objection with its value and limit."""
     judged = {one.name: getattr(limits, one.name) for one in fields(limits) if one.name in figures}
     judged = {
         name: limit for name, limit in judged.items() if limit and _can_be_judged(name, figures, seconds)
@@ -41,14 +41,14 @@ def judge(
     found = [objection for objection in objections if objection]
     n_frames = figures.get("n_frames", expected_frames)
     if n_frames != expected_frames:
-        found.insert(0, ("fail", f"{n_frames:g} frames where the recording asks for {expected_frames}"))
+        found.insert(0, ("fail", f"{n_frames:g} frames instead of {expected_frames} of the recording"))
     verdicts = {verdict for verdict, _ in found}
     verdict = "fail" if "fail" in verdicts else "warn" if verdicts else "done"
     return Judgement(verdict, tuple(text for _, text in found), judged)
 
 
 def _can_be_judged(name: str, figures: Mapping[str, float], seconds: float) -> bool:
-    """Whether a video of this length supports a figure, and chance does not explain it."""
+    """Whether the video is long enough for a figure, and chance does not explain it."""
     if name == "seam_jump" and figures.get("seam_share", 0.0) >= MAX_CHANCE:
         return False
     return seconds >= LEAST_S.get(name, 0.0)

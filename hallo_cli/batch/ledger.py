@@ -1,7 +1,6 @@
-"""The record of a batch: one JSON object a line, only ever appended, on disk before anyone relies on it.
+"""The record of a batch: one JSON object a line, append-only, flushed to disk before anything relies on it.
 
-What the last line of a row says is true; a line that a crash tore apart, or that is no entry, is named and
-skipped.
+The last line of a row counts. A line that a crash cut, or that is not an entry, is reported and skipped.
 """
 
 import dataclasses
@@ -35,7 +34,7 @@ class Record:
     row: int  # its line in the manifest
     status: str  # one of states.STATES
     output: str = ""  # relative to the ledger's folder where it lies inside it
-    fingerprint: str = ""  # content of the inputs, weights and settings: what makes a rerun skip the row
+    fingerprint: str = ""  # digest of inputs, weights and settings: if equal, a rerun skips the row
     sha256: str = ""
     size: int = 0  # bytes of the output
     frames: int = 0
@@ -47,10 +46,10 @@ class Record:
     error: str = ""  # kind of the error
     message: str = ""
     quality: Mapping[str, float] = field(default_factory=dict)
-    objections: tuple[str, ...] = ()  # what the quality gate says
+    objections: tuple[str, ...] = ()  # the quality gate's objections
     limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # of the figures that it judged
     own: Mapping[str, str] = field(default_factory=dict)  # cells of the user's own columns
-    finished: str = ""  # wall-clock time, for people; nothing is decided by it
+    finished: str = ""  # wall-clock time, for people only
 
     @property
     def is_rendered(self) -> bool:
@@ -118,9 +117,9 @@ def to_line(entry: Record | Run) -> str:
 
 
 def read_ledger(path: Path) -> Iterator[Record | Run]:
-    """The entries in order, in constant memory; torn and foreign lines are skipped with a warning.
+    """The entries in order, in constant memory; cut and foreign lines are skipped with a warning.
 
-    Raises JobError if the file is no regular one or was written by a newer version.
+    Raises JobError if it is not a regular file or was written by a newer version.
     """
     if not path.exists():
         return
@@ -128,7 +127,7 @@ def read_ledger(path: Path) -> Iterator[Record | Run]:
         file = open_to_read(path)
     except OSError as error:
         raise JobError(
-            f"ledger {path} cannot be read: {error.strerror}. It must be a file, no link or pipe."
+            f"ledger {path} cannot be read: {error.strerror}. It must be a regular file, not a link or pipe."
         ) from error
     with file:
         for number, line in enumerate(_lines(file), 1):
@@ -136,7 +135,7 @@ def read_ledger(path: Path) -> Iterator[Record | Run]:
                 entry = _entry(line)
             except ValueError as error:
                 if line.strip():
-                    _log.warning("%s: line %d is no entry and is skipped: %s", path, number, error)
+                    _log.warning("%s: line %d is not an entry and is skipped: %s", path, number, error)
                 continue
             yield entry
 
@@ -161,7 +160,7 @@ def stored_path(output: Path, ledger: Path) -> str:
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:
-    """The lines; of one that is longer than any entry, as much as shows that."""
+    """The lines; a line longer than any entry is cut just above that limit."""
     while line := file.readline(MAX_LINE):
         yield line
         while line and not line.endswith(b"\n"):
@@ -180,7 +179,7 @@ def _entry(line: bytes) -> Record | Run:
         raise ValueError(f"it is not {' or '.join(_ENTRIES.values())}")
     version = fields.get("v")
     if type(version) is not int or version < 1:
-        raise ValueError("it names no version")
+        raise ValueError("it has no version")
     if version > LEDGER_VERSION:
         raise JobError(f"the ledger is of version {version}, made by a newer hallo; update hallo to read it.")
     if fields["type"] == "run":

@@ -1,4 +1,4 @@
-"""Lines of a text file as any program may save it: UTF-8 or UTF-16, any line ends; bounded in memory."""
+"""Reads lines of text files in UTF-8 or UTF-16 with any line ends, in bounded memory."""
 
 import codecs
 import io
@@ -47,7 +47,7 @@ def _decoded(file: BinaryIO) -> Iterator[str]:
 
 
 def _encoding(head: bytes) -> tuple[str, int]:
-    """The encoding that a file's first bytes show, and how many of them only say so."""
+    """The encoding that a file's first bytes show, and the length of its byte order mark."""
     for mark, encoding in _MARKS.items():
         if head.startswith(mark):
             return encoding, len(mark)
@@ -59,7 +59,7 @@ def _encoding(head: bytes) -> tuple[str, int]:
 
 
 def _checked(number: int, line: str) -> str:
-    """A line that is text of a bearable length."""
+    """The line, if it is text of acceptable length."""
     where = f"line {number} of the manifest"
     if len(line) > MAX_LINE:
         raise ManifestError(f"{where} is longer than 1 MiB; is it a manifest?")

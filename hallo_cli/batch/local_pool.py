@@ -33,7 +33,7 @@ class LocalPool:
             self._workers[name] = _Process(self._specs[name])
 
     def send(self, slot: str, task: Task) -> None:
-        """Give the slot's worker a row; a worker that is just dying is noticed by `wait`."""
+        """Give the slot's worker a row; `wait` notices a worker that dies meanwhile."""
         self._workers[slot].send(task)
 
     def wait(self, timeout_s: float) -> list[tuple[str, Message]]:
@@ -97,7 +97,7 @@ class _Process:
         try:
             self.connection.send(message)
         except OSError:
-            _log.debug("a worker died before it could be told %r", message)
+            _log.debug("a worker died before it got the message %r", message)
 
     def receive(self) -> Message:
         try:

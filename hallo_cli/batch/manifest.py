@@ -105,13 +105,13 @@ class _Table:
     header: list[str]
 
     def named(self, cells: list[str]) -> dict[str, object]:
-        """The cells by column, numbers as they are written in English."""
+        """The cells by column, numbers with a decimal point."""
         has_decimal_commas = self.delimiter != ","
         named = zip(self.header, cells, strict=False)
         return {name: plain_number(name, cell, has_decimal_commas=has_decimal_commas) for name, cell in named}
 
     def may_span_lines(self, cells: list[str]) -> bool:
-        """Whether only columns that mean nothing to us hold line breaks."""
+        """Whether only the user's own columns hold line breaks."""
         if len(cells) != len(self.header):
             return False
         known = columns()
@@ -120,10 +120,10 @@ class _Table:
 
 
 def _records(lines: _Lines, table: _Table) -> Iterator[tuple[int, list[str] | csv.Error]]:
-    """The cells of each row, or why it has none, with the number of its first line.
+    """The cells of each row, or its error, with the number of its first line.
 
-    A quote left open ends with its line, so that it cannot swallow other rows, unless what follows closes it
-    in a column of the user's own: people put line breaks into notes.
+    An open quote ends with its line, so that it cannot take in other rows. Exception: a later line closes it
+    in a column of the user's own, since people put line breaks into notes.
     """
     waiting: deque[tuple[int, str]] = deque()
     while (taken := waiting.popleft() if waiting else next(lines, None)) is not None:
@@ -185,7 +185,7 @@ def _has_required(header: str, delimiter: str, layout: Layout) -> bool:
 
 
 def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """A JSON object none of whose names comes twice, in capitals or not."""
+    """A JSON object in which no name occurs twice, ignoring case."""
     names = [name.strip().lower() for name, _ in pairs]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"{repeated[0]!r} is given twice")

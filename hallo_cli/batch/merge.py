@@ -1,4 +1,4 @@
-"""Merges the ledgers of shards into that of the batch; may be repeated."""
+"""Merges the ledgers of shards into the batch's ledger; may be repeated."""
 
 import dataclasses
 
@@ -11,7 +11,7 @@ from hallo_cli.store.writing import make_own_folder
 
 
 def merge(paths: Paths) -> int:
-    """Append what the shards' ledgers know and the merged one does not; returns how many records.
+    """Append the shards' records that the merged ledger lacks; returns how many.
 
     Raises ManifestError if there is no shard's ledger, JobError while the whole batch is being run.
     """

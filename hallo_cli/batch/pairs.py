@@ -28,7 +28,7 @@ def pair_folders(
 ) -> Iterator[Row | BadRow]:
     """Rows by `how`: cross (each with each), zip (in order) or stem (same name).
 
-    Files without a partner are bad rows, or warned of where they may be alone. Raises ManifestError.
+    Files without a partner are bad rows, or warnings if they are allowed. Raises ManifestError.
     """
     pictures = _files(portraits, _PICTURES, "pictures")
     recordings = _files(audios, _RECORDINGS, "recordings")
@@ -66,8 +66,8 @@ def _cross(pictures: list[Path], recordings: list[Path]) -> _Pairs:
 def _zip(pictures: list[Path], recordings: list[Path]) -> _Pairs:
     if len(pictures) != len(recordings):
         raise ManifestError(
-            f"{len(pictures)} pictures and {len(recordings)} recordings cannot be zipped; "
-            "make them as many, or use --pair cross or stem."
+            f"{len(pictures)} pictures and {len(recordings)} recordings cannot be paired in order; "
+            "give as many of both, or use --pair cross or stem."
         )
     return iter(zip(pictures, recordings, strict=True))
 
@@ -83,7 +83,7 @@ def _stem(pictures: list[Path], recordings: list[Path]) -> _Pairs:
 
 
 def _by_stem(files: list[Path]) -> dict[str, list[Path]]:
-    """The files by name without suffix, however it is composed."""
+    """The files by name without suffix, in normalised Unicode."""
     found: dict[str, list[Path]] = {}
     for file in files:
         found.setdefault(same_name(file.stem), []).append(file)

@@ -1,8 +1,7 @@
-"""Long rows as parts that several workers render at once, and the blend that joins them.
+"""Splits long rows into parts that several workers render at the same time, and blends them at the joins.
 
-Every part but the first begins from the portrait instead of the frames before it, so face and head need not
-be where the part before left them: the overlap is cross-faded. Motion is less continuous there; hence only
-on request.
+Every part but the first begins from the portrait instead of the frames before it, so face and head may be at
+another place: the overlap is cross-faded. Motion is less continuous there, so this is off by default.
 """
 
 import dataclasses
@@ -113,7 +112,7 @@ def _part_task(
         start_s=settings.start_s + offset_s,
         duration_s=left_s if is_last else part.n_frames / rate,
         crf=min(settings.crf, _PART_CRF),
-        seed=(settings.seed + index) % _N_SEEDS,  # otherwise all parts would blink alike
+        seed=(settings.seed + index) % _N_SEEDS,  # otherwise all parts would blink in the same way
     )
     return dataclasses.replace(
         whole,

@@ -1,4 +1,4 @@
-"""Where a batch keeps what belongs to it: everything beside the manifest, named after it."""
+"""The paths of a batch's files: all beside the manifest, named after it."""
 
 import os
 import re
@@ -25,7 +25,7 @@ class Shard:
 
     @property
     def name(self) -> str:
-        """What file names of this shard carry; empty for the whole batch."""
+        """The suffix of this shard's file names; empty for the whole batch."""
         return "" if self.count == 1 else f".{self.index}-of-{self.count}"
 
 
@@ -48,7 +48,7 @@ class Paths:
 
     @property
     def videos(self) -> Path:
-        """Where videos go that say nothing else."""
+        """The folder for videos without an output of their own."""
         return self._named(".videos")
 
     @property
@@ -97,7 +97,7 @@ def _from_environment(environment: Mapping[str, str], count: str | None) -> Shar
             n_shards = count or environment.get(total)
             if n_shards is None:
                 raise SettingsError(
-                    f"--shard auto: {index} does not say how many there are; give --shard auto/N."
+                    f"--shard auto: {index} does not give the number of shards; use --shard auto/N."
                 )
             try:
                 position = int(environment[index]) - int(environment.get(first, "0"))

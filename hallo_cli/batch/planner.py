@@ -1,4 +1,4 @@
-"""Decides, row by row, what a batch has to do: checks inputs, prices rows, recognises what is done."""
+"""Decides for each row what a batch has to do: checks inputs, predicts times, finds rows that are done."""
 
 import dataclasses
 import json
@@ -32,7 +32,7 @@ Predict = Callable[[Engine, RenderSettings, int], float]  # settled settings, fr
 
 @dataclass(frozen=True)
 class RowSettings:
-    """The settings of rows: a row's own cells, over what the command says with the row's preset."""
+    """The settings of rows: a row's cells override the command line and the row's preset."""
 
     resolve: Callable[[str | None], RenderSettings]  # preset -> settings; remembers
 
@@ -45,13 +45,13 @@ class RowSettings:
 
 @dataclass(frozen=True)
 class Repeat:
-    """What to render again although the ledger knows it."""
+    """Which finished or failed rows to render again."""
 
     statuses: Collection[str] = ("error", "invalid")
     ids: Collection[str] = ()
 
     def wants(self, past: Past) -> bool:
-        """Whether a row with this past is rendered again even if nothing changed."""
+        """Whether a row with this history is rendered again even if nothing changed."""
         return past.id in self.ids if self.ids else past.status in self.statuses
 
 
@@ -110,13 +110,13 @@ class Planner:
         )
 
     def warnings(self) -> Iterator[RowWarned]:
-        """What a person should know of the inputs of rows that are rendered."""
+        """Warnings about the inputs of rows that are rendered."""
         for number, name, notes in self.queue.noted_rows():
             for note in notes:
                 yield RowWarned(name, number, note)
 
     def _speak(self) -> None:
-        """Have the texts spoken that were not before, some at a time."""
+        """Have new texts spoken, some at a time."""
         command = self.runtime.speak
         rows = [row for row in self.queue.rows("new") if TEXT in row.own and not row.audio.exists()]
         if command is None or not rows:
@@ -155,7 +155,7 @@ class Planner:
             self._count(task)
 
     def _count(self, task: Task) -> None:
-        """Add a row to what all rows need of the disk and of measuring."""
+        """Add a row to the totals of disk and measuring time."""
         size = (task.width, task.height)
         disk = disk_needed(settings_of(task), task.frames, size)
         self.measure_s += measuring_seconds(task.frames, size)
@@ -185,7 +185,7 @@ class Planner:
         return "left out" if past.status == "fail" else "skipped"
 
     def _task(self, row: Row) -> Task:
-        """The row as a task. Raises HalloError with what checking found wrong."""
+        """The row as a task. Raises the HalloError that checking found."""
         given = self.settings.of(row)
         engine = self._engine(given.bundle)
         settings = engine.settle(given)
@@ -252,7 +252,7 @@ class Planner:
 
 
 class _FoundError(InputError):
-    """What checking found wrong, under the name that the ledger shall call it."""
+    """The error that checking found, under the name that the ledger uses."""
 
     def __init__(self, finding: Finding) -> None:
         super().__init__(finding.message)

@@ -1,6 +1,6 @@
-"""What a run is doing now, in a small file beside its lock, so that `hallo batch status` can tell.
+"""The current state of a run, in a small file beside its lock, for `hallo batch status`.
 
-Nothing is decided by it: if it is missing or damaged, less is shown.
+It is only shown: if it is missing or damaged, less is shown.
 """
 
 import dataclasses
@@ -55,7 +55,7 @@ class Pulse:
         self._last = -INTERVAL_S
 
     def beat(self) -> None:
-        """Write, if it is time; a disk that takes nothing is reported elsewhere."""
+        """Write if the interval has passed; a full disk is reported elsewhere."""
         if time.monotonic() - self._last < INTERVAL_S:
             return
         self._last = time.monotonic()

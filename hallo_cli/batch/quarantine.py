@@ -1,4 +1,4 @@
-"""Puts a row that keeps killing its worker aside, with everything needed to find out why."""
+"""Stores a row that keeps killing its worker, with everything needed to find out why."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from hallo_cli.store.opening import open_to_read
 from hallo_cli.store.writing import copy_whole, make_own_folder, write_whole
 
 MAX_LOG_BYTES = 1 << 20
-DELETE, UNICODE_DELETE = "\x7f", "\\u007f"  # JSON takes it in a text as it is, TOML does not
+DELETE, UNICODE_DELETE = "\x7f", "\\u007f"  # valid in JSON strings, but not in TOML
 MAX_INPUT_BYTES = 2 << 30  # larger inputs are named, not copied
 
 
@@ -65,13 +65,13 @@ def _toml(settings: dict[str, object]) -> str:
 def _how_to(inputs: dict[str, str]) -> str:
     portrait, audio = (_quoted(inputs[name]) for name in ("portrait", "audio"))
     return (
-        "This row killed its worker again and again. In this folder, this runs it alone:\n\n"
+        "This row killed its worker on every attempt. To run it alone, in this folder:\n\n"
         f"    hallo render {portrait} {audio} -o out.mp4 --config settings.toml\n"
     )
 
 
 def _quoted(name: str) -> str:
-    """A file's name as a shell takes it, whatever characters it holds; bash and zsh know the second form."""
+    """A file's name quoted for a shell, with any characters; the second form needs bash or zsh."""
     if name.isprintable():
         return shlex.quote(name)
     codes = "".join(f"\\{byte:03o}" for byte in os.fsencode(name))

@@ -1,6 +1,6 @@
-"""The rows of a batch while it runs, in a temporary database: a million rows need no more memory than ten.
+"""The rows of a batch while it runs, in a temporary database, so that memory does not grow with the rows.
 
-The ledger is the truth; what is kept here is made again by every run and gone after it.
+The ledger is authoritative; every run builds this database again and removes it.
 """
 
 import dataclasses
@@ -60,7 +60,7 @@ _PLANNED = """
 SELECT number, id, state, portrait, audio, output, COALESCE(seconds, 0), width, height, COALESCE(cost, 0),
   message FROM rows NOT INDEXED WHERE number>? AND number>=0 AND state!='elsewhere' ORDER BY number LIMIT ?
 """
-# Of two ledgers the later entry counts, of one the last.
+# Between two ledgers the later entry counts, within one the last.
 _REMEMBER = """
 INSERT INTO history VALUES(?,?,?,?,?,?,?,?) ON CONFLICT(output) DO UPDATE SET
   id=excluded.id, status=excluded.status, fingerprint=excluded.fingerprint, size=excluded.size,
@@ -91,7 +91,7 @@ _BLOCK = 1000  # rows moved at a time
 
 @dataclass(frozen=True)
 class Past:
-    """What the ledger says last about an output."""
+    """The ledger's last entry about an output."""
 
     id: str
     status: str
@@ -122,7 +122,7 @@ class Queue:
     """Rows by state: new, then ready, skipped or invalid, then running, then finished."""
 
     def __init__(self) -> None:
-        self._db = sqlite3.connect("", isolation_level=None)  # "": a private file that vanishes with us
+        self._db = sqlite3.connect("", isolation_level=None)  # "": a private file that SQLite removes at exit
         self._db.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
         self._db.execute("PRAGMA journal_mode=OFF")
         self._db.execute("PRAGMA synchronous=OFF")
@@ -137,7 +137,7 @@ class Queue:
         self._db.close()
 
     def load(self, rows: Iterable[Row | BadRow]) -> None:
-        """Take in a manifest. Raises ManifestError if two rows write one file or share an id."""
+        """Add a manifest's rows. Raises ManifestError if two rows write one file or share an id."""
         statement = (
             "INSERT INTO rows(number,id,portrait,audio,output,preset,given,state,kind,message,own,priority)"
         )
@@ -148,18 +148,18 @@ class Queue:
         self._refuse_repeats("id", "both have the id")
 
     def keep_share(self, index: int, count: int) -> None:
-        """Leave all rows to others but every `count`-th, from the one at position `index` (from 0) on."""
+        """Keep every `count`-th row from position `index` (from 0) on; leave the others to other shards."""
         if count > 1:
             self._db.execute(_DROP, (count, index))
 
     def keep_chosen(self, patterns: Sequence[str]) -> None:
-        """Leave all rows whose ids match none of the patterns (* and ?). Raises ManifestError."""
+        """Leave out rows whose ids match none of the patterns (* and ?). Raises ManifestError."""
         if not patterns:
             return
         unlike = " AND ".join(["id NOT GLOB ?"] * len(patterns))
         self._db.execute(f"UPDATE rows SET state='elsewhere' WHERE {unlike}", list(patterns))  # noqa: S608
         if not self._db.execute("SELECT COUNT(*) FROM rows WHERE state!='elsewhere'").fetchone()[0]:
-            raise ManifestError(f"no row has an id like {' or '.join(map(repr, patterns))}; see --only.")
+            raise ManifestError(f"no row's id matches {' or '.join(map(repr, patterns))}; see --only.")
 
     def planned(self) -> Iterator[RowPlanned]:
         """Every row of this run as it was planned, in the manifest's order."""
@@ -174,7 +174,7 @@ class Queue:
         return sum(total.rows for state, total in self.totals().items() if state in states)
 
     def remember(self, records: Iterable[Record], folder: Path, *, ledger: int = 0) -> None:
-        """Take in a ledger that lies in `folder`, the `ledger`-th; later records replace earlier ones."""
+        """Add the `ledger`-th ledger, which is in `folder`; later records replace earlier ones."""
         iterator = iter(records)
         while block := list(itertools.islice(iterator, _BLOCK)):
             self._remember(block, folder, ledger)
@@ -191,7 +191,7 @@ class Queue:
                 *(0, ledger, record.finished),
             )
             for record, output in zip(records, outputs, strict=True)
-            if output and record.status != "removed"  # a row that comes back is what it was
+            if output and record.status != "removed"  # a row that comes back keeps its earlier state
         ]
         self._db.executemany(_KNOW, known)
         self._db.executemany(_REMEMBER, past)
@@ -199,7 +199,7 @@ class Queue:
         self._db.executemany("UPDATE history SET is_ours=1 WHERE output=?", ours)
 
     def past(self, output: Path) -> Past | None:
-        """What earlier runs say about an output."""
+        """The result of earlier runs for an output."""
         found = self._db.execute(
             "SELECT id, status, fingerprint, size, is_ours FROM history WHERE output=?", (str(output),)
         ).fetchone()
@@ -270,7 +270,7 @@ class Queue:
             )
 
     def give_up_parts(self, part: Task) -> Task | None:
-        """Drop the parts still to render of a part's row; the row, unless it was given up before."""
+        """Drop the unrendered parts of a part's row; returns the row, unless it was dropped before."""
         self._db.execute("UPDATE rows SET state='finished' WHERE parent=? AND state='ready'", (part.parent,))
         self.set_state(part.number, "finished")
         row = self._db.execute(f"{_TAKE} WHERE number=? AND state='waiting'", (part.parent,)).fetchone()
@@ -284,7 +284,7 @@ class Queue:
         )
 
     def note(self, number: int, notes: Sequence[str]) -> None:
-        """Keep what a person should know of a row that can be rendered."""
+        """Keep the warnings about a row that can be rendered."""
         self._db.execute("UPDATE rows SET notes=? WHERE number=?", (json.dumps(notes), number))
 
     def noted_rows(self) -> Iterator[tuple[int, str, tuple[str, ...]]]:
@@ -327,7 +327,7 @@ class Queue:
         yield from self._db.execute(_GONE)
 
     def anew(self) -> Iterator[tuple[str, int, str]]:
-        """Id, line and output of each row to render that the ledgers know something else of."""
+        """Id, line and output of each row to render for which the ledgers have another state."""
         yield from self._db.execute(_ANEW)
 
     def moved(self) -> Iterator[tuple[str, int, str]]:

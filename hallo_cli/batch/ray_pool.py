@@ -49,7 +49,7 @@ class _Actor:
         self._news: list[Message] = []
 
     def load(self) -> Message:
-        """Load the weights, or say why not."""
+        """Load the weights, or report why that failed."""
         try:
             self._loaded()
         except HalloError as error:
@@ -57,7 +57,7 @@ class _Actor:
         return Up()
 
     def expect(self, task: Task) -> None:
-        """Prepare a row that comes soon, beside `run`."""
+        """Prepare one of the next rows, in parallel with `run`."""
         self._begin(task)
 
     def run(self, task: Task) -> Message:
@@ -65,7 +65,7 @@ class _Actor:
         return Ended(task.number, attempt(str(task), partial(self._run, task)))
 
     def news(self) -> list[Message]:
-        """What happened since the last call; runs beside `run`."""
+        """The events since the last call; runs in parallel with `run`."""
         news, self._news = self._news, []
         return news
 
@@ -131,7 +131,7 @@ class RayPool:
         self._calls[self._actors[slot].run.remote(task)] = (slot, task)
 
     def wait(self, timeout_s: float) -> list[tuple[str, Message]]:
-        """What the actors said; an actor that Ray could not bring back counts as dead."""
+        """The actors' messages; an actor that Ray could not restart counts as dead."""
         deadline = time.monotonic() + timeout_s
         while True:
             messages = self._collect_news()
@@ -180,11 +180,11 @@ class RayPool:
         self._calls[self._actors[slot].load.remote()] = (slot, None)
 
     def _aside(self, slot: str, method: str) -> Any:
-        """A method that runs beside `run` and is not worth repeating after a restart."""
+        """A method that runs in parallel with `run` and is not repeated after a restart."""
         return getattr(self._actors[slot], method).options(concurrency_group="aside", max_task_retries=0)
 
     def _collect_news(self) -> list[tuple[str, Message]]:
-        """Fetch progress without waiting; an actor that does not answer has none."""
+        """Fetch progress without waiting; empty if an actor does not answer."""
         for slot in self._actors:
             if slot not in self._news.values():
                 self._news[self._aside(slot, "news").remote()] = slot
@@ -202,7 +202,7 @@ class RayPool:
 
     def _answers(self, future: Any) -> list[tuple[str, Message]]:
         slot, _ = self._calls.get(future, ("", None))
-        if slot not in self._actors:  # buried since, or broken
+        if slot not in self._actors:  # replaced meanwhile, or broken
             self._calls.pop(future, None)
             return []
         try:
@@ -217,7 +217,7 @@ class RayPool:
     def _bury(self, slot: str, reason: str) -> list[tuple[str, Message]]:
         """Replace an actor; its other calls fail too and are forgotten, as their rows go back.
 
-        It may have died before it could say what it had begun: that is the first row it was given.
+        If it died before it reported which row it had begun, that is the first row it was given.
         """
         tasks = [task for name, task in self._calls.values() if name == slot and task is not None]
         begun: list[tuple[str, Message]] = [(slot, Began(task.number, "prepare")) for task in tasks[:1]]

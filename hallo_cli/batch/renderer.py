@@ -1,4 +1,4 @@
-"""Renders rows with the job runner: what a worker does, with the real engine or a test's double."""
+"""Renders a worker's rows with the job runner, with the real engine or a test's double."""
 
 import dataclasses
 import json
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RendererSpec:
-    """How a worker makes its renderer; travels to it, so everything in it pickles."""
+    """How a worker makes its renderer; it is sent to the worker, so all of it can be pickled."""
 
     make_engine: MakeEngine
     runtime: RuntimeSettings
@@ -120,7 +120,7 @@ class JobRenderer:
         if self._spec.measure is not None and not task.parent:
             try:
                 figures |= self._spec.measure(task.output, task.portrait)
-            except HalloError as error:  # the video is there, but no face can be found in it, say
+            except HalloError as error:  # for example, no face is found in the video
                 judgement = Judgement("fail", (f"cannot be measured: {error}",))
         # a part's length in samples is rounded: it may have a frame more, which joining leaves out
         expected = rendered.frames if task.parent else task.frames
@@ -155,7 +155,7 @@ def settings_of(task: Task) -> RenderSettings:
 
 
 def measure_figures(video: Path, portrait: Path) -> dict[str, float]:
-    """The figures that can be had offline, without those that could not be measured."""
+    """The figures that can be measured offline."""
     from hallo_cli.evaluation.video import measure_video
 
     values = measure_video(video, portrait=portrait).to_dict()

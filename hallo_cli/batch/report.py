@@ -1,4 +1,4 @@
-"""The results of a batch as one self-contained page and as a table; reads ledgers and videos only."""
+"""Writes the results of a batch as one self-contained page and as a table; reads ledgers and videos only."""
 
 import base64
 import csv
@@ -24,7 +24,7 @@ _NUMBERS = ("seconds", "compute_s", "attempts")
 COLUMNS = ("row", "id", "status", "output", "frames", *_NUMBERS, "seed", "worker", "error", "message",
            "objections", "sha256", "finished")  # fmt: skip
 _UNREADABLE = (OSError, ValueError, RuntimeError, InputError)  # av's errors derive from these
-# What spreadsheets begin formulas with, full-width forms too, behind what they skip.
+# Characters that start a formula in spreadsheets, also in full width, after characters that they skip.
 _FORMULA = re.compile(r"(^|;)([\s'\"\u200c\u200d]*[=+\-@\uff1d\uff0b\uff0d\uff20\u2212])")
 _log = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ def _write(path: Path, parts: Iterable[str]) -> None:
 
 
 def _own_page() -> str:
-    """The page, whose policy lets no other style and script run than those that are in it now."""
+    """The page, with a content policy that allows only its own style and script."""
     page = _PAGE.read_text(encoding="utf-8")
     for kind in ("style", "script"):
         inline = page.partition(f"<{kind}>")[2].partition(f"</{kind}>")[0]
@@ -110,7 +110,7 @@ def _own_page() -> str:
 
 
 def harmless(cell: object) -> object:
-    """A cell that no spreadsheet takes for a formula, nor a part of it where it splits at semicolons."""
+    """A cell that no spreadsheet reads as a formula, even if it splits the cell at semicolons."""
     return _FORMULA.sub(r"\1'\2", printable(cell)) if isinstance(cell, str) else cell
 
 
@@ -140,7 +140,7 @@ def _row(
         ("row", str(record.row), str(record.row)),
         ("id", _text(record.id), ""),
         ("status", f'<span class="chip {_text(record.status)}">{_text(record.status)}</span>', ""),
-        ("what was said", f'<div class="said">{_text(said)}</div>' if said else "", ""),
+        ("message", f'<div class="said">{_text(said)}</div>' if said else "", ""),
         *((name.replace("_s", " s"), *_number(getattr(record, name))) for name in _NUMBERS),
         *((_words(name), *_figure(record, name)) for name in figures),
         *((_text(name), _text(record.own.get(name, "")), "") for name in own),
@@ -156,7 +156,7 @@ def _row(
 
 
 def _figure(record: Record, name: str) -> tuple[str, str]:
-    """A figure with the limits it was judged by, and what is sorted by."""
+    """A figure with its limits, and the value to sort by."""
     shown, value = _number(record.quality.get(name))
     if shown and record.limits:
         limit = record.limits.get(name)
@@ -166,13 +166,13 @@ def _figure(record: Record, name: str) -> tuple[str, str]:
 
 
 def _limits(name: str, limit: tuple[float, float]) -> str:
-    """As in "warns below 0.25, fails below 0": what is said where the figure goes beyond."""
+    """As in "warns below 0.25, fails below 0": the text for a figure's limits."""
     word = "below" if name in LOW_IS_BAD else "from"
     return f"warns {word} {limit[0]:g}, fails {word} {limit[1]:g}"
 
 
 def _number(value: float | None) -> tuple[str, str]:
-    """What is shown, and what is sorted by."""
+    """The text to show and the value to sort by."""
     if value is None:
         return "", ""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}", repr(value)
@@ -183,7 +183,7 @@ def _words(name: str) -> str:
 
 
 def _text(foreign: object) -> str:
-    """What a ledger says, as text of the page and nothing else."""
+    """A ledger's text, escaped for the page."""
     return html.escape(printable(foreign))
 
 

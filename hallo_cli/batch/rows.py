@@ -1,4 +1,4 @@
-"""One row of a batch: what is asked for, checked and with absolute paths; knows no file formats."""
+"""One row of a batch: the requested render, checked and with absolute paths; knows no file formats."""
 
 import dataclasses
 import functools
@@ -20,9 +20,9 @@ from hallo_cli.settings.canvas import colour_of
 from hallo_cli.settings.schema import RenderSettings, Value, fields_of, parse, require_known, type_of
 
 REQUIRED = ("portrait", "audio")
-TEXT = "text"  # what a command speaks, in place of a recording; kept among the row's own cells
+TEXT = "text"  # a text to be spoken instead of a recording; kept with the user's own cells
 PRIORITY = "priority"
-OWN_PREFIX = "x_"  # of columns that are the user's own without being announced
+OWN_PREFIX = "x_"  # prefix of the user's own columns
 TEMPLATE_NAMES = ("id", "portrait", "audio", "row", "preset", "seed")
 _FORBIDDEN_IN_ID = re.compile(r'[\x00-\x1f\x7f/\\<>:"|?*]')
 _DECIMAL_COMMA = re.compile(r"^([+-]?[0-9]*),([0-9]+)$")
@@ -37,12 +37,12 @@ def columns() -> frozenset[str]:
 
 
 def missing_columns(names: Container[str]) -> list[str]:
-    """Which of portrait and audio are not there; a text stands for audio."""
+    """Which of portrait and audio are missing; a text counts as audio."""
     return [name for name in REQUIRED if name not in names and not (name == "audio" and TEXT in names)]
 
 
 def require_columns(names: Iterable[str], *, where: str) -> None:
-    """Raise ManifestError at the first name that is no column, and say what to do about it."""
+    """Raise ManifestError at the first name that is not a column, and suggest a remedy."""
     for name in names:
         try:
             require_known([name], columns(), where=where)
@@ -59,8 +59,8 @@ class Layout:
     output_dir: Path
     name_template: str = "{id}.mp4"
     is_confined: bool = False  # refuse rows that reach outside root or output_dir
-    own_columns: frozenset[str] = frozenset()  # columns that mean nothing to us and are kept
-    speak: str | None = None  # the command that speaks texts
+    own_columns: frozenset[str] = frozenset()  # the user's own columns, which are kept
+    speak: str | None = None  # the text-to-speech command
 
     def column(self, name: str) -> str:
         """The key of a column as people write it; one of the user's own keeps its name."""
@@ -87,7 +87,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Row:
-    """One render that is asked for; settings left out come from the preset and the command's own flags."""
+    """One requested render; missing settings come from the preset and the command line."""
 
     number: int  # the line in the manifest, counted from 1
     id: str
@@ -172,13 +172,13 @@ def _row(number: int, given: Mapping[str, object], layout: Layout) -> Row:
 
 
 def _heard(given: Mapping[str, object], layout: Layout) -> tuple[Path, Mapping[str, str]]:
-    """The recording, and the text that it is to be made of, if there is one."""
+    """The recording, and the text that it is spoken from, if any."""
     if TEXT not in given:
         return _input_path(given["audio"], "audio", layout), {}
     if "audio" in given:
         raise ManifestError("audio and text are both given; leave one of them empty.")
     if layout.speak is None:
-        raise ManifestError("text needs --speak, a command that speaks; see `hallo docs speech`.")
+        raise ManifestError("text needs --speak, a text-to-speech command; see `hallo docs speech`.")
     text = _text(given[TEXT], TEXT)
     return spoken_path(text, layout.speak), {TEXT: text}
 
@@ -188,9 +188,7 @@ def _require_installed(bundle: str) -> None:
     names = [name for name, _ in list_bundles()]
     if bundle not in names:
         known = ", ".join(names) or "none is"
-        raise ManifestError(
-            f"bundle {bundle!r} is not installed ({known}), and --confine forbids to name a folder."
-        )
+        raise ManifestError(f"bundle {bundle!r} is not installed ({known}), and --confine forbids folders.")
 
 
 @functools.cache
@@ -199,7 +197,7 @@ def _fields() -> Mapping[str, dataclasses.Field[Any]]:
 
 
 def _row_id(row: Row, given: object) -> str:
-    """The given id, or one made of what the row asks for, so that it survives edits elsewhere."""
+    """The given id, or one derived from the row's content, so that edits of other rows do not change it."""
     if given is not None:
         return check_id(_text(given, "id"))
     heard = row.own[TEXT][:40].strip() if TEXT in row.own else row.audio.stem
@@ -276,7 +274,9 @@ def _text(value: object, column: str) -> str:
 def _priority(given: Mapping[str, object]) -> int:
     text = str(given.get(PRIORITY, 0)).strip()
     if isinstance(given.get(PRIORITY), bool) or not re.fullmatch(r"[+-]?[0-9]{1,9}", text):
-        raise ManifestError(f"priority {text[:40]!r} is no whole number; rows of a higher one go first.")
+        raise ManifestError(
+            f"priority {text[:40]!r} is not a whole number; rows of higher priority are rendered first."
+        )
     return int(text)
 
 

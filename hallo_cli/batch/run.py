@@ -31,7 +31,7 @@ from hallo_cli.store.locks import locked
 from hallo_cli.store.writing import make_own_folder, write_whole
 
 FINDINGS = "checks.sqlite"
-_PATIENCE_S = 1.0  # with somebody who only looks whether the batch is running
+_PATIENCE_S = 1.0  # for a process that only checks if the batch is running
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Batch:
-    """Everything a run needs to know; makes no decision by itself."""
+    """The parameters of a run."""
 
     source: Source
     layout: Layout
@@ -81,7 +81,7 @@ class Batch:
 
 
 class OpenBatch:
-    """A batch that is planned and locked: nobody else runs it meanwhile."""
+    """A batch that is planned and locked: no other process can run it."""
 
     def __init__(self, batch: Batch, queue: Queue, planner: Planner) -> None:
         self._batch = batch
@@ -92,7 +92,7 @@ class OpenBatch:
         self.tally = Tally()
 
     def check(self) -> Iterator[int]:
-        """Look at all inputs; yields how many files were looked at so far. Raises Interrupted."""
+        """Check all inputs; yields how many files were checked so far. Raises Interrupted."""
         for n_found in self._planner.plan(processes=self._batch.check_processes):
             if self._stop_status is not None:
                 raise Interrupted("stopped before the first row was rendered.", exit_status=self._stop_status)
@@ -100,7 +100,7 @@ class OpenBatch:
 
     @property
     def n_files(self) -> int:
-        """How many files `check` looks at."""
+        """How many files `check` checks."""
         return self._planner.n_files
 
     def summary(self) -> BatchPlanned:
@@ -124,7 +124,7 @@ class OpenBatch:
         return self._queue.bad_rows()
 
     def warnings(self) -> Iterator[RowWarned]:
-        """What a person should know of the inputs of rows that are rendered."""
+        """Warnings about the inputs of rows that are rendered."""
         return self._planner.warnings()
 
     def stop(self, exit_status: int) -> None:
@@ -182,7 +182,7 @@ class OpenBatch:
             pool.close()
 
     def _keep_log(self, ended: RowEnded, log: Path | None) -> None:
-        """Keep what a worker printed while it had a row that failed; less is known where that fails."""
+        """Keep the worker's output during a row that failed; errors in doing so are ignored."""
         place = self._batch.paths.folder / "logs" / f"row-{ended.record.row:06d}.log"
         with suppress(OutputError):
             if content := quarantine.read_log(log, ended.log_offset):
@@ -197,7 +197,7 @@ class OpenBatch:
 def opened(batch: Batch, *, is_dry: bool = False) -> Iterator[OpenBatch]:
     """Read manifest and ledgers, under the batch's lock. Raises ManifestError, JobError, OutputError.
 
-    A dry one needs no lock, and leaves nothing behind.
+    A dry run needs no lock and writes nothing.
     """
     with ExitStack() as stack:
         queue = stack.enter_context(Queue())
@@ -233,12 +233,12 @@ def _locked_folder(paths: Paths) -> Iterator[Path]:
 
 @contextmanager
 def _dry_folder(paths: Paths) -> Iterator[Path]:
-    """A folder that vanishes, with what earlier runs have found."""
+    """A temporary folder with the findings of earlier runs."""
     with tempfile.TemporaryDirectory(prefix="hallo-") as name:
         copy_findings(paths.folder / FINDINGS, Path(name) / FINDINGS)
         yield Path(name)
 
 
 def default_check_processes() -> int:
-    """As many as there are cores, within reason: each loads the face networks."""
+    """One process a core, up to a limit: each loads the face networks."""
     return max(1, min(8, os.cpu_count() or 1))

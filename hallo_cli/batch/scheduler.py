@@ -1,7 +1,7 @@
-"""Hands rows to workers and writes down what becomes of them; the only writer of the ledger.
+"""Hands rows to workers and records their results; the only writer of the ledger.
 
-A row is finished when its record is on disk. Whoever dies meanwhile, the row is tried again; a row that
-takes its worker with it again and again is put into quarantine.
+A row is finished when its record is on disk. If a process dies before that, the row is tried again. A row
+that kills its worker on every attempt is put into quarantine.
 """
 
 import dataclasses
@@ -50,7 +50,7 @@ _AHEAD = 2  # rows a worker holds: the one in hand and the next, being prepared
 
 @dataclass(frozen=True)
 class Policy:
-    """What to do about trouble."""
+    """How to react to failures."""
 
     retries: int = 2  # after the first attempt
     other_seeds: int = 0  # to try where the quality gate says fail
@@ -95,7 +95,7 @@ class Scheduler:
         self._give_up_at = math.inf  # monotonic time
 
     def stop(self, exit_status: int) -> None:
-        """Hand out nothing more and have the current clips finished; safe in a signal handler."""
+        """Hand out no more rows and let the current clips finish; safe in a signal handler."""
         self._stop_status = exit_status
 
     def run(self) -> Iterator[Event]:
@@ -106,7 +106,7 @@ class Scheduler:
             self._obey_stop()
             self._fill()
             if not any(self._held.values()) or time.monotonic() > self._give_up_at:
-                break  # the pool's end ends workers that are not done by then; their clips are kept
+                break  # closing the pool ends workers that are still busy; their clips are kept
             for slot, message in self._pool.wait(_POLL_S):
                 yield from self._handle(slot, message)
         if self._trouble:
@@ -238,7 +238,7 @@ class Scheduler:
             yield from (dataclasses.replace(event, log_offset=held.log_offset) for event in ended)
 
     def _bury(self, slot: str, death: Died) -> Iterator[Event]:
-        """Blame the rows a dead worker was busy with; those that only waited go back as they were."""
+        """Count a failure for rows that a dead worker was busy with; waiting rows go back unchanged."""
         yield WorkerLost(slot, death.reason, is_replaced=True)
         busy = [held for held in self._held[slot].values() if held.stage != "wait"]
         self._release(slot, keep=busy)
@@ -254,7 +254,7 @@ class Scheduler:
                 yield from self._give_up(slot, held.task, "quarantined", "WorkerDied", message)
 
     def _release(self, slot: str, keep: list[_Held] | None = None) -> None:
-        """Put the rows of a worker that is gone back into the queue."""
+        """Put the rows of a lost worker back into the queue."""
         for held in self._held[slot].values():
             if held not in (keep or []):
                 self._queue.put_back(held.task)
@@ -298,7 +298,7 @@ class Scheduler:
         return RowEnded(record)
 
     def _lose(self, slot: str, broken: Broken) -> Iterator[Event]:
-        """Go on without a worker that cannot work; raise what it said where it was the last."""
+        """Continue without a worker that cannot work; raise its error if it was the last one."""
         yield WorkerLost(slot, broken.message, is_replaced=False)
         self._release(slot)
         del self._held[slot]

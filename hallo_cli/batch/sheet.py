@@ -1,4 +1,4 @@
-"""One page that shows every row of a plan before it is rendered: its picture, length and price."""
+"""Writes one page that shows every row of a plan before it is rendered: picture, length and time."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _card(row: RowPlanned, picture: str) -> Iterator[str]:
 
 
 def _picture(row: RowPlanned, draw: Draw) -> str:
-    """The row's picture as an element; why there is none, where it cannot be drawn."""
+    """The row's picture as an HTML element, or the reason why it cannot be drawn."""
     try:
         drawn = draw(row)
     except HalloError as error:

@@ -1,9 +1,9 @@
-"""The one table of the results a row can have, and how rows are counted from it."""
+"""The table of the results that a row can have, and how rows are counted from it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-# What the ledger says last about a row, and what that counts as.
+# The last status of a row in the ledger, and the result that it counts as.
 STATES = {
     "done": "done",
     "warn": "done",  # rendered, the quality gate warns
@@ -12,9 +12,9 @@ STATES = {
     "quarantined": "failed",
     "invalid": "refused",  # cannot be rendered
     "pending": "pending",  # to be rendered again: it changed, or is tried again
-    "removed": "",  # no row of the batch any more
+    "removed": "",  # no longer a row of the batch
 }
-RENDERED = frozenset(("done", "warn", "fail"))  # a complete video lies under its final name
+RENDERED = frozenset(("done", "warn", "fail"))  # a complete video is at its final path
 
 
 @dataclass(frozen=True)

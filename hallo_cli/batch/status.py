@@ -13,9 +13,9 @@ from hallo_cli.errors import ManifestError
 
 @dataclass(frozen=True)
 class Known:
-    """What a batch's ledgers say."""
+    """The content of a batch's ledgers."""
 
-    records: Mapping[str, Record]  # what is known last of each row, by id
+    records: Mapping[str, Record]  # the last record of each row, by id
     head: Run | None  # of the last run
 
     @property
@@ -31,7 +31,7 @@ class Known:
 
     @property
     def compute_s(self) -> float:
-        """What all rows took that are rendered."""
+        """The compute time of all rendered rows."""
         return sum(record.compute_s for record in self.records.values())
 
     @property
@@ -51,7 +51,7 @@ def read_known(paths: Paths) -> Known:
 
 
 def read_ledgers(ledgers: Sequence[Path]) -> Known:
-    """What these say: of two ledgers the later entry of a row counts, of one the last. Raises JobError."""
+    """Read these: between ledgers, the later entry of a row counts; within one, the last. Raises JobError."""
     records: dict[str, Record] = {}
     head: Run | None = None
     for ledger in ledgers:

@@ -1,4 +1,4 @@
-"""Brings the ledger in step with a plan, so that whoever reads it alone counts what the run counts."""
+"""Updates the ledger to a plan, so that its readers count the same rows as the run."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ from hallo_cli.batch.states import RENDERED
 
 
 def bring_in_step(ledger: Ledger, queue: Queue, ledgers: Sequence[Path], *, now: str) -> None:
-    """Write down what the manifest and the plan have changed since the ledgers were written.
+    """Record what the manifest and the plan have changed since the ledgers were written.
 
     Rows that are gone are marked as removed, rows to be rendered again as pending, and rows whose video
     is done under another id or line are entered under their own. Raises OutputError.

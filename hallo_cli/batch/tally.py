@@ -1,4 +1,4 @@
-"""What a batch has done so far, counted from its events: one truth for terminal, log and status."""
+"""The progress of a batch, counted from its events; terminal, log and status all use it."""
 
 import time
 from collections.abc import Callable
@@ -17,7 +17,7 @@ class AtWork:
     id: str = ""  # of the row that is rendered
     frames_done: int = 0
     n_frames: int = 0
-    measuring: str = ""  # id of the row before it, which is judged meanwhile
+    measuring: str = ""  # id of the row before it, which is measured meanwhile
 
 
 @dataclass
@@ -109,7 +109,7 @@ class Tally:
     def _end(self, record: Record) -> None:
         group = STATES[record.status]
         self.done += group == "done"
-        self.failed += group == "failed"  # what is refused was counted with the plan
+        self.failed += group == "failed"  # refused rows were counted with the plan
         worker = self.workers.get(record.worker)
         if worker is not None and worker.measuring == record.id:
             worker.measuring = ""

@@ -1,4 +1,4 @@
-"""What travels between the scheduler and its workers: tasks one way, messages the other; all pickles."""
+"""Tasks from the scheduler to its workers, and messages from them; all can be pickled."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -28,7 +28,7 @@ class Task:
     attempts: int = 0  # that failed so far
     is_alone: int = 0  # 1: share the worker with no other row, since one of them killed it
     seed_offset: int = 0  # the quality gate refused this many seeds
-    may_replace: int = 0  # 1: what has the output's name may be replaced
+    may_replace: int = 0  # 1: an existing output may be replaced
     parent: int = 0  # of a part: the number of its row
     parts: str = ""  # of a row that is rendered in parts: their layout, as parts.py reads it
     parts_dir: str = ""  # where those parts are
@@ -47,13 +47,13 @@ class Task:
         return dataclasses.replace(self, attempts=self.attempts + 1, is_alone=int(is_alone or self.is_alone))
 
     def with_other_seed(self) -> "Task":
-        """The task with the next seed, whose video replaces the one there is."""
+        """The task with the next seed; its video replaces the existing one."""
         return dataclasses.replace(self, seed_offset=self.seed_offset + 1, may_replace=1)
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """A complete video under its final name."""
+    """A complete video at its final path."""
 
     frames: int
     seconds: float
@@ -101,7 +101,7 @@ class Advanced:
 
 @dataclass(frozen=True)
 class Ended:
-    """A row left its worker; where `is_leaving`, the worker goes too and takes nothing with it."""
+    """A row left its worker; if `is_leaving`, the worker ends, too, and no other row fails."""
 
     number: int
     outcome: Rendered | Failure
@@ -110,7 +110,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Died:
-    """A worker is gone without a word; another one takes its place."""
+    """A worker died without a message; another one takes its place."""
 
     reason: str
 
@@ -119,10 +119,10 @@ Message = Up | Broken | Began | Advanced | Ended | Died
 
 
 class Renderer(Protocol):
-    """What a worker does with a row; lives as long as its worker, which keeps the weights loaded."""
+    """The steps of a worker for a row; it lives as long as its worker and keeps the weights loaded."""
 
     def prepare(self, task: Task) -> object:
-        """Decode and analyse; runs beside another row's render."""
+        """Decode and analyse; runs in parallel with another row's render."""
 
     def render(
         self,
@@ -135,11 +135,11 @@ class Renderer(Protocol):
         """Write the video; `report` takes frames done and all frames. Raises Interrupted when stopped."""
 
     def measure(self, task: Task, rendered: Rendered) -> Rendered:
-        """Judge the video; runs beside the next row's render."""
+        """Measure the video; runs in parallel with the next row's render."""
 
 
 class Pool(Protocol):
-    """Workers, each behind a slot that outlives it."""
+    """Workers in slots; a slot stays when its worker is replaced."""
 
     slots: tuple[str, ...]
 
@@ -147,13 +147,13 @@ class Pool(Protocol):
         """Give a worker a row; several may wait in line."""
 
     def wait(self, timeout_s: float) -> list[tuple[str, Message]]:
-        """What the workers said since, at once or after at most `timeout_s`. Raises HalloError."""
+        """The workers' new messages, at once or after at most `timeout_s`. Raises HalloError."""
 
     def stop(self) -> None:
         """Ask all workers to finish the current clip and keep it."""
 
     def log(self, slot: str) -> Path | None:
-        """The worker's log file, where it lies on this machine."""
+        """The worker's log file, if it is on this machine."""
 
     def close(self) -> None:
         """End all workers now."""

@@ -1,6 +1,6 @@
 """The worker process: prepares the next row while it renders one and measures the one before.
 
-It knows no manifest and no ledger; it ends as soon as its parent is gone, however that happened.
+It knows no manifest and no ledger; it ends as soon as its parent has ended for any reason.
 """
 
 import faulthandler
@@ -30,7 +30,7 @@ DEVICE_LOST = 70  # exit status after an error that leaves the accelerator unusa
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """What a worker process is started with; `make_renderer` is called in it."""
+    """The parameters of a worker process; `make_renderer` is called in it."""
 
     name: str
     device: str
@@ -54,7 +54,7 @@ def work(connection: Connection, spec: WorkerSpec) -> None:
 
 
 class _Channel:
-    """The connection to the parent, usable from several threads; no parent, no worker."""
+    """The connection to the parent, usable from several threads; ends the process if the parent is gone."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

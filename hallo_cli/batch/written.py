@@ -1,7 +1,7 @@
-"""Finds the file that a manifest means where it is not written as the disk has it.
+"""Finds the file that a manifest means if its name is spelled differently on disk.
 
-A name may be composed of other code points (macOS takes letters and accents apart), have backslashes, or
-begin with `~`. What is there as it is written is always taken first.
+A name may use other code points (macOS separates letters and accents), backslashes, or begin with `~`. A file
+with exactly the written name always comes first.
 """
 
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def find_written(root: Path, text: str) -> Path:
-    """The absolute path of what `text` means, looked up in `root`; as written where nothing is there."""
+    """The absolute path of the file that `text` means, looked up in `root`; as written if there is none."""
     as_written = _absolute(root, text)
     for spelling in (text, os.path.expanduser(text), text.replace("\\", "/")):
         path = _absolute(root, spelling)
@@ -20,7 +20,7 @@ def find_written(root: Path, text: str) -> Path:
 
 
 def same_name(name: str) -> str:
-    """One form for all the ways to compose a name."""
+    """The same form for all Unicode spellings of a name."""
     return unicodedata.normalize("NFC", name)
 
 
@@ -29,7 +29,7 @@ def _absolute(root: Path, text: str) -> Path:
 
 
 def _composed(path: Path) -> Path:
-    """The path with every part as the disk composes it, as far as it exists."""
+    """The path with every part spelled as on disk, as far as it exists."""
     if str(path).isascii():
         return path
     found = Path(path.anchor)

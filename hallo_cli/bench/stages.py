@@ -92,7 +92,7 @@ class Plan:
 
 
 def bench(example: Example, variants: Sequence[RenderSettings], plan: Plan) -> list[Figures]:
-    """Time each set of settings in turns. Raises SettingsError where they need different networks."""
+    """Time each set of settings in turns. Raises SettingsError if they need different networks."""
     settled = [example.engine.settle(settings) for settings in variants]
     if len({settings.dtype for settings in settled}) > 1:
         raise SettingsError("settings of different dtypes cannot be timed in one run: give --dtype.")

@@ -77,7 +77,7 @@ def register(only: str | None = None) -> typer.Typer:
 
 
 def outline() -> typer.Typer:
-    """The application with its commands' names and summaries only: enough for help, and quick."""
+    """The application with only the names and summaries of its commands, so that help is quick."""
     for name, summary in {**COMMANDS, **GROUPS}.items():
         app.command(name, help=summary)(lambda: None)
     return app
@@ -112,7 +112,7 @@ def main() -> NoReturn:
         error.message = printable(error.message)
         error.show()
         status = error.exit_code
-    except Exception:  # noqa: BLE001 - the one boundary: what arrives here is a bug of ours
+    except Exception:  # noqa: BLE001 - the one boundary: any error that arrives here is our bug
         status = BUG_STATUS
         say(f"hallo: this is a bug; the details are in {_write_bug_report()}")
     sys.exit(status if isinstance(status, int) else 0)

@@ -37,7 +37,7 @@ class RunByDefault(HelpfulGroup):
     """`hallo batch MANIFEST` means `hallo batch run MANIFEST`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put `run` before what is no command."""
+        """Insert `run` if the first word is not a command."""
         names = {*self.commands, "-h", "--help"}
         return super().parse_args(ctx, args if not args or args[0] in names else ["run", *args])
 
@@ -73,7 +73,7 @@ def run_command(
 
     The same command resumes the batch after any crash. It skips rows that are done and renders rows that
     changed or failed. Quarantined and refused rows wait for hallo batch retry. The first Ctrl-C stops after
-    the current clips, the second stops at once. The last line counts the rows, also with --quiet.
+    the current clips, the second stops at once. The last line counts the rows by state, also with --quiet.
 
     Exit status: 0 all rows done, 1 some failed, 2 wrong usage or settings, 3 a bug, 4 unusable manifest,
     5 weights missing, 75 the budget was spent and rows are left, 130 or 143 interrupted.
@@ -192,7 +192,7 @@ def _last_options(named: Path) -> BatchOptions:
     paths = _paths(named)
     head = read_known(paths).head
     if head is None:
-        raise ManifestError(f"{paths.merged} names no run; use hallo batch run.")
+        raise ManifestError(f"{paths.merged} holds no run; use hallo batch run.")
     options = dataclasses.replace(read_options(dict(head.options)), shard="1/1")
     if options.manifest == STDIN:
         raise ManifestError("this batch came from standard input; give hallo batch run the same rows again.")

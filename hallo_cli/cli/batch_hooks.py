@@ -1,6 +1,6 @@
 """Runs the user's own commands when rows end; each gets one JSON document on standard input.
 
-They run one after the other beside the batch. A failing command is reported; nothing else depends on it.
+They run one after the other while the batch goes on. A failing command is reported and changes nothing else.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MORE: Any = {"rich_help_panel": MORE, "metavar": "COMMAND", "show_default": Fal
 
 @dataclass(frozen=True)
 class Hooks:
-    """The commands. They hold for one run: a ledger never names any."""
+    """The commands. They apply to one run; the ledger does not keep them."""
 
     on_row: Annotated[
         str, typer.Option(help="Run this for each row that ends, its record as JSON on stdin.", **_MORE)
@@ -37,7 +37,7 @@ class Hooks:
 
 
 class HookRunner:
-    """Calls the commands in a thread of its own; leaving waits for the last one."""
+    """Calls the commands in a thread of its own; leaving the context waits for the last one."""
 
     def __init__(self, hooks: Hooks) -> None:
         self._on_row = _words("--on-row", hooks.on_row)
@@ -53,12 +53,12 @@ class HookRunner:
         self._thread.shutdown()
 
     def row_ended(self, document: str) -> None:
-        """Tell --on-row of a row."""
+        """Pass the record of a row to --on-row."""
         if self._on_row:
             self._thread.submit(_call, "--on-row", self._on_row, document)
 
     def batch_ended(self, values: dict[str, object]) -> None:
-        """Tell --on-end of the batch."""
+        """Pass the counts of the batch to --on-end."""
         if self._on_end:
             self._thread.submit(_call, "--on-end", self._on_end, json.dumps(values))
 
@@ -70,7 +70,7 @@ def _words(flag: str, command: str) -> list[str]:
     try:
         words = shlex.split(command)
     except ValueError as error:
-        raise SettingsError(f"{flag} {command!r} is no command: {error}.") from error
+        raise SettingsError(f"{flag} {command!r} is not a command: {error}.") from error
     if not words or shutil.which(words[0]) is None:
         raise SettingsError(f"{flag} {command!r}: there is no program {words[0] if words else ''!r} to run.")
     return words

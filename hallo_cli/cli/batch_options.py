@@ -169,14 +169,14 @@ class BatchOptions:
         typer.Option(
             "--parallel-segments",
             help="Render recordings longer than --segment in parts on several workers and blend the joins: "
-            "sooner done, less continuous.",
+            "faster, but less smooth at the joins.",
             **_MORE,
         ),
     ] = False
     max_gpu_hours: Annotated[
         float,
         typer.Option(
-            help="Render what fits into so many hours of all workers; 0 is no limit.",
+            help="Render only the rows that fit into this many worker hours; 0 is no limit.",
             metavar="X",
             min=0,
             **_MORE,
@@ -202,13 +202,13 @@ class BatchOptions:
             **_MORE,
         ),
     ] = ""
-    flags: dict[str, object] = field(default_factory=dict)  # settings that were typed
+    flags: dict[str, object] = field(default_factory=dict)  # settings given as flags
     preset: str = ""
     config: str = ""
 
     @property
     def given(self) -> Given:
-        """The settings that were typed."""
+        """The settings that were given as flags."""
         return Given(self.flags, self.preset or None, Path(self.config) if self.config else None)
 
     def with_settings(self, given: Given) -> BatchOptions:

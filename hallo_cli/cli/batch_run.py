@@ -45,7 +45,7 @@ def run(batch: Batch, shown: Shown, extras: Extras) -> None:
     with (
         HookRunner(extras.hooks) as hooks,
         opened(batch, is_dry=telling.is_dry) as open_batch,
-        obeying_signals(open_batch.stop, in_hand="the clips in hand"),
+        obeying_signals(open_batch.stop, in_hand="the current clips"),
     ):
         with batch_view.checking(style, is_quiet=shown.is_quiet) as show:
             for n_done in open_batch.check():
@@ -60,7 +60,7 @@ def run(batch: Batch, shown: Shown, extras: Extras) -> None:
 
 @dataclass(frozen=True)
 class Extras:
-    """Options that hold for one run and are not kept for `retry`."""
+    """Options of one run, which are not kept for `retry`."""
 
     telling: Telling = field(default_factory=Telling)
     spending: Spending = field(default_factory=Spending)
@@ -68,7 +68,7 @@ class Extras:
 
 
 def _render(open_batch: OpenBatch, results: Path, shown: Shown, telling: Telling, hooks: HookRunner) -> int:
-    """Render, telling every event; returns the exit status."""
+    """Render and show every event; returns the exit status."""
     from hallo_cli.batch import events
 
     began = time.monotonic()
@@ -90,7 +90,7 @@ def _render(open_batch: OpenBatch, results: Path, shown: Shown, telling: Telling
             {**dataclasses.asdict(tally.counts), "pending": tally.counts.pending, "ledger": str(results)}
         )
     if left:
-        say(f"the budget ends here: {left} {'row is' if left == 1 else 'rows are'} left for another run")
+        say(f"the budget is spent: {left} {'row is' if left == 1 else 'rows are'} left for another run")
     return FAILED if tally.failed or tally.refused else BUDGET_SPENT if left else 0
 
 
@@ -104,7 +104,7 @@ def _tell_program(event: Event, shown: Shown, telling: Telling) -> None:
 
 
 def _tell_plan(open_batch: OpenBatch, shown: Shown, extras: Extras) -> int:
-    """Say what would be rendered, row by row and in all; returns the exit status."""
+    """Show what would be rendered, for each row and in total; returns the exit status."""
     plan = open_batch.summary()
     price = extras.spending.gpu_hour_price
     telling = extras.telling
@@ -156,7 +156,7 @@ def plan_lines(plan: BatchPlanned, gpu_hour_price: float) -> Iterator[str]:
     yield batch_view.describe_plan(plan)
     yield f"about {clock(plan.compute_s)} of compute ({hours:.2f} hours of one worker)"
     if plan.measure_s:
-        yield f"about {clock(plan.measure_s)} of measuring on one core, beside it"
+        yield f"about {clock(plan.measure_s)} of measuring on one core at the same time"
     if gpu_hour_price:
         yield f"about {hours * gpu_hour_price:.2f} at {gpu_hour_price:g} an hour"
     yield f"about {describe_disk(plan.disk_bytes, plan.work_bytes)}"

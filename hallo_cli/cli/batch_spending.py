@@ -1,4 +1,4 @@
-"""The options about what a run of a batch may cost and which rows it takes; they hold for that run only."""
+"""The options about what a run of a batch may cost and which rows it takes; they apply to that run only."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Spending:
 
     gpu_hour_price: Annotated[
         float,
-        typer.Option(help="The price of a worker's hour, for the plan.", metavar="X", min=0, **_MORE),
+        typer.Option(help="The price of one worker hour, for the plan's costs.", metavar="X", min=0, **_MORE),
     ] = 0.0
     max_cost: Annotated[
         float,
         typer.Option(
-            help="Render what fits into this price, with --gpu-hour-price; 0 is no limit.",
+            help="Render only the rows that fit into this price (with --gpu-hour-price); 0 is no limit.",
             metavar="X",
             min=0,
             **_MORE,
@@ -38,7 +38,7 @@ class Spending:
     finish_by: Annotated[
         str,
         typer.Option(
-            help="Render what can be done by then: 06:00, or 2026-11-30T06:00.",
+            help="Render only the rows that end by then: 06:00, or 2026-11-30T06:00.",
             metavar="TIME",
             show_default=False,
             **_MORE,
@@ -55,7 +55,7 @@ class Spending:
     ] = None
 
     def budget(self, max_gpu_hours: float) -> Budget:
-        """The limits all together. Raises SettingsError."""
+        """All limits in one value. Raises SettingsError."""
         from hallo_cli.batch.budget import Budget
 
         if self.max_cost and not self.gpu_hour_price:
@@ -67,7 +67,7 @@ class Spending:
 
 
 def next_time(text: str, now: datetime) -> datetime:
-    """When the clock shows 06:00 next, or a date with a time. Raises SettingsError."""
+    """The next time that the clock shows 06:00, or a date with a time. Raises SettingsError."""
     try:
         if "T" in text or " " in text.strip():
             time = datetime.fromisoformat(text.strip())

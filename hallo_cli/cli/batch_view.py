@@ -32,7 +32,7 @@ def ignore(event: Event) -> None:
 
 @contextmanager
 def checking(style: Style, *, is_quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """What shows on standard error how many files have been looked at, of how many."""
+    """Shows on standard error how many files of how many have been checked."""
     style = _chosen(style)
     if style is Style.none or is_quiet:
         yield lambda done, of: None
@@ -60,7 +60,7 @@ class Checked:
     last: float = field(default_factory=time.monotonic)
 
     def show(self, done: int, of: int) -> None:
-        """Say how far it is, if it is time."""
+        """Print the count if the interval has passed."""
         if time.monotonic() - self.last < PLAIN_INTERVAL_S:
             return
         self.last = time.monotonic()
@@ -117,7 +117,7 @@ class JsonLines:
 
 @dataclass
 class Plain:
-    """A line for each row that ends and for each trouble, and one every half minute."""
+    """A line for each row that ends and each problem, and one every half minute."""
 
     tally: Tally
     last: float = 0.0
@@ -188,7 +188,7 @@ def describe_worker(worker: AtWork, width: int = 200) -> str:
 
 
 def shorten(text: str, width: int) -> str:
-    """The text, its middle left out where it is too long: what tells ids apart is at either end."""
+    """The text, shortened in its middle if it is too long: ids mostly differ at their ends."""
     if len(text) <= width:
         return text
     room = max(2, width - 1)
@@ -219,7 +219,7 @@ def describe_plan(plan: BatchPlanned) -> str:
     """As in "12 rows: 9 to render (0:01:10 of video), 2 done before, 1 refused"."""
     parts = [f"{plan.ready} to render ({clock(plan.seconds)} of video)"]
     parts += [f"{plan.skipped} done before"] if plan.skipped else []
-    parts += [f"{plan.left_out} left out until `hallo batch retry`"] if plan.left_out else []
+    parts += [f"{plan.left_out} waiting for `hallo batch retry`"] if plan.left_out else []
     parts += [f"{plan.invalid} refused"] if plan.invalid else []
     return f"{plan.rows} {'row' if plan.rows == 1 else 'rows'}: {', '.join(parts)}"
 

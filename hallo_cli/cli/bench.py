@@ -57,7 +57,7 @@ def command(*, measurement: Measurement, given: Given) -> None:
         hallo bench --bundle official --against fast
 
     It times every stage on the bundled example. The settings are those of hallo render. With --against,
-    another preset is timed in turns with them, and its frames are compared with theirs. The speeds are kept
+    another preset is timed in turns with them and its frames are compared. The speeds are kept
     on this machine; hallo check predicts with them.
     """
     from hallo_cli.bench.stages import Plan, bench, keep_speeds

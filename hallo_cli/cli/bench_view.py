@@ -18,7 +18,7 @@ CHANGED_KEYS = ("solver", "steps", "guidance", "guidance_start", "guidance_stop"
 
 
 def result(example: Example, figures: Mapping[str, Figures]) -> dict[str, Any]:
-    """Machine, weights, and one run for each set of settings, the first being what others are compared to."""
+    """Machine, weights, and one run for each set of settings. The others are compared with the first."""
     from hallo_cli.bench.against import Comparison
 
     first, *others = figures.values()
@@ -92,7 +92,7 @@ def _against(run: Mapping[str, Any]) -> Iterator[str]:
     lips, opening = (_number(lost[key]) for key in ("landmark_distance", "truth_opening"))
     yield (
         f"against the first's frames: PSNR {lost['psnr']:.1f} dB, SSIM {lost['ssim']:.3f}, "
-        f"GMSD {lost['gmsd']:.4f} (0: equal), lips {lips} % of the face apart, opening correlates {opening}"
+        f"GMSD {lost['gmsd']:.4f} (0: equal), lip distance {lips} % of the face, mouth correlation {opening}"
     )
 
 

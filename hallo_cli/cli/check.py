@@ -73,7 +73,7 @@ def _draw(still: Path, job: Job, renderer: Renderer, found: Preflight) -> None:
 
 
 def report(job: Job, renderer: Renderer, *, as_json: bool) -> Preflight:
-    """Look at a job, print what was found, and return it."""
+    """Check a job, print what was found, and return it."""
     from hallo_cli.jobs.preflight import look_at
     from hallo_cli.settings.schema import to_values
 
@@ -119,7 +119,7 @@ def _lines(found: Preflight) -> list[str]:
             f"{forecast.n_frames} frames at {forecast.fps:g} a second in {forecast.n_clips} clips",
         ),
         "time": (
-            f"{clock(forecast.seconds)} and the loading of the networks",
+            f"{clock(forecast.seconds)} and the time to load the networks",
             BASES[forecast.basis],
         ),
         "disk": (

@@ -1,4 +1,4 @@
-"""Where the command line writes: foreign text is made harmless, and a bad console never stops a run."""
+"""Where the command line writes: control characters are escaped, and a broken console never stops a run."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def say(text: object) -> None:
 def answer(*cells: object) -> None:
     """One line of the result, on standard output: a text, or several with tabs between them.
 
-    A name that is not UTF-8 reaches a program as it is, so that the program can open the file.
+    A name that is not UTF-8 is piped unchanged, so that the next program can open the file.
     """
     is_seen = sys.stdout.isatty()
     _write(sys.stdout, "\t".join(printable(cell, keeps_bytes=not is_seen) for cell in cells))
 
 
 def plain(text: object) -> Text:
-    """Text for rich's tables and bars, whose brackets are no markup."""
+    """Text for rich's tables and bars: its brackets are not read as markup."""
     from rich.text import Text
 
     return Text(printable(text))
@@ -47,10 +47,10 @@ def prepare() -> None:
 
 
 class _Enduring(io.TextIOWrapper):
-    """A text stream whose writes never fail; what nobody can read any more is lost."""
+    """A text stream whose writes never fail; after an error it drops its output."""
 
     def write(self, text: str, /) -> int:
-        """Write, or give the stream up."""
+        """Write; after an error, drop the text."""
         try:
             return super().write(text)
         except OSError:
@@ -58,7 +58,7 @@ class _Enduring(io.TextIOWrapper):
             return len(text)
 
     def flush(self) -> None:
-        """Flush, or give the stream up."""
+        """Flush; after an error, drop the text."""
         try:
             super().flush()
         except OSError:
@@ -70,26 +70,26 @@ class _Enduring(io.TextIOWrapper):
 
 
 def _fill_gaps() -> None:
-    """Open the null device for closed standard streams, so that no file takes their numbers."""
+    """Open the null device for closed standard streams, so that no file gets their descriptor numbers."""
     while (handle := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(handle)
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
-            stream = open(number, "r" if number == 0 else "w")  # noqa: SIM115 - for good
+            stream = open(number, "r" if number == 0 else "w")  # noqa: SIM115 - stays open
             setattr(sys, name, stream)
             setattr(sys, f"__{name}__", stream)  # as always, or it would be closed when it is replaced
 
 
 def _enduring(stream: TextIO, errors: str) -> TextIO:
-    """The stream, enduring, where it is one of the system's and not a test's."""
+    """The stream made fail-safe, if it is a stream of the system and not of a test."""
     if not isinstance(stream, io.TextIOWrapper) or isinstance(stream, _Enduring):
         return stream
     return _Enduring(stream.buffer, stream.encoding, errors, line_buffering=stream.line_buffering)
 
 
 def _escaped(error: UnicodeError) -> tuple[bytes, int]:
-    """What stands for characters that the stream's encoding lacks."""
+    """Replacements for characters that the stream's encoding lacks."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     lacking = error.object[error.start : error.end]

@@ -33,7 +33,7 @@ PACKAGES = ("torch", "diffusers", "transformers", "onnxruntime", "insightface", 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     topic: str
     state: str  # good, note, bad
@@ -67,11 +67,11 @@ def command(
 
 
 def _looked(look: Callable[[], Iterator[Finding]]) -> list[Finding]:
-    """What one look finds; a look that fails is a finding too."""
+    """The findings of one check; a check that fails is a finding, too."""
     topic = look.__name__.removeprefix("_").replace("_", " ")
     try:
         return list(look())
-    except Exception as error:  # noqa: BLE001 - whatever is broken here is what doctor is asked to find
+    except Exception as error:  # noqa: BLE001 - doctor reports every error
         first = (str(error).splitlines() or [type(error).__name__])[0]
         remedy = "Install the package again, in its folder: pip install --force-reinstall ."
         return [Finding(topic, "bad", first, "" if isinstance(error, HalloError) else remedy)]
@@ -156,7 +156,7 @@ def _bundles() -> Iterator[Finding]:
         manifest = bundle.manifest
         yield Finding("weights", "good", f"{name} {manifest.version} in {path}; licence: {manifest.licence}")
     if usable and all(name != "official" for name, _ in list_bundles()):
-        detail = "official: not there; the embedded preview renders small pictures without it"
+        detail = "official: not installed; the embedded weights render small pictures without it"
         yield Finding("weights", "note", detail, "Fetch it, 5.9 GB, best with a GPU: hallo models pull")
     if not usable:
         yield Finding("weights", "bad", "no usable bundle", "Fetch the official weights: hallo models pull")
@@ -181,7 +181,7 @@ def _disk() -> Iterator[Finding]:
             yield Finding(
                 "disk",
                 "note",
-                "no cache, because there is no home folder: everything is analysed again",
+                "no cache, because there is no home folder: every render analyses its inputs again",
                 remedy,
             )
             continue

@@ -130,7 +130,7 @@ class NetworkFiles:
 
 @dataclass(frozen=True)
 class Networks:
-    """The same, loaded."""
+    """The loaded networks."""
 
     distances: list[FeatureNetwork]
     real: list[Path]  # the videos that distances are to
@@ -148,7 +148,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Measured:
-    """The figures of one video, or what is wrong with it."""
+    """The figures of one video, or its error."""
 
     video: Path
     figures: VideoFigures | None = None
@@ -157,7 +157,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Distances:
-    """Fréchet distances of all measured videos to the real ones, and why others could not be had."""
+    """Fréchet distances of all measured videos to the real ones; for the others, the reason."""
 
     values: dict[Kind, float] = field(default_factory=dict)
     errors: dict[Kind, HalloError] = field(default_factory=dict)
@@ -203,7 +203,7 @@ def command(
 
 
 def _measured(row: Row, networks: Networks, *, is_only: bool) -> Measured:
-    """Measure one video; the error of the only one is raised."""
+    """Measure one video; an error is raised only if there is no other video."""
     from hallo_cli.evaluation.video import measure_video, with_lip_sync
 
     beside = row.companions
@@ -225,7 +225,7 @@ def _measured(row: Row, networks: Networks, *, is_only: bool) -> Measured:
 
 
 def _distances(videos: list[Path], networks: Networks) -> Distances:
-    """What could be measured: the error of one figure leaves the others."""
+    """All figures that can be measured; an error in one does not stop the others."""
     from hallo_cli.evaluation.video import set_distance
 
     found = Distances()
@@ -274,7 +274,7 @@ def _read_manifest(manifest: Path, shared: Companions) -> list[Row]:
 
 
 def _row(record: dict[str, str], folder: Path, shared: Companions) -> Row:
-    """A line of the manifest: its paths are relative to the manifest's folder, shared ones fill the gaps."""
+    """A line of the manifest: its paths are relative to the manifest's folder; options fill empty cells."""
 
     def path(name: str, default: Path | None) -> Path | None:
         value = record.get(name)

@@ -142,7 +142,7 @@ def verify(bundle: BundleArgument, as_json: JsonOption = False) -> None:
         for role, problem in checks.items():
             answer(f"{role}: {problem or 'good'}")
         if any(listed.sha256 is None for listed in found.manifest.files.values()):
-            say("No digests are listed for this tree; `hallo models pull` compares with the hub.")
+            say("This folder lists no digests; `hallo models pull` compares it with the hub.")
     if problems:
         raise typer.Exit(WeightsError.exit_status)
 
@@ -219,7 +219,7 @@ def convert(
     Example:
         hallo models convert official slim
 
-    The published tree can be converted, too. Unused weights are left out, and every file gets a digest.
+    The published folder can be converted, too. Unused weights are left out, and every file gets a digest.
     """
     import torch
 

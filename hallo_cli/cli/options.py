@@ -1,8 +1,8 @@
-"""Options that several commands take, as values: the settings, and what else belongs together.
+"""Options that several commands share, grouped into values such as the settings.
 
-A command that is decorated with `takes_settings` has parameters whose types are dataclasses. In place of such
-a parameter typer sees an option for each of its fields that is `Annotated` with one; for a `Given` one a
-setting, so that the settings' own dataclasses stay the only source of what can be set.
+`takes_settings` decorates a command whose parameters are dataclasses. Typer sees each `Annotated` field of
+such a dataclass as one option, and a `Given` parameter as one option for each setting. So the dataclasses of
+the settings stay the only source of what can be set.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ EVERYDAY = {"bundle", "seed", "steps", "duration", "framing", "canvas", "device"
 
 @dataclass(frozen=True)
 class Given:
-    """The settings that were typed, and the files they stand on."""
+    """The settings that were given as flags, the preset and the config file."""
 
     flags: dict[str, object]
     preset: str | None
@@ -49,7 +49,7 @@ class Given:
         return Sources(self.flags, os.environ, self.config, self.preset)
 
     def resolve(self) -> Resolved:
-        """Bring them together with the environment and the defaults. Raises SettingsError."""
+        """Merge them with the environment and the defaults. Raises SettingsError."""
         return resolve(self.sources)
 
 
@@ -77,7 +77,7 @@ def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def starting_with(words: Callable[[], list[str]]) -> Callable[[str], list[str]]:
-    """What a shell completes a value with: those of the words that begin as typed."""
+    """Shell completion of a value: the words that begin with what was typed."""
 
     def complete(incomplete: str) -> list[str]:
         return [word for word in words() if word.startswith(incomplete)]
@@ -86,7 +86,7 @@ def starting_with(words: Callable[[], list[str]]) -> Callable[[str], list[str]]:
 
 
 class _Group:
-    """The options that make up one value."""
+    """The options that together form one value."""
 
     def __init__(self, kind: Any) -> None:
         self._kind = kind
@@ -101,7 +101,7 @@ class _Group:
         ]
 
     def taken_from(self, arguments: dict[str, Any]) -> Any:
-        """Take this group's arguments away from those of a call and make the value of them."""
+        """Remove this group's arguments from a call's and build the value from them."""
         typed = {parameter.name: arguments.pop(parameter.name) for parameter in self.parameters}
         if self._kind is not Given:
             return self._kind(**typed)

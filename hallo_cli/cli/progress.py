@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from hallo_cli.jobs.events import Event, Listener
 
-PLAIN_INTERVAL_S = 10.0  # between two lines about frames in a log
+PLAIN_INTERVAL_S = 10.0  # seconds between two lines about frames in a log
 LONGEST_LINE = 68  # columns, besides the bar and ^C: a wrapped line would be left behind
 STAGES = {
     "analyse": "analysing portrait and recording",
@@ -78,17 +78,17 @@ class Shown:
 
 
 class SayingHandler(logging.Handler):
-    """Says messages where a live view may be: it makes room for them."""
+    """Prints log messages above a live view."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Say one message and its trace."""
+        """Print one message and its traceback."""
         for line in self.format(record).split("\n"):
             say(line)
 
 
 @dataclass
 class Speed:
-    """Frames a second of this run, and what is left."""
+    """The frames per second of this run, and the time left."""
 
     clock: Callable[[], float] = time.monotonic
     started: float | None = None
@@ -97,7 +97,7 @@ class Speed:
     total: int = 0
 
     def update(self, done: int, total: int) -> None:
-        """Take note of the frames that are done; the first call is where this run began."""
+        """Record how many frames are done; the first call marks where this run began."""
         if self.started is None:
             self.started, self.first = self.clock(), done
         self.done, self.total = done, total
@@ -218,13 +218,13 @@ def describe(event: Event, speed: Speed) -> str:
         case events.Warned():
             return f"warning: {event.message}"
         case events.FellBack():
-            return f"out of memory ({event.reason}): going on with {event.fallback}"
+            return f"out of memory ({event.reason}): continuing with {event.fallback}"
         case _:
             return ""
 
 
 def say_warning(event: Event) -> None:
-    """What even those want to know who want no progress."""
+    """An event that is shown even with --progress none."""
     from hallo_cli.jobs import events
 
     if isinstance(event, events.Warned):
@@ -246,7 +246,7 @@ def print_json(event: Event, *, err: bool = False) -> None:
 
 @contextmanager
 def failures_as_json(is_wanted: bool) -> Iterator[None]:
-    """Where JSON is wanted, say as a last event on standard output why a command failed."""
+    """With --json, print why the command failed as the last event on standard output."""
     try:
         yield
     except (typer.Exit, typer.Abort, typer.BadParameter):

@@ -161,7 +161,7 @@ def render(renderer: Renderer, job: Job, options: RunOptions, shown: Shown) -> N
     stop = StopRequest()
     with (
         showing(shown.progress, is_quiet=shown.is_quiet) as tell_people,
-        obeying_signals(stop.ask, in_hand="the clip in hand"),
+        obeying_signals(stop.ask, in_hand="the current clip"),
     ):
 
         def tell(event: Event) -> None:
@@ -180,7 +180,7 @@ def render(renderer: Renderer, job: Job, options: RunOptions, shown: Shown) -> N
 
 @dataclass(frozen=True)
 class Heard:
-    """What the portrait shall say, as it was typed."""
+    """What the portrait says: the recordings or the text that were given."""
 
     recordings: tuple[Path, ...] = ()
     pause_s: float = 0.0
@@ -192,7 +192,7 @@ class Heard:
             return compose(self.recordings, pause=self.pause_s)
         if command is None:
             raise SettingsError(
-                "--text needs --speak, a command that speaks: --speak 'espeak-ng -w {output} -- {text}'."
+                "--text needs --speak, a text-to-speech command: --speak 'espeak-ng -w {output} -- {text}'."
             )
         return speak(self.text, command)
 

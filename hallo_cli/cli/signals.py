@@ -17,7 +17,7 @@ NUMBERS = (signal.SIGINT, signal.SIGTERM)
 def obeying_signals(stop: Callable[[int], None], *, in_hand: str) -> Iterator[None]:
     """Call `stop` with the exit status (130 or 143) at the first signal; raise Interrupted at the second.
 
-    `in_hand` names what is still finished, as in "the current clip".
+    `in_hand` names the work that is still finished, as in "the current clip".
     """
     seen: list[int] = []
 

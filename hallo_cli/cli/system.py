@@ -7,7 +7,7 @@ import sys
 
 
 def objection(platform: str = sys.platform, machine: str | None = None) -> str:
-    """Why this program does not run on a system, and what to do; empty where it does."""
+    """Why this program does not run on a system, and what to do; empty if it runs there."""
     machine = (os.uname().machine if hasattr(os, "uname") else "") if machine is None else machine
     if platform == "darwin" and machine == "x86_64":
         return (

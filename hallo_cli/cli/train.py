@@ -263,7 +263,7 @@ def _train(stage: Stage, file: Path, overrides: list[str], as_json: bool) -> Non
 
 @contextmanager
 def _stop_requests() -> Iterator[list[int]]:
-    """Filled with an exit status when the user or the system asks to stop; asked twice, it stops at once."""
+    """A list that gets the exit status at the first signal to stop; a second signal stops at once."""
     asked: list[int] = []
 
     def ask(number: int, frame: object) -> None:

@@ -57,7 +57,7 @@ def _line(event: TrainingEvent) -> str:
         return f"step {event.step}  validation loss {event.validation_loss:.4f}"
     if isinstance(event, Rendered):
         found = event.opening_correlation
-        follows = "no faces to measure" if found is None else f"mouth opening follows with {found:.2f}"
+        follows = "no faces to measure" if found is None else f"mouth correlation {found:.2f}"
         return f"step {event.step}  {follows}  {event.sheet}"
     return f"step {event.step}  saved {event.checkpoint}"
 

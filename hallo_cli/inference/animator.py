@@ -77,7 +77,7 @@ class Animator:
     def prepare(self, portrait: Portrait, settings: RenderSettings) -> JobContext:
         """The work that is done once a portrait.
 
-        Raises PortraitError where the bundle needs a face embedding and the portrait has none, and
+        Raises PortraitError if the bundle needs a face embedding and the portrait has none, and
         DeviceMemoryError.
         """
         with reporting_memory():

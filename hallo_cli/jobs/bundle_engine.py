@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 RECORDED_PACKAGES = ("torch", "diffusers", "transformers", "onnxruntime", "numpy", "av")
 
-ANCHORED_SIZE = 512  # of the video's square where nothing else is asked for
+ANCHORED_SIZE = 512  # default size of the video's square
 LARGE_WIDTH = 640  # networks with wider layers cost as much as the official ones
 
 logger = logging.getLogger(__name__)
@@ -118,7 +118,7 @@ class BundleEngine:
 
     @cached_property
     def analyser(self) -> PortraitAnalyser:
-        """What finds and frames faces as this bundle was trained."""
+        """Finds and frames faces as this bundle's training did."""
         manifest = self.bundle.manifest
         identity = None
         if manifest.needs_identity:
@@ -171,7 +171,7 @@ class BundleEngine:
 
     @cached_property
     def encoder(self) -> SpeechEncoder:
-        """What turns sound into features, as this bundle was trained."""
+        """Turns sound into features as this bundle's training did."""
         from hallo_cli.analysis.speech import load_encoder
 
         return load_encoder(self.bundle)
@@ -203,7 +203,7 @@ class BundleEngine:
 
         if self._animator is None or self._dtype != settings.dtype:
             self._release()
-            # those that wait in the host's memory must not pass through a device that is too small for them
+            # offloaded networks stay in host memory, since the device may be too small for them
             device = resolve_device("cpu" if self.runtime.offload else self.runtime.device)
             dtype = DTYPES[settings.dtype]
             vae_dtype = autoencoder_dtype(dtype, resolve_device(self.runtime.device))
@@ -236,7 +236,7 @@ class BundleEngine:
         forecast.remember(forecast.Speed(self.workload_of(settings), seconds_per_frame))
 
     def workload_of(self, settings: RenderSettings) -> forecast.Workload:
-        """What decides how long a frame of settled settings takes."""
+        """The facts that decide how long a frame of settled settings takes."""
         from hallo_cli.inference.speed import resolve_device
 
         assert settings.size is not None
@@ -251,7 +251,7 @@ class BundleEngine:
         )
 
     def _release(self) -> None:
-        """Let go of the networks and of what they hold on the device."""
+        """Free the networks and their memory on the device."""
         import torch
 
         self._animator, self._context = None, None
@@ -266,8 +266,8 @@ class BundleEngine:
         if networks.is_anchored:
             if settings.framing == "whole":
                 raise SettingsError(
-                    "--framing whole squeezes the picture for the official weights; these move the picture "
-                    "itself. Use --framing full to show all of it."
+                    "--framing whole squeezes the picture for the official weights; these weights move the "
+                    "picture itself. Use --framing full to show all of it."
                 )
             return
         size = settings.size or networks.image_size
@@ -276,5 +276,5 @@ class BundleEngine:
             nearest = min(sizes, key=lambda side: abs(side - size))
             known = ", ".join(map(str, sizes[:4]))
             raise SettingsError(
-                f"--size {size} does not fit these weights ({known} and so on do): give {nearest}."
+                f"--size {size} does not fit these weights (they take {known} and so on): give {nearest}."
             )

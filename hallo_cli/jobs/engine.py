@@ -18,11 +18,11 @@ class SpeechTrack(Protocol):
     """One recording, analysed piece by piece with the statistics of the whole."""
 
     def pauses(self) -> Sequence[tuple[int, int]]:
-        """Where nobody speaks: half-open ranges of frames."""
+        """Ranges of frames [start, stop) in which nobody speaks."""
         ...
 
     def speech(self, start: int, stop: int) -> Speech:
-        """Features of frames [start, stop), heard with the settings' overlap on either side."""
+        """Features of frames [start, stop), analysed with the settings' overlap on either side."""
         ...
 
 
@@ -41,12 +41,12 @@ class Compositor(Protocol):
 
     @property
     def at_rest(self) -> Bytes:
-        """A generated frame [1, *frame_shape] in which nothing moves."""
+        """A generated frame [1, *frame_shape] without motion."""
         ...
 
     @property
     def shown(self) -> CropBox | None:
-        """The square of the portrait's file that the frames show; None where they show it otherwise."""
+        """The square of the portrait's file that the frames show; None if they show no square of it."""
         ...
 
     def compose(self, frames: Bytes) -> Bytes:
@@ -55,7 +55,7 @@ class Compositor(Protocol):
 
 
 class Engine(Protocol):
-    """One bundle's networks and analysers; what it has loaded or analysed it keeps for the next job."""
+    """One bundle's networks and analysers; it keeps loaded networks and analysed inputs for the next job."""
 
     @property
     def weights_id(self) -> str:
@@ -69,13 +69,13 @@ class Engine(Protocol):
 
     @property
     def leaves_processor_free(self) -> bool:
-        """Whether another device renders, so that the processor can do other work meanwhile."""
+        """Whether a GPU renders, so that the CPU can do other work meanwhile."""
         ...
 
     def settle(self, settings: RenderSettings) -> RenderSettings:
         """The settings with the bundle's and the device's own choices filled in.
 
-        Raises SettingsError, or WeightsError where they need a network that is not there.
+        Raises SettingsError, or WeightsError if they need a missing network.
         """
         ...
 
@@ -88,7 +88,7 @@ class Engine(Protocol):
         ...
 
     def compositor(self, path: Path, portrait: Portrait, settings: RenderSettings) -> Compositor:
-        """What the framing asks to be done with each frame."""
+        """The compositor for the settings' framing."""
         ...
 
     def decode(self, source: Path, target: Path, settings: RenderSettings) -> Recording:
@@ -100,7 +100,7 @@ class Engine(Protocol):
         ...
 
     def load(self, settings: RenderSettings) -> None:
-        """Load the networks, so that the first clip does not have to. Raises WeightsError."""
+        """Load the networks before the first clip needs them. Raises WeightsError."""
         ...
 
     def clips(
@@ -110,9 +110,9 @@ class Engine(Protocol):
         ...
 
     def fall_back(self) -> str | None:
-        """After memory ran out: take the next slower way that needs less and name it; None: none is left."""
+        """After memory ran out: switch to the next, slower fallback and name it; None if none is left."""
         ...
 
     def note_speed(self, settings: RenderSettings, seconds_per_frame: float) -> None:
-        """Remember how fast a job went behind its first clip, for later estimates."""
+        """Keep a job's speed after its first clip, for later estimates."""
         ...

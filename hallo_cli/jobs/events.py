@@ -1,4 +1,4 @@
-"""What a job reports while it runs: values for progress displays, logs and ledgers."""
+"""Events that a job reports while it runs, for progress displays, logs and ledgers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Warned:
 
 @dataclass(frozen=True)
 class Planned:
-    """What there is to do, and how much of it an earlier run has done."""
+    """The planned work, and how much of it an earlier run has done."""
 
     n_frames: int
     fps: float
@@ -65,7 +65,7 @@ class SegmentCommitted:
 
 @dataclass(frozen=True)
 class FellBack:
-    """Memory ran out; the job continues in a slower way that needs less."""
+    """Memory ran out; the job continues with a fallback that is slower and needs less."""
 
     fallback: str
     reason: str
@@ -73,7 +73,7 @@ class FellBack:
 
 @dataclass(frozen=True)
 class Finished:
-    """The video is complete under its final name."""
+    """The video is complete at its final path."""
 
     output: Path
     sidecar: Path

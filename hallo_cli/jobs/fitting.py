@@ -27,8 +27,8 @@ class FittedCompositor:
 
     inner: Compositor
     stage: CanvasStage
-    unsqueezed: tuple[int, int] | None = None  # (width, height) before the picture was pressed into a square
-    shown: CropBox | None = None  # a canvas is no square of the picture
+    unsqueezed: tuple[int, int] | None = None  # (width, height) before the picture was squeezed into a square
+    shown: CropBox | None = None  # a canvas does not show a square of the picture
 
     @property
     def size(self) -> tuple[int, int]:
@@ -56,7 +56,7 @@ class FittedCompositor:
 def fitted(inner: Compositor, portrait: Portrait, settings: RenderSettings) -> Compositor:
     """The compositor itself, or one that puts its frames onto the settings' canvas.
 
-    Raises SettingsError where the background is neither a colour nor a picture.
+    Raises SettingsError if the background is neither a colour nor a picture.
     """
     if settings.canvas is None:
         return inner
@@ -71,10 +71,10 @@ def fitted(inner: Compositor, portrait: Portrait, settings: RenderSettings) -> C
 
 
 def by_content(settings: RenderSettings) -> RenderSettings:
-    """The settings with the content of files in place of their paths, to be hashed.
+    """The settings with digests of files instead of their paths, to be hashed.
 
-    Raises SettingsError where the background is neither a colour nor a file, InputError where the subtitles
-    are none.
+    Raises SettingsError if the background is neither a colour nor a file, InputError if the subtitles are not
+    valid.
     """
     if settings.subtitles is not None:
         words = require_file(Path(settings.subtitles), InputError, "subtitles")
@@ -89,7 +89,7 @@ def _content(file: Path) -> str:
 
 
 def _unsqueezed(square: tuple[int, int], source: tuple[int, int]) -> tuple[int, int]:
-    """The size at which a squeezed picture has its own shape again, with no fewer pixels."""
+    """The size that gives a squeezed picture its own proportions back, with no fewer pixels."""
     side, shorter = min(square), min(source)
     return max(1, round(side * source[0] / shorter)), max(1, round(side * source[1] / shorter))
 

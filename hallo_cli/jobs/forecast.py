@@ -1,7 +1,7 @@
-"""How long a render will take and how much disk it needs, from what this machine has shown before.
+"""Predicts the time and disk space of a render from earlier measurements on this machine.
 
-Every render and every bench leaves its speed in the cache folder; without one, the guess is a rough one and
-says so.
+Every render and every bench stores its speed in the cache folder; without one, the forecast is a rough guess
+and says so.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ MAX_SPEEDS = 200
 # size of the networks (embedded, official) and device. Guesses, good to a factor of a few.
 GUESSES = {("small", "cpu"): 0.02, ("small", "cuda"): 0.0005, ("large", "cpu"): 0.6, ("large", "cuda"): 0.002}
 SHALLOW_COST = (
-    0.28  # of a pass without the deep layers against a whole one, counted for the official networks
+    0.28  # cost of a pass without the deep layers relative to a full one, counted for the official networks
 )
-VIDEO_BITS_PER_PIXEL = 0.12  # of H.264 at crf 18, faces hardly moving
+VIDEO_BITS_PER_PIXEL = 0.12  # of H.264 at crf 18 of faces that hardly move
 SPOOL_BYTES_PER_PIXEL = 3
 # Of one core of an AMD EPYC with AVX-512: 34 ms for a frame of 256 x 256, 85 ms for one of 512 x 512.
 MEASURE_FRAME_S = 0.017
@@ -64,22 +64,22 @@ class Estimate:
     basis: str
 
     def seconds(self, n_frames: int) -> float:
-        """Of a job, without the loading of the networks."""
+        """The time of a job, without loading the networks."""
         return n_frames * self.seconds_per_frame
 
 
 @dataclass(frozen=True)
 class Disk:
-    """What a job needs of the disk."""
+    """The disk space that a job needs."""
 
     output_bytes: int  # the video
-    work_bytes: int  # at most, besides it, while it is rendered: segments, a spool, the sound
+    work_bytes: int  # peak of the work files besides it: segments, a spool, the sound
 
 
 def count_passes(settings: RenderSettings) -> float:
-    """Whole passes of the denoising UNet that a frame costs, about. The settings are settled.
+    """The approximate cost of a frame in full passes of the denoising UNet. The settings are settled.
 
-    One a step, two where guidance is computed; one without the deep layers counts as SHALLOW_COST.
+    One pass a step, two with guidance; a pass without the deep layers counts as SHALLOW_COST.
     """
     assert settings.steps is not None
     assert settings.guidance is not None
@@ -90,7 +90,7 @@ def count_passes(settings: RenderSettings) -> float:
 
 
 def estimate(load: Workload, *, file: Path | None = None) -> Estimate:
-    """Seconds a frame under this load: of the same one measured before, of a similar one, or guessed."""
+    """Seconds a frame under this load: measured before, scaled from a similar load, or guessed."""
     known = read_speeds(file)
     if same := _of(load, known):
         return Estimate(same.seconds_per_frame, "measured")
@@ -105,7 +105,7 @@ def estimate(load: Workload, *, file: Path | None = None) -> Estimate:
 
 
 def remember(speed: Speed, *, file: Path | None = None) -> None:
-    """Keep a measurement for later estimates; a cache that cannot be written is no failure."""
+    """Keep a measurement for later estimates; an unwritable cache is not an error."""
     path = file or _default_file()
     if path is None:
         return
@@ -119,7 +119,7 @@ def remember(speed: Speed, *, file: Path | None = None) -> None:
 
 
 def read_speeds(file: Path | None = None) -> list[Speed]:
-    """The measurements of this machine, the oldest first; none where there is no readable file."""
+    """The measurements of this machine, the oldest first; empty without a readable file."""
     path = file or _default_file()
     try:
         if path is None or path.stat().st_size > SIZE_LIMIT:
@@ -131,7 +131,7 @@ def read_speeds(file: Path | None = None) -> list[Speed]:
 
 
 def disk_needed(settings: RenderSettings, n_frames: int, size: tuple[int, int]) -> Disk:
-    """About what a job with settled settings needs for a video of (width, height)."""
+    """The approximate disk space of a job with settled settings for a video of (width, height)."""
     side = settings.size or min(size)
     video = round(n_frames * size[0] * size[1] * VIDEO_BITS_PER_PIXEL / 8)
     segment_frames = round(settings.segment_s * settings.fps)
@@ -141,9 +141,9 @@ def disk_needed(settings: RenderSettings, n_frames: int, size: tuple[int, int]) 
 
 
 def measuring_seconds(n_frames: int, size: tuple[int, int]) -> float:
-    """About how long judging a video of (width, height) takes, on one core, beside the next render.
+    """The approximate seconds to measure a video of (width, height) on one core while others render.
 
-    Of frames beyond MEASURED_SIDE a part is measured, at that size.
+    In frames above MEASURED_SIDE, only a window of that size is measured.
     """
     longest = max(size)
     scale = min(1.0, MEASURED_SIDE / longest) if longest else 0.0
@@ -152,13 +152,13 @@ def measuring_seconds(n_frames: int, size: tuple[int, int]) -> float:
 
 
 def free_bytes(path: Path) -> int:
-    """What is free on the disk that a file of this name would lie on."""
+    """The free bytes on the disk of a file with this path."""
     folder = next(parent for parent in path.absolute().parents if parent.is_dir())
     return shutil.disk_usage(folder).free
 
 
 def _of(load: Workload, known: list[Speed]) -> Speed | None:
-    """The last measurement of just this load."""
+    """The last measurement of exactly this load."""
     return next((speed for speed in reversed(known) if speed.load == load), None)
 
 

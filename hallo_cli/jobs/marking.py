@@ -1,4 +1,4 @@
-"""Marks a job's finished video as made by AI: who signs it, and what it is said to be made of."""
+"""Marks a job's finished video as made by AI: the signer and the listed ingredients."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Marking:
 
     @classmethod
     def of(cls, runtime: RuntimeSettings) -> Marking:
-        """What the settings ask for."""
+        """The marking that the settings ask for."""
         return cls(runtime.provenance, Path(runtime.certificate) if runtime.certificate else None)
 
     @property
@@ -31,7 +31,7 @@ class Marking:
         return COMMENT if self.is_wanted else ""
 
     def require(self) -> None:
-        """Raise SettingsError if a video could not be signed; to be asked before anything is rendered."""
+        """Raise SettingsError if a video could not be signed; call it before anything is rendered."""
         if self.is_wanted:
             from hallo_cli.provenance.marks import require_usable
 

@@ -1,4 +1,4 @@
-"""What a job will do, decided before it starts: its fingerprint, its frames and its segments.
+"""The plan of a job, made before it starts: its fingerprint, frames and segments.
 
 Pure: this module touches no file and no network, so that a plan can be tested and compared as a value.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 from hallo_cli.errors import JobError
 from hallo_cli.settings.schema import RenderSettings, canonical
 
-RENDER_VERSION = 4  # raised whenever the same inputs and settings would give other frames
+RENDER_VERSION = 4  # raised when the same inputs and settings give other frames
 PLAN_FORMAT = 1
 LEEWAY = 0.25  # how far a cut may move towards a pause, as a share of the segment
 
@@ -61,7 +61,7 @@ class JobPlan:
 
 
 def fingerprint(*, portrait: str, audio: str, weights_id: str, settings: RenderSettings) -> str:
-    """The name of a result: equal exactly where inputs' bytes, weights, settings and version are equal.
+    """The identity of a result: equal if and only if input bytes, weights, settings and version are equal.
 
     `portrait` and `audio` are digests of the files' bytes.
     """
@@ -70,7 +70,7 @@ def fingerprint(*, portrait: str, audio: str, weights_id: str, settings: RenderS
 
 
 def count_frames(duration_s: float, fps: float) -> int:
-    """Frames that cover a recording: the last one may reach past its end, none lies wholly behind it."""
+    """The number of frames that cover a recording; the last one may extend past its end."""
     return max(1, math.ceil(round(duration_s * fps, 6)))
 
 
@@ -79,8 +79,8 @@ def plan_segments(
 ) -> tuple[Segment, ...]:
     """Cut [0, n_frames) into segments of about `segment_frames`, each a whole number of clips.
 
-    What fits into one segment is one. A cut moves by up to a quarter of a segment to the nearest clip
-    boundary that lies in a pause (half-open ranges of frames), where a join is least seen and heard.
+    A job that fits into one segment gets one. A cut moves by up to a quarter of a segment to the nearest clip
+    boundary in a pause (half-open ranges of frames), where a join is least visible and audible.
     """
     n_clips = -(-n_frames // clip_frames)
     nominal = max(1, n_clips if n_frames <= segment_frames else round(segment_frames / clip_frames))

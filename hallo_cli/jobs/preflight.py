@@ -1,4 +1,4 @@
-"""Looks at a job's inputs in seconds, without the render networks: what is there and what it will cost."""
+"""Checks a job's inputs in seconds, without the render networks, and predicts time and disk."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class PortraitFacts:
     sharpness: float  # below 30 is blurred
     roll_degrees: float
     light_level: float  # mean grey level of the face, 0..255
-    outlook: str  # how well the video will do: good, fair or poor
-    reasons: tuple[str, ...]  # why no better
+    outlook: str  # expected quality of the video: good, fair or poor
+    reasons: tuple[str, ...]  # the reasons if not good
     warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class SpeechFacts:
-    """What was heard in the recording."""
+    """What was found in the recording."""
 
     codec: str
     sample_rate: int
@@ -55,7 +55,7 @@ class SpeechFacts:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What would be rendered, and its price."""
+    """What would be rendered, with time and disk."""
 
     width: int
     height: int
@@ -71,7 +71,7 @@ class Forecast:
 
 @dataclass(frozen=True)
 class Preflight:
-    """All that a look at a job gives."""
+    """All results of checking a job."""
 
     portrait: PortraitFacts
     speech: SpeechFacts
@@ -96,7 +96,7 @@ def look_at_portrait(path: Path, settings: RenderSettings, engine: BundleEngine)
     sight = engine.analyser.look(path, options)
     face = sight.face
     left, top, right, bottom = (round(float(edge), 1) for edge in face.box)
-    is_moved = engine.networks.is_anchored  # then the video's size asks nothing of the networks
+    is_moved = engine.networks.is_anchored  # the video's size is then independent of the networks
     size = (None if is_moved else settings.size) or engine.networks.image_size
     against = sight.reasons(size)
     return PortraitFacts(

@@ -1,6 +1,6 @@
-"""What is made of a job's inputs before its first frame: work for the processor, not for the accelerator.
+"""Prepares a job's inputs before its first frame: work for the CPU, not for the GPU.
 
-A batch prepares the next row while it renders one; a single job prepares itself.
+A batch prepares the next row while it renders one; a single job prepares its own inputs.
 """
 
 from __future__ import annotations
@@ -31,31 +31,31 @@ class Prepared:
     compositor: Compositor
     track: SpeechTrack
     plan: JobPlan
-    speech: Speech | None  # of the first segment that was missing, in whole clips
+    speech: Speech | None  # of the first missing segment, in whole clips
     recording: Recording
 
     def heard(self, start: int, stop: int) -> Speech:
-        """Features of frames [start, stop): those made ahead where they are of just these frames."""
+        """Features of frames [start, stop), precomputed if they are for exactly these frames."""
         ahead = self.speech
         if ahead is not None and (ahead.first_frame, ahead.n_frames) == (start, stop - start):
             return ahead
         return self.track.speech(start, stop)
 
     def warnings(self) -> tuple[str, ...]:
-        """Warnings about the inputs; listens to the whole recording."""
+        """Warnings about the inputs; analyses the whole recording."""
         heard = listen(self.recording.blocks(), self.recording.notes)
         return (*self.portrait.notes, *heard.warnings())
 
     def is_of(self, workspace: Workspace) -> bool:
-        """Whether the workspace still holds what this was made with."""
+        """Whether the workspace still has the files that this was made from."""
         return workspace.audio.exists() and workspace.plan() == self.plan
 
 
 class SpeechAhead:
     """The speech of a job's segments, asked for in order.
 
-    Where there is a processor to spare, the next one's is analysed while the one in hand is rendered, and
-    what that raises is raised when it is asked for. To be closed.
+    If the CPU is free, the next segment's speech is analysed while the current one is rendered; an error in
+    it is raised when that segment is asked for. Close it after use.
     """
 
     def __init__(self, prepared: Prepared, segments: Sequence[Segment], *, works_ahead: bool) -> None:
@@ -66,13 +66,13 @@ class SpeechAhead:
         self._made: dict[int, Future[Speech]] = {}
 
     def of(self, segment: Segment) -> Speech:
-        """Features of the segment's whole clips; asked for again, the same. Raises SpeechError."""
+        """Features of the segment's whole clips; a second call gives the same. Raises SpeechError."""
         wanted = [segment, *filter(None, [self._next.get(segment.index)])]
         self._made = {one.index: self._made.get(one.index) or self._begin(one) for one in wanted}
         try:
             return self._made[segment.index].result()
         except Exception:
-            del self._made[segment.index]  # tried again where memory had run out
+            del self._made[segment.index]  # tried again if memory had run out
             raise
 
     def close(self) -> None:
@@ -87,7 +87,7 @@ class SpeechAhead:
 def prepare(job: Job, engine: Engine, workspace: Workspace, fingerprint: str) -> Prepared:
     """Analyse a settled job's inputs and write its plan, or read that of an earlier run.
 
-    Raises InputError if an input cannot be used; then a workspace that holds nothing rendered is removed.
+    Raises InputError if an input cannot be used; a workspace without rendered frames is then removed.
     """
     settings = job.settings
     try:
@@ -110,13 +110,13 @@ def prepare(job: Job, engine: Engine, workspace: Workspace, fingerprint: str) ->
 
 
 def whole_clips(segment: Segment, clip_frames: int) -> tuple[int, int]:
-    """The frames [start, stop) that a segment's clips cover: past its end where the job ends."""
+    """The frames [start, stop) of a segment's whole clips: at the job's end, more than the segment's."""
     n_clips = -(-(segment.stop - segment.start) // clip_frames)
     return segment.start, segment.start + n_clips * clip_frames
 
 
 def _recording(job: Job, engine: Engine, workspace: Workspace) -> Recording:
-    """The decoded sound, of an earlier run where it is there."""
+    """The decoded sound, from an earlier run if it exists."""
     file = workspace.audio
     if file.exists():
         return Recording(file, file.stat().st_size // BYTES_PER_SAMPLE)

@@ -1,7 +1,7 @@
-"""What a job writes: the video under its name and, beside it, OUT.json, the record of how it was made.
+"""Writes the results of a job: the video and, beside it, OUT.json, the record of how it was made.
 
-The record is written before the video appears and holds the video's digest, so the two are known to belong
-together; from it a render can be repeated, and a finished job is recognised.
+The record is written before the video appears and contains the video's digest, which links the two. The
+record serves to repeat a render and to recognise a finished job.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ SUFFIX = ".mp4"
 
 @dataclass(frozen=True)
 class Inputs:
-    """The content that a job is made of."""
+    """The digests of a job's inputs, weights and settings."""
 
     portrait: str  # SHA-256 of the picture file
     audio: str  # SHA-256 of the recording's file
     weights_id: str
     fingerprint: str
-    pictures: str  # equal for any sound settings: names the work that is kept
+    pictures: str  # the same for all sound settings: names the work folder
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class JobResult:
 
 @dataclass(frozen=True)
 class Record:
-    """What a sidecar says that is needed to repeat its render."""
+    """The contents of a record that are needed to repeat its render."""
 
     job: Job
     inputs: Inputs
@@ -90,7 +90,7 @@ def require_unchanged(job: Job, inputs: Inputs) -> None:
             name = "recording" if what == "audio" else what
             raise InputError(
                 f"the {name} {shown(path)} was replaced while it was being used. Run the same command again, "
-                "with the file left alone."
+                "and do not change the file meanwhile."
             )
 
 
@@ -115,14 +115,14 @@ def require_writable(job: Job) -> None:
     output = job.output
     if output.suffix.lower() != SUFFIX:
         raise SettingsError(f"the output {shown(output)} must end in {SUFFIX}.")
-    with reporting_write_errors(output):  # looking may be forbidden, too
+    with reporting_write_errors(output):  # even testing the path may be forbidden
         if output.is_dir():
             raise OutputError(f"the output {shown(output)} is a folder; name a file in it.")
         if not output.parent.is_dir():
             raise OutputError(f"{shown(output.parent)} is not a folder; choose another output.")
     for path in (output, sidecar_path(output)):
         with reporting_write_errors(path), contextlib.suppress(FileNotFoundError):
-            path.lstat()  # too long a name, say
+            path.lstat()  # for example, the name is too long
         if any(_is_same(path, read) for read in (job.portrait, job.audio)):
             raise SettingsError(f"{shown(path)} is read by this render; choose another output with -o.")
     with reporting_write_errors(output), tempfile.NamedTemporaryFile(dir=output.parent, prefix=".hallo-"):
@@ -139,19 +139,19 @@ def _is_same(path: Path, other: Path) -> bool:
 def require_free_name(job: Job) -> None:
     """Raise SettingsError if something else has the video's name or the record's.
 
-    A record without its video is what a run leaves that was killed between the two: it may be replaced.
+    A run that was killed between the two writes leaves a record without its video: it may be replaced.
     """
     sidecar = sidecar_path(job.output)
     for path, is_taken in ((job.output, _exists(job.output)), (sidecar, _is_strange(sidecar))):
         if is_taken:
             raise SettingsError(
-                f"{shown(path)} exists and is not of this render; add --overwrite to replace it, "
+                f"{shown(path)} exists and is from another render; add --overwrite to replace it, "
                 "or choose another output with -o."
             )
 
 
 def find_finished(job: Job, inputs: Inputs) -> JobResult | None:
-    """The result of an earlier run of exactly this job, where it is still there and unchanged."""
+    """The result of an earlier run of exactly this job, if it still exists unchanged."""
     path = sidecar_path(job.output)
     try:
         values = _read_values(path)
@@ -173,9 +173,9 @@ def find_finished(job: Job, inputs: Inputs) -> JobResult | None:
 
 
 def is_other_try(job: Job, inputs: Inputs) -> bool:
-    """Whether the output was made of just this job with one of the seeds after its own.
+    """Whether the output was made by this job with one of the next seeds.
 
-    That is what a batch leaves that was killed before it had judged the video of another seed.
+    A batch that was killed before it measured the video of another seed leaves such an output.
     """
     try:
         made = read_record(sidecar_path(job.output))
@@ -200,7 +200,7 @@ def publish(
 ) -> JobResult:
     """Write the record and give the finished video its name. Raises OutputError.
 
-    square: which of the portrait's file the video shows, if it shows one.
+    square: the square of the portrait's file that the video shows, or None.
     """
     digest = file_digest(video.file)
     sidecar = sidecar_path(job.output)
@@ -235,7 +235,7 @@ def publish(
 
 
 def read_record(sidecar: Path) -> Record:
-    """The job that a sidecar describes. Raises InputError if the file is no such record."""
+    """The job that a sidecar describes. Raises InputError if the file is not a record."""
     values = _read_values(sidecar)
     where = str(sidecar)
     try:
@@ -264,7 +264,7 @@ def _exists(path: Path) -> bool:
 
 
 def _is_strange(sidecar: Path) -> bool:
-    """Whether a file has the record's name and is none."""
+    """Whether a file has the record's name but is not a record."""
     if not _exists(sidecar):
         return False
     try:

@@ -1,6 +1,6 @@
-"""Runs one job to its end: analyse, render what is missing, join, put the video under its name.
+"""Runs one job to its end: analyse, render missing segments, join them, move the video to its output path.
 
-Knows neither networks nor the command line: it asks an `Engine`, and tells a listener what happens.
+Knows neither networks nor the command line: it calls an `Engine` and reports events to a listener.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from hallo_cli.media.probe import probe
 from hallo_cli.media.video import SegmentWriter, VideoFormat, require_encoder
 from hallo_cli.store.writing import reporting_write_errors
 
-STOP_S = 15.0  # within which a clip has to be done that is still finished after being asked to stop
-PATIENCE_S = 20.0  # with a dying worker of a batch
+STOP_S = 15.0  # time limit for the current clip after a request to stop
+PATIENCE_S = 20.0  # for a dying worker of a batch
 MIN_CLIPS_FOR_SPEED = 4  # fewer say little about a longer job
 
 
@@ -46,7 +46,7 @@ class RunOptions:
 
 
 class StopRequest:
-    """Asks a running job to stop after the clip in hand; set by a signal handler or another thread."""
+    """Asks a running job to stop after the current clip; set by a signal handler or another thread."""
 
     def __init__(self) -> None:
         self.exit_status: int | None = None
@@ -67,11 +67,11 @@ def run_job(
     stop: StopRequest | None = None,
     prepared: Prepared | None = None,
 ) -> JobResult:
-    """Render a job, or go on with it where an earlier run was stopped.
+    """Render a job, or resume it.
 
-    `prepared`: what `prepare_ahead` made of the same job. Raises InputError, SettingsError, WeightsError,
-    DeviceMemoryError, JobError or Interrupted; finished work is kept except where the settings or inputs are
-    at fault.
+    `prepared`: the result of `prepare_ahead` for the same job. Raises InputError, SettingsError,
+    WeightsError, DeviceMemoryError, JobError or Interrupted; finished work is kept unless the settings or
+    inputs are the cause.
     """
     return _Run(job, engine, options, on_event, stop or StopRequest()).execute(prepared)
 
@@ -79,7 +79,7 @@ def run_job(
 def prepare_ahead(job: Job, engine: Engine) -> Prepared:
     """Analyse a job that is rendered later, with the default options, while another one renders.
 
-    Waits a little for a worker that had the job and is dying. Raises InputError, SettingsError or JobError.
+    Waits briefly if a dying worker still holds the job. Raises InputError, SettingsError or JobError.
     """
     job = dataclasses.replace(job, settings=engine.settle(job.settings))
     inputs = record.inspect_inputs(job, engine.weights_id)
@@ -89,7 +89,7 @@ def prepare_ahead(job: Job, engine: Engine) -> Prepared:
 
 
 def find_obstacles(job: Job, inputs: record.Inputs, options: RunOptions = RunOptions()) -> JobResult | None:
-    """What stands in the way of a settled job, found before anything is rendered; the result if it is done.
+    """Check a settled job before anything is rendered; returns the result if it is already done.
 
     Raises SettingsError, OutputError, InputError or EncoderError.
     """
@@ -181,7 +181,7 @@ class _Run:
         self.engine.note_speed(self.job.settings, seconds_per_frame)
 
     def _with_fallbacks(self, attempt: Callable[[], None]) -> None:
-        """Do it, where memory runs out again in slower ways that need less."""
+        """Run the call; if memory runs out, run it again with slower fallbacks that need less."""
         while True:
             try:
                 return attempt()
@@ -237,14 +237,14 @@ class _Run:
             self.timings["total"] = time.monotonic() - self.began
             self._require_unchanged(inputs)
             if not self.options.overwrite:
-                record.require_free_name(job)  # something may have come there meanwhile
+                record.require_free_name(job)  # another program may have created the output meanwhile
             made_with, square = self.engine.describe(), self.compositor.shown
             return record.publish(job, inputs, video, self.plan, made_with, self.timings, square=square)
         finally:
             part.unlink(missing_ok=True)
 
     def _require_unchanged(self, inputs: record.Inputs) -> None:
-        """Throw away all that was made of inputs that are not what the record would say."""
+        """Delete the work if the inputs changed, because the record would not match it."""
         try:
             record.require_unchanged(self.job, inputs)
         except InputError:
@@ -252,18 +252,18 @@ class _Run:
             raise
 
     def _require_whole_segments(self) -> None:
-        """Throw away segments that don't hold their frames, so that the next run makes them again."""
+        """Delete segments with missing frames, so that the next run renders them again."""
         for segment in self.plan.segments:
             path = self.workspace.segment_path(segment)
             if _count_frames(path) != segment.n_frames:
                 path.unlink(missing_ok=True)
                 raise EncoderError(
-                    f"segment {segment.index} does not hold its {segment.n_frames} frames and was removed. "
-                    "Run the same command again: the rest is kept."
+                    f"segment {segment.index} does not have its {segment.n_frames} frames and was removed. "
+                    "Run the same command again; the other segments are kept."
                 )
 
     def _report_step(self, event: events.Event) -> None:
-        """Pass an event of the clip in hand on; stop where the clip would not be done in time."""
+        """Pass on an event of the current clip; stop if the clip would not end in time."""
         self.report(event)
         if not isinstance(event, events.StepRendered):
             return
@@ -286,7 +286,7 @@ class _Run:
     def _obey_stop(self) -> None:
         if self.stop.exit_status is not None:
             raise Interrupted(
-                "stopped; what is finished is kept, and the same command goes on from there.",
+                "stopped; finished work is kept, and the same command resumes.",
                 exit_status=self.stop.exit_status,
             )
 
@@ -307,7 +307,7 @@ def _root(job: Job, options: RunOptions, name: str) -> Path:
 
 
 def _count_frames(video: Path) -> int | None:
-    """Frames of a segment's file; None where it cannot be read."""
+    """The number of frames in a segment's file; None if it cannot be read."""
     try:
         track = probe(video, what="segment").video
     except InputError:

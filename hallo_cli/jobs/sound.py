@@ -1,4 +1,4 @@
-"""Which part of a recording is heard: analysed, and put under the picture."""
+"""The part of a recording that is used: analysed, and added to the video."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from hallo_cli.settings.schema import RenderSettings
 
 
 def stretch_of(audio: Path, settings: RenderSettings) -> tuple[Stretch, tuple[str, ...]]:
-    """The part of a file's sound that the settings ask for, and what to say about it. Raises SpeechError."""
+    """The part of a file's sound that the settings ask for, with warnings. Raises SpeechError."""
     choice = choose_track(audio, settings.audio_track)
     return Stretch(settings.start_s, settings.duration_s, choice.track), choice.notes

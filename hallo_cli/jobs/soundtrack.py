@@ -1,4 +1,4 @@
-"""What is heard and read with a job's pictures: the recording at its final loudness, and subtitles."""
+"""Adds sound and subtitles to a job's frames: the recording at its final loudness, and text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def require_soundtrack(job: Job) -> None:
     if settings.audio_codec == "copy":
         if settings.loudness is not None:
             raise SettingsError(
-                "--loudness changes the sound, --audio-codec copy keeps it: leave one of them out."
+                "--loudness changes the sound, but --audio-codec copy keeps it: leave one of them out."
             )
         sound_modes(original_sound(job))
     if settings.subtitles is not None:
@@ -26,13 +26,13 @@ def require_soundtrack(job: Job) -> None:
 
 
 def original_sound(job: Job) -> Sound:
-    """The rendered stretch of the recording. Raises SpeechError."""
+    """The rendered part of the recording. Raises SpeechError."""
     stretch, _ = stretch_of(job.audio, job.settings)
     return Sound(job.audio, stretch.start_s, stretch.duration_s, job.settings.audio_codec, stretch.track)
 
 
 def final_sound(job: Job, folder: Path) -> Sound:
-    """The same at the settings' loudness; what is made for it lies in `folder`. Raises EncoderError."""
+    """The same at the settings' loudness; its files go into `folder`. Raises EncoderError."""
     sound, loudness = original_sound(job), job.settings.loudness
     return sound if loudness is None else levelled(sound, loudness, folder / "levelled.flac")
 

@@ -1,4 +1,4 @@
-"""The frames of the segment in hand, kept clip by clip so that a killed job loses no more than one clip."""
+"""Keeps the frames of the unfinished segment clip by clip, so that a killed job loses at most one clip."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ LENGTH_BYTES = 8  # before each clip of the file, which is deflated
 
 
 class Spool:
-    """The frames of the segment in hand, and the motion frames after the last of them."""
+    """The frames of the unfinished segment, and the motion frames after the last of them."""
 
     def __init__(self, stem: Path) -> None:
         self._frames = stem.with_suffix(".rgb")
         self._state = stem.with_suffix(".npz")
 
     def append(self, clip: Clip) -> None:
-        """Keep one more clip: its frames first, then the note that says they are there."""
+        """Keep one more clip: its frames first, then the index entry that counts them."""
         block = zlib.compress(np.ascontiguousarray(clip.frames).data, level=1)
         with reporting_write_errors(self._frames):
             n_bytes = append(self._frames, len(block).to_bytes(LENGTH_BYTES, "little") + block)
@@ -34,7 +34,7 @@ class Spool:
         write_whole(self._state, note.getvalue())
 
     def recover(self) -> MotionFrames | None:
-        """Motion frames after the kept frames, cutting off a clip written by half; None if all is lost."""
+        """Motion frames after the kept frames; drops a partly written clip. None if nothing can be used."""
         try:
             with open_to_read(self._state) as kept, np.load(kept, allow_pickle=False) as note:
                 n_bytes, motion = int(note["n_bytes"]), note["motion"]
@@ -56,6 +56,6 @@ class Spool:
                 yield np.frombuffer(block, np.uint8).reshape(-1, *frame_shape)
 
     def remove(self) -> None:
-        """Forget the kept frames, the note first."""
+        """Delete the kept frames, the index first."""
         self._state.unlink(missing_ok=True)
         self._frames.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""A job's clips and frames in order, wherever they are kept.
+"""Yields a job's clips and frames in order, wherever they are kept.
 
 The runner writes them into files; `stream_frames` hands them to a program.
 """
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ClipSource:
-    """What renders the clips of a prepared job."""
+    """Renders the clips of a prepared job."""
 
     engine: Engine
     settings: RenderSettings  # settled
@@ -84,10 +84,10 @@ def stream_frames(job: Job, engine: Engine, *, on_event: events.Listener = event
 
 
 def fall_back(engine: Engine, reason: str, report: events.Listener) -> None:
-    """After memory ran out, let the engine continue in a slower way that needs less.
+    """After memory ran out, let the engine continue with a slower fallback that needs less.
 
-    To be called when the exception is gone, since what it refers to holds memory. Raises DeviceMemoryError
-    if no way is left.
+    Call it outside the except block, since the exception's references hold memory. Raises DeviceMemoryError
+    if no fallback is left.
     """
     fallback = engine.fall_back()
     gc.collect()
@@ -96,17 +96,17 @@ def fall_back(engine: Engine, reason: str, report: events.Listener) -> None:
             f"out of memory after every fallback ({reason}). Lower --size, close other programs "
             "or use another --device; finished work is kept."
         )
-    logger.warning("out of memory: going on with %s", fallback)
+    logger.warning("out of memory: continuing with %s", fallback)
     report(events.FellBack(fallback, reason))
 
 
 def last_words(error: Exception) -> str:
-    """The first line of what an error says, or its kind."""
+    """The first line of an error's message, or its type."""
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _with_fallbacks(source: ClipSource, segment: Segment, motion: MotionFrames | None) -> Generator[Clip]:
-    """The segment's clips; where memory runs out, those that are missing in slower ways."""
+    """The segment's clips; if memory runs out, the remaining ones with slower fallbacks."""
     start = segment.start
     while True:
         try:

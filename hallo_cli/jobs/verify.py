@@ -1,4 +1,4 @@
-"""Tells whether a video is what its mark and its record say."""
+"""Checks whether a video matches its mark and its record."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ class Verdict:
     video: Path
     mark: Mark | None  # None: it has none
     is_own: bool  # signed with this machine's certificate
-    record: Path | None  # None: there is none beside the video
-    differences: tuple[str, ...]  # what the record says otherwise
+    record: Path | None  # None: no record beside the video
+    differences: tuple[str, ...]  # entries of the record that differ
     n_frames: int | None = None  # of the video; None: it was not rendered again
-    n_other: int = 0  # frames that came out otherwise
+    n_other: int = 0  # frames that differ
 
     @property
     def is_good(self) -> bool:
-        """Whether the video is marked, unchanged, and what its record says."""
+        """Whether the video is marked, unchanged, and matches its record."""
         is_marked = self.mark is not None and self.mark.is_ai and self.mark.is_whole
         return is_marked and not self.differences and not self.n_other
 
 
 def verify(video: Path, trusted: bytes = b"") -> Verdict:
-    """Look at a video, its mark and the record beside it. Raises InputError.
+    """Check a video, its mark and the record beside it. Raises InputError.
 
-    `trusted`: certificates, as PEM, whose word is taken besides this machine's own.
+    `trusted`: PEM certificates that are trusted besides this machine's own.
     """
     file = require_file(video, InputError, "video")
     kept = own_file()
@@ -51,7 +51,7 @@ def verify(video: Path, trusted: bytes = b"") -> Verdict:
 
 
 def count_differences(video: Path, again: Path) -> tuple[int, int]:
-    """The frames of the longer one of two videos, and how many of them are not the same in both."""
+    """The number of frames of the longer of two videos, and how many frames differ."""
     pairs = list(zip_longest(frame_hashes(video), frame_hashes(again)))
     return len(pairs), sum(one != other for one, other in pairs)
 

@@ -1,8 +1,8 @@
-"""A job's folder on disk: what is there under its final name is complete, and that is all resuming needs.
+"""A job's folder on disk. A file under its final name is complete; resuming relies on nothing else.
 
-Everything is written beside its place, flushed to the disk and renamed. A segment's boundary state is put
-down before its video, so a segment that is there can always be continued from. The frames of the segment in
-hand are kept in a spool clip by clip, so that even a killed job loses no more than the clip in hand.
+Every file is written beside its place, flushed to disk and renamed. A segment's boundary state is written
+before its video, so a job can continue after every segment that exists. A spool keeps the frames of the
+unfinished segment clip by clip, so that even a killed job loses at most one clip.
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ class Workspace:
         return self.root / "audio.f32"
 
     def plan(self) -> JobPlan | None:
-        """The plan of an earlier run. Raises JobError where it cannot be used."""
+        """The plan of an earlier run. Raises JobError if it cannot be used."""
         path = self.root / "plan.json"
         return from_json(path.read_text(encoding="utf-8")) if path.exists() else None
 
     def write_plan(self, plan: JobPlan) -> None:
-        """Put the plan down, once."""
+        """Write the plan, once."""
         write_whole(self.root / "plan.json", to_json(plan).encode())
 
     def segment_path(self, segment: Segment) -> Path:
-        """The segment's video under its final name; there exactly when the segment is done."""
+        """The segment's final path; the file exists if and only if the segment is done."""
         return self.root / f"segment-{segment.index:05d}.mp4"
 
     def missing(self, plan: JobPlan) -> list[Segment]:
-        """The segments still to render, from the first that is not done or cannot be continued from."""
+        """The segments to render, from the first that is not done or lacks its state."""
         for segment in plan.segments:
             is_last = segment.index == len(plan.segments) - 1
             if not self.segment_path(segment).exists():
@@ -68,11 +68,11 @@ class Workspace:
             return None
         state = self._load_state(plan.segments[segment.index - 1])
         if state is None:
-            raise JobError(f"{self.root}: the state before segment {segment.index} is gone; run again.")
+            raise JobError(f"{self.root}: the state before segment {segment.index} is missing; run again.")
         return state
 
     def write_state(self, segment: Segment, motion: MotionFrames) -> None:
-        """Put down what the next segment continues from; to be done before the segment's video."""
+        """Write the state that the next segment continues from; do this before the segment's video."""
         write_whole(self._state_path(segment), _array_bytes(motion.values))
 
     def spool(self, segment: Segment) -> Spool:
@@ -80,7 +80,7 @@ class Workspace:
         return Spool(self.root / f"spool-{segment.index:05d}")
 
     def sweep(self) -> None:
-        """Remove what dead runs left half-written."""
+        """Remove partly written files of dead runs."""
         sweep_parts(self.root)
         for leftover in self.root.glob("*.part-*"):
             with contextlib.suppress(OSError):
@@ -99,10 +99,10 @@ class Workspace:
 
 @contextlib.contextmanager
 def open_workspace(root: Path, *, resume: bool = True, patience_s: float = 0.0) -> Iterator[Workspace]:
-    """The folder `root`, made if need be, while no other process holds it.
+    """Make or open the folder `root` and lock it.
 
-    `patience_s` is how long to wait for a process that holds it. With `resume` false, what earlier runs left
-    is thrown away. Raises JobError where another run is at work there, OutputError where the folder cannot be
+    `patience_s` is how long to wait for a process that holds the lock. With `resume` false, the work of
+    earlier runs is deleted. Raises JobError if another run uses the folder, OutputError if it cannot be
     written.
     """
     make_own_folder(root)
@@ -115,12 +115,12 @@ def open_workspace(root: Path, *, resume: bool = True, patience_s: float = 0.0) 
 
 
 def remove_workspace(root: Path) -> None:
-    """Delete a finished job's folder; what cannot be deleted is left."""
+    """Delete a finished job's folder; files that cannot be deleted stay."""
     shutil.rmtree(root, ignore_errors=True)
 
 
 def remove_abandoned(folder: Path, prefix: str) -> None:
-    """Delete the folders of unfinished jobs whose output another job has now made, but for running ones."""
+    """Delete the folders of unfinished jobs for the same output, except running ones."""
     for root in folder.glob(f"{prefix}*"):
         if root.is_symlink() or not root.is_dir():
             continue

@@ -53,7 +53,7 @@ def read_image(file: Path) -> Bytes:
     """Return a picture as [height, width, 3] uint8 sRGB, turned upright, transparency over white.
 
     Of an animation, the first frame that is not blank. Pictures of more than 36 million pixels are made
-    smaller. Raises PortraitError where the file is no picture, damaged, or needs too much memory.
+    smaller. Raises PortraitError if the file is no picture, damaged, or needs too much memory.
     """
     checked = require_file(file, PortraitError, "portrait")
     try:

@@ -80,7 +80,7 @@ def pcm(source: Path, stretch: Stretch) -> Iterator[Pcm]:
 def copy_track(source: Path, target: Path, track: int = 0) -> Any:
     """Copy a sound track's packets into an MP4 of our own; returns it as a stream for ffmpeg-python.
 
-    Raises SpeechError where there is none, EncoderError where MP4 does not take it.
+    Raises SpeechError if there is none, EncoderError where MP4 does not take it.
     """
     file = require_file(source, SpeechError, "recording")
     with open_media(file) as container:

@@ -71,7 +71,7 @@ class AudioTrack:
     sample_rate: int
     n_channels: int
     start_s: float
-    duration_s: float | None  # as declared; None where the file does not say
+    duration_s: float | None  # as declared; None if the file does not say
 
 
 @dataclass(frozen=True)

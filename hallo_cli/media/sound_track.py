@@ -124,7 +124,7 @@ class SoundTrack:
         return is_endless or (declared_s > CONTRADICTION * max(decoded_s, 0.01) and not self._is("mp4"))
 
     def _declared_s(self) -> float | None:
-        """Return the length the file's header promises; None where ffmpeg only guesses it."""
+        """Return the length the file's header promises; None if ffmpeg only guesses it."""
         duration, base = self.stream.duration, self.stream.time_base
         is_guess = any(self._is(name) for name in ESTIMATED_LENGTH)
         if is_guess or duration is None or base is None:

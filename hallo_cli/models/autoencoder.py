@@ -31,7 +31,7 @@ class Encoding(NamedTuple):
     """Latents of pictures, [rows, latent_channels, height, width], in the diffusion model's units."""
 
     mean: Tensor
-    log_variance: Tensor | None  # None where the encoder is deterministic
+    log_variance: Tensor | None  # None if the encoder is deterministic
 
 
 class Autoencoder(nn.Module):

@@ -253,7 +253,7 @@ class UNet(nn.Module):
     def per_layer(self, name: str, visit: Callable[..., T], *trees: UNetTree[Any]) -> UNetTree[T]:
         """`visit(module, *values)` for every layer that has a module in its block's list `name`.
 
-        None where there is no such module or a tree has no value.
+        None if there is no such module or a tree has no value.
         """
 
         def visit_layer(*parts: Any) -> T | None:

@@ -42,7 +42,7 @@ class NetworkConfig:
     """Everything needed to build the networks and to feed them as they were trained.
 
     The defaults are the official model's (Stable Diffusion 1.5 widths, 512 x 512 pixels, clips of 16).
-    Raises WeightsError where values contradict each other.
+    Raises WeightsError if values contradict each other.
     """
 
     # the two UNets

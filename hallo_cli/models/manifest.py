@@ -214,7 +214,7 @@ def _require(is_right: bool, name: str, value: Any, expected: str) -> None:
 
 
 def _require_shallow(values: dict[str, Any]) -> None:
-    """Raise ValueError where tables and lists are nested deeper than any real ones."""
+    """Raise ValueError if tables and lists are nested deeper than any real ones."""
     level: list[Any] = [values]
     for _ in range(MAX_DEPTH):
         inner = [list(item.values()) if isinstance(item, dict) else item for item in level]

@@ -1,4 +1,4 @@
-"""What people write for the shape of a video and the colour behind it; knows no pictures."""
+"""Reads the shape of a video and its background colour from text; knows no pictures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COLOURS = {
     "grey": (128, 128, 128),
     "gray": (128, 128, 128),
     "red": (255, 0, 0),
-    "green": (0, 255, 0),  # as film people mean it, to be keyed out
+    "green": (0, 255, 0),  # the green of green screens
     "blue": (0, 0, 255),
 }
 

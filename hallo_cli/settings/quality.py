@@ -1,4 +1,4 @@
-"""What a batch demands of each finished video, as data: the [quality] table of a preset or config file."""
+"""The limits for each finished video of a batch, as data: the [quality] table of a preset or config file."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from dataclasses import dataclass
 from hallo_cli.errors import SettingsError
 from hallo_cli.settings.schema import require_known
 
-Limit = tuple[float, float] | None  # where a warning begins and where failure does; None: not judged
+Limit = tuple[float, float] | None  # from where it warns and from where it fails; None: not judged
 
 
 @dataclass(frozen=True)
 class QualityLimits:
-    """Limits by figure; one that was not measured, or that the video is too short for, is not judged.
+    """Limits by figure. A figure that was not measured, or needs a longer video, is not judged.
 
-    For the first group low values are bad, for the second high ones. The frame count needs no limit: it is
+    In the first group low values are bad, in the second high ones. The frame count needs no limit: it is
     right or the row fails.
     """
 
-    face_share: Limit = (0.98, 0.8)  # of the frames, a face is found in
+    face_share: Limit = (0.98, 0.8)  # of the frames with a face
     sync_correlation: Limit = (0.25, 0.0)  # of the mouth's opening and the sound's loudness, at the best lag
     identity: Limit = (0.5, 0.25)  # likeness to the portrait
     sync_lag: Limit = (4, 8)  # frames, either way
     silence_motion: Limit = (0.6, 1.0)  # mouth motion in silence, as a share of that in speech
-    drift_colour: Limit = (0.1, 0.25)  # of the face, last tenth against first
+    drift_colour: Limit = (0.1, 0.25)  # of the face: last tenth of the video against the first
     drift_identity: Limit = (0.15, 0.35)
-    seam_jump: Limit = (3.0, 8.0)  # motion at joins against that inside
+    seam_jump: Limit = (3.0, 8.0)  # motion at joins, relative to that inside clips
     black_frames: Limit = (1, 2)
     frozen_frames: Limit = (1, 100)  # while somebody speaks
 
@@ -36,7 +36,7 @@ class QualityLimits:
 # recordings with correlation 0.55, the best lag was four frames or more off in 31 % of the places 1 s long,
 # 23 % of 2 s, 4 % of 3 s; over 0.5 s the correlation was below 0 in 12 %.
 LEAST_S = {"sync_correlation": 3.0, "sync_lag": 3.0, "drift_colour": 3.0, "drift_identity": 6.0}
-MAX_CHANCE = 0.05  # joins are judged where so few other frames of the same video jump as high
+MAX_CHANCE = 0.05  # joins are judged if at most this share of other frames jumps as high
 
 LOW_IS_BAD = frozenset(("face_share", "sync_correlation", "identity"))
 

@@ -21,7 +21,7 @@ Settings = TypeVar("Settings")
 
 
 RETIRED = {
-    ("solver", "unipc"): "UniPC is gone. Use dpm++, which is of the same order and costs the same.",
+    ("solver", "unipc"): "UniPC was removed. Use dpm++, which has the same order and cost.",
     ("compile", "auto"): "Choose off or on; hallo bench --against measures what it gains.",
 }
 HUGE = 1e18  # no setting is as large; beyond it, arithmetic may fail
@@ -36,8 +36,8 @@ class Limits:
     maximum: float = math.inf
     choices: tuple[str, ...] = ()
     multiple_of: int = 1
-    none_word: str = ""  # how None is written by people
-    reads: Callable[[str], object] | None = None  # raises ValueError where a text is not accepted
+    none_word: str = ""  # how users write None
+    reads: Callable[[str], object] | None = None  # raises ValueError if a text is not accepted
     means: str = ""  # what that accepts, for people
 
 
@@ -71,7 +71,7 @@ class RenderSettings:
     )
     guidance: float | None = setting(
         None,
-        "Strength of speech and identity; 1 is off and twice as fast.",
+        "Classifier-free guidance of speech and identity; 1 is off and twice as fast.",
         minimum=0,
         maximum=30,
         none_word="bundle",
@@ -82,7 +82,7 @@ class RenderSettings:
     guidance_stop: float = setting(1.0, "Guidance ends after this share of the steps.", minimum=0, maximum=1)
     deep_every: int = setting(
         1,
-        "Run the deep layers in every n-th step only and reuse their features: faster.",
+        "Run the deep layers only in every n-th step and reuse their features: faster.",
         minimum=1,
         maximum=1000,
     )
@@ -161,9 +161,14 @@ class RenderSettings:
         True,
         "Silence noise between words, so that the mouth rests in pauses. The embedded model needs no guard.",
     )
-    segment_s: float = setting(30.0, "Length of a resumable piece, in seconds.", minimum=0.5, maximum=600)
+    segment_s: float = setting(
+        30.0, "Length of a segment, the resumable piece of a render, in seconds.", minimum=0.5, maximum=600
+    )
     overlap_s: float = setting(
-        2.0, "How much of the neighbouring sound each piece hears, in seconds.", minimum=0, maximum=60
+        2.0,
+        "How much of the sound before and after a segment is analysed with it, in seconds.",
+        minimum=0,
+        maximum=60,
     )
     dtype: str = setting(
         "auto",
@@ -319,7 +324,7 @@ def to_values(settings: RenderSettings | RuntimeSettings) -> dict[str, str | int
 
 
 def canonical(settings: RenderSettings) -> str:
-    """One text for one set of values, to be hashed into a fingerprint."""
+    """The same text for the same values, to be hashed into a fingerprint."""
     return json.dumps(to_values(settings), sort_keys=True, separators=(",", ":"))
 
 

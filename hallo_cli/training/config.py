@@ -147,7 +147,7 @@ class OptimizerSettings:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """One run of `hallo train stage1` or `stage2`. Raises SettingsError where values make no sense."""
+    """One run of `hallo train stage1` or `stage2`. Raises SettingsError if values make no sense."""
 
     run: RunSettings
     data: DataSettings

@@ -77,7 +77,7 @@ class TakeEncoder:
         return {name: value for name, value in known.items() if value}
 
     def shard(self, takes: list[Take]) -> tuple[dict[str, Tensor], EncodedFormat]:
-        """The tensors of one encoded shard. Raises InputError where a take does not fit the networks."""
+        """The tensors of one encoded shard. Raises InputError if a take does not fit the networks."""
         ahead = prefetched(lambda index: _read(takes[index]), iter(range(len(takes))), 2)
         encoded = [self.take(*read) for read in ahead]
         lengths = torch.tensor([take.info.n_frames for take in takes])
@@ -265,7 +265,7 @@ class _ShardJob:
         return is_begun and all(take.info.split == "validation" for take in read_takes(self.shard))
 
     def require_same_origin(self, encoder: TakeEncoder) -> None:
-        """Raises InputError where a file that would be kept was made from something else."""
+        """Raises InputError if a file that would be kept was made from something else."""
         for target in self.targets.values():
             noted = read_origin(target) if target.exists() else {}
             now = self._origin(encoder) if noted else {}

@@ -55,7 +55,7 @@ class EncodedFormat:
 
     @classmethod
     def from_json(cls, text: str, path: Path) -> Self:
-        """Raises InputError where the text is not what `write_encoded` wrote."""
+        """Raises InputError if the text is not what `write_encoded` wrote."""
         try:
             values = json.loads(text)
             values["latent_shape"] = tuple(values["latent_shape"])
@@ -122,7 +122,7 @@ def read_origin(path: Path) -> dict[str, str]:
 
 
 class EncodedFolder:
-    """All takes of a folder of encoded shards, memory-mapped. Raises InputError where shards do not match."""
+    """All takes of a folder of encoded shards, memory-mapped. Raises InputError if shards do not match."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -141,7 +141,7 @@ class EncodedFolder:
         )
 
     def require_fit(self, network: NetworkConfig) -> None:
-        """Raises SettingsError where networks of this configuration cannot be trained with the takes."""
+        """Raises SettingsError if networks of this configuration cannot be trained with the takes."""
         header = self.format
         pairs = {
             "channels of latents": (header.latent_shape[0], network.latent_channels),

@@ -66,7 +66,7 @@ def export_bundle(run: Path, output: Path, options: BundleOptions, *, dtype: tor
 
 
 def _averaged(runs: Sequence[Path], vae: Path) -> Networks:
-    """Networks with the mean of the runs' weights. Raises SettingsError where the runs' networks differ."""
+    """Networks with the mean of the runs' weights. Raises SettingsError if the runs' networks differ."""
     first, *others = (start_networks(StartSettings(run=run, vae=vae), seed=0) for run in runs)
     for run, other in zip(runs[1:], others, strict=True):
         if other.config != first.config:
@@ -117,7 +117,7 @@ def export_official(run: Path, output: Path, *, dead: Path | None = None, dtype:
 
     The published file also holds weights that are never used (`models.weights.IGNORED`). They are copied from
     `dead`, another net.pth, or else made up: the published program insists on them but computes nothing with
-    them. Raises SettingsError where the published program could not run the networks.
+    them. Raises SettingsError if the published program could not run the networks.
     """
     folder = RunFolder(run)
     _require_published(folder.network(), run)

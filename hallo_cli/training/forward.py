@@ -80,7 +80,7 @@ class TrainedNetworks(nn.Module):
     def _features(self, conditions: Conditions, tokens: Tensor | None) -> UNetTree[Tensor] | None:
         """Of portraits and motion frames [takes, 1 + motion frames, positions, channels].
 
-        Without motion frames, takes whose image is dropped are left out. None where nothing is needed.
+        Without motion frames, takes whose image is dropped are left out. None if nothing is needed.
         """
         takes, n_images = conditions.pictures.shape[:2]
         first = conditions.drops.n_image if n_images == 1 or self._is_all_dropped(conditions) else 0

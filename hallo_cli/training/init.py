@@ -37,7 +37,7 @@ def read_network_config(path: Path, compat: Compat = "sane") -> NetworkConfig:
 
 
 def network_config(start: StartSettings) -> NetworkConfig:
-    """The configuration that a run's start names. Raises SettingsError where it names none."""
+    """The configuration that a run's start names. Raises SettingsError if it names none."""
     if start.network is not None:
         return read_network_config(start.network, start.compat)
     if start.run is not None:

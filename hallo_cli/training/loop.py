@@ -343,7 +343,7 @@ class Trainer:
 
 
 def _frames(data: DataSettings, network: NetworkConfig, stage: Stage) -> int:
-    """Frames of each take in a batch. Raises SettingsError where the motion modules cannot take them."""
+    """Frames of each take in a batch. Raises SettingsError if the motion modules cannot take them."""
     if stage == "stage1":
         return data.frames or 1
     frames = data.frames or network.clip_frames

@@ -158,7 +158,7 @@ def velocity_loss(
 
 
 def region_weights(noisy: NoisyLatents, boxes: Tensor, settings: ObjectiveSettings) -> Tensor | None:
-    """Where errors count how much: [takes, frames | 1, height, width], or None where they count alike.
+    """Where errors count how much: [takes, frames | 1, height, width], or None if they count alike.
 
     boxes [takes, 3, 4] as in Batch.
     """

@@ -97,7 +97,7 @@ class Take:
 class TakeWriter:
     """Writes takes into NAME-000000.tar, NAME-000001.tar, ... of at most `takes_per_shard` each.
 
-    Raises OutputError where the folder cannot be written or the disk is full.
+    Raises OutputError if the folder cannot be written or the disk is full.
     """
 
     def __init__(self, folder: Path, name: str, *, takes_per_shard: int = 64, first_shard: int = 0) -> None:
@@ -152,7 +152,7 @@ class TakeWriter:
 
 
 def read_takes(shard: Path) -> Iterator[Take]:
-    """The takes of one shard in order, one in memory at a time. Raises InputError where it is broken."""
+    """The takes of one shard in order, one in memory at a time. Raises InputError if it is broken."""
     key, files = "", dict[str, bytes]()
     try:
         with tarfile.open(shard, "r|") as tar:
@@ -173,7 +173,7 @@ def read_takes(shard: Path) -> Iterator[Take]:
 
 
 def shards_in(folder: Path, suffix: str = ".tar") -> list[Path]:
-    """The finished shards of a folder by name. Raises InputError where there is none."""
+    """The finished shards of a folder by name. Raises InputError if there is none."""
     found = sorted(folder.glob(f"*-[0-9][0-9][0-9][0-9][0-9][0-9]{suffix}"))
     if not found:
         raise InputError(f"{folder} holds no NAME-000000{suffix}: give the folder that the last step wrote")
@@ -183,7 +183,7 @@ def shards_in(folder: Path, suffix: str = ".tar") -> list[Path]:
 def require_same_origin(
     folder: Path, origin: Mapping[str, str | int | bool], *, suffix: str = ".tar"
 ) -> None:
-    """Raises InputError where the folder's note says that its shards are made from something else.
+    """Raises InputError if the folder's note says that its shards are made from something else.
 
     Shards without a note are older than it and taken to be right.
     """
@@ -202,7 +202,7 @@ def note_origin(folder: Path, origin: Mapping[str, str | int | bool]) -> None:
 
 
 def read_origin(folder: Path) -> dict[str, Any]:
-    """What `note_origin` wrote; empty where it did not. Raises InputError where the note is broken."""
+    """What `note_origin` wrote; empty where it did not. Raises InputError if the note is broken."""
     note = folder / ORIGIN
     try:
         found = json.loads(note.read_text("utf-8"))

@@ -89,7 +89,7 @@ class FrozenFeatures(nn.Module):
 
     @classmethod
     def load(cls) -> FrozenFeatures:
-        """With the published weights. Raises SettingsError where their package is not installed."""
+        """With the published weights. Raises SettingsError if their package is not installed."""
         network = cls()
         own = network.state_dict()
         stored = torch.load(_weights_file(), map_location="cpu", weights_only=True)

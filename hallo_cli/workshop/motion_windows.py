@@ -54,7 +54,7 @@ FOCUS = 112
 
 
 def read_motion_takes(folder: Path, *, limit: int | None = None) -> list[MotionTake]:
-    """The takes of a folder of shards. Raises InputError where they hold no exact motion."""
+    """The takes of a folder of shards. Raises InputError if they hold no exact motion."""
     takes = (take for shard in shards_in(folder) for take in read_takes(shard))
     found = [_motion_take(take) for take in islice(takes, limit)]
     if not found:

@@ -69,7 +69,7 @@ class SpeechCorpus:
 
 
 def read_corpus(folder: Path) -> SpeechCorpus:
-    """All `speech-*.npz` shards of `folder`. Raises InputError where there is none."""
+    """All `speech-*.npz` shards of `folder`. Raises InputError if there is none."""
     shards = [np.load(path, allow_pickle=False) for path in sorted(folder.glob("speech-*.npz"))]
     if not shards:
         raise InputError(f"{folder} holds no speech-*.npz shard; make some with `hallo train synth-speech`")
@@ -117,7 +117,7 @@ def train_speech_encoder(
 ) -> SpeechNet:
     """A SpeechNet trained on all but the last `held_out_utterances` of `corpus`: its weights' moving average.
 
-    `init`: weights to start from, also of a network of fewer context stages. Raises WeightsError where they
+    `init`: weights to start from, also of a network of fewer context stages. Raises WeightsError if they
     do not fit, InputError where the corpus is too small to hold some of it back.
     """
     if len(corpus) <= training.held_out_utterances:
@@ -162,7 +162,7 @@ def train_speech_encoder(
 def start_from(network: SpeechNet, weights: Path) -> None:
     """Fill `network` from a file; context stages that the file lacks begin as if they were not there.
 
-    Raises WeightsError where the file does not fit.
+    Raises WeightsError if the file does not fit.
     """
     stored = {key.split(".")[1] for key in map_tensors(weights) if key.startswith("context.")}
     config = network.config

@@ -19,7 +19,7 @@ LIMITS = QualityLimits(seam_jump=(3.0, 8.0), identity=(0.5, 0.25), sync_lag=(4, 
         ({"sync_lag": -9}, "fail", "lag of lips to speech in frames -9"),
         ({"black_frames": 1}, "warn", "black frames 1"),
         ({"seam_jump": float("nan")}, "fail", "jump at joins is not a number"),
-        ({"n_frames": 24}, "fail", "24 frames where the recording asks for 25"),
+        ({"n_frames": 24}, "fail", "24 frames instead of 25 of the recording"),
     ],
 )
 def test_verdict_and_objection_follow_the_limits(

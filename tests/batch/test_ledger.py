@@ -95,7 +95,7 @@ def test_stray_line_is_named_and_skipped(
     path = tmp_path / "ledger"
     path.write_text(f"{json.dumps(HEAD)}\n{json.dumps(stray)}\n{json.dumps(ROW)}\n", encoding="utf-8")
     assert list(read_ledger(path)) == [Run({}, "now"), Record("a", 2, "done")]
-    assert "ledger: line 2 is no entry and is skipped" in caplog.text
+    assert "ledger: line 2 is not an entry and is skipped" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_line_that_is_no_json_is_named_and_skipped(
     path = tmp_path / "ledger"
     path.write_bytes(line + b"\n" + json.dumps(ROW).encode() + b"\n")
     assert list(read_ledger(path)) == [Record("a", 2, "done")]
-    assert "line 1 is no entry and is skipped" in caplog.text
+    assert "line 1 is not an entry and is skipped" in caplog.text
 
 
 def test_figures_that_are_no_numbers_and_fields_of_newer_versions_are_read(tmp_path: Path) -> None:

@@ -246,7 +246,7 @@ def test_names_composed_differently_are_partners(tmp_path: Path) -> None:
 def test_folders_of_different_length_cannot_be_zipped(tmp_path: Path) -> None:
     for name in ("a.png", "b.png", "c.wav"):
         (tmp_path / name).touch()
-    with pytest.raises(ManifestError, match="2 pictures and 1 recordings cannot be zipped"):
+    with pytest.raises(ManifestError, match="2 pictures and 1 recordings cannot be paired in order"):
         list(pair_folders(tmp_path, tmp_path, "zip", LAYOUT))
 
 
@@ -284,7 +284,7 @@ def test_priority_is_a_whole_number() -> None:
         -2,
     ]
     for cell in ("high", "1.5", "9" * 30):
-        assert "is no whole number" in only_bad(f"portrait,audio,priority\np,s,{cell}\n").message
+        assert "is not a whole number" in only_bad(f"portrait,audio,priority\np,s,{cell}\n").message
 
 
 def test_column_that_is_no_setting_is_refused_and_the_way_to_keep_it_is_named() -> None:

@@ -30,7 +30,7 @@ POISONS: dict[str, tuple[str, str, str]] = {
     "memory": ("error", "DeviceMemoryError", "out of memory"),
     "bug": ("error", "ZeroDivisionError", "division by zero"),
     "encoder": ("error", "EncoderError", "ffmpeg ended"),
-    "taken": ("error", "SettingsError", "exists and is not of this render"),
+    "taken": ("error", "SettingsError", "exists and is from another render"),
     "crash-check": ("invalid", "InputError", "crashes its decoder"),
     "text": ("invalid", "PortraitError", "no picture that can be read"),
     "absent": ("invalid", "InputError", "does not exist"),

@@ -118,7 +118,7 @@ def test_dry_run_prints_the_plan_and_renders_nothing(tmp_path: Path) -> None:
     assert "row 3 (b): InputError: The portrait" in result.stderr
     assert "2 rows: 1 to render (0:00:02 of video), 1 refused" in result.stdout
     assert "about 0.05 at 36 an hour" in result.stdout
-    assert "of measuring on one core, beside it" in result.stdout
+    assert "of measuring on one core at the same time" in result.stdout
     assert "measuring" not in hallo(manifest, "--dry-run", "--no-quality").stdout
 
 
@@ -166,7 +166,7 @@ def test_budget_that_is_spent_says_what_is_left(tmp_path: Path) -> None:
     price = ("--gpu-hour-price", "3600", "--no-quality", "--device", "cpu")
     result = hallo(manifest, *price, "--max-cost", "1")  # each row is predicted to need 1.5 s
     assert result.exit_code == 75
-    assert "the budget ends here: 2 rows are left for another run" in result.stderr
+    assert "the budget is spent: 2 rows are left for another run" in result.stderr
     assert hallo(manifest, *price, "--max-cost", "100").exit_code == 0
 
 
@@ -178,7 +178,7 @@ def test_budget_that_is_spent_says_what_is_left(tmp_path: Path) -> None:
         (["--finish-by", "soon"], "is not a time"),
         (["--finish-by", "2001-01-01T06:00"], "is past"),
         (["--on-row", "no-such-program x"], "there is no program 'no-such-program'"),
-        (["--on-end", "'"], "is no command"),
+        (["--on-end", "'"], "is not a command"),
     ],
 )
 def test_budget_or_hook_that_makes_no_sense_is_refused(

@@ -58,7 +58,7 @@ def test_plain_lines_tell_stage_plan_and_frames(capsys: pytest.CaptureFixture[st
         "rendering",
         "100 frames in 10 clips, 20 done by an earlier run; work is kept in work",
         "20/100 frames",
-        "out of memory (full): going on with sliced attention",
+        "out of memory (full): continuing with sliced attention",
         "100/100 frames 26.7 frames/s, 0:00:00 left",
     ]
 

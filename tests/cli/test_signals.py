@@ -87,7 +87,7 @@ def test_sigterm_finishes_the_clip_and_ends_with_143(folder: Path) -> None:
     assert "press Ctrl-C again to stop at once" in interrupt(process, signal.SIGTERM)
     events, said = process.communicate(timeout=50)
     assert process.returncode == 143
-    assert "the same command goes on from there" in said
+    assert "the same command resumes" in said
     kinds = [json.loads(line)["event"] for line in events.splitlines()]
     assert kinds[-1] == "failed"
     assert kinds.count("clip_rendered") <= 1

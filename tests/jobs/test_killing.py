@@ -101,7 +101,7 @@ def test_interrupts_finish_the_clip_and_say_how_to_go_on(job: Job, undisturbed: 
         process.send_signal(number)
         found, said = finish(process)
         assert found == status
-        assert "the same command goes on" in said
+        assert "the same command resumes" in said
         assert not job.output.exists()
     assert finish(start(job))[0] == 0
     assert list(frame_hashes(job.output)) == undisturbed

@@ -126,7 +126,7 @@ def test_file_that_appears_meanwhile_is_not_replaced(job: Job, undisturbed: list
         if isinstance(event, events.StageStarted) and event.stage == "join":
             job.output.write_bytes(b"mine")
 
-    with pytest.raises(SettingsError, match="exists and is not of this render"):
+    with pytest.raises(SettingsError, match="exists and is from another render"):
         run_job(job, TrivialEngine(), on_event=another)
     assert job.output.read_bytes() == b"mine"
     job.output.unlink()

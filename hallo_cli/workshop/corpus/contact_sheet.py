@@ -15,7 +15,7 @@ from hallo_cli.training.takes import Take
 
 
 def require_place(path: Path) -> None:
-    """Raises OutputError where a file could not be written, before what it is to show is made."""
+    """Raises OutputError if a file could not be written, before what it is to show is made."""
     make_folder(path.parent)
     with reporting_write_errors(path):
         if path.is_dir():

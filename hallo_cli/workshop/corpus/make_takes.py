@@ -73,7 +73,7 @@ class _Shot:
 
 
 def make_take(spec: TakeSpec) -> Take | None:
-    """Render a take; None where the landmark network sees no face in the reference picture."""
+    """Render a take; None if the landmark network sees no face in the reference picture."""
     rng = np.random.default_rng([spec.seed, spec.index, 2])
     actor = Actor(rng)
     warp = Warp.draw(rng)

@@ -30,7 +30,7 @@ def write_speech_shards(
 ) -> Iterator[tuple[Path, float]]:
     """Write the missing shards; yields each shard's path and its seconds of audio as it is finished.
 
-    Raises InputError where the folder holds shards of another seed or of other voices, OutputError.
+    Raises InputError if the folder holds shards of another seed or of other voices, OutputError.
     """
     make_folder(folder)
     origin = {"seed": seed, "held-out voices": held_out}

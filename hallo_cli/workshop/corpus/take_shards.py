@@ -39,7 +39,7 @@ class ShardDone:
 def write_corpus(folder: Path, template: TakeSpec, *, n_takes: int, workers: int) -> Iterator[ShardDone]:
     """Write the missing shards of takes template.index, template.index + 1 ...; yields each when done.
 
-    Takes without a visible face are left out, so a shard may hold fewer than 64. Raises InputError where the
+    Takes without a visible face are left out, so a shard may hold fewer than 64. Raises InputError if the
     folder holds shards of another corpus, OutputError.
     """
     make_folder(folder)
