@@ -1,4 +1,4 @@
-"""How far the frames of one set of settings are from those of another with the same seed.
+"""Measures how much the frames of two sets of settings differ, with the same seed.
 
 The frames are compared before they are encoded.
 """
@@ -16,7 +16,7 @@ from hallo_cli.evaluation.truth import TruthMeter
 
 @dataclass
 class Comparison:
-    """Compares frames [n, height, width, 3] with the same reference frames again and again."""
+    """Compares frames [n, height, width, 3] with fixed reference frames."""
 
     reference: Bytes
 

@@ -1,4 +1,4 @@
-"""Tells the time of a device's work: of stages, waiting for each, and of steps, waiting for none."""
+"""Times a device's work: stages, waiting for each one, and steps, without waiting."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def now(device: torch.device) -> float:
-    """The time in seconds, of a clock with an arbitrary zero, once the device has done what it was given."""
+    """The time in seconds (from an arbitrary zero) after the device has finished its queued work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -31,7 +31,7 @@ class Clock:
     steps: list[float] = field(default_factory=list)
 
     def time(self, stage: str, work: Callable[[], T]) -> T:
-        """Do some work and note how long it took."""
+        """Run the work and record its time."""
         start = now(self.device)
         result = work()
         self.seconds[stage] = now(self.device) - start
@@ -39,9 +39,9 @@ class Clock:
 
 
 class Marks:
-    """Points in a device's work.
+    """Time stamps in a device's work.
 
-    On CUDA they are events, so that the host goes on handing over work; elsewhere the device is waited for.
+    On CUDA they are events, so that the host need not wait; other devices are synchronised.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -50,7 +50,7 @@ class Marks:
         self._times: list[float] = []
 
     def set(self) -> None:
-        """Mark the end of what the device was given so far."""
+        """Mark the end of the work queued so far."""
         if self._device.type != "cuda":
             self._times.append(now(self._device))
             return
@@ -60,7 +60,7 @@ class Marks:
         self._events.append(event)
 
     def seconds(self) -> list[float]:
-        """From each mark to the next, once the device has reached the last one."""
+        """Seconds from each mark to the next, after the device has reached the last one."""
         now(self._device)
         between = [before.elapsed_time(after) / 1e3 for before, after in pairwise(self._events)]
         return between + [after - before for before, after in pairwise(self._times)]

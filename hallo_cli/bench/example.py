@@ -1,4 +1,4 @@
-"""What a bench times: a bundle, or networks of the official size with random weights, and the example."""
+"""Prepares the example for a bench, with a bundle or random weights in networks of the official size."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ class Example:
     engine: BundleEngine
     animator: Animator
     analyser: PortraitAnalyser
-    cache: Path  # of the analyser; emptied before every use, gone with the example
+    cache: Path  # cache of the analyser; emptied before every use, deleted with the example
     is_random: bool
 
     def portrait(self, settings: RenderSettings) -> Portrait:
-        """The portrait, analysed anew; a random identity stands in where nothing embeds faces."""
+        """The portrait, analysed again; a random identity if there is no identity network."""
         shutil.rmtree(self.cache, ignore_errors=True)
         config = self.animator.config
         portrait = self.analyser.analyse(PORTRAIT, self.engine.portrait_options(settings))
@@ -56,8 +56,8 @@ class Example:
         return portrait
 
     def compositor(self, portrait: Portrait, settings: RenderSettings) -> Compositor:
-        """What turns generated frames of the example into the video's."""
-        if self.is_random:  # made-up weights bring no face networks to look at the picture with
+        """Turns generated frames of the example into the video's."""
+        if self.is_random:  # random weights include no face networks for the picture
             return square_canvas(portrait)
         return self.engine.compositor(PORTRAIT, portrait, settings)
 
@@ -103,7 +103,7 @@ def random_networks(config: NetworkConfig, *, device: torch.device, dtype: torch
 
 
 def _loading_device(runtime: RuntimeSettings) -> torch.device:
-    """Where weights are put first; those kept in the host's memory must not count in the device's peak."""
+    """The device that weights are made on; offloaded weights must not count in the GPU's peak."""
     return resolve_device("cpu" if runtime.offload else runtime.device)
 
 

@@ -1,8 +1,8 @@
 """Times the real pipeline stage by stage, on the shipped example, clip after clip.
 
-One repetition is what a one-clip job does, stage after stage, and then a few clips as a job renders them,
-overlapping. Repetitions before the counted ones warm up kernels and caches. Several settings are timed in
-turns within one run, since machines are noisy.
+One repetition runs a one-clip job stage by stage, and then a few clips with overlapping stages, as a job
+does. The first repetitions warm up kernels and caches and do not count. Several settings are timed in turns
+within one run, since machines are noisy.
 """
 
 from __future__ import annotations
@@ -50,25 +50,25 @@ class Spread:
 
 @dataclass(frozen=True)
 class Repetition:
-    """What one repetition took, and the frames it rendered."""
+    """The times of one repetition, and the frames that it rendered."""
 
     stages: dict[str, float]  # seconds
     steps: list[float]  # seconds of each denoising step
     frame_s: float  # seconds a frame of several clips in a row
     frames: Bytes  # of those clips
-    peak_device_bytes: int | None  # None on devices that do not tell
+    peak_device_bytes: int | None  # None on devices that do not report it
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What one set of settings came to."""
+    """The results of one set of settings."""
 
     settings: RenderSettings  # settled
     repetitions: tuple[Repetition, ...]
 
     @property
     def frame(self) -> Spread:
-        """One frame of a long job, its stages overlapping where the device gains by it."""
+        """One frame of a long job, with overlapping stages on devices that gain by it."""
         return Spread.of([one.frame_s for one in self.repetitions])
 
     @property
@@ -84,7 +84,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Plan:
-    """How much to render."""
+    """The amount to render."""
 
     repeats: int = 3
     warmups: int = 1
@@ -106,7 +106,7 @@ def bench(example: Example, variants: Sequence[RenderSettings], plan: Plan) -> l
 
 
 def keep_speeds(example: Example, figures: Sequence[Figures]) -> None:
-    """Leave the measured speeds to later forecasts."""
+    """Keep the measured speeds for later forecasts."""
     for row in figures:
         load = example.engine.workload_of(row.settings)
         forecast.remember(forecast.Speed(load, row.frame.median_s))
@@ -124,7 +124,7 @@ def _repeat(example: Example, settings: RenderSettings, n_clips: int) -> Repetit
 
 
 def _time_stages(example: Example, settings: RenderSettings, folder: Path) -> Clock:
-    """Do all that a one-clip job does, one stage after the other."""
+    """Run the stages of a one-clip job, one after the other."""
     animator = example.animator
     clock = Clock(animator.execution.device)
     portrait = clock.time("portrait", lambda: example.portrait(settings))
@@ -150,7 +150,7 @@ def _render_clips(
     speech = example.speech(settings, folder, n_clips=n_clips)
     context = example.animator.prepare(portrait, settings)
     clips = []
-    start = now(example.animator.execution.device)  # what was prepared is not part of it
+    start = now(example.animator.execution.device)  # the preparation does not count
     compositor = example.compositor(portrait, settings)
     with (
         SegmentWriter(folder / "clips.mp4", _format(settings, compositor.size)) as writer,

@@ -1,4 +1,4 @@
-"""Decodes any sound to 16 kHz mono, once, at constant memory; knows nothing of features.
+"""Decodes any sound to 16 kHz mono, once, in constant memory; knows no features.
 
 PyAV brings its own ffmpeg libraries, so no program is needed. Playlists and other files that point to further
 files are not followed.
@@ -32,7 +32,7 @@ class Recording:
 
     file: Path
     n_samples: int
-    notes: tuple[str, ...] = ()  # what was odd about it when it was decoded, for people
+    notes: tuple[str, ...] = ()  # warnings about it from decoding, for people
 
     @property
     def duration_s(self) -> float:
@@ -57,7 +57,7 @@ class Recording:
 
 @dataclass(frozen=True)
 class Stretch:
-    """Which part of a file's sound."""
+    """A part of a file's sound."""
 
     start_s: float = 0.0
     duration_s: float | None = None  # None: to the end
@@ -67,12 +67,12 @@ class Stretch:
 class Decoding:
     """The sound of a file as blocks of float32, 16 kHz mono; to be iterated once.
 
-    Channels are mixed so that they do not cancel; samples that are no number become 0. Raises SpeechError
+    Channels are mixed so that they do not cancel; NaN samples become 0. Raises SpeechError
     if there is no sound, the file is damaged or cut off, or longer than 12 h.
     """
 
     def __init__(self, source: Path, stretch: Stretch = Stretch()) -> None:
-        self.notes: tuple[str, ...] = ()  # what was odd, for people; complete after the last block
+        self.notes: tuple[str, ...] = ()  # warnings, for people; complete after the last block
         self._source = source
         self._stretch = stretch
 
@@ -99,7 +99,7 @@ class Decoding:
             ) from error
 
     def _cut_out(self, pieces: Generator[Float]) -> Iterator[Float]:
-        """Cut out what lies between two times; stop decoding behind it."""
+        """Cut out the part between two times; stop decoding after it."""
         stretch = self._stretch
         first = round(stretch.start_s * SAMPLE_RATE)
         length_s = MAX_DURATION_S if stretch.duration_s is None else stretch.duration_s
@@ -144,7 +144,7 @@ def load(source: Path, stretch: Stretch = Stretch()) -> Float:
 
 
 def no_sound(file: Path) -> str:
-    """What to say of a file without a sound track."""
+    """The message about a file without a sound track."""
     if sniff(file).endswith("picture"):
         return f"The recording {shown(file)} is a picture. Did you swap portrait and recording?"
     return f"The file {shown(file)} has no sound track. Give a recording of speech."

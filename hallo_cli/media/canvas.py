@@ -1,6 +1,6 @@
 """Puts finished frames onto a canvas of another size and shape; nothing is stretched.
 
-Knows arrays only: where the face is, it is told.
+Knows arrays only; the caller gives the position of the eyes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 from hallo_cli.domain import Bytes
 
-EYE_LINE = 1 / 3  # of the canvas's height, where the eyes go as far as the frame allows
+EYE_LINE = 1 / 3  # height of the eyes, as a share of the canvas from its top, if the frame allows it
 BLUR_SIDE = 64  # pixels of the shorter side that the blurred background is made at
 BLUR_SIGMA = 2.5  # pixels of that
 
@@ -33,7 +33,7 @@ class Layout:
 
     @property
     def source(self) -> tuple[slice, slice]:
-        """Those of the scaled frame that are seen."""
+        """Rows and columns of the scaled frame that are visible."""
         rows, columns = self.target
         return (
             slice(rows.start - self.top, rows.stop - self.top),
@@ -44,9 +44,9 @@ class Layout:
 def lay_out(
     frame: tuple[int, int], size: tuple[int, int], eyes: tuple[float, float], *, is_cropped: bool
 ) -> Layout:
-    """Scale a frame (width, height) to cover the canvas, or to lie in it whole, and place it.
+    """Scale a frame (width, height) to cover the canvas, or to fit into it, and place it.
 
-    eyes: where they are in the frame, as shares of its width and height.
+    eyes: their position in the frame, as shares of its width and height.
     """
     ratios = size[0] / frame[0], size[1] / frame[1]
     ratio = max(ratios) if is_cropped else min(ratios)
@@ -84,7 +84,7 @@ class CanvasStage:
 
 
 def cover(picture: Bytes, size: tuple[int, int]) -> Bytes:
-    """A picture scaled to cover (width, height) and cut there in its middle."""
+    """A picture scaled to cover (width, height) and cut to its middle."""
     layout = lay_out((picture.shape[1], picture.shape[0]), size, (0.5, EYE_LINE), is_cropped=True)
     return resized(picture, layout.scaled)[layout.source]
 
@@ -104,7 +104,7 @@ def _scaled(side: int, ratio: float, limit: int, is_cropped: bool) -> int:
 
 
 def _placed(wanted: float, room: int) -> int:
-    """Where a side begins: as wanted, but inside the canvas, or covering it where it is larger."""
+    """The start of a side: as wanted, but inside the canvas, or covering it if it is larger."""
     return round(min(max(wanted, min(0, room)), max(0, room)))
 
 

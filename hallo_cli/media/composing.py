@@ -1,4 +1,4 @@
-"""Makes one recording of several, in order, with pauses between them; what was made is kept by content."""
+"""Joins several recordings in order, with pauses between them; the result is cached by content."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from hallo_cli.store.writing import copy_whole, make_folder
 
 MAX_PAUSE_S = 60.0
 MAX_RECORDINGS = 1000
-RATE, LAYOUT = 48_000, "stereo"  # what all are brought to
+RATE, LAYOUT = 48_000, "stereo"  # the format that all are converted to
 
 
 def composed(recordings: Sequence[Path], pause_s: float = 0.0) -> Path:
-    """One recording that holds all, each from its beginning to its end; a single one is itself.
+    """One recording that contains all of them in full; a single one is returned unchanged.
 
     Raises SpeechError, SettingsError, EncoderError or OutputError.
     """
     files = [require_file(file, SpeechError, "recording") for file in recordings]
     if not 0 <= pause_s <= MAX_PAUSE_S or not 1 <= len(files) <= MAX_RECORDINGS:
         raise SettingsError(
-            f"--pause {pause_s:g} between {len(files)} recordings cannot be: give up to {MAX_RECORDINGS} "
+            f"--pause {pause_s:g} between {len(files)} recordings is too much: give up to {MAX_RECORDINGS} "
             f"recordings and a pause from 0 to {MAX_PAUSE_S:g} seconds."
         )
     if len(files) == 1:
@@ -45,10 +45,10 @@ def composed(recordings: Sequence[Path], pause_s: float = 0.0) -> Path:
 
 
 def kept_path(kind: str, name: str) -> Path:
-    """Where something is kept that is made of inputs by content. Raises SettingsError, OutputError."""
+    """The cache path of a file that is made from these inputs. Raises SettingsError, OutputError."""
     folder = cache_path(kind)
     if folder is None:
-        raise SettingsError("there is no home folder to keep sound in: name one in HALLO_CACHE.")
+        raise SettingsError("there is no home folder for cached sound: name a folder in HALLO_CACHE.")
     make_folder(folder)
     return folder / name
 
@@ -66,7 +66,7 @@ def _make(files: Sequence[Path], pause_s: float, target: Path) -> None:
 
 
 def _make_alike(file: Path, part: Path, pause_s: float) -> None:
-    """Bring a recording to the common rate and channels, a pause behind it."""
+    """Convert a recording to the common rate and channels, with a pause after it."""
     with pcm(file, Stretch()) as samples:
         same = samples.as_input().filter("aresample", RATE).filter("aformat", channel_layouts=LAYOUT)
         padded = same.filter("apad", pad_dur=pause_s) if pause_s else same

@@ -27,14 +27,14 @@ DETERMINISTIC = {"fflags": "+bitexact", "flags": "+bitexact", "map_metadata": "-
 def find_ffmpeg(codec: str = "libx264") -> Path:
     """Return ffmpeg: the one HALLO_FFMPEG names, else that on PATH if it can encode, else the packaged one.
 
-    Raises SettingsError if HALLO_FFMPEG names no program, EncoderError if there is none at all.
+    Raises SettingsError if HALLO_FFMPEG names no program, EncoderError if none is found.
     """
     named = os.environ.get("HALLO_FFMPEG", "")
     if named:
         found = shutil.which(named)
         if found is None:
-            raise SettingsError(f"HALLO_FFMPEG names {named!r}, which is no program. Correct or unset it.")
-        return Path(found).absolute()  # it may be run in another folder
+            raise SettingsError(f"HALLO_FFMPEG names {named!r}, which is not a program. Correct or unset it.")
+        return Path(found).absolute()  # it may run in another folder
     on_path, packaged = shutil.which("ffmpeg"), _packaged()
     if on_path and (packaged is None or _can_encode(Path(on_path), codec)):
         return Path(on_path).absolute()
@@ -47,7 +47,7 @@ def find_ffmpeg(codec: str = "libx264") -> Path:
 
 
 def _packaged() -> Path | None:
-    """imageio-ffmpeg's own; it would give the one on PATH, too."""
+    """imageio-ffmpeg's own program; its own function would also return the one on PATH."""
     try:
         program = Path(imageio_ffmpeg.get_ffmpeg_exe())
     except RuntimeError:
@@ -57,7 +57,7 @@ def _packaged() -> Path | None:
 
 @cache
 def _can_encode(program: Path, codec: str) -> bool:
-    """Whether an ffmpeg runs and has what a video is made with; builds for servers and phones may not."""
+    """Whether an ffmpeg runs and has the encoders and filters that videos need; some builds lack them."""
     try:
         return {codec, "aac"} <= _encoders_of(program)
     except EncoderError as error:
@@ -80,7 +80,7 @@ def _encoders_of(program: Path) -> frozenset[str]:
     return frozenset(words[1] for words in map(str.split, lines) if len(words) > 1)
 
 
-# ffmpeg-python takes no text that is not Unicode: the bytes of other names travel through it in disguise.
+# ffmpeg-python takes only Unicode text, so the bytes of other names are escaped.
 _FROM_BYTES = {0xDC00 + byte: 0x10DC00 + byte for byte in range(0x80, 0x100)}
 _TO_BYTES = {disguise: byte for byte, disguise in _FROM_BYTES.items()}
 
@@ -105,7 +105,7 @@ def run(output: Any, *, cwd: Path | None = None, feed: Iterable[bytes] = (), lev
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=said,
-                start_new_session=True,  # Ctrl-C is for us
+                start_new_session=True,  # Ctrl-C must reach only this process
             )
         try:
             _feed(process, feed)
@@ -121,7 +121,7 @@ def run(output: Any, *, cwd: Path | None = None, feed: Iterable[bytes] = (), lev
 
 
 def _feed(process: subprocess.Popen[bytes], feed: Iterable[bytes]) -> None:
-    """Write until ffmpeg takes no more: why it does not shows in its exit status."""
+    """Write until ffmpeg stops reading; its exit status shows why."""
     assert process.stdin is not None
     with suppress(BrokenPipeError), process.stdin:
         for block in feed:
@@ -138,19 +138,17 @@ def starting_ffmpeg() -> Iterator[None]:
 
 
 def address(file: Path) -> str:
-    """Return a path as ffmpeg takes it, safe from being read as an option or a protocol."""
+    """Return a path that ffmpeg cannot read as an option or a protocol."""
     return f"file:{file.absolute()}".translate(_FROM_BYTES)
 
 
 def last_words(stderr: bytes) -> str:
-    """Return the reason of a failure: of what ffmpeg wrote the first line, and the last where it is another.
+    """Return the reason of a failure: ffmpeg's first line, and the last one if it is another.
 
-    The cause comes first; what comes after it, such as that nothing was written, is what followed.
+    The cause comes first; the last line tells its consequence, such as that nothing was written.
     """
     lines = [line.strip() for line in stderr.decode("utf-8", "replace").splitlines() if line.strip()]
-    return (
-        " ... ".join(line[:200] for line in dict.fromkeys([*lines[:1], *lines[-1:]])) or "it gave no reason"
-    )
+    return " ... ".join(line[:200] for line in dict.fromkeys([*lines[:1], *lines[-1:]])) or "no message"
 
 
 @cache

@@ -9,7 +9,7 @@ from pathlib import Path
 from hallo_cli.errors import InputError
 from hallo_cli.printable import printable
 
-# as a path it has lost one of its slashes
+# as a path, an address loses one of its slashes
 WEB_ADDRESS = re.compile(r"(?:^|/)(?P<scheme>https?|ftps?|sftp|s3|gs|rtsp|rtmp):/+(?P<rest>.*)", re.I | re.S)
 
 

@@ -35,7 +35,7 @@ FORMATS = (
     *("JPEG2000", "PCX", "SGI", "PSD", "DDS", "QOI", "HEIF"),
 )
 KEPT_PIXELS = 36_000_000  # larger pictures are made smaller; 7680 x 4320 is not
-LARGE_PIXELS = 12_000_000  # from here on processes that share a lock take turns
+LARGE_PIXELS = 12_000_000  # above this, processes that share a lock take turns
 SMALL_FILE = 1 << 20  # bytes
 SMALL_FILE_MEMORY, LARGE_FILE_MEMORY = 220_000_000, 800_000_000  # bytes while decoding
 MAX_BLANK_FRAMES = 100
@@ -53,12 +53,12 @@ def read_image(file: Path) -> Bytes:
     """Return a picture as [height, width, 3] uint8 sRGB, turned upright, transparency over white.
 
     Of an animation, the first frame that is not blank. Pictures of more than 36 million pixels are made
-    smaller. Raises PortraitError if the file is no picture, damaged, or needs too much memory.
+    smaller. Raises PortraitError if the file is not a picture, is damaged, or needs too much memory.
     """
     checked = require_file(file, PortraitError, "portrait")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # sizes are checked below; odd metadata does not matter
+            warnings.simplefilter("ignore")  # sizes are checked below; broken metadata does not matter
             with Image.open(checked, formats=_known_formats()) as picture:
                 _require_bounded(picture.size, file)
                 reduction = ceil(sqrt(picture.width * picture.height / KEPT_PIXELS))
@@ -97,11 +97,13 @@ def _known_formats() -> list[str]:
         import pillow_heif
 
         pillow_heif.register_heif_opener()
-    return [name for name in FORMATS if name in Image.OPEN]  # AVIF and HEIF need libraries that may lack
+    return [
+        name for name in FORMATS if name in Image.OPEN
+    ]  # AVIF and HEIF need libraries that may be missing
 
 
 def _no_picture(checked: Path, file: Path) -> str:
-    """What to say of a file that no decoder takes."""
+    """The message about a file that no decoder reads."""
     kind = sniff(checked)
     if kind == "HEIC picture":
         return f'The portrait {shown(file)} is HEIC: install "hallo-cli[heic]", or save it as a JPEG.'
@@ -109,7 +111,7 @@ def _no_picture(checked: Path, file: Path) -> str:
         return f"The portrait {shown(file)} is a sound file. Did you swap portrait and recording?"
     if kind == "video":
         return f"The portrait {shown(file)} is a video. Save one frame of it as a JPEG or PNG."
-    return f"The portrait {shown(file)} is no picture that can be read. Give a JPEG, PNG or WebP file."
+    return f"The portrait {shown(file)} is not a readable picture. Give a JPEG, PNG or WebP file."
 
 
 def _require_bounded(size: tuple[int, int], file: Path) -> None:
@@ -122,19 +124,19 @@ def _require_bounded(size: tuple[int, int], file: Path) -> None:
 
 
 def _require_affordable(picture: Image.Image, file_bytes: int, file: Path) -> None:
-    """Refuse what a few kilobytes would unfold to; pictures with something in them may need more."""
+    """Refuse decompression bombs: the memory limit grows with the file's size."""
     allowed = SMALL_FILE_MEMORY if file_bytes < SMALL_FILE else LARGE_FILE_MEMORY
     needed = picture.width * picture.height * bytes_per_pixel(picture)
     if needed > allowed:
         raise PortraitError(
             f"The portrait {shown(file)} has {picture.width} x {picture.height} pixels in "
-            f"{max(1, file_bytes // 1000)} kB: to read it would take {needed / 1e6:.0f} MB of memory, "
+            f"{max(1, file_bytes // 1000)} kB: reading it takes {needed / 1e6:.0f} MB of memory, "
             f"at most {allowed / 1e6:.0f} MB are allowed. Save it smaller, or as a JPEG."
         )
 
 
 def _pixels(picture: Image.Image) -> Bytes:
-    """The first frame that shows something, as RGB."""
+    """The first frame that is not blank, as RGB."""
     rgb = rgb_of(picture, KEPT_PIXELS)
     if not is_blank(rgb):
         return rgb

@@ -26,9 +26,9 @@ from hallo_cli.store.writing import PartFile, reporting_write_errors, write_whol
 
 AAC = {"acodec": "aac", "audio_bitrate": "192k"}
 COPYABLE = frozenset({"aac", "ac3", "eac3", "alac", "mp3", "opus"})  # sound that MP4 can hold
-# What Windows, macOS, phones and browsers all play in an MP4; MP3 is silent in QuickTime, others in more.
+# Codecs that Windows, macOS, phones and browsers all play in an MP4; QuickTime does not play MP3 there.
 PLAYABLE = frozenset({("aac", "LC"), ("aac", "HE-AAC"), ("aac", "HE-AACv2")})
-COMPARED_S = 10.0  # of a copied sound, compared with what was analysed
+COMPARED_S = 10.0  # largest difference of a copied sound to the analysed one
 MAX_SHIFT_S = 0.005
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Sound:
-    """The recording to put under the picture."""
+    """The recording to add to the video."""
 
     file: Path
     start_s: float = 0.0
@@ -56,7 +56,7 @@ class FinishedVideo:
 
     file: Path
     info: MediaInfo
-    sound: str  # how it was put under the picture: none, copy, aac
+    sound: str  # how it was added: none, copy, aac
     signed_by: str = ""  # SHA-256 of the certificate that signed it as made by AI
 
 
@@ -69,8 +69,8 @@ def assemble(
 ) -> FinishedVideo:
     """Join segments without re-encoding, add the original sound once, and check the result.
 
-    The output appears under its name only when it is whole, its frames are all there and picture and sound
-    end within one frame of each other. Raises EncoderError, OutputError, InputError.
+    The output gets its final name only when it is complete, has all frames, and picture and sound end within
+    one frame of each other. Raises EncoderError, OutputError, InputError.
     """
     expected = sum(_n_frames(segment) for segment in segments)
     names = segments[0].with_name("segments.txt")
@@ -91,7 +91,7 @@ def _concat_line(segment: Path) -> str:
 
 
 def _joined(names: Path, part: Path, video: VideoFormat, sound: Sound | None, n_frames: int) -> FinishedVideo:
-    """Write `part` and check it; where a copied sound does not fit the picture, encode the sound instead."""
+    """Write `part` and check it; if a copied sound does not fit the video, encode the sound instead."""
     problem = ""
     modes = sound_modes(sound)
     for mode in modes:
@@ -109,13 +109,13 @@ def _joined(names: Path, part: Path, video: VideoFormat, sound: Sound | None, n_
         if not problem:
             return FinishedVideo(part, info, mode)
         log.info("joined with sound %s: %s", mode, problem)
-    raise EncoderError(f"The joined video is not right: {problem}. Try --audio-codec aac or another ffmpeg.")
+    raise EncoderError(f"The joined video is wrong: {problem}. Try --audio-codec aac or another ffmpeg.")
 
 
 def sound_modes(sound: Sound | None) -> tuple[str, ...]:
-    """Return how to put the sound in, to be tried in turn: none, copy, aac.
+    """Return the ways to add the sound, to be tried in turn: none, copy, aac.
 
-    Raises SettingsError if it shall be copied and cannot, SpeechError if there is none.
+    Raises SettingsError if the sound cannot be copied as wanted, SpeechError if there is none.
     """
     if sound is None:
         return ("none",)
@@ -126,7 +126,7 @@ def sound_modes(sound: Sound | None) -> tuple[str, ...]:
     can_copy = is_whole and track.codec in COPYABLE
     is_playable = is_whole and (track.codec, track.profile) in PLAYABLE
     if sound.codec == "copy" and not can_copy:
-        reason = f"MP4 takes no {track.codec}" if is_whole else "a part cannot be cut out exactly"
+        reason = f"MP4 cannot hold {track.codec}" if is_whole else "a part cannot be cut out exactly"
         raise SettingsError(
             f"The sound of {shown(sound.file)} cannot be copied: {reason}. Use --audio-codec aac."
         )
@@ -137,7 +137,7 @@ def sound_modes(sound: Sound | None) -> tuple[str, ...]:
 def _join(
     names: Path, part: Path, video: VideoFormat, heard: tuple[Sound | None, str], n_frames: int
 ) -> None:
-    """Have ffmpeg put pictures and sound together; of the sound it gets samples or a copy made by us."""
+    """Have ffmpeg mux frames and sound; the sound comes as samples or as a copy made by us."""
     sound, mode = heard
     length_s = float(n_frames / video.rate)
     # by its bare name: ffmpeg finds the segments beside it, and takes a # in an address for its end
@@ -182,7 +182,7 @@ def _problem(info: MediaInfo, video: VideoFormat, n_frames: int, *, has_sound: b
 
 
 def _copying_problem(part: Path, sound: Sound) -> str:
-    """Return where the copied sound is not heard when it was analysed, or nothing.
+    """Return how the copied sound's timing differs from the analysed one's, or nothing.
 
     Analysis takes sound as continuous from its first sample; players go by the timestamps that were copied.
     """
@@ -195,12 +195,12 @@ def _copying_problem(part: Path, sound: Sound) -> str:
     n = min(len(analysed), len(heard))
     difference = float(np.square(analysed[:n] - heard[:n]).mean())
     if abs(start_s) > MAX_SHIFT_S or difference > 0.01 * float(np.square(analysed[:n]).mean()) + 1e-8:
-        return "its sound would be heard at another time than it was analysed at"
+        return "its sound would play at another time than in the analysis"
     return f"its sound has a gap of {gap_s:.3f} s" if gap_s > MAX_SHIFT_S else ""
 
 
 def _timing(file: Path) -> tuple[float, float]:
-    """Return when the sound of a video begins, and its longest gap, in seconds."""
+    """Return the start of a video's sound, and its longest gap, in seconds."""
     with open_media(file) as container:
         stream = container.streams.audio[0]
         tick_s = float(stream.time_base or 0)

@@ -1,4 +1,4 @@
-"""Brings the rendered stretch of a recording to a loudness (EBU R128) in two passes, without loss."""
+"""Brings the rendered part of a recording to a loudness (EBU R128) in two passes, lossless."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from hallo_cli.media.joining import Sound
 from hallo_cli.media.pcm import pcm
 
 PEAK = -1.5  # dB true peak: room for what AAC adds
-RANGE = 20.0  # LU: speech keeps its dynamics unless it has more
+RANGE = 20.0  # LU: speech with less keeps its dynamics
 _REPORT = re.compile(rb"\{[^{}]*\}")
 
 
 def levelled(sound: Sound, lufs: float, target: Path) -> Sound:
-    """The sound's stretch at a loudness, written to `target` (FLAC), to be encoded from there.
+    """The rendered part of the sound at a loudness, written to `target` (FLAC), to be encoded from there.
 
-    One gain for the whole stretch where its peaks allow that, else it is compressed as much as it takes.
-    Silence stays as it is. Raises SpeechError, EncoderError.
+    One gain for the whole part if its peaks allow that, else dynamic compression. Silence is unchanged.
+    Raises SpeechError, EncoderError.
     """
     measured = _measure(sound, lufs)
     if measured is None:
@@ -39,13 +39,13 @@ def levelled(sound: Sound, lufs: float, target: Path) -> Sound:
 
 
 def loudness_of(sound: Sound) -> float | None:
-    """The loudness of a sound's stretch in LUFS; None for silence. Raises SpeechError, EncoderError."""
+    """The loudness of a part of a sound in LUFS; None for silence. Raises SpeechError, EncoderError."""
     measured = _measure(sound, -16.0)
     return None if measured is None else float(measured["I"])
 
 
 def _measure(sound: Sound, lufs: float) -> Mapping[str, str] | None:
-    """loudnorm's figures of the stretch: I, TP, LRA and thresh; None for silence."""
+    """loudnorm's figures of the part: I, TP, LRA and thresh; None for silence."""
     with pcm(sound.file, sound.stretch) as samples:
         loud = samples.as_input().filter("loudnorm", I=lufs, TP=PEAK, LRA=RANGE, print_format="json")
         said = run(ffmpeg.output(loud, "-", format="null"), feed=samples.whole(), level="info")
@@ -54,7 +54,9 @@ def _measure(sound: Sound, lufs: float) -> Mapping[str, str] | None:
         names = {"I": "input_i", "TP": "input_tp", "LRA": "input_lra", "thresh": "input_thresh"}
         figures = {name: float(found[key]) for name, key in names.items()}
     except (IndexError, KeyError, ValueError) as error:
-        raise EncoderError(f"ffmpeg did not say how loud {sound.file.name!r} is ({error}).") from error
+        raise EncoderError(
+            f"ffmpeg did not measure the loudness of {sound.file.name!r} ({error})."
+        ) from error
     if not all(map(isfinite, figures.values())):
         return None
     return {name: f"{figure:.2f}" for name, figure in figures.items()}

@@ -1,7 +1,7 @@
 """Gives a file's sound to ffmpeg as plain samples, so that ffmpeg never sees the file itself.
 
-A file may be one thing to one program and another to the next: a song for PyAV, a list of other files for an
-older ffmpeg. What was analysed is what is heard, because there is only one who reads it.
+Two programs may read a file differently: as a song in PyAV, as a list of other files in an older ffmpeg.
+Since only PyAV reads it, the sound of the video is the analysed sound.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from hallo_cli.media.probe import DECODING_ERRORS, open_media
 from hallo_cli.media.sound_track import SoundTrack, resampled
 from hallo_cli.store.writing import replacing
 
-MAX_CHANNELS = 8  # more are mixed, as analysis does: encoders know no layout for them
+MAX_CHANNELS = 8  # more are mixed, as in analysis: encoders have no layout for them
 
 
 @dataclass(frozen=True)
 class Pcm:
-    """Samples of a stretch at the file's own rate, for ffmpeg's standard input."""
+    """Samples of a part at the file's own rate, for ffmpeg's standard input."""
 
     rate: int
     n_channels: int
@@ -47,7 +47,7 @@ class Pcm:
         return (piece.astype("<f4").tobytes() for piece in self.samples)
 
     def blocks(self, *, length_s: float) -> Iterator[bytes]:
-        """Exactly so much sound, silence behind its end."""
+        """Exactly this much sound, padded with silence."""
         n_left = round(length_s * self.rate)
         for piece in self.samples:
             wanted = piece[:n_left]
@@ -63,7 +63,7 @@ class Pcm:
 
 @contextmanager
 def pcm(source: Path, stretch: Stretch) -> Iterator[Pcm]:
-    """Decode a stretch of a file piece by piece. Raises SpeechError."""
+    """Decode a part of a file piece by piece. Raises SpeechError."""
     file = require_file(source, SpeechError, "recording")
     try:
         with open_media(file) as container:
@@ -88,7 +88,7 @@ def copy_track(source: Path, target: Path, track: int = 0) -> Any:
         try:
             with replacing(target) as written, av.open(written, "w", format="mp4") as copied:
                 copy = copied.add_stream_from_template(stream)
-                early = stream.start_time or 0  # what comes before it is a decoder's to leave out
+                early = stream.start_time or 0  # decoders skip what comes before it
                 for packet in container.demux(stream):
                     if packet.size and packet.dts is not None and packet.pts is not None:
                         packet.pts, packet.dts = packet.pts - early, packet.dts - early

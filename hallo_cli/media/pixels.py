@@ -1,4 +1,4 @@
-"""Turns an opened picture into RGB strip by strip, so that little more than the result is held in memory."""
+"""Turns an opened picture into RGB strip by strip, so that memory holds little more than the result."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from PIL import Image, ImageCms
 
 from hallo_cli.domain import Bytes
 
-BACKGROUND = (255, 255, 255)  # what shows through transparent pixels
+BACKGROUND = (255, 255, 255)  # the colour behind transparent pixels
 STRIP_PIXELS = 2_000_000
-BLANK_RANGE = 8  # grey levels; a frame with less contrast shows nothing
-DARK = 64  # of 255; a picture of 16 bits that stays below uses fewer of them
-# What decoding takes at its height, in bytes a pixel of RGB, measured; others: Pillow's own buffer.
+BLANK_RANGE = 8  # grey levels; a frame with less contrast counts as blank
+DARK = 64  # of 255; a 16-bit picture below this uses fewer bits
+# Peak memory of decoding, in bytes for each RGB pixel, measured; others: Pillow's own buffer.
 DECODER_BYTES = {
     "WEBP": 16.0,
     "AVIF": 10.0,
@@ -36,17 +36,17 @@ Values = npt.NDArray[np.float32]
 
 
 def bytes_per_pixel(picture: Image.Image) -> float:
-    """About how much memory decoding takes for each pixel."""
+    """The approximate bytes for each pixel that decoding takes."""
     own = float(MODE_BYTES.get(picture.mode, 4))
     if picture.format == "TIFF":
-        return 2 * own  # the whole may be one strip
+        return 2 * own  # the whole picture may be one strip
     if picture.format == "JPEG" and picture.info.get("progressive"):
         return own + PROGRESSIVE_BYTES
     return max(own, DECODER_BYTES.get(picture.format or "", 0.0))
 
 
 def rgb_of(picture: Image.Image, kept_pixels: int) -> Bytes:
-    """The frame in hand as [height, width, 3]; made smaller by a whole factor where it has more pixels."""
+    """The current frame as [height, width, 3]; reduced by a whole factor if it has more pixels."""
     picture.load()
     reduction = max(1, ceil(sqrt(picture.width * picture.height / kept_pixels)))
     convert = _converter(picture)
@@ -82,7 +82,7 @@ def _strips(picture: Image.Image, reduction: int) -> Iterator[tuple[int, Image.I
 
 
 def _converter(picture: Image.Image) -> Callable[[Image.Image], Image.Image]:
-    """What makes RGB of a strip."""
+    """The function that converts a strip to RGB."""
     if picture.mode.startswith(("I", "F")):
         return _deep_grey(picture)
     if "transparency" in picture.info or picture.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
@@ -100,7 +100,7 @@ def _over_background(strip: Image.Image) -> Image.Image:
 
 
 def _to_srgb(picture: Image.Image) -> ImageCms.ImageCmsTransform | None:
-    """From the embedded colour profile; wide-gamut and CMYK pictures look washed out without."""
+    """A conversion from the embedded colour profile, which wide-gamut and CMYK pictures need."""
     profile = picture.info.get("icc_profile")
     if not profile or picture.mode not in ("RGB", "CMYK", "L"):
         return None
@@ -132,7 +132,7 @@ def _finite(strip: Image.Image) -> Values:
 
 
 def _nominal(low: float, high: float) -> tuple[float, float]:
-    """The range that values are meant in: 0..1, or 8 to 16 bits, as many as are used; else their own."""
+    """The nominal range of the values: 0..1, or the 8 to 16 bits in use; else their minimum and maximum."""
     if low >= 0 and high <= 1:
         return 0.0, 1.0
     if low >= 0 and high <= 65535:

@@ -17,19 +17,19 @@ from hallo_cli.media.files import reason_of, require_file, shown
 from hallo_cli.media.headers import read_header
 
 NO_PROTOCOLS = {"protocol_whitelist": "none"}
-# What PyAV raises on damaged files; plain OSError where a broken index sends it to an impossible place.
+# Errors of PyAV on damaged files; plain OSError if a broken index leads it to an invalid position.
 DECODING_ERRORS = (av.FFmpegError, OSError, ValueError, ArithmeticError, RuntimeError)
 
 
 class _MediaFile(io.BufferedReader):
-    """A file for PyAV, which prints what a seek raises: damaged files send it to impossible places."""
+    """A file for PyAV that hides seek errors: on damaged files PyAV seeks to invalid positions."""
 
     def __init__(self, file: Path) -> None:
         self._header = read_header(file)
         super().__init__(io.FileIO(file))
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Read on, with what is mended of the file's header."""
+        """Read on, with the repaired parts of the file's header."""
         start = self.tell()
         return self._header.patched(super().read(size), start)
 
@@ -58,7 +58,7 @@ class VideoTrack:
     width: int
     height: int
     fps: Fraction
-    n_frames: int  # counted, not believed
+    n_frames: int  # counted, not taken from the header
     duration_s: float
 
 
@@ -76,7 +76,7 @@ class AudioTrack:
 
 @dataclass(frozen=True)
 class MediaInfo:
-    """What a file holds."""
+    """The tracks of a file."""
 
     container: str
     video: VideoTrack | None
@@ -109,7 +109,7 @@ def frame_hashes(file: Path) -> Iterator[str]:
 
 
 def _video_track(container: av.container.InputContainer) -> VideoTrack | None:
-    # Pictures embedded in music files count as video tracks of one frame; they are no video.
+    # Pictures embedded in music files appear as video tracks of one frame; they do not count.
     streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
     if not streams:
         return None

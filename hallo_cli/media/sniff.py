@@ -1,4 +1,4 @@
-"""Says what kind of file something is by its first bytes, for messages to people who gave the wrong one."""
+"""Recognises the kind of a file by its first bytes, for messages about wrong files."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def sniff(file: Path) -> str:
 
 
 def _of_brand(brand: bytes) -> str:
-    """What an ISO base media file holds (ISO 14496-12, 23008-12)."""
+    """The kind of an ISO base media file (ISO 14496-12, 23008-12)."""
     if brand in HEIF_BRANDS:
         return "HEIC picture"
     if brand in SOUND_BRANDS:

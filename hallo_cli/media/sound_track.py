@@ -1,4 +1,4 @@
-"""Decodes one sound track of an opened file and sees whether it is whole; knows nothing of what it is for."""
+"""Decodes one sound track of an opened file and checks that it is complete."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from hallo_cli.media.mixing import Mixer
 
 SAMPLE_RATE = 16_000
 MAX_LEVEL = 1e6  # float files may hold anything; whole-recording statistics need finite squares
-MAX_PADDING = SAMPLE_RATE // 5  # samples behind a declared end that may be an encoder's padding
+MAX_PADDING = SAMPLE_RATE // 5  # samples after a declared end that may be an encoder's padding
 MAX_DURATION_S = 12 * 3600.0
 WHOLE_SHARE = 0.9  # a file that decodes to less than this of its declared length is cut off
-CANCELLED_SHARE = 0.2  # of the sound's power that averaging the channels would take away
+CANCELLED_SHARE = 0.2  # share of the sound's power that averaging the channels would lose
 ESTIMATED_LENGTH = frozenset({"mp3", "aac", "ac3", "eac3", "mpeg", "mpegts", "amr", "loas", "avi"})
 
 log = logging.getLogger(__name__)
@@ -49,10 +49,10 @@ class SoundTrack:
         self._has_nonsense = bool(self._header.patches)
 
     def notes(self) -> list[str]:
-        """What is odd about the sound that was decoded so far, for people."""
+        """Warnings about the sound that was decoded so far, for people."""
         found = []
         if self._has_nonsense:
-            found.append("the file's header gives no true length: the recording is read to its end")
+            found.append("the file's header gives a wrong length: the recording is read to its end")
         if self._mixer.lost_power > CANCELLED_SHARE * self._mixer.power > 0:
             found.append(
                 "the recording's channels cancel each other (opposite phase): they are mixed so that nothing "
@@ -73,7 +73,7 @@ class SoundTrack:
             yield from frames
 
     def samples(self) -> Iterator[Float]:
-        """Yield the sound at 16 kHz mono; raise SpeechError where too much of it is damaged or missing."""
+        """Yield the sound at 16 kHz mono; raise SpeechError if too much of it is damaged or missing."""
         n_real = self._n_before_padding()
         beyond: Float = np.zeros(0, np.float32)
         for piece in self._mixed():
@@ -81,7 +81,7 @@ class SoundTrack:
             self._n_samples += len(piece)
             yield piece[:n_inside]
             beyond = np.concatenate([beyond, piece[n_inside:]])
-            if len(beyond) > MAX_PADDING:  # that much is no padding: the header is wrong
+            if len(beyond) > MAX_PADDING:  # too much for padding: the header is wrong
                 yield beyond
                 beyond, n_real = beyond[:0], None
         self._require_whole()
@@ -119,7 +119,7 @@ class SoundTrack:
         )
 
     def _is_nonsense(self, declared_s: float, decoded_s: float) -> bool:
-        """Whether a length was never true, rather than a file cut off; an MP4's comes with a full index."""
+        """Whether the declared length is wrong rather than the file cut; an MP4's comes from a full index."""
         is_endless = declared_s > MAX_DURATION_S and declared_s > 3 * decoded_s
         return is_endless or (declared_s > CONTRADICTION * max(decoded_s, 0.01) and not self._is("mp4"))
 

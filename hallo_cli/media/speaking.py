@@ -1,6 +1,6 @@
-"""Has a text-to-speech command of the user's speak a text; what it made is kept by content.
+"""Runs the user's text-to-speech command on a text; the result is cached by content.
 
-The command is no shell line: it is split into words once, and `{text}` and `{output}` are put into them.
+No shell reads the command: it is split into words once, and `{text}` and `{output}` are filled in there.
 """
 
 from __future__ import annotations
@@ -21,34 +21,36 @@ from hallo_cli.printable import printable
 from hallo_cli.store.writing import copy_whole
 
 MAX_TEXT = 100_000  # characters
-PATIENCE_S = 3600.0  # with a command that does not end
+PATIENCE_S = 3600.0  # until a command is stopped
 EXAMPLE = "--speak 'espeak-ng -w {output} -- {text}'"
 
 
 def words_of(command: str) -> list[str]:
-    """The words of a speaking command. Raises SettingsError."""
+    """The words of a text-to-speech command. Raises SettingsError."""
     try:
         words = shlex.split(command)
     except ValueError as error:
         raise SettingsError(f"--speak {command!r}: {error}. Write it as {EXAMPLE}.") from error
     if not any("{output}" in word for word in words):
-        raise SettingsError(f"--speak {command!r} does not say where the sound goes. Write it as {EXAMPLE}.")
+        raise SettingsError(
+            f"--speak {command!r} lacks {{output}}, the file for the sound. Write it as {EXAMPLE}."
+        )
     if shutil.which(words[0]) is None:
-        raise SettingsError(f"--speak: there is no program {words[0]!r}. Install it or write its path.")
+        raise SettingsError(f"--speak: program {words[0]!r} was not found. Install it or give its path.")
     return words
 
 
 def spoken_path(text: str, command: str) -> Path:
-    """Where the sound of a text is kept. Raises SettingsError."""
+    """The cache path of a text's sound. Raises SettingsError."""
     key = hashlib.sha256(json.dumps([text, words_of(command)]).encode("utf-8", "surrogatepass")).hexdigest()
     return kept_path("speech", f"{key[:40]}.wav")
 
 
 def speak(text: str, command: str) -> Path:
-    """The sound of a text: made by the command, unless the same was made before.
+    """The sound of a text: made by the command, or from the cache.
 
     A command without `{text}` reads the text from standard input. Raises SettingsError if the command
-    cannot be used, SpeechError if it fails or its sound is none.
+    cannot be used, SpeechError if it fails or writes no sound.
     """
     if not text.strip() or "\0" in text or len(text) > MAX_TEXT:
         raise SpeechError(f"the text to be spoken is empty or longer than {MAX_TEXT} characters.")
@@ -59,13 +61,13 @@ def speak(text: str, command: str) -> Path:
         made = Path(folder) / "spoken.wav"
         _run(words_of(command), text, made)
         if not made.exists() or probe(made, what="spoken text", error=SpeechError).audio is None:
-            raise SpeechError("the --speak command ended well and left no sound in {output}.")
+            raise SpeechError("the --speak command succeeded but wrote no sound to {output}.")
         copy_whole(made, target)
     return target
 
 
 def _run(words: list[str], text: str, target: Path) -> None:
-    spoken = f" {text}" if text.startswith("-") else text  # a word that begins so would be an option
+    spoken = f" {text}" if text.startswith("-") else text  # a word that begins with - would be an option
     filled = [word.replace("{output}", str(target)).replace("{text}", spoken) for word in words]
     is_piped = not any("{text}" in word for word in words)
     try:
@@ -79,7 +81,9 @@ def _run(words: list[str], text: str, target: Path) -> None:
     except (OSError, ValueError) as error:
         raise SpeechError(f"the --speak command {words[0]!r} cannot be run: {error}.") from error
     except subprocess.TimeoutExpired as error:
-        raise SpeechError(f"the --speak command {words[0]!r} has not ended in {PATIENCE_S:.0f} s.") from error
+        raise SpeechError(
+            f"the --speak command {words[0]!r} did not end within {PATIENCE_S:.0f} s."
+        ) from error
     if done.returncode != 0:
         said = printable(last_words(done.stderr))
         raise SpeechError(f"the --speak command {words[0]!r} failed (status {done.returncode}): {said}.")

@@ -47,7 +47,7 @@ def read_subtitles(file: Path) -> list[Cue]:
 
 
 def cut_out(cues: list[Cue], start_s: float, length_s: float) -> list[Cue]:
-    """The cues of a stretch of the recording, with times from its beginning on."""
+    """The cues of a part of the recording, with times from the start of the part."""
     moved = (
         Cue(max(0.0, cue.start_s - start_s), min(length_s, cue.stop_s - start_s), cue.text) for cue in cues
     )
@@ -57,7 +57,7 @@ def cut_out(cues: list[Cue], start_s: float, length_s: float) -> list[Cue]:
 def add_subtitles(video: Path, cues: list[Cue], work: Path) -> None:
     """Put a track of subtitles into a finished MP4, in its place; pictures and sound are copied.
 
-    work: a file to write on the way. Raises EncoderError, OutputError.
+    work: a temporary file. Raises EncoderError, OutputError.
     """
     part = work.with_suffix(".mp4")
     with reporting_write_errors(video):
@@ -85,7 +85,7 @@ def _cues(text: str) -> Iterator[Cue]:
         found = _TIMES.match(lines[0])
         if not found:
             if block.strip():
-                raise ValueError(f"{lines[0][:60]!r} is no line of times (00:00:01,000 --> 00:00:02,500)")
+                raise ValueError(f"{lines[0][:60]!r} is not a line of times (00:00:01,000 --> 00:00:02,500)")
             continue
         start_s, stop_s = (_seconds(found.groups()[at : at + 4]) for at in (0, 4))
         yield Cue(start_s, stop_s, "\n".join(lines[1:]).strip())

@@ -1,7 +1,7 @@
-"""Writes and reads videos: raw frames to ffmpeg and back; knows nothing of jobs.
+"""Writes and reads videos: raw frames to ffmpeg and back; knows no jobs.
 
-Segments are video-only files of whole closed groups of pictures, so that joining them copies packets. Encoder
-settings are fixed, threads included: equal frames give equal files.
+Segments are video-only files of closed groups of pictures, so that joining them copies packets. Encoder
+settings are fixed, including threads: equal frames give equal files.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ENCODER_THREADS = 4  # fixed: the number of threads changes what x264 writes
 
 @dataclass(frozen=True)
 class VideoFormat:
-    """How frames become a video."""
+    """The settings of encoding."""
 
     width: int
     height: int
@@ -55,14 +55,14 @@ class VideoFormat:
 
 
 def exact_rate(fps: float) -> Fraction:
-    """Return a frame rate as a fraction, written decimals of the broadcast rates as what they stand for."""
+    """Return a frame rate as a fraction; rounded broadcast rates such as 29.97 become 30000/1001."""
     broadcast = Fraction(round(fps * 1.001) * 1000, 1001)
     is_broadcast = fps != round(fps) and abs(float(broadcast) - fps) < 0.005
     return broadcast if is_broadcast else Fraction(fps).limit_denominator(1000)
 
 
 class SegmentWriter:
-    """Encodes frames into one video-only MP4 file that appears under its name only once it is whole.
+    """Encodes frames into one video-only MP4 file that gets its final name only when complete.
 
     Use as a context manager: write(), then commit(). Leaving without commit() discards the file.
     """
@@ -85,7 +85,7 @@ class SegmentWriter:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=self._stderr,
-                start_new_session=True,  # Ctrl-C is for us: the current clip is finished and kept
+                start_new_session=True,  # Ctrl-C must not stop ffmpeg: the current clip is finished
             )
         return self
 
@@ -115,7 +115,7 @@ class SegmentWriter:
         self.n_frames += len(frames)
 
     def commit(self) -> Path:
-        """Finish the file, see it safely on disk and give it its name. Raises EncoderError, OutputError."""
+        """Finish the file, flush it to disk and rename it. Raises EncoderError, OutputError."""
         self._finish()
         with reporting_write_errors(self._target):
             self._part.commit()
@@ -188,7 +188,7 @@ def _encoding(video: VideoFormat, target: Path) -> Any:
 
 
 def _made_even(frames: Bytes) -> Bytes:
-    """Repeat the last row or column where there is an odd number: colour has half the resolution."""
+    """Repeat the last row or column if their number is odd: colour has half the resolution."""
     height, width = frames.shape[1:3]
     if height % 2 == width % 2 == 0:
         return frames
@@ -224,7 +224,7 @@ def _encoder_failure(video: VideoFormat, status: int, said: str) -> str:
 
 
 def _close_quietly(pipe: IO[bytes]) -> None:
-    with suppress(OSError):  # what ffmpeg had against it shows in its exit status
+    with suppress(OSError):  # ffmpeg's exit status shows the reason
         pipe.close()
 
 
@@ -234,7 +234,7 @@ def _all(frames: Iterator[av.VideoFrame]) -> Iterator[Bytes]:
 
 
 def _at_rate(frames: Iterator[av.VideoFrame], rate: Fraction) -> Iterator[Bytes]:
-    """Show at each tick of the rate the frame that is on screen then."""
+    """Yield at each tick of the rate the frame on screen at that time."""
     first_s: float | None = None
     shown_frame: av.VideoFrame | None = None
     tick = 0

@@ -1,6 +1,6 @@
-"""Who signs videos: the user's certificate, or one of this machine that is made on first use.
+"""The signer of videos: the user's certificate, or this machine's, which is made on first use.
 
-A certificate file is PEM: the private key, the signer's certificate, and those that vouch for it.
+A certificate file is PEM: the private key, the signer's certificate, and its chain of issuers.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Identity:
 
     @property
     def anchor(self) -> bytes:
-        """The certificate that vouches for the others, as PEM."""
+        """The root certificate of the chain, as PEM."""
         return _pem(x509.load_pem_x509_certificates(self.chain)[-1])
 
 
@@ -55,7 +55,7 @@ def own_file() -> Path | None:
 def own_identity() -> Identity:
     """This machine's signer, made and kept on first use. Raises SettingsError if its file is broken.
 
-    Where it cannot be kept, a warning says so and it is good for this process only.
+    If it cannot be kept, it is used for this process only, with a warning.
     """
     file = own_file()
     if file is None:
@@ -66,7 +66,7 @@ def own_identity() -> Identity:
     made = _made()
     try:
         _keep(made, file)
-    except FileExistsError:  # another process was quicker
+    except FileExistsError:  # another process wrote it first
         return read_identity(file)
     except OSError as error:
         logger.warning("the signing certificate cannot be kept in %s (%s)", file, error.strerror or error)
@@ -94,7 +94,7 @@ def read_identity(file: Path) -> Identity:
 
 
 def read_anchors(file: Path) -> bytes:
-    """Certificates to be trusted, of a PEM file. Raises SettingsError."""
+    """The trusted certificates in a PEM file. Raises SettingsError."""
     try:
         if file.stat().st_size > LIMIT:
             raise ValueError("it is too large")
@@ -111,7 +111,7 @@ def _identity(pem: bytes, file: Path) -> Identity:
     chain = x509.load_pem_x509_certificates(pem)
     signer = chain[0]
     if key.public_key() != signer.public_key():
-        raise ValueError("its first certificate is not that of its key")
+        raise ValueError("its first certificate does not belong to its key")
     if signer.not_valid_after_utc < datetime.datetime.now(datetime.UTC):
         raise ValueError(f"it expired on {signer.not_valid_after_utc:%Y-%m-%d}")
     names = signer.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
@@ -137,13 +137,13 @@ def _algorithm(key: object) -> str:
 
 
 def _keep(pem: bytes, file: Path) -> None:
-    """Write the file, for its owner's eyes, unless it exists already: then raise FileExistsError."""
+    """Write the file, readable by its owner only. Raises FileExistsError if it exists."""
     file.parent.mkdir(parents=True, exist_ok=True)
     write_secret(file, pem)
 
 
 def _made() -> bytes:
-    """A new signer as PEM. What vouches for it is made along; the key of that is forgotten at once."""
+    """A new signer as PEM, with a new issuer whose key is discarded at once."""
     root_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     number = secrets.token_hex(4)
     root_name, name = _name(f"root {number}"), _name(f"signer {number}")

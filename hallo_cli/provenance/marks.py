@@ -1,7 +1,7 @@
 """Puts a signed C2PA manifest into a finished video, and reads one back.
 
-The manifest says that a trained model made the pictures, which tool and weights, and of what content; it
-holds no path and no name but the certificate's. Pictures and sound stay as they are, byte for byte.
+The manifest says that a trained model made the frames, and names tool, weights and digests of the inputs. It
+contains no path, and no name but the certificate's. Frames and sound stay the same, byte for byte.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PIXEL = base64.b64decode(
 
 @dataclass(frozen=True)
 class Claim:
-    """What a video is made of: digests only."""
+    """The ingredients of a video: digests only."""
 
     fingerprint: str  # of inputs, weights and settings
     portrait: str  # SHA-256 of the picture file
@@ -44,10 +44,10 @@ class Claim:
 
 @dataclass(frozen=True)
 class Mark:
-    """What a video's manifest says, and whether it holds."""
+    """The content of a video's manifest, and whether it is valid."""
 
     is_whole: bool  # nothing was changed since it was signed
-    is_trusted: bool  # the certificate leads to one that is known here
+    is_trusted: bool  # the certificate's chain ends at one that is trusted here
     is_ai: bool  # it says that a trained model made the pictures
     signer: str
     signed_with: str  # the tool
@@ -57,7 +57,7 @@ class Mark:
 
 @cache
 def require_usable(identity: Identity) -> None:
-    """Sign a pixel. Raises SettingsError if the certificate is none for C2PA."""
+    """Sign a test picture. Raises SettingsError if C2PA does not accept the certificate."""
     try:
         _sign(io.BytesIO(PIXEL), io.BytesIO(), PNG, identity=identity, claim=None)
     except c2pa.C2paError as error:
@@ -69,13 +69,13 @@ def require_usable(identity: Identity) -> None:
 
 
 def sign_video(video: Path, claim: Claim, identity: Identity) -> None:
-    """Put the mark into a finished MP4. Raises OutputError; then the video is as it was."""
+    """Put the mark into a finished MP4. Raises OutputError; the video is then unchanged."""
     with reporting_write_errors(video), video.open("rb") as source, PartFile(video) as part:
         try:
             _sign(source, part.file, MP4, identity=identity, claim=claim)
         except c2pa.C2paError as error:
             raise OutputError(
-                f"the video cannot be signed ({_first_line(error)}). Add --no-provenance to leave it without."
+                f"the video cannot be signed ({_first_line(error)}). Add --no-provenance to skip this."
             ) from error
         part.commit()
 
@@ -83,7 +83,7 @@ def sign_video(video: Path, claim: Claim, identity: Identity) -> None:
 def read_mark(video: Path, anchors: bytes = b"") -> Mark | None:
     """The mark of a video, None if it has none. Raises InputError if the file cannot be read.
 
-    `anchors`: certificates, as PEM, whose word is taken.
+    `anchors`: trusted certificates, as PEM.
     """
     settings: dict[str, dict[str, object]] = {"verify": {"verify_trust": True, **OFFLINE}}
     if anchors:
@@ -132,7 +132,7 @@ def _claim(data: object) -> Claim | None:
 
 
 def _clean(text: object) -> str:
-    """What a stranger's file says, fit to be printed."""
+    """Text from an untrusted file, safe to print."""
     return printable(str(text)[:200])
 
 

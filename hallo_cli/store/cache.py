@@ -1,4 +1,4 @@
-"""The user's home, and where this program keeps what it can make again."""
+"""The user's home folder, and the paths of caches and configuration."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def config_path(*parts: str) -> Path | None:
 
 
 def at_home(path: Path) -> Path:
-    """A path whose leading ~ or ~user is that home, where there is one: files may begin so, too."""
+    """The path with a leading ~ or ~user expanded if that home exists; else it is part of the name."""
     try:
         return path.expanduser()
     except RuntimeError:

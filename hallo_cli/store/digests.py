@@ -1,6 +1,6 @@
-"""SHA-256 of files: each is read through once in a process, large ones once on this machine.
+"""SHA-256 of files: each is read once in a process, large ones once on this machine.
 
-A digest is remembered together with the file's size, times of change and inode, and is computed again as soon
+A digest is stored together with the file's size, times of change and inode, and is computed again as soon
 as one of them differs.
 """
 
@@ -19,9 +19,9 @@ from hallo_cli.store.cache import cache_path
 from hallo_cli.store.writing import make_folder, write_whole
 
 CHUNK = 1 << 22  # bytes read at a time
-WORTH_REMEMBERING = 1 << 26  # bytes; smaller files are hashed faster than a stranger's note is trusted
-FRESH_NS = 2 * 10**9  # a file changed so lately may change again within one tick of the disk's clock
-MAX_DIGESTS = 4096  # remembered in this process
+WORTH_REMEMBERING = 1 << 26  # bytes; smaller files are hashed again rather than trusting a cached digest
+FRESH_NS = 2 * 10**9  # a file changed this recently may change again within one tick of the disk's clock
+MAX_DIGESTS = 4096  # cached in this process
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ def file_digest(path: Path) -> str:
     """
     path = path.resolve()
     if not path.is_file():
-        path.stat()  # says itself what is missing
+        path.stat()  # raises a precise error
         raise OSError(errno.EINVAL, "not a regular file", str(path))
     status = path.stat()
     changed_ns = max(status.st_mtime_ns, status.st_ctime_ns)
@@ -49,7 +49,7 @@ def _remembered(path: Path, _state: tuple[int, ...]) -> str:
 
 
 def _read_through(path: Path) -> str:
-    """The digest, of a large file from its note where it has not changed since."""
+    """The digest; for a large unchanged file, the cached one."""
     stamp = _stamp(path)
     is_large = path.stat().st_size >= WORTH_REMEMBERING
     note = cache_path("digests", hashlib.sha256(os.fsencode(path)).hexdigest()[:32]) if is_large else None

@@ -1,4 +1,4 @@
-"""One process at a time: a lock that the system releases when its holder dies."""
+"""A lock for one process at a time, which the system releases when the process dies."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from hallo_cli.store.opening import handle_to_change, is_still_at
 from hallo_cli.store.writing import make_folder, reporting_write_errors
 
 _RETRY_S = 0.2
-_NOTE = b"process "  # what a lock file begins with, unless nobody has held it yet
+_NOTE = b"process "  # how a lock file begins, unless it is new
 
 
 @contextmanager
 def locked(path: Path, *, what: str, patience_s: float = 0.0) -> Iterator[None]:
-    """Hold the lock file; one left behind by a killed run does not matter.
+    """Lock the file; a lock file left by a killed run is free.
 
-    `what` names the held thing in the message, as in "this job"; `patience_s` is how long to wait for a
+    `what` names the locked thing in the message, as in "this job"; `patience_s` is how long to wait for a
     holder that is about to go. Raises JobError, OutputError.
     """
     file = _acquire(path, what, time.monotonic() + patience_s)
@@ -35,7 +35,7 @@ def locked(path: Path, *, what: str, patience_s: float = 0.0) -> Iterator[None]:
 
 
 def is_held(path: Path) -> bool:
-    """Whether a process holds the lock file just now."""
+    """Whether a process holds the lock now."""
     try:
         file = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
@@ -47,7 +47,7 @@ def is_held(path: Path) -> bool:
 
 
 def _acquire(path: Path, what: str, deadline: float) -> int:
-    """A handle of the lock file, held, and still under its name: the last holder may have removed it."""
+    """A handle of the locked file, which still has its path: the last holder may have removed it."""
     while True:
         make_folder(path.parent)
         with reporting_write_errors(path):
@@ -64,7 +64,7 @@ def _acquire(path: Path, what: str, deadline: float) -> int:
 
 
 def _sign(file: int) -> None:
-    """Say in the lock file who holds it. Raises OSError if the file is somebody else's."""
+    """Write the holder into the lock file. Raises OSError if it is not a lock file of this program."""
     if os.read(file, len(_NOTE)) not in (b"", _NOTE):
         raise OSError(None, "it exists and is not a lock of this program")
     os.ftruncate(file, 0)

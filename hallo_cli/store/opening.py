@@ -1,7 +1,7 @@
-"""Opening files that this program alone writes: never through a link, and nothing but plain files.
+"""Opens files that only this program writes: never through a link, and only plain files.
 
-Somebody else may have put anything under a name that can be foreseen: a link to a file of the user's, a pipe
-that nobody reads, a second name of another file.
+Another user may have placed something under a predictable name: a symbolic link to one of the user's files, a
+pipe that nobody reads, a hard link to another file.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-_OWN = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe must not keep us waiting for its other end
+_OWN = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # do not block on a pipe without another end
 
 
 def handle_to_append(path: Path) -> int:
-    """A handle to a file of our own that grows, made unless it is there. Raises OSError."""
+    """A handle to append to a file of our own, made if it does not exist. Raises OSError."""
     return _require_plain(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | _OWN, 0o666))
 
 
 def handle_to_change(path: Path) -> int:
-    """A handle to a file of our own, at its start, made unless it is there. Raises OSError."""
+    """A handle to a file of our own, at its start, made if it does not exist. Raises OSError."""
     return _require_plain(os.open(path, os.O_RDWR | os.O_CREAT | _OWN, 0o666))
 
 
@@ -34,24 +34,24 @@ def handle_to_read(path: Path) -> int:
 
 
 def open_to_read(path: Path) -> BinaryIO:
-    """A file of our own, to be read. Raises OSError."""
+    """A file of our own, for reading. Raises OSError."""
     return os.fdopen(handle_to_read(path), "rb")
 
 
 def part_path(target: Path) -> Path:
-    """Where the file that will be `target` is written: beside it, under a name of ours.
+    """The temporary path of a file that will become `target`: beside it.
 
-    The name holds nothing of the target's, which may be as long as can be.
+    Its name does not contain the target's, which may have the maximum length.
     """
     name = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]
     return target.with_name(f".hallo-{name}.part")
 
 
 def create_part(path: Path) -> int:
-    """A handle to a new, empty file; what a killed run left under the name is removed. Raises OSError.
+    """A handle to a new, empty file; the file of a killed run is removed. Raises OSError.
 
-    The file is locked as long as the handle is open, which tells it from what was left. Whoever writes to the
-    same place meanwhile waits.
+    The file is locked while the handle is open, which distinguishes it from files of killed runs. Another
+    process that writes to the same path waits.
     """
     while True:
         try:
@@ -60,7 +60,7 @@ def create_part(path: Path) -> int:
             _remove_abandoned(path)
             continue
         _wait_for_lock(handle)
-        if is_still_at(handle, path):  # not taken for abandoned before it was locked
+        if is_still_at(handle, path):  # another process must not take it for abandoned
             return handle
         os.close(handle)
 
@@ -74,7 +74,7 @@ def is_still_at(handle: int, path: Path) -> bool:
 
 
 def sweep_parts(folder: Path) -> None:
-    """Remove the parts that killed runs left in a folder; parts that are being written stay."""
+    """Remove partly written files of killed runs from a folder; files that are being written stay."""
     for path in folder.glob(".hallo-*.part"):
         with contextlib.suppress(OSError):
             handle = handle_to_read(path)
@@ -95,7 +95,7 @@ def flush_folder(folder: Path) -> None:
 
 
 def _remove_abandoned(path: Path) -> None:
-    """Remove a part that nobody is writing to; while somebody is, wait."""
+    """Remove a partly written file; wait while a process is writing it."""
     try:
         handle = handle_to_read(path)
     except FileNotFoundError:
@@ -120,7 +120,7 @@ def _wait_for_lock(handle: int) -> None:
 
 
 def _require_plain(handle: int) -> int:
-    """The handle of a plain file that has one name; others are closed and refused."""
+    """The handle of a plain file without hard links; others are closed and refused."""
     status = os.fstat(handle)
     os.set_blocking(handle, True)
     if stat.S_ISREG(status.st_mode) and status.st_nlink <= 1:

@@ -1,7 +1,7 @@
-"""Writes files so that a file under its final name is complete, and explains what went wrong otherwise.
+"""Writes files so that a file under its final name is complete, and explains errors.
 
-Knows nothing of what is written; every layer may use it. Nothing here follows a link out of the folder that
-it writes to, and nothing is emptied or replaced half-way: a file is written beside its place and renamed.
+Every layer may use it. It follows no link out of the folder that it writes to. No file is ever partly
+replaced: it is written beside its place and renamed.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _ELSEWHERE = "Choose an output or work folder that you may write to."
 _ADVICE = {
     errno.ENOSPC: "Free some space and run the same command again: finished work is kept.",
     errno.EDQUOT: "Your quota is used up; free some space and run again: finished work is kept.",
-    errno.EFBIG: "Files may not grow that large here; raise the limit: finished work is kept.",
+    errno.EFBIG: "Files may not grow that large here; raise the system's limit: finished work is kept.",
     errno.EROFS: "The disk is read-only; choose another output or work folder.",
-    errno.ENOENT: "The folder is not there, or was removed meanwhile.",
+    errno.ENOENT: "The folder does not exist, or was removed meanwhile.",
     errno.ENAMETOOLONG: "Choose a shorter name.",
     errno.EINVAL: "Remove it, or choose another name.",
     errno.EMLINK: "Remove it, or choose another name.",
@@ -42,7 +42,7 @@ _ADVICE = {
 
 
 class PartFile:
-    """A file that is written beside its place; `commit` renames it, leaving without `commit` removes it.
+    """A file that is written beside its place; `commit` renames it, leaving without `commit` deletes it.
 
     Use it as a context manager. Programs that cannot write to `file`, such as encoders, get `path`. A killed
     run leaves the part behind; the next run for the same target removes it. Raises OSError.
@@ -94,7 +94,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that is either complete under its name or not there. Raises OutputError."""
+    """Write a file completely or not at all. Raises OutputError."""
     with replacing(path) as file:
         file.write(content)
 
@@ -157,7 +157,7 @@ def rename(path: Path, target: Path) -> None:
 def replacing_folder(folder: Path) -> Iterator[Path]:
     """A new folder that replaces `folder` when the block ends without an error.
 
-    Its files have to be on disk by then (`replacing` and `write_whole` see to it). Raises OutputError.
+    Its files must be flushed to disk by then (`replacing` and `write_whole` do so). Raises OutputError.
     """
     part = part_path(folder)
     with reporting_write_errors(folder):
@@ -186,7 +186,7 @@ def make_own_folder(folder: Path) -> None:
     make_folder(folder)
     with reporting_write_errors(folder):
         if folder.is_symlink():
-            raise OSError(errno.ELOOP, "it leads to another folder")
+            raise OSError(errno.ELOOP, "it links to another folder")
 
 
 @contextlib.contextmanager

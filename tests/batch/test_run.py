@@ -147,7 +147,7 @@ def test_lost_device_takes_the_worker_along(troubled: Ran) -> None:
         ("memory", "error", "DeviceMemoryError", "out of memory after every fallback"),
         ("encoder", "error", "EncoderError", "ffmpeg ended with status 1"),
         ("crash-check", "invalid", "InputError", "crashes its decoder"),
-        ("notes", "invalid", "PortraitError", "no picture that can be read"),
+        ("notes", "invalid", "PortraitError", "not a readable picture"),
         ("absent", "invalid", "InputError", "does not exist"),
         ("silent", "invalid", "SpeechError", "has no sound track"),
     ],

@@ -32,7 +32,7 @@ POISONS: dict[str, tuple[str, str, str]] = {
     "encoder": ("error", "EncoderError", "ffmpeg ended"),
     "taken": ("error", "SettingsError", "exists and is from another render"),
     "crash-check": ("invalid", "InputError", "crashes its decoder"),
-    "text": ("invalid", "PortraitError", "no picture that can be read"),
+    "text": ("invalid", "PortraitError", "not a readable picture"),
     "absent": ("invalid", "InputError", "does not exist"),
     "mute": ("invalid", "SpeechError", "has no sound track"),
     "broken": ("invalid", "ManifestError", "not JSON"),

@@ -53,7 +53,7 @@ def test_what_was_spoken_is_not_spoken_again(speaker: str, tmp_path: Path) -> No
 def test_failing_command_is_told_and_leaves_nothing(speaker: str, tmp_path: Path) -> None:
     with pytest.raises(SpeechError, match=r"failed \(status 1\): no voice"):
         speak("fail", speaker)
-    with pytest.raises(SpeechError, match="left no sound"):
+    with pytest.raises(SpeechError, match="wrote no sound"):
         speak("mute", speaker)
     assert list((tmp_path / "cache" / "speech").iterdir()) == []
 
@@ -61,10 +61,10 @@ def test_failing_command_is_told_and_leaves_nothing(speaker: str, tmp_path: Path
 @pytest.mark.parametrize(
     ("command", "reason"),
     [
-        ("espeak-ng {text}", "does not say where the sound goes"),
-        ("no-such-program-here {output}", "there is no program"),
+        ("espeak-ng {text}", "lacks {output}"),
+        ("no-such-program-here {output}", "was not found"),
         ("say 'hello {output}", "No closing quotation"),
-        ("", "does not say where"),
+        ("", "lacks {output}"),
     ],
 )
 def test_unusable_command_is_told(command: str, reason: str) -> None:

@@ -74,5 +74,5 @@ def test_key_of_another_certificate_is_told(tmp_path: Path) -> None:
     other = make_certificate(tmp_path / "other.pem").read_text()
     mixed = tmp_path / "mixed.pem"
     mixed.write_text(one[: one.index("-----BEGIN CERT")] + other[other.index("-----BEGIN CERT") :])
-    with pytest.raises(SettingsError, match="not that of its key"):
+    with pytest.raises(SettingsError, match="does not belong to its key"):
         read_identity(mixed)
