@@ -1,4 +1,4 @@
-"""When a portrait blinks: a fixed schedule for each seed, the same whichever stretch of it is asked for."""
+"""Plans when a portrait blinks: a fixed schedule for each seed, independent of the requested range."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ QUIET_ENDS_S = 0.6  # no blink begins or ends this near the video's ends
 
 
 def blinks(seed: int, n_frames: int, fps: float) -> Float:
-    """Return how far the lids are shut in every frame [n_frames], 0 open to 1 shut."""
+    """Return the closure of the eyes in every frame [n_frames], 0 open to 1 shut."""
     time_s = (np.arange(n_frames) + 0.5) / fps
     shut = np.zeros(n_frames, np.float32)
     length_s = CLOSING_S + SHUT_S + OPENING_S
@@ -28,7 +28,7 @@ def blinks(seed: int, n_frames: int, fps: float) -> Float:
 
 
 def _starts(seed: int, latest_s: float) -> list[float]:
-    """Intervals as people's: rarely short, sometimes long."""
+    """Intervals like people's: rarely short, sometimes long."""
     rng = np.random.default_rng([seed, 0xB11])
     starts = []
     time_s = QUIET_ENDS_S + float(rng.uniform(0, MEAN_INTERVAL_S))

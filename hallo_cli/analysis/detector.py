@@ -15,17 +15,17 @@ import onnxruntime
 
 from hallo_cli.domain import Bytes, Float
 
-onnxruntime.disable_telemetry_events()  # some of its builds would tell their maker of each use
+onnxruntime.disable_telemetry_events()  # some of its builds send usage data
 
 INPUT_SIZE = 128
 MIN_SCORE = 0.5
 MAX_OVERLAP = 0.3
 TILINGS = (2, 4, 8)  # roughly how many tiles cover the shorter side
-FINEST_TILE = 256  # pixels: a face of 41 is surely seen in it, and told to be too small
-FINER = 2.4  # times smaller than the tiles of the look before: what those miss is within reach of these
-WIDEST_LEAN = 50.0  # degrees by which a face that the network sees may lean
-MOST_TURNED_VIEWS = 60  # of one look in which each view is also looked at turned: more would take long
-LEAST_CONTRAST = 6.0  # grey levels; flatter views hold nothing
+FINEST_TILE = 256  # pixels: a face of 41 is surely found in it, and then refused as too small
+FINER = 2.4  # times smaller than the tiles of the previous pass: they find what those miss
+WIDEST_LEAN = 50.0  # degrees by which a detectable face may lean
+MOST_TURNED_VIEWS = 60  # views of a pass that are also searched turned: more would take long
+LEAST_CONTRAST = 6.0  # grey levels; views with less contrast are skipped
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ class FaceDetector:
         self._anchors = _anchors()
 
     def searches(self, rgb: Bytes, *, turns: Sequence[int] = (0,)) -> Iterator[list[Detection]]:
-        """Look ever closer at a [height, width, 3] picture; yield what each look found, best first.
+        """Search a [height, width, 3] picture in finer and finer passes; yield each pass's faces, best first.
 
-        The first look is at the whole picture and finds most faces; the later ones, at a padded picture and
-        at tiles, find the cut-off and the small. `turns`: quarter turns against the clock in which the
-        picture is looked at; what is found lies in the picture as it is.
+        The first pass searches the whole picture and finds most faces; the later ones, in a padded picture
+        and in tiles, find cut-off and small ones. `turns`: counter-clockwise quarter turns in which the
+        picture is searched; results are in coordinates of the unturned picture.
         """
         height, width = rgb.shape[:2]
         for views in _search_order(width, height):
@@ -62,7 +62,7 @@ class FaceDetector:
             yield sorted((d for turned in found for d in _suppress(turned)), key=lambda d: -d.score)
 
     def uprightness(self, rgb: Bytes, centre: Float, side: float) -> list[float]:
-        """How sure the network is of an upright face in a square, after 0, 1, 2 and 3 quarter turns (logits).
+        """The network's logits for an upright face in a square, after 0, 1, 2 and 3 quarter turns.
 
         In its own scores an upright face stands out clearly; the landmarks of a face upside down do not.
         """
@@ -160,7 +160,7 @@ def _square_view(rgb: Bytes, left: int, top: int, side: int) -> Float:
 
 
 def _is_flat(rgb: Bytes, left: int, top: int, side: int) -> bool:
-    """Whether a square is so even that it holds no face; looks at some of its pixels."""
+    """Whether a square has too little contrast for a face; samples some of its pixels."""
     step = max(1, side // 64)
     some = rgb[max(top, 0) : top + side : step, max(left, 0) : left + side : step]
     return some.size == 0 or float(np.ptp(some)) < LEAST_CONTRAST

@@ -1,4 +1,4 @@
-"""The embedded speech encoder's features of a recording: SpeechNet, speech activity, what moves the head."""
+"""The embedded speech encoder's features of a recording: SpeechNet, speech activity and controls."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class EmbeddedHearing:
 
     @torch.inference_mode()
     def features(self, start: int, stop: int, *, margin: int) -> Float:
-        """Features [stop - start, 1, width]; more than `margin` is heard where the network looks further."""
+        """Features [stop - start, 1, width]; uses more than `margin` if the network's context is longer."""
         times = (np.arange(start, stop) + 0.5) * (NET_FPS / self.fps) - 0.5
         margin = max(margin, self.encoder.context_frames)
         first = max(0, int(times[0]) - margin)
@@ -106,7 +106,7 @@ class EmbeddedHearing:
         samples = self.sound.read(first * FRAME_SAMPLES, last * FRAME_SAMPLES)
         encoded = self.encoder.encoded(normalised(samples, self.level)).numpy()
         chosen = _at(encoded, times - first)
-        # Speech only where network and loudness both hear it: noise between words keeps the mouth shut.
+        # Speech only if network and loudness both detect it: noise between words keeps the mouth shut.
         activity = np.minimum(chosen[:, -1], self.spoken[start:stop])
         controls = living(self.seed, self.loudness, start, stop - start, self.fps)
         features: Float = np.concatenate([chosen[:, :-1], activity[:, None], controls], axis=1)[:, None]

@@ -27,7 +27,7 @@ MIN_PRESENCE = 0.5
 CLEAR_PRESENCE = 0.97
 MOST_TURNED = 12  # detections in all four turns that are measured
 VIEW_SCALE = 3.0  # side of the square in which a face is looked at upright and turned / its own
-# How much surer (logits) the detector has to be of the turned face. Measured on 13 pictures, leaning by 0
+# Margin (logits) by which the detector must prefer the turned face. Measured on 13 pictures, leaning by 0
 # and 25 degrees to both sides: upright faces had 2.5 to 3.8, the same ones turned -3.2 to 1.7.
 TURNED_MARGIN = 0.5
 THOROUGH_LOOKS = 2  # the whole picture, padded, and the largest tiles
@@ -164,27 +164,27 @@ class FaceAnalyser:
 
     @property
     def providers(self) -> list[str]:
-        """What of onnxruntime the networks really run on."""
+        """The onnxruntime provider that the networks run on."""
         return list(self._landmarks.get_providers())
 
     def detect(self, rgb: Bytes, *, thorough: bool = False) -> list[Face]:
         """Return the faces of a [height, width, 3] uint8 RGB picture, largest first; empty where none is.
 
-        Looks closer (padded, tiles) only until it sees a face; thorough: once more, for smaller ones beside.
+        Searches finer (padded, tiles) only until it finds a face; thorough: one more pass for smaller ones.
         """
         faces: list[Face] = []
         for look, found in enumerate(self._detector.searches(rgb)):
             for detection in found:
                 if not any(_same_place(detection.box, face.box) for face in faces):
                     face = self._measure(rgb, detection.box, _crop_of_detection(detection))
-                    # Closer looks see more things that resemble faces.
+                    # Finer passes find more false positives.
                     faces += [face] if face and (look == 0 or face.score > CLEAR_PRESENCE) else []
             if faces and (look >= THOROUGH_LOOKS or not thorough):
                 break
         return sorted(faces, key=lambda f: -_area(f.box))
 
     def surest(self, rgb: Bytes) -> Face | None:
-        """Return the face that the detector is surest of, as MediaPipe's landmarker does, or None."""
+        """Return the face with the highest detection score, as MediaPipe's landmarker does, or None."""
         for look, found in enumerate(self._detector.searches(rgb)):
             for detection in found:
                 face = self._measure(rgb, detection.box, _crop_of_detection(detection))
@@ -193,7 +193,7 @@ class FaceAnalyser:
         return None
 
     def quarter_turns(self, rgb: Bytes) -> int:
-        """How many quarter turns against the clock set the largest face upright; 0 where none is found."""
+        """How many counter-clockwise quarter turns set the largest face upright; 0 if none is found."""
         for look, found in enumerate(self._detector.searches(rgb, turns=(0, 1, 2, 3))):
             faces = [self._measure(rgb, d.box, _crop_of_detection(d)) for d in found[:MOST_TURNED]]
             sure = [face for face in faces if face and (look == 0 or face.score > CLEAR_PRESENCE)]
@@ -230,7 +230,7 @@ class FaceAnalyser:
 
 @dataclass(frozen=True)
 class _RotatedCrop:
-    """A square to look at."""
+    """A square of the picture for a network."""
 
     centre: tuple[float, float]
     side: float

@@ -21,7 +21,7 @@ from hallo_cli.models.manifest import Geometry
 SHOULDERS_SCALE = 2.6  # side of the head-and-shoulders square / longer side of the face oval's box
 SHOULDERS_SHIFT = 0.14  # its centre below the face's, as a share of its side
 MAX_VIDEO_SIDE = 4096  # common players' limit for H.264
-EDGE_FADE = 0.06  # of the square's side: how softly a wholly generated square ends in the picture
+EDGE_FADE = 0.06  # width of the blend at the square's edges, as a share of its side
 LOST_DETAIL = 10.0  # grey levels of change at which the photograph's own detail no longer fits
 
 
@@ -31,7 +31,7 @@ def face_square(landmarks: Float, geometry: Geometry) -> CropBox:
 
 
 def cut(picture: Bytes, box: CropBox, size: int) -> Bytes:
-    """The square of a picture scaled to [size, size, 3]; its edge pixels go on where it reaches outside."""
+    """The square of a picture scaled to [size, size, 3]; edge pixels are repeated outside the picture."""
     height, width = picture.shape[:2]
     pad = ceil(max(0.0, -box.left, -box.top, box.left + box.side - width, box.top + box.side - height))
     first_x, first_y = max(0, floor(box.left)), max(0, floor(box.top))
@@ -69,10 +69,10 @@ class _Placement:
 
 
 class Canvas:
-    """The picture that rendered frames are put into.
+    """The picture into which rendered frames are composited.
 
-    What is put in is the change against the portrait, so that where nothing changed the photograph stays
-    itself, in full resolution; its fine detail is taken away only where the face has moved.
+    The change against the portrait is added, so unchanged parts of the photograph keep their full resolution;
+    its fine detail is removed only where the face has moved.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class Canvas:
 def square_canvas(portrait: Portrait, *, is_squeezed: bool = False) -> Canvas:
     """The rendered square alone.
 
-    is_squeezed: it is the whole picture pressed into a square, not a square of the picture.
+    is_squeezed: it is the whole picture squeezed into a square, not a square of the picture.
     """
     size = portrait.pixels.shape[0]
     shown = None if is_squeezed else portrait.crop
@@ -170,7 +170,7 @@ def motion_canvas(picture: Bytes, portrait: Portrait, shape: MotionShape, view: 
 
 
 def _face_map(landmarks: Float, side: int) -> Float:
-    """Where the face is [side, side], 0..1, softly ended."""
+    """The face's mask [side, side], 0..1, with soft edges."""
     oval = np.zeros((side, side), np.float32)
     cv2.fillPoly(oval, [landmarks[list(SILHOUETTE)].round().astype(np.int32)], 1.0)
     return np.asarray(cv2.GaussianBlur(oval, (0, 0), side / 32), np.float32)
@@ -181,7 +181,7 @@ def _moved(box: CropBox, origin: tuple[float, float], ratio: float) -> CropBox:
 
 
 def _scaled(picture: Bytes, ratio: float) -> Bytes:
-    """No larger than common players show, both sides even."""
+    """The size within common players' limit, both sides even."""
     height, width = (round(length * ratio) for length in picture.shape[:2])
     if ratio < 1:
         picture = np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)

@@ -1,8 +1,8 @@
-"""How a portrait lives while it speaks: blinks, turns and nods, brows, glances.
+"""Plans the motion of head and eyes: blinks, head pose, brows, gaze.
 
-Sound does not decide these, and small networks of few steps cannot invent them. So they are decided here, by
-the seed and the loudness of the speech, and given to the networks beside the speech features. The values of a
-frame depend on the seed, its time and the loudness around it: any stretch can be asked for by itself.
+Speech does not determine these, and small networks in few steps cannot invent them. This module computes them
+from the seed and the loudness of the speech; the networks get them besides the speech features. The values of
+a frame depend only on the seed, its time and the loudness around it, so any range can be computed alone.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SWAY = np.array([0.030, 0.016, 0.014], np.float32)  # slow turns, radians (stand
 NOD, NOD_ROLL = 0.030, 0.010  # what a stressed syllable adds to pitch (downwards) and roll, radians
 BROW = 0.30  # what the strongest stress raises the brows by
 GLANCE = 0.035  # radians
-REACH = 8  # frames either side over which the head changes the side that it tilts to
+REACH = 8  # frames on either side in which the head's tilt changes its direction
 EARLIEST = 1000  # keeps the numbers of knots before the video above 0
 CALM = 0.35  # of the sway, where nobody speaks
 
@@ -42,7 +42,7 @@ def living(seed: int, loudness: Float, first: int, n_frames: int, fps: float) ->
     head[:, 2] += NOD_ROLL * stress * np.convolve(side, np.full(2 * REACH + 1, 1 / (2 * REACH + 1)), "valid")
     glance = np.stack([_noise([seed, 0x61A, axis], times_s, period_s=1.9) for axis in range(2)], 1)
     gaze = GLANCE * np.clip(glance, -1.5, 1.5) * (0.7, 0.4)
-    gaze += 0.6 * head[:, :2] * (-1, 1)  # eyes hold what they look at
+    gaze += 0.6 * head[:, :2] * (-1, 1)  # the gaze compensates the head's turn
     values = [
         blinks(seed, total, fps)[first : first + n_frames, None],
         head,
@@ -53,7 +53,7 @@ def living(seed: int, loudness: Float, first: int, n_frames: int, fps: float) ->
 
 
 def _stress(loudness: Float, fps: float) -> Float:
-    """How far a frame's syllable stands out of its surroundings, 0 to about 1."""
+    """The stress of a frame's syllable relative to its surroundings, 0 to about 1."""
     short, long = _smooth(loudness, 0.16, fps), _smooth(loudness, 1.0, fps)
     return _smooth(np.clip(3 * (short - 1.1 * long), 0, 1), 0.2, fps)
 

@@ -1,7 +1,7 @@
-"""Listens to a recording before it is rendered: how loud it is, where a voice is heard, what to warn of.
+"""Analyses a recording before it is rendered: loudness, voice, warnings.
 
-A voice is told from noise by its pitch, and from music by its rise and fall. Also finds the sound track of a
-file that has the voice. Reads a recording piece by piece.
+Pitch distinguishes a voice from noise, and changes of level distinguish it from music. Also finds the sound
+track with the voice. Reads a recording piece by piece.
 """
 
 from __future__ import annotations
@@ -31,20 +31,23 @@ WINDOW, HOP, FFT = 640, 320, 1024  # of the search for a pitch: 40 ms, every 20 
 LAGS = slice(40, 250)  # pitches from 64 to 400 Hz
 BAND = slice(6, 128)  # bins of 94 to 2000 Hz
 PITCHED = 0.5  # autocorrelation from which a window has a pitch
-LEAST_PITCHED, MOST_PITCHED = 0.15, 0.985  # share of a second's windows: less is noise, all is a tone
+LEAST_PITCHED, MOST_PITCHED = (
+    0.15,
+    0.985,
+)  # share of a second's windows with pitch: less is noise, all is a tone
 LEAST_RANGE_DB = 5.0  # between a second's loud and soft windows; steady sound has less
 
 
 @dataclass(frozen=True)
 class Heard:
-    """What was heard in a recording."""
+    """The results for a recording."""
 
     n_samples: int
     loudness_db: float  # of the louder parts, RMS relative to full scale
     peak_db: float
     clipped_share: float  # of the samples
     speech_share: float  # of the time
-    notes: tuple[str, ...] = ()  # what decoding found odd
+    notes: tuple[str, ...] = ()  # warnings from decoding
 
     @property
     def duration_s(self) -> float:
@@ -52,12 +55,12 @@ class Heard:
         return self.n_samples / SAMPLE_RATE
 
     def warnings(self) -> tuple[str, ...]:
-        """What a person should know before rendering it, one sentence each."""
+        """Warnings for people, one sentence each."""
         found = list(self.notes)
         if self.loudness_db < SILENT_DB:
             found.append("the recording is silent: the mouth will stay closed")
         elif self.speech_share < LITTLE_SPEECH:
-            found.append("no voice is heard in the recording, only noise or music: lips will follow no words")
+            found.append("the recording has no voice, only noise or music: the lips will not follow words")
         elif self.loudness_db < QUIET_DB:
             found.append(f"the speech is very quiet ({self.loudness_db:.1f} dB)")
         if self.clipped_share > MAX_CLIPPED_SHARE:
@@ -67,14 +70,14 @@ class Heard:
 
 @dataclass(frozen=True)
 class TrackChoice:
-    """Which of a file's sound tracks is heard, counted from 0, and what to say about it."""
+    """The chosen sound track of a file, counted from 0, and a note about it."""
 
     track: int
     notes: tuple[str, ...] = ()
 
 
 def listen(blocks: Iterable[Float], notes: tuple[str, ...] = ()) -> Heard:
-    """Hear a recording, 16 kHz mono, once through. Raises what reading it raises."""
+    """Analyse a recording, 16 kHz mono, in one pass. Raises what reading it raises."""
     energies: list[npt.NDArray[np.float64]] = [np.zeros(0)]
     voiced: list[bool] = []
     n_samples = n_clipped = 0
@@ -98,7 +101,7 @@ def listen(blocks: Iterable[Float], notes: tuple[str, ...] = ()) -> Heard:
 
 
 def listen_to(source: Path, stretch: Stretch, notes: tuple[str, ...] = ()) -> Heard:
-    """Decode a stretch of a file and hear it. Raises SpeechError."""
+    """Decode and analyse a part of a file. Raises SpeechError."""
     decoding = Decoding(source, stretch)
     heard = listen(decoding)
     return Heard(**{**vars(heard), "notes": (*notes, *decoding.notes)})

@@ -33,7 +33,7 @@ class IdentityNetwork:
         """Load both ONNX files. Raises WeightsError if one is missing or is not what it should be."""
         for file in (detector, recognition):
             if not file.is_file():
-                raise WeightsError(f"{file}: not there. Fetch the official weights with `hallo models pull`.")
+                raise WeightsError(f"{file}: missing. Fetch the official weights with `hallo models pull`.")
         self.digest = f"{file_digest(detector)}+{file_digest(recognition)}"  # of what decides the embedding
         folder = Path(tempfile.mkdtemp())  # kept: insightface reads its files again when it detects
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
@@ -42,7 +42,7 @@ class IdentityNetwork:
     def embed(self, picture: Bytes, face: Face) -> Float:
         """Return the raw embedding [512] of one face of a [height, width, 3] RGB picture.
 
-        Raises PortraitError if this network's own detector does not see that face.
+        Raises PortraitError if this network's own detector does not find that face.
         """
         nose = face.landmarks[4]
         found = self._found(picture)
@@ -51,12 +51,12 @@ class IdentityNetwork:
         )
         if embedding is None:
             raise PortraitError(
-                "The identity network does not see the portrait's face. Use a sharper, more frontal picture."
+                "The identity network finds no face in the portrait. Use a sharper, more frontal picture."
             )
         return embedding
 
     def embed_largest(self, picture: Bytes) -> Float | None:
-        """Return the raw embedding [512] of the largest face that it sees, as published, or None."""
+        """Return the raw embedding [512] of the largest face that it finds, as published, or None."""
         return _of_largest(self._found(picture))
 
     def _found(self, picture: Bytes) -> list[Any]:
@@ -103,7 +103,7 @@ def _link(file: Path, link: Path) -> None:
 
 @contextlib.contextmanager
 def _quietly() -> Any:
-    """Keep insightface's prints and its libraries' deprecation warnings to itself."""
+    """Hide insightface's prints and its libraries' deprecation warnings."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         yield

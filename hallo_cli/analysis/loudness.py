@@ -1,4 +1,4 @@
-"""How loud a recording is over time: its speech level, where someone speaks, where it pauses.
+"""Measures a recording's loudness over time: speech level, speech activity, pauses.
 
 Reads a recording piece by piece; what is kept is one number for every 20 ms.
 """
@@ -19,8 +19,8 @@ SAMPLE_RATE = 16_000
 BLOCK_SAMPLES = 320  # 20 ms
 BLOCK_S = BLOCK_SAMPLES / SAMPLE_RATE
 QUIETEST_LEVEL = 2e-3  # a recording quieter than this counts as silence: it is not scaled up further
-SPEECH_RANGE_DB = 34.0  # how far below the speech level sound may lie and still be speech
-NOISE_MARGIN_DB = 6.0  # how far above the noise floor it has to lie
+SPEECH_RANGE_DB = 34.0  # dB below the speech level at which sound still counts as speech
+NOISE_MARGIN_DB = 6.0  # dB above the noise floor that speech needs
 LEAST_RANGE_DB = 12.0  # speech is taken to have at least this range, however noisy the recording
 SOFTNESS_DB = 6.0  # over which the activity rises from 0 to 1
 LEAD_S, TAIL_S = 0.12, 0.16  # the mouth opens before the sound and closes after it
@@ -37,7 +37,7 @@ def block_energies(waveform: Float) -> npt.NDArray[np.float64]:
 
 
 def level_of(energies: npt.NDArray[np.float64]) -> float:
-    """The RMS of the louder parts, from all of a recording's block energies."""
+    """The RMS of the louder parts, from all block energies of a recording."""
     if len(energies) == 0:
         return QUIETEST_LEVEL
     return max(float(np.sqrt(np.percentile(energies, 95))), QUIETEST_LEVEL)
@@ -105,14 +105,14 @@ class Loudness:
         return np.asarray(np.clip(near.mean(axis=0), 0, 1.5), np.float32)
 
     def activity(self, n_frames: int, fps: float) -> Float:
-        """Return for every frame how surely someone speaks, 0..1; opens early and closes late."""
+        """Return every frame's speech activity, 0..1; rises early and falls late."""
         held = np.append(self.presence(), 0.0)
         blocks = ((np.arange(n_frames) + 0.5) / fps / BLOCK_S).astype(int)
         frames = np.pad(held[np.minimum(blocks, len(held) - 1)], 1, mode="edge")
         return np.asarray(np.convolve(frames, [0.25, 0.5, 0.25], "valid"), np.float32)
 
     def presence(self) -> npt.NDArray[np.float64]:
-        """Return for every 20 ms how surely someone speaks, 0..1; opens early and closes late."""
+        """Return the speech activity of every 20 ms, 0..1; rises early and falls late."""
         if len(self.energies) == 0:
             return np.zeros(0)
         rise = np.clip((self._in_db(self.energies) - self.threshold_db) / SOFTNESS_DB, 0, 1)
@@ -125,10 +125,10 @@ class Loudness:
 
 
 class Hushed:
-    """A sound whose pauses are silent: noise where nobody speaks is faded out, so that it moves no mouth."""
+    """A sound with silenced pauses: noise between words is faded out, so that it does not move the mouth."""
 
     def __init__(self, sound: Sound) -> None:
-        """Measure the sound; it is read, and hushed, when asked for."""
+        """Measure the sound; it is read and silenced on demand."""
         presence = measure(sound).presence()
         self._sound = sound
         self._gain = presence if len(presence) else np.ones(1)

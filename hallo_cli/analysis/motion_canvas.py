@@ -1,7 +1,7 @@
-"""The picture that a motion is carried out on: its own pixels, warped and painted on, at the video's size.
+"""Applies motion to a picture: warps its own pixels and adds generated ones, at the video's size.
 
-The square that the networks see may be smaller than what is shown. Around it motion goes on as at its edge
-and fades out, so that hair beyond it moves with the head.
+The video may show more than the networks' square. Outside the square, the motion of its edge continues and
+fades out, so that hair there moves with the head.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ import numpy as np
 from hallo_cli.domain import Bytes, CropBox, Float, FrameMotion, MotionShape
 
 REACH = 0.3  # of the square's side: how far beyond its edge motion fades out
-SLIGHT = (0.0014, 0.0034)  # of the side: motion around the face that is left out, and that counts in full
+SLIGHT = (
+    0.0014,
+    0.0034,
+)  # of the side: motion outside the face below the first is dropped, above the second kept in full
 LEAST_PAINT = 2 / 255  # a mask below it shows nothing
 GREY = 4.0  # levels by which the channels of a colourless picture may differ on average
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -77,7 +80,7 @@ class MotionCanvas:
         return composed
 
     def _warp(self, target: Bytes, flow: Float) -> None:
-        """Fill the moved area with the picture's pixels from where the flow points."""
+        """Warp the picture's pixels into the moved area by the flow."""
         moved = cv2.warpAffine(
             self._extended(self._calmed(flow)),
             self._to_area(len(flow)),
@@ -93,7 +96,7 @@ class MotionCanvas:
         )
 
     def _paint(self, target: Bytes, motion: FrameMotion) -> None:
-        """Lay the paint over the frame where the mask says."""
+        """Blend the paint over the frame by the mask."""
         rows, columns = (np.flatnonzero((motion.mask > 255 * LEAST_PAINT).any(axis=axis)) for axis in (1, 0))
         if not len(rows):
             return
@@ -116,7 +119,7 @@ class MotionCanvas:
         target[area.slices] = np.clip(under + mask * (paint - under) + 0.5, 0, 255).astype(np.uint8)
 
     def _calmed(self, flow: Float) -> Float:
-        """The flow without the slight trembling of what lies around the face, such as the background."""
+        """The flow without slight jitter outside the face, such as in the background."""
         if self._face is None:
             return flow
         rise = np.clip((np.linalg.norm(flow, axis=2) - SLIGHT[0]) / (SLIGHT[1] - SLIGHT[0]), 0, 1)
@@ -124,7 +127,7 @@ class MotionCanvas:
         return np.asarray(flow * counts[:, :, None], np.float32)
 
     def _coloured(self, paint: Bytes) -> Bytes:
-        """The paint without colours where the picture has none."""
+        """The paint in grey if the picture is grey."""
         if not self._is_grey:
             return np.ascontiguousarray(paint)
         return np.asarray(np.repeat((paint @ LUMA)[..., None] + 0.5, 3, axis=2), np.uint8)

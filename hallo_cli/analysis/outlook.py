@@ -1,4 +1,4 @@
-"""Predicts from a portrait how well its video will do, with the reasons: rules of thumb, no network."""
+"""Predicts the quality of a portrait's video, with the reasons: rules of thumb, no network."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def grade(found: tuple[Reason, ...]) -> str:
 
 def _of_mouth(face: Face, relief: float) -> Iterator[Reason]:
     if relief < BARE_MOUTH:
-        yield Reason(2, "something seems to hide the mouth: use a picture that shows it")
+        yield Reason(2, "something seems to cover the mouth: use a picture that shows it")
     elif face.mouth_opening > OPEN_MOUTH:
         yield Reason(1, "the mouth is open: teeth of the picture show when it should be closed")
 

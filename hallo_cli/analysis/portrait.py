@@ -1,6 +1,6 @@
 """Turns a picture file into a `Portrait`: finds the face, checks it, frames it, derives regions and masks.
 
-What was found is kept by the picture's content, so that a portrait with many recordings is analysed once.
+Results are cached by the picture's content, so that a portrait with many recordings is analysed once.
 Knows no networks but the face's.
 """
 
@@ -52,12 +52,12 @@ class PortraitOptions:
     framing: str = "crop"  # crop, head-and-shoulders, full or whole
     face_index: int | None = None  # counted from the left; None: the largest
     face_expand_ratio: float = 1.2
-    as_published: bool = False  # unfit faces are warned of; each network takes its own choice of several
+    as_published: bool = False  # unsuitable faces give warnings; each network chooses among several faces
 
 
 @dataclass(frozen=True)
 class Requirements:
-    """What a bundle's networks need to know of a portrait."""
+    """How a bundle's networks need a portrait prepared."""
 
     networks: NetworkConfig
     geometry: Geometry
@@ -85,7 +85,7 @@ class PortraitAnalyser:
         """Return the portrait in a picture file, from the cache where it was analysed before.
 
         Raises PortraitError if the picture cannot be read or has no face, or (unless as published) where
-        the face is smaller than 64 pixels, turned away or not seen by the identity network.
+        the face is smaller than 64 pixels, turned away or not found by the identity network.
         """
         digest = file_digest(require_file(file, PortraitError, "portrait"))
         if self._cache is None:
@@ -97,7 +97,7 @@ class PortraitAnalyser:
             remember(note, portrait)
         if portrait.identity is not None and not portrait.identity.any():
             log.warning(
-                "%s: the identity network sees no face (a painting or a drawing?). Going on without an "
+                "%s: the identity network finds no face (a painting or a drawing?). Continuing without an "
                 "identity, as published: the likeness comes from the picture alone.",
                 file.name,
             )
@@ -145,7 +145,7 @@ class PortraitAnalyser:
         )
 
     def _embedding(self, picture: Bytes, face: Face, options: PortraitOptions) -> Float | None:
-        """The face's identity, of which all zeros say that the identity network sees none."""
+        """The face's identity embedding; zeros if the identity network finds no face."""
         if self._identity is None:
             return None
         if not options.as_published:
@@ -209,16 +209,16 @@ def see(picture: Bytes, analyser: FaceAnalyser, options: PortraitOptions, file: 
     surest = analyser.surest(picture) if options.face_index is None else None
     face = surest or choose_face(faces, options.face_index, file)
     for unfit in unfitness(face, file):
-        log.warning("%s Going on as published.", unfit)
+        log.warning("%s Continuing as published.", unfit)
     return Sight(picture, turns, faces, face)
 
 
 def notes_of(sight: Sight, options: PortraitOptions) -> tuple[str, ...]:
-    """What a person should know of a portrait before it is rendered."""
+    """Warnings about a portrait before it is rendered."""
     is_several = len(sight.faces) > 1 and options.face_index is None
     which = "the largest is used"
     if options.as_published:
-        which = "the one that the detector is surest of moves, with the identity of the largest"
+        which = "the one with the highest detection score moves, with the identity of the largest"
     several = (f"{listed(sight.faces)}: {which}, --face-index chooses another",) if is_several else ()
     return (*several, *sight.notes(options.size))
 

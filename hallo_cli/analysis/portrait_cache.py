@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 def remember(note: Path, portrait: Portrait) -> None:
-    """Write the cache's file whole or not at all; a cache that cannot be written is no failure."""
+    """Write the cache's file completely or not at all; an unwritable cache is not an error."""
     try:
         make_folder(note.parent)
         with replacing(note) as file:
@@ -36,7 +36,7 @@ def remember(note: Path, portrait: Portrait) -> None:
 
 
 def recall(note: Path, digest: str) -> Portrait | None:
-    """Read what was remembered; None if there is nothing, or it is damaged."""
+    """Read a cached analysis; None if there is none, or it is damaged."""
     try:
         with note.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             portrait = _from_arrays(arrays, digest)

@@ -1,4 +1,4 @@
-"""Derives from landmarks where things happen: the face region, the attention masks, the blend.
+"""Derives from landmarks the face region, the attention masks and the blend.
 
 Follows the published preprocessing (rectangles around face and lips, blurred at 64 x 64) with one difference:
 regions that reach over the picture's edge are clipped to it, where the original's wrapped around.
@@ -123,7 +123,7 @@ def _blurred(mask: Bytes, kernel: int) -> Bytes:
     soft = cv2.GaussianBlur(small, (kernel, kernel), 0)
     stretched = np.zeros_like(soft)
     cv2.normalize(soft, stretched, 0, 255, cv2.NORM_MINMAX)
-    # A region that fills the picture has no contrast to stretch; it normalises to nothing, but means all.
+    # A region that fills the picture has no contrast and would normalise to 0, but means everything.
     return np.asarray(np.full_like(stretched, 255) if mask.all() else stretched, np.uint8)
 
 

@@ -1,6 +1,6 @@
-"""Looks at a picture: which way up it is, whose face is animated, what a person should know of it.
+"""Analyses a picture: its orientation, the face to animate, warnings.
 
-Pictures that lie on their side or stand on their head are set upright here, for everybody after.
+Pictures that lie on their side or stand on their head are turned upright here.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Sight:
         return mouth_relief(self.picture, self.face)
 
     def reasons(self, size: int) -> tuple[Reason, ...]:
-        """What speaks against the portrait where a square of `size` pixels is rendered."""
+        """The weaknesses of the portrait for a rendered square of `size` pixels."""
         return reasons(
             self.face,
             sharpness=self.sharpness,
@@ -61,7 +61,7 @@ class Sight:
         )
 
     def notes(self, size: int) -> tuple[str, ...]:
-        """What a person should know before a square of `size` pixels is rendered of it."""
+        """Warnings for a rendered square of `size` pixels."""
         found = []
         if self.quarter_turns:
             found.append(f"the portrait {TURNED[self.quarter_turns]}: it is turned upright")
@@ -99,7 +99,7 @@ def require_usable(face: Face, file: Path) -> None:
 
 
 def unfitness(face: Face, file: Path) -> list[str]:
-    """What makes a face hard to animate, and what to do about it."""
+    """The reason why a face is hard to animate, and a remedy."""
     found = []
     if face.size < MIN_FACE:
         found.append(

@@ -1,7 +1,7 @@
 """Turns a recording into `Speech`, piece by piece, behind one interface for every speech encoder.
 
-A recording is measured once, as a whole; then any stretch of its frames can be analysed with some of what
-surrounds it. Memory does not grow with the recording, but for a few numbers a frame.
+A recording is measured once, as a whole; then any range of its frames can be analysed with some context.
+Memory does not grow with the recording, except for a few numbers a frame.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Hearing(Protocol):
     """One recording, measured as a whole."""
 
     def features(self, start: int, stop: int, *, margin: int) -> Float:
-        """Return features [stop - start, blocks, width] of frames, heard with `margin` frames either side."""
+        """Return features [stop - start, blocks, width] with `margin` frames of context on either side."""
         ...
 
 
@@ -38,7 +38,7 @@ class SpeechEncoder(Protocol):
 
     @property
     def knows_silence(self) -> bool:
-        """Whether the features themselves say where nobody speaks, as the networks were trained with."""
+        """Whether the features themselves contain speech activity, as in training."""
         ...
 
     def hear(self, sound: Sound, *, n_frames: int, fps: float, seed: int = 0) -> Hearing:
@@ -53,14 +53,14 @@ class TrackOptions:
     n_frames: int
     clip_frames: int
     fps: float = 25.0
-    overlap_s: float = 2.0  # heard on either side of a stretch
+    overlap_s: float = 2.0  # context on either side of a range
     seed: int = 0
-    guards_silence: bool = False  # hush pauses for encoders that don't know silence
-    piece_s: float | None = None  # pieces that are measured and heard by themselves; None: the whole
+    guards_silence: bool = False  # silence pauses for encoders without speech activity
+    piece_s: float | None = None  # length of pieces that are measured and analysed alone; None: the whole
 
 
 class RecordingTrack:
-    """One recording, ready to be analysed stretch by stretch with the statistics of the whole."""
+    """One recording, ready to be analysed range by range with the statistics of the whole."""
 
     def __init__(self, sound: Sound, encoder: SpeechEncoder, options: TrackOptions) -> None:
         """Measure the recording. Frames up to the end of the last whole clip can be asked for."""
@@ -76,7 +76,7 @@ class RecordingTrack:
             self._hearing = Pieces(heard, encoder, options, self._n_frames)
 
     def speech(self, start: int, stop: int) -> Speech:
-        """Features of frames [start, stop), heard with the overlap on either side.
+        """Features of frames [start, stop), with the overlap on either side.
 
         Before the first and behind the last frame, that frame's features are repeated.
         """
@@ -88,7 +88,7 @@ class RecordingTrack:
         return Speech(features, start, stop - start, self._options.fps, CONTEXT)
 
     def pauses(self) -> list[tuple[int, int]]:
-        """Where nobody speaks: half-open ranges of whole frames."""
+        """The pauses: ranges [start, stop) of whole frames."""
         found = pauses(self._sound, measure(self._sound))
         fps, n_frames = self._options.fps, self._options.n_frames
         ranges = [(ceil(start * fps), min(floor(stop * fps), n_frames)) for start, stop in found]
@@ -96,7 +96,7 @@ class RecordingTrack:
 
 
 class Pieces:
-    """A recording cut into pieces, each measured and heard as if it were all (Hallo2); see `Hearing`."""
+    """A recording cut into pieces, each measured and analysed alone (Hallo2); see `Hearing`."""
 
     def __init__(self, sound: Sound, encoder: SpeechEncoder, options: TrackOptions, n_frames: int) -> None:
         assert options.piece_s is not None
@@ -107,7 +107,7 @@ class Pieces:
         self._held: tuple[int, Hearing] | None = None
 
     def features(self, start: int, stop: int, *, margin: int) -> Float:
-        """See Hearing; what fills the last clip belongs to the last piece."""
+        """See Hearing; the padding of the last clip belongs to the last piece."""
         parts = []
         for index in range(self._index(start), self._index(stop - 1) + 1):
             first, last = self._frames(index)

@@ -1,6 +1,6 @@
 """SpeechNet, the embedded speech encoder: log-mel spectrogram in, one feature vector a video frame out.
 
-It plays wav2vec2's part for the embedded model at a hundredth of the size. Every layer looks at a bounded
+It replaces wav2vec2 in the embedded model at a hundredth of the size. Every layer looks at a bounded
 stretch of time and normalises each moment by itself, so any cut of a recording gives the features of the
 whole once `context_frames` frames surround it. It knows no files and no video.
 """
@@ -46,7 +46,7 @@ class SpeechNetConfig:
 
 @dataclass(frozen=True)
 class SpeechOutput:
-    """What SpeechNet says about each video frame."""
+    """SpeechNet's outputs for each video frame."""
 
     features: Tensor  # [batch, frames, features], each of mean 0 and variance 1
     visemes: Tensor  # [batch, frames, visemes], about 0..1
@@ -142,7 +142,7 @@ def _mel_filters(n_mels: int, warp: float) -> Tensor:
 
 
 def recording_level(waveform: Float) -> float:
-    """How loud the louder parts of a whole recording [n] are: the 95th percentile of 20 ms blocks, as RMS.
+    """The speech level of a whole recording [n]: the 95th percentile of the RMS of 20 ms blocks.
 
     Dividing by it makes quiet and loud recordings alike. It is bounded from below, so that room noise in a
     silent recording is not blown up to the loudness of speech.
@@ -156,7 +156,7 @@ def normalised(waveform: Float, level: float) -> Float:
 
 
 def speech_activity(phone_logits: Tensor, rest: int) -> Tensor:
-    """How much each frame is speech, 0..1 [batch, frames]: one less the probability of rest, smoothed.
+    """Each frame's speech activity, 0..1 [batch, frames]: 1 - the probability of rest, smoothed.
 
     `rest`: index of the phone that stands for silence. The smoothing spans about five frames, so that the
     mouth closes softly and a stop inside a word does not count as silence.

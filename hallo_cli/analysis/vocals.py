@@ -79,14 +79,14 @@ def _published() -> Bundle:
 
 @dataclass(frozen=True)
 class Cut:
-    """The pieces that are separated one by one, in samples."""
+    """The ranges of samples that are separated one by one."""
 
     length: int
     overlap: int  # cross-faded
 
     @classmethod
     def of(cls, bundle: Bundle) -> Cut:
-        """Long ones that overlap, but for bundles that were made for pieces of their own without overlap."""
+        """Long overlapping pieces, or the bundle's own piece length without overlap."""
         piece_s = bundle.manifest.speech.piece_s
         if piece_s is None:
             return cls(PIECE_S * SAMPLE_RATE, OVERLAP_S * SAMPLE_RATE)
@@ -118,7 +118,7 @@ class _VoicePieces:
             held = piece[cut:]
 
     def _separated(self, start: int, n_samples: int) -> Float:
-        """The voice of one stretch; silence where the network hears none, and so writes no file."""
+        """The voice of one part; silence if the network finds none and so writes no file."""
         piece = self._stereo.with_name(f"piece-{start}.wav")
         _convert(self._stereo, piece, Stretch(start / SAMPLE_RATE), n_samples / SAMPLE_RATE)
         names = [Path(str(name)) for name in self._separator.separate(str(piece))]

@@ -3,7 +3,7 @@
 The convolution features are stretched to the frame rate before the transformer reads them. What they take
 from the whole recording (mean, variance, the first layer's normalisation, where each frame lies between the
 convolution steps) is measured first, so they are those of one pass though they are made piece by piece. The
-transformer hears up to WHOLE_S at once, as published, and windows of longer recordings.
+transformer gets up to WHOLE_S at once, as published, and windows of longer recordings.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Wav2Vec2Encoder:
 
     @property
     def knows_silence(self) -> bool:
-        """These features say nothing of it: noise in pauses moves mouths."""
+        """False: these features do not contain speech activity, so noise in pauses moves the mouth."""
         return False
 
     @torch.inference_mode()

@@ -46,7 +46,7 @@ class FeatureNetwork:
     def features(self, frames: Iterable[Bytes]) -> Iterator[Features]:
         """Features [n, channels] of one video's frames [height, width, 3], RGB.
 
-        For FVD of clips of 16 frames: a last one that is shorter is left out. Raises WeightsError if the
+        For FVD of clips of 16 frames: a shorter last one is left out. Raises WeightsError if the
         network does not take frames or does not give features.
         """
         for batch in _batches(frames, CLIP_FRAMES):

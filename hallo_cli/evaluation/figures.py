@@ -1,4 +1,4 @@
-"""The figures a video is judged by, and the order they are shown in."""
+"""The figures of a video, and the order in which they are shown."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def polygon(points: Float, size: Sequence[int], *, scale: float = 1.0) -> Mask:
 
 
 def background(landmarks: Float, size: Sequence[int]) -> Mask:
-    """What lies well outside the face (oval x 1.35) and not straight below it, where the chin drops."""
+    """The background: outside the face (oval x 1.35) and not below it, where the chin drops."""
     face = polygon(landmarks[list(SILHOUETTE)], size, scale=1.35)
     left, right = np.flatnonzero(face.any(0))[[0, -1]]
     below = np.arange(size[0])[:, None] > landmarks[CHIN, 1]
@@ -96,6 +96,6 @@ def _refined(picture: Bytes, frame: Bytes, matrix: npt.NDArray[np.float64]) -> n
     backwards = cv2.invertAffineTransform(matrix).astype(np.float32)
     try:
         _, found = cv2.findTransformECC(grey[0], grey[1], backwards, cv2.MOTION_AFFINE, criteria, None, 5)  # type: ignore[call-overload]
-    except cv2.error:  # no convergence: the landmarks' fit stands
+    except cv2.error:  # no convergence: keep the landmarks' fit
         return matrix
     return np.asarray(cv2.invertAffineTransform(found), np.float64)

@@ -1,4 +1,4 @@
-"""Whether a video jumps where its clips join: the change there, and the same at other frames by chance.
+"""Tests whether a video jumps at the joins of its clips, compared with other frames (permutation test).
 
 Knows series of numbers only; where they come from is decided in `measure.py`.
 """
@@ -22,22 +22,21 @@ BLOCK = 1 << 20  # numbers drawn at a time, so that memory does not grow with th
 
 @dataclass(frozen=True)
 class JoinFigure:
-    """Motion at joins relative to that inside, and what it is worth."""
+    """Motion at joins relative to motion inside clips, and its significance."""
 
     n_joins: int
     jump: float  # median change at the joins / median at all other frames
-    chance: float | None  # 95th percentile of the jump with each join moved; None: nowhere to move one to
-    share: float | None  # of those jumps that are at least as high as the real one, 0..1
+    chance: float | None  # 95th percentile of the jump with moved joins; None: no frame to move one to
+    share: float | None  # share of those jumps that are at least as high as the real one, 0..1
 
 
 def seam_jump(change: Float, joins: Sequence[int]) -> JoinFigure | None:
-    """Compare the `change` [frames] to the frame before (NaN: unknown) at the joins with that elsewhere.
+    """Compare the `change` [frames] from the previous frame (NaN: unknown) at the joins with that elsewhere.
 
-    Speech moves the mouth in bursts: the mean of any frames is nearly twice their median, so medians it is.
-    For the same reason a few joins may well fall into bursts. How easily is seen from the same video: each
-    join is moved to a frame drawn from those nearer to it than to any other join, so that louder and quieter
-    passages keep their weight, a thousand times with the same draws every time. None without a join, or where
-    nothing moves between them.
+    Speech moves the mouth in bursts: the mean change is nearly twice the median, so medians are compared. A
+    few joins may coincide with bursts. A permutation test allows for this: each join is moved a thousand
+    times (with a fixed seed) to a frame that is nearer to it than to any other join, so that louder and
+    quieter passages keep their weight. None without a join, or if nothing moves between them.
     """
     known = np.flatnonzero(np.isfinite(change))
     values, at = change[known], np.flatnonzero(np.isin(known, joins))
@@ -56,7 +55,7 @@ def seam_jump(change: Float, joins: Sequence[int]) -> JoinFigure | None:
 
 
 def _moved(values: Float, at: Indices) -> Iterator[Float]:
-    """Medians of the values with each of the joins `at` moved, PLACEMENTS in all; none if one cannot be."""
+    """Medians of the values at moved joins, PLACEMENTS in all; none if a join cannot be moved."""
     middles = (np.concatenate([[0], at]) + np.append(at, len(values)) + 1) // 2
     first, n_others = middles[:-1], np.diff(middles) - 1
     if n_others.min() < 1:

@@ -13,10 +13,10 @@ logger = logging.getLogger(__name__)
 
 
 def find_identity(bundle: str | None) -> IdentityNetwork | None:
-    """The face networks of this bundle, a name or a folder; of the official one where none is named.
+    """The face networks of this bundle (a name or a folder), by default of the official one.
 
     None if no bundle is named and the official weights are not installed, or only in part. Raises
-    WeightsError where the named bundle has none.
+    WeightsError if the named bundle has none.
     """
     if bundle is not None:
         return _identity_of(find_bundle(bundle))

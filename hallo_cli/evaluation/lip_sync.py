@@ -1,8 +1,8 @@
-"""Sync-C and Sync-D: how surely and how closely SyncNet finds lips and sound to belong together.
+"""Sync-C and Sync-D: SyncNet's confidence and distance between lips and sound.
 
 Follows the published evaluation: 25 frames a second, 13 cepstral coefficients at 100 Hz, distances of
 embeddings over shifts of up to 15 frames. The square around the face is taken from this package's landmarks,
-where the published program detects faces with S3FD; so figures compare best among themselves.
+where the published program detects faces with S3FD: compare the figures with each other only.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Double = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class LipSync:
-    """What SyncNet says of a video."""
+    """SyncNet's figures of a video."""
 
     confidence: float  # Sync-C: the median distance over all shifts less the smallest; higher is better
     distance: float  # Sync-D: the smallest mean distance; lower is better
@@ -107,7 +107,7 @@ def cepstra(waveform: Float) -> Double:
 def face_squares(frames: Iterable[Bytes], analyser: FaceAnalyser) -> Iterator[Bytes]:
     """Yield the square [224, 224, 3] around the face in each frame, steadied by the median of 13 boxes.
 
-    Where the face is lost its last place counts; frames before the first face show the middle.
+    If the face is lost, its last place is used; frames before the first face show the middle.
     """
     waiting: deque[tuple[Bytes, Double]] = deque(maxlen=SMOOTHED)
     face: Face | None = None
@@ -174,7 +174,7 @@ def _middle(frame: Bytes) -> Double:
 
 
 def _square(frame: Bytes, boxes: Iterable[tuple[Bytes, Double]]) -> Bytes:
-    """The square as the published program cuts it: a margin at both sides, twice of it below, none above."""
+    """The square as the published program cuts it: a margin at both sides, twice that below, none above."""
     x, y, half = np.median([box for _, box in boxes], axis=0)
     scale = SIDE / (2 * half * (1 + MARGIN))
     matrix = np.array([[scale, 0, SIDE / 2 - x * scale], [0, scale, -(y - half) * scale]])

@@ -1,4 +1,4 @@
-"""Measures a video frame by frame at constant memory: a few numbers a frame are kept, never the frames."""
+"""Measures a video frame by frame in constant memory: it keeps a few numbers a frame, never the frames."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from hallo_cli.evaluation.joins import seam_jump
 from hallo_cli.evaluation.silence import LEAST_S, silence_motion
 from hallo_cli.evaluation.sync import SILENCE_DB, correlate, speech_envelope
 
-SSIM_EVERY = 5  # frames between two of the costlier pictures' comparisons
-LEAST_MOTION = 0.002  # of the face's height; the landmarks of a still picture tremble by a fifth of it
+SSIM_EVERY = 5  # frames between two expensive comparisons
+LEAST_MOTION = 0.002  # of the face's height; the landmarks' noise in a still picture is a fifth of it
 BLACK_LEVEL = 6.0
 SHUT_EYES = 0.6  # of the eyes' usual opening; looking down takes longer than a blink
 MAX_BLINK_S = 0.5
@@ -52,7 +52,7 @@ class _Series:
 
 
 class VideoMeter:
-    """Feed it every frame in order, then ask for the figures.
+    """Call `add` with every frame in order, then `figures`.
 
     `reference` is the portrait at the frames' size; without it the first frame serves. With an identity
     network that sees the reference's face the identity is the cosine of embeddings, else the aligned upper
@@ -83,7 +83,7 @@ class VideoMeter:
         self.measure(frame, self.find(frame))
 
     def find(self, frame: Bytes) -> Face | None:
-        """The face in the next frame, followed from the one before: the first half of `add`."""
+        """The face in the next frame, tracked from the previous one: the first half of `add`."""
         is_next = self.face is not None and self._size == frame.shape
         tracked = self._analyser.track(frame, self.face) if self.face is not None and is_next else None
         self.face, self._size = tracked or next(iter(self._analyser.detect(frame)), None), frame.shape
@@ -136,12 +136,12 @@ class VideoMeter:
         return np.array(self._series.opening, np.float32)
 
     def _with_speech(self, figures: VideoFigures, waveform: Float | None, fps: float) -> VideoFigures:
-        """Add what the lips are judged by."""
+        """Add the figures of the lips."""
         opening = self.opening
         moves = bool(np.isfinite(opening).any() and np.nanstd(opening) > LEAST_MOTION)
         notes = [] if moves else ["the mouth hardly moves: neither sync nor motion in silence was measured"]
         if waveform is None:
-            notes.insert(0, "no sound: nothing about lips and speech was measured")
+            notes.insert(0, "no sound: lips and speech were not compared")
             return replace(figures, notes=(*notes, *figures.notes))
         envelope = speech_envelope(waveform, len(opening), fps)
         sync = correlate(opening, envelope) if moves else None
@@ -229,7 +229,7 @@ class VideoMeter:
             self._series.background_change.append(_mean_in(change, outside))
 
     def _upper_face_ssim(self, frame: Bytes, found: Float) -> float:
-        """The better of the frame as it is and aligned: landmarks tremble more than a still head does."""
+        """The better result of the frame unaligned and aligned: landmarks are noisier than a still head."""
         assert self._reference is not None
         assert self._landmarks is not None
         height, width = self._reference.shape[:2]
@@ -246,18 +246,20 @@ class VideoMeter:
         return None if mean is None or own < 1e-6 else mean / own
 
     def _notes(self) -> list[str]:
-        """What is to be said of the comparison with the reference."""
+        """Notes about the comparison with the reference."""
         if self._landmarks is None:
             return ["no face in the reference picture: nothing was compared with it"]
         if self._identity is None:
             return []
         if self._reference_embedding is None:
-            return ["the identity network does not see the portrait's face: identity was measured without it"]
+            return ["the identity network finds no face in the portrait: identity was measured without it"]
         compared = self._series.identity
         n_unseen = int(np.isnan(compared).sum())
         if n_unseen == 0:
             return []
-        return [f"the identity network sees no face in {n_unseen} of the {len(compared)} frames it was shown"]
+        return [
+            f"the identity network finds no face in {n_unseen} of the {len(compared)} frames it was given"
+        ]
 
 
 def count_blinks(eyes: Float, fps: float) -> int | None:

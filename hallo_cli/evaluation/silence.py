@@ -1,4 +1,4 @@
-"""Whether a mouth rests while nobody speaks.
+"""Measures whether the mouth rests in silence.
 
 Knows series of numbers only; where they come from is decided in `measure.py`.
 """
@@ -14,16 +14,16 @@ from hallo_cli.domain import Float
 from hallo_cli.evaluation.sync import SILENCE_DB
 
 # Mouths begin up to 0.2 s before the sound (Schwartz and Savariaux 2014, doi 10.1371/journal.pcbi.1003743),
-# and may take as long to close behind it.
+# and may take as long to close after it.
 MARGIN_S = 0.2
-LEAST_S = 1.0  # of silence, and of speech: one pause's yawn is no habit
+LEAST_S = 1.0  # of silence, and of speech: a single pause is not representative
 
 
 @dataclass(frozen=True)
 class SilenceFigure:
     """A mouth's motion in silence, and how much silence there is."""
 
-    n_frames: int  # silent ones in which the motion is known
+    n_frames: int  # silent frames with known motion
     motion: float | None  # mean motion in them / in speech; None: too little of either
 
 
@@ -44,8 +44,8 @@ def silence_motion(motion: Float, envelope: Float, fps: float) -> SilenceFigure:
 def silent_frames(envelope: Float, fps: float) -> npt.NDArray[np.bool_]:
     """Frames [n] that lie more than 0.2 s from any whose level is above -35 dB.
 
-    The margin leaves out the moments in which a mouth is still closing or already opening: of a pause between
-    words counts what exceeds 0.4 s. In noise above that level, or loud breath, there is no silence.
+    The margin leaves out moments in which a mouth is still closing or already opening: a pause between words
+    counts beyond its first 0.4 s. Noise above that level and loud breath are not silence.
     """
     margin = round(MARGIN_S * fps)
     speech = np.pad(envelope > SILENCE_DB, margin)

@@ -1,4 +1,4 @@
-"""How well a mouth follows a recording: correlation, lag and how far the best lag stands out.
+"""Measures how well a mouth follows a recording: correlation, lag and the prominence of the best lag.
 
 Knows series of numbers only; where they come from is decided in `measure.py`.
 """

@@ -1,4 +1,4 @@
-"""SyncNet: lips and sound in one space, near to each other where they belong together.
+"""SyncNet: embeds lips and sound in one space, close to each other if they are in sync.
 
 Chung and Zisserman 2016, "Out of time: automated lip sync in the wild". Layers and names are those of the
 published file syncnet_v2.model, which the user supplies. Knows nothing of videos and recordings.

@@ -1,4 +1,4 @@
-"""Compares a video with the true one of the same speech, frame by frame, at constant memory."""
+"""Compares a video with the true one of the same speech, frame by frame, in constant memory."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def lip_distance(landmarks: Float, true_landmarks: Float) -> float:
 
 
 def gradient_deviation(true_frame: Bytes, frame: Bytes) -> float:
-    """How unlike two pictures [height, width, 3] look: 0 for equal ones, 0.1 and more for spoilt ones.
+    """The perceptual difference of two pictures [height, width, 3]: 0 if equal, 0.1 and more if degraded.
 
     Gradient magnitude similarity deviation (Xue et al. 2014, arXiv 1308.3052, equations 4 to 6): a perceptual
     distance that needs no network's weights.

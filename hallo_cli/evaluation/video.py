@@ -50,8 +50,8 @@ def measure_video(
 
     `audio` defaults to the video's own sound; `portrait` to the first frame; `truth` is the true video of the
     same speech. VIDEO.json beside it says where clips and segments join and which square of the portrait is
-    shown; without it the portrait is laid over the first frame by the landmarks, which fits less exactly. Of
-    frames beyond 512 pixels a window around the face is measured, at that size.
+    shown; without it the portrait is aligned to the first frame by landmarks, which is less exact. In
+    frames above 512 pixels only a window of that size around the face is measured.
     Raises InputError if a file cannot be used.
     """
     track = probe(video, what="video").video
@@ -132,7 +132,7 @@ def set_distance(network: FeatureNetwork, videos: list[Path], real: list[Path]) 
 def _feed(
     meter: VideoMeter, frames: Iterator[Bytes], comparison: TruthMeter | None, true_frames: Iterator[Bytes]
 ) -> None:
-    """All frames into the meters: while one is measured the next is decoded and its face found."""
+    """Feed all frames to the meters: while one is measured, the next is decoded and its face found."""
     true_analyser = FaceAnalyser()
 
     def measure(frame: Bytes, face: Face | None, true_frame: Bytes | None) -> None:
@@ -155,7 +155,7 @@ def _feed(
 
 
 def _record(video: Path) -> Any:
-    """What lies beside a video as its record: {} where nothing readable does."""
+    """The record beside a video: {} if there is none that can be read."""
     file = video.with_suffix(".json")
     try:
         return json.loads(file.read_bytes()) if file.stat().st_size <= RECORD_LIMIT else {}
@@ -164,7 +164,7 @@ def _record(video: Path) -> Any:
 
 
 def _reference(video: Path, file: Path, frame: Bytes, view: View, analyser: FaceAnalyser) -> Bytes:
-    """The portrait in the geometry of what is measured of the first frame."""
+    """The portrait in the geometry of the first frame's measured part."""
     picture, square = read_image(file), square_of(video, file)
     portrait = np.ascontiguousarray(np.rot90(picture, analyser.quarter_turns(picture)))
     if square is not None and frame.shape[0] == frame.shape[1] and _lies_in(square, portrait):
@@ -174,7 +174,7 @@ def _reference(video: Path, file: Path, frame: Bytes, view: View, analyser: Face
     first = view.of(frame)
     own, target = analyser.detect(portrait), analyser.detect(first)
     if not own or not target:
-        raise InputError("the portrait cannot be laid over the video: no face was found in one of them")
+        raise InputError("the portrait cannot be aligned to the video: no face was found in one of them")
     return geometry.lay_over(portrait, own[0].landmarks, first, target[0].landmarks)
 
 

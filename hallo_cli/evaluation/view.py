@@ -1,7 +1,7 @@
 """The part and size of a video's frames that is measured: bounded, whatever the video's own size.
 
-Frames up to the official size are measured as they are. Of larger ones a window around the face is, so that a
-small face in a large picture stays large enough to be found.
+Frames up to the official size are measured whole. In larger ones, a window around the face is measured, so
+that a small face in a large picture stays large enough to be found.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class View:
     height: int
 
     def of(self, frame: Bytes) -> Bytes:
-        """What is measured of a frame [height, width, 3], of another size too: it is brought to this one."""
+        """The measured part of a frame [height, width, 3]; frames of another size are resized first."""
         if max(self.frame) <= MAX_SIDE:
             return frame
         if frame.shape[1::-1] != self.frame:
@@ -42,7 +42,7 @@ class View:
 
 
 def view_on(first: Bytes, analyser: FaceAnalyser) -> View:
-    """What is measured of a video with this first frame; the whole of it where it shows no face."""
+    """The measured part of a video with this first frame; the whole frame if it shows no face."""
     height, width = first.shape[:2]
     face = next(iter(analyser.detect(first)), None) if max(height, width) > MAX_SIDE else None
     if face is None:

@@ -1,6 +1,6 @@
-"""From a clip's latents to its frames: what can wait while the next clip is denoised, and what cannot.
+"""Decodes a clip's latents to frames, partly while the next clip is denoised.
 
-The motion frames cannot: the next clip begins with them. They are decoded first and by themselves; all other
+The next clip begins with the motion frames, so these are decoded first and alone; all other
 frames follow whenever `DenoisedClip.finish` is called, in any thread.
 """
 

@@ -1,4 +1,4 @@
-"""What the networks read of a picture, and how: the conventions that training and rendering share.
+"""The inputs that the networks get from a picture: conventions that training and rendering share.
 
 The reference UNet of an anchored model reads the portrait's features, and a face locator may be shown the
 portrait (`NetworkConfig`). Nothing here has weights.

@@ -13,7 +13,7 @@ COMPUTER_SAID = ("not enough memory", "allocate memory")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that the device's or the computer's memory ran out. Nothing else decides that."""
+    """Whether an error means that the device's or the computer's memory ran out."""
     is_torch = any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__)
     says_so = isinstance(error, RuntimeError) and _says(error, *DEVICE_SAID, *COMPUTER_SAID)
     return isinstance(error, DeviceMemoryError | MemoryError) or is_torch or says_so

@@ -148,7 +148,7 @@ class IndependentNoise:
 
 @dataclass(frozen=True)
 class SharedNoise:
-    """One noise for all frames of all clips: what differs between frames is then what was said."""
+    """One noise for all frames of all clips: frames then differ only by their conditions."""
 
     seed: int
 

@@ -1,4 +1,4 @@
-"""When to denoise and how a step is taken: solvers of the diffusion over the zero-terminal-SNR schedule.
+"""Timesteps and solvers of the diffusion, over the zero-terminal-SNR schedule.
 
 Both predict v with trailing timesteps (arXiv 2305.08891). Noise schedule and timesteps are diffusers'.
 The coefficients of all steps are known before sampling starts, so no step waits for the device.

@@ -1,6 +1,6 @@
 """Greys part of the motion frames' background (Hallo2, arXiv 2410.07718, section 3.2).
 
-The next clip then sees the face whole but the rest in pieces, so that what went wrong there is not handed on.
+The next clip then gets the whole face but only parts of the rest, so that errors there do not accumulate.
 """
 
 from __future__ import annotations

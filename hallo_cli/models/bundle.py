@@ -97,7 +97,7 @@ def named_folder(name: str) -> Path:
     """Where a bundle of this name is put. Raises SettingsError for a user without a home."""
     root = models_dir()
     if root is None:
-        raise SettingsError("there is no home folder to keep weights in: name a folder in HALLO_MODELS.")
+        raise SettingsError("there is no home folder for weights: name a folder in HALLO_MODELS.")
     return root / name
 
 
@@ -185,7 +185,7 @@ def _place(directory: Path, file: TreeFile) -> str:
 def check_whole(path: Path, listed: BundleFile) -> None:
     """Raise WeightsError if a file is missing, empty, a git-lfs pointer or not of the listed size."""
     if not path.is_file():
-        raise WeightsError(f"{path}: not there. Fetch or convert the bundle again.")
+        raise WeightsError(f"{path}: missing. Fetch or convert the bundle again.")
     n_bytes = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(len(LFS_POINTER))

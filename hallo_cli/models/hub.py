@@ -160,7 +160,7 @@ def adopt(tree: Tree, directory: Path, *, with_training: bool = False) -> Bundle
         copy_whole(Path(cached), target)
     if missing:
         raise WeightsError(
-            f"{directory}: offline, and {len(missing)} files are neither there nor in the hub's cache: "
+            f"{directory}: offline, and {len(missing)} files are neither in it nor in the hub's cache: "
             f"{', '.join(missing[:3])}. Run `hallo models pull {tree.name}` once with a network."
         )
     if not (directory / MANIFEST).exists():
@@ -183,7 +183,7 @@ def _remote_file(file: TreeFile, listed: Any, source: Source, endpoint: str) -> 
 
 def _senseless(endpoint: str, what: str) -> WeightsError:
     return WeightsError(
-        f"{endpoint} sent a list of files that makes no sense ({what[:200]}). Check HF_ENDPOINT or wait."
+        f"{endpoint} sent an invalid list of files ({what[:200]}). Check HF_ENDPOINT or wait."
     )
 
 
@@ -223,18 +223,18 @@ def _fetch(plan: PullPlan, file: RemoteFile, directory: Path, report: Report) ->
     except _TooMuch as error:
         part.unlink()
         raise WeightsError(
-            f"{file.path}: {plan.endpoint} sends more than the {file.n_bytes} bytes that it lists; what came "
+            f"{file.path}: {plan.endpoint} sends more than the {file.n_bytes} bytes that it lists; the part "
             "was removed. Try another HF_ENDPOINT."
         ) from error
     except _network_errors() as error:
         raise WeightsError(
             f"{file.path}: the fetch from {plan.endpoint} stopped ({_first_line(error)}). "
-            "What has arrived is kept: run the same command again to go on."
+            "The part that arrived is kept: run the same command again to resume."
         ) from error
     if part.stat().st_size != file.n_bytes or not _matches(part, file):
         part.unlink()
         raise WeightsError(
-            f"{file.path}: what {plan.endpoint} sent does not match the digest it lists, and was removed. "
+            f"{file.path}: the file from {plan.endpoint} does not match its listed digest and was removed. "
             "Run the same command again, or try another HF_ENDPOINT."
         )
     rename(part, target)

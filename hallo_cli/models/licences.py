@@ -1,4 +1,4 @@
-"""On what terms the parts of the published weights may be used. Opens no file."""
+"""The licence terms of the parts of the published weights. Opens no file."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ class RunFolder:
             return NetworkConfig.from_dict(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
             raise InputError(
-                f"{self.output} is no training run ({error}): give the run.output of one"
+                f"{self.output} is not a training run ({error}): give the run.output of one"
             ) from error
 
 
@@ -155,7 +155,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> dic
 
 @torch.no_grad()
 def restore_optimizer(optimizer: torch.optim.Optimizer, names: list[str], path: Path) -> None:
-    """The inverse of `optimizer_tensors`; what never had a gradient has nothing kept. Raises WeightsError."""
+    """The inverse of `optimizer_tensors`; parameters without gradients have none. Raises WeightsError."""
     tensors = read_tensors(path)
     parameters = [value for group in optimizer.param_groups for value in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}

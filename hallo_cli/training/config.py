@@ -1,4 +1,4 @@
-"""What a training run does, as data: a TOML file in, frozen dataclasses out.
+"""The settings of a training run: reads a TOML file into frozen dataclasses.
 
 One dataclass field is one TOML key; defaults live here only. Knows no torch and reads nothing but that file.
 """
@@ -56,7 +56,7 @@ class RunSettings:
 
 @dataclass(frozen=True)
 class StartSettings:
-    """What the weights are before the first step; a later entry overwrites what an earlier one gave."""
+    """The initial weights; a later entry overwrites weights of an earlier one."""
 
     network: Path | None = None  # NetworkConfig as TOML or JSON; else that of bundle or run, else published
     compat: Compat = "sane"  # of new networks (sd15, or a file that leaves it out): official keeps the quirks
@@ -88,7 +88,7 @@ class DataSettings:
 
 @dataclass(frozen=True)
 class DropSettings:
-    """How often a condition is left out, so that guidance has an unconditional side."""
+    """How often a condition is dropped, which classifier-free guidance needs."""
 
     image: float = 0.05  # reference UNet not run: no reference features, no motion features
     identity: float = 0.0  # identity embedding zeroed; together with the image in stage 1
@@ -231,7 +231,7 @@ def _override(values: dict[str, Any], override: str) -> None:
     *tables, name = key.strip().split(".")
     for table in tables:
         values = values.setdefault(table, {})
-        _require(isinstance(values, dict), f"--set {override!r}: {table} is no table")
+        _require(isinstance(values, dict), f"--set {override!r}: {table} is not a table")
     try:
         values[name] = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

@@ -1,4 +1,4 @@
-"""Takes to what the trainer reads: latents, audio features, attention masks, once for all epochs.
+"""Encodes takes for the trainer: latents, audio features, attention masks, once for all epochs.
 
 The portrait's regions are those that rendering computes from the same landmarks; only takes from videos,
 which have no portrait of their own, use the union over their frames as the published training does.
@@ -297,7 +297,9 @@ def read_wav(take: Take) -> Float:
             kind = file.getframerate(), file.getnchannels(), file.getsampwidth()
             samples = np.frombuffer(file.readframes(file.getnframes()), np.int16)
     except (wave.Error, EOFError, ValueError) as error:
-        raise InputError(f"take {take.key}: its sound is no WAV file ({error}): prepare it again") from error
+        raise InputError(
+            f"take {take.key}: its sound is not a WAV file ({error}): prepare it again"
+        ) from error
     if kind != (SAMPLE_RATE, 1, 2):
         raise InputError(f"take {take.key}: sound of {kind} instead of 16 kHz, mono, 16 bit")
     return np.asarray(samples, np.float32) / np.float32(32768)

@@ -61,7 +61,9 @@ class EncodedFormat:
             values["latent_shape"] = tuple(values["latent_shape"])
             found = cls(**values)
         except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path} is no encoded shard ({error}): run hallo train encode again") from error
+            raise InputError(
+                f"{path} is not an encoded shard ({error}): run hallo train encode again"
+            ) from error
         if found.format != FORMAT:
             raise InputError(
                 f"{path} has format {found.format}, this program reads {FORMAT}: encode it again"

@@ -34,7 +34,7 @@ def file_encoder(network: Path, vae: Path, speech: Path, *, device: str, dtype: 
     """From a network configuration, autoencoder weights and SpeechNet weights. Raises HalloError."""
     for file in (vae, speech):
         if not file.is_file():
-            raise SettingsError(f"{file} is not there")
+            raise SettingsError(f"{file} is missing")
     config = read_network_config(network)
     encoder = EmbeddedEncoder.load(speech, {})
     features = EncoderFeatures(encoder, has_controls=True)

@@ -207,7 +207,7 @@ def _unused_of(path: Path, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     shapes = unused_shapes()
     missing = [name for name in shapes if name not in tensors or name in weights]
     if missing:
-        raise WeightsError(f"{path} lacks {missing[0]}: it is no net.pth of the published size")
+        raise WeightsError(f"{path} lacks {missing[0]}: it is not a net.pth of the published size")
     return {name: tensors[name] for name in shapes}
 
 

@@ -1,4 +1,4 @@
-"""Which stretches of a video can be learnt from: exactly one face, large, sharp and frontal enough, no cut.
+"""Finds the usable parts of a video: exactly one face, large, sharp and frontal enough, no cut.
 
 Watching reads every frame once and keeps a few numbers of each; choosing is a pure function of those.
 """
@@ -31,7 +31,7 @@ LEAST_USUAL_OPENING = 0.15  # narrower than open eyes are: who never opens them 
 
 @dataclass(frozen=True)
 class Standard:
-    """What footage must be."""
+    """The requirements for footage."""
 
     min_face: float = 160.0  # pixels, longer side of the face oval's box
     min_sharpness: float = 30.0  # variance of the Laplacian of the face at 256 pixels
@@ -106,7 +106,7 @@ def choose(seen: Sequence[Seen], standard: Standard) -> tuple[list[Stretch], lis
 
 
 def shut_lids(seen: Sequence[Seen]) -> Float:
-    """How far one person's lids are shut in every frame [n], 0 open to 1 shut.
+    """The closure of one person's eyes in every frame [n], 0 open to 1 shut.
 
     The upper quartile of the frames says how open this person's eyes usually are.
     """
@@ -117,7 +117,7 @@ def shut_lids(seen: Sequence[Seen]) -> Float:
 
 
 def _runs(seen: Sequence[Seen]) -> Iterator[tuple[int, int]]:
-    """Frames that are alike in being usable, or in why not, without a cut between them."""
+    """Consecutive frames that are all usable, or unusable for the same reason, without a cut."""
     start = 0
     for index in range(1, len(seen) + 1):
         is_end = index == len(seen)

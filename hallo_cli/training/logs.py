@@ -90,18 +90,18 @@ class LogWindow:
         self._results.append(result)
 
     def require_finite(self, progress: Progress) -> None:
-        """Raise HalloError if a loss is no number: such weights must not replace good ones."""
+        """Raise HalloError if a loss is not finite: such weights must not replace good ones."""
         if not self._results:
             return
         loss = torch.stack([result.losses[0] for result in self._results]).mean().item()
         if not math.isfinite(loss):
             raise HalloError(
                 f"the loss is {loss} at step {progress.step}: lower optimizer.lr, or train in float32 or "
-                "bf16. The last checkpoint is from before."
+                "bf16. The last checkpoint is from before that."
             )
 
     def logged(self, progress: Progress, run: RunSettings, rate: float, frames_a_step: int) -> Logged:
-        """The line. Raises HalloError if the loss is no number."""
+        """The line. Raises HalloError if the loss is not finite."""
         self.require_finite(progress)
         n_steps = len(self._results)
         loss, velocity, pixels = torch.stack([r.losses for r in self._results]).mean(0).tolist()

@@ -1,4 +1,4 @@
-"""One batch to one number: noise, drops, the pass through the networks, the weighted errors."""
+"""Computes the loss of a batch: noise, dropped conditions, the forward pass, the weighted errors."""
 
 from __future__ import annotations
 

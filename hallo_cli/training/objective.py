@@ -1,4 +1,4 @@
-"""What is minimised: v-prediction over a zero-terminal-SNR schedule, its weights, and the dropped conditions.
+"""The objective: v-prediction over a zero-terminal-SNR schedule, its weights, and dropped conditions.
 
 Free functions of tensors. Randomness comes from the generator that is passed in, so a step can be repeated.
 Sources: zero terminal SNR and v-prediction, arXiv 2305.08891 and 2202.00512; min-SNR, arXiv 2303.09556.
@@ -34,7 +34,7 @@ class NoisyLatents:
 
     @property
     def velocity(self) -> Tensor:
-        """What it should say: v = sqrt(a) noise - sqrt(1 - a) clean."""
+        """The target: v = sqrt(a) noise - sqrt(1 - a) clean."""
         return velocity(self.clean, self.noise, self.alphas_cumprod)
 
     def clean_from(self, prediction: Tensor) -> Tensor:
@@ -158,7 +158,7 @@ def velocity_loss(
 
 
 def region_weights(noisy: NoisyLatents, boxes: Tensor, settings: ObjectiveSettings) -> Tensor | None:
-    """Where errors count how much: [takes, frames | 1, height, width], or None if they count alike.
+    """Weights of the errors by place: [takes, frames | 1, height, width], or None if all are equal.
 
     boxes [takes, 3, 4] as in Batch.
     """

@@ -1,4 +1,4 @@
-"""What the optimizer does with a gradient: which weights learn, how fast, and their moving average."""
+"""The optimizer: which weights learn, the learning rate, and their moving average."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def share_done(run: RunSettings, progress: Progress) -> float:
 
 
 class MovingAverage:
-    """Exponential moving average of parameters, faster at the start so as to forget the first weights."""
+    """Exponential moving average of parameters, faster at the start to forget the initial weights."""
 
     def __init__(self, parameters: dict[str, nn.Parameter], decay: float) -> None:
         self.decay, self._parameters = decay, parameters
@@ -112,7 +112,7 @@ class MovingAverage:
 
     @torch.no_grad()
     def swap(self) -> None:
-        """Exchange average and parameters; twice is as before."""
+        """Swap average and parameters; a second call swaps back."""
         for name, parameter in self._parameters.items():
             kept = parameter.detach().clone()
             parameter.copy_(self.values[name])

@@ -48,7 +48,7 @@ IDENTITY_EVERY = FPS  # frames between two tries of finding the face with the id
 
 @dataclass(frozen=True)
 class PrepareSettings:
-    """What is made of the videos."""
+    """The settings of preparation."""
 
     size: int = 512  # height and width of the frames
     standard: Standard = field(default_factory=Standard)
@@ -59,7 +59,7 @@ class PrepareSettings:
 
     @property
     def fingerprint(self) -> str:
-        """Changes with anything that changes the takes."""
+        """A digest of everything that changes the takes."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -85,7 +85,7 @@ def prepare(
     """
     found = sorted(path for path in videos.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     if not found:
-        raise InputError(f"{videos} holds no videos ({', '.join(SUFFIXES)})")
+        raise InputError(f"{videos} contains no videos ({', '.join(SUFFIXES)})")
     make_folder(output / RECORDS)
     names = [path.relative_to(videos).as_posix() for path in found]
     work = [name for name in names if _record(output, name, settings) is None]
@@ -221,7 +221,7 @@ class _Person:
 
     @property
     def is_missing(self) -> bool:
-        """There is an identity network, and it has seen no face."""
+        """There is an identity network, but it found no face."""
         return self._network is not None and self.identity is None
 
     def look(self, frame: Bytes) -> None:
@@ -261,7 +261,7 @@ def _remove_shards(output: Path, key: str) -> None:
 
 
 def _require_networks(settings: PrepareSettings) -> None:
-    """Find out before hours of work what the settings ask for and this machine lacks."""
+    """Raise early if this machine lacks what the settings need."""
     if settings.separate_vocals:
         find_model(find_bundle(settings.bundle or "official"))
         require_extra()

@@ -1,4 +1,4 @@
-"""Held-out takes rendered by the networks in training: pictures to look at, and how the mouth follows."""
+"""Renders held-out takes with the networks in training: pictures to look at, and mouth correlation."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def sample_takes(
 
 
 def opening_correlation(made: Bytes, true: Bytes, analyser: FaceAnalyser) -> float | None:
-    """How the mouth's opening in the rendered frames follows that in the true ones; None: too few faces."""
+    """The correlation of the mouth's opening in rendered and true frames; None: too few faces."""
     pairs = []
     for ours, theirs in zip(made, true, strict=True):
         measured = [(_opening(a, analyser), _opening(b, analyser)) for a, b in zip(ours, theirs, strict=True)]

@@ -58,7 +58,7 @@ def read_motion_takes(folder: Path, *, limit: int | None = None) -> list[MotionT
     takes = (take for shard in shards_in(folder) for take in read_takes(shard))
     found = [_motion_take(take) for take in islice(takes, limit)]
     if not found:
-        raise InputError(f"{folder} holds no takes: make some with `hallo train synth`")
+        raise InputError(f"{folder} contains no takes: make some with `hallo train synth`")
     return found
 
 
@@ -99,7 +99,7 @@ def picture(data: bytes) -> Bytes:
 
 def _motion_take(take: Take) -> MotionTake:
     if take.reference is None or "flow" not in take.truth:
-        raise InputError(f"take {take.key} holds no exact motion: make the corpus with `hallo train synth`")
+        raise InputError(f"take {take.key} has no exact motion: make the corpus with `hallo train synth`")
     eyes = [take.landmarks[list(eye)] for eye in EYES]
     return MotionTake(
         reference=take.reference,

@@ -100,7 +100,7 @@ def test_face_that_the_detector_does_not_see_is_refused(
 ) -> None:
     (face,) = analyser.detect(astronaut)
     onnx.save(detector((20, 400, 120, 500)), tmp_path / "elsewhere.onnx")
-    with pytest.raises(PortraitError, match="does not see"):
+    with pytest.raises(PortraitError, match="finds no face"):
         IdentityNetwork(tmp_path / "elsewhere.onnx", files[1]).embed(astronaut, face)
 
 

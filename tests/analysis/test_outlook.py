@@ -93,4 +93,4 @@ def test_something_before_the_mouth_is_noticed(analyser: FaceAnalyser, astronaut
     relief = mouth_relief(covered, face)
     assert relief < 0.7 * BARE_MOUTH
     found = reasons(face, sharpness=200, light=EVEN, mouth_relief=relief, size=64)
-    assert (grade(found), ["hide the mouth" in reason.text for reason in found]) == ("poor", [True])
+    assert (grade(found), ["cover the mouth" in reason.text for reason in found]) == ("poor", [True])

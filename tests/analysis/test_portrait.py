@@ -252,7 +252,7 @@ class IdentityDouble:
 
     def embed(self, picture: Bytes, face: Face) -> np.ndarray:
         if not self.sees:
-            raise PortraitError("The identity network does not see the portrait's face.")
+            raise PortraitError("The identity network finds no face in the portrait.")
         return np.full(512, 2, np.float32)
 
 
@@ -269,13 +269,13 @@ def test_face_that_only_the_landmark_network_sees_goes_on_without_identity_as_pu
         assert portrait.identity is not None
         assert portrait.identity.shape == (512,)
         assert not portrait.identity.any()
-        assert "the identity network sees no face" in caplog.text
+        assert "the identity network finds no face" in caplog.text
 
 
 def test_face_that_the_identity_network_does_not_see_is_refused_otherwise(
     tmp_path: Path, astronaut_file: Path
 ) -> None:
-    with pytest.raises(PortraitError, match="does not see"):
+    with pytest.raises(PortraitError, match="finds no face"):
         published(tmp_path, sees=False).analyse(astronaut_file, OPTIONS)
 
 
@@ -287,7 +287,7 @@ def test_small_and_turned_faces_are_warned_of_as_published(
     published(tmp_path, sees=True).analyse(tmp_path / "small.png", PUBLISHED)
     assert "pixels high; at least 64" in caplog.text
     assert "degrees to the side" in caplog.text
-    assert caplog.text.count("Going on as published") == 2
+    assert caplog.text.count("Continuing as published") == 2
 
 
 def test_of_several_faces_each_network_takes_its_own_as_published(

@@ -70,7 +70,7 @@ def test_two_preparations_of_one_folder_do_not_meet(tmp_path: Path) -> None:
 def test_what_is_missing_is_named(config: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"nowhere\.toml"):
         run("stage2", "-c", tmp_path / "nowhere.toml")
-    with pytest.raises(InputError, match="no training run"):
+    with pytest.raises(InputError, match="not a training run"):
         run("export", tmp_path / "nowhere", tmp_path / "bundle", "--official")
 
 

@@ -98,7 +98,7 @@ def test_frames_that_the_identity_network_does_not_see_are_left_out_and_told_of(
     dark = (talking.portrait * 0.2).astype(np.uint8)
     figures = identified(talking, talking.portrait, [talking.portrait] * 6 + [dark] * 6)
     assert figures.identity == pytest.approx(1)
-    assert "the identity network sees no face in 1 of the 3 frames it was shown" in figures.notes
+    assert "the identity network finds no face in 1 of the 3 frames it was given" in figures.notes
 
 
 def test_identity_is_that_of_the_landmarks_where_the_network_does_not_see_the_portrait(
@@ -108,7 +108,7 @@ def test_identity_is_that_of_the_landmarks_where_the_network_does_not_see_the_po
     figures = identified(talking, dark, [talking.portrait])
     assert figures.identity_kind == "aligned upper face"
     assert figures.identity == figures.upper_face_ssim
-    assert any("does not see the portrait's face" in note for note in figures.notes)
+    assert any("finds no face in the portrait" in note for note in figures.notes)
 
 
 def test_shuffled_frames_lose_sync_and_flicker(talking: Talking, perfect: VideoFigures) -> None:

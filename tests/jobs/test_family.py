@@ -80,7 +80,7 @@ def test_painting_is_rendered_without_an_identity_as_published(
     monkeypatch.setenv("HALLO_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(IdentityNetwork, "_found", lambda *_: [])
     run_job(shortened(job), BundleEngine(write_tree(OFFICIAL, tmp_path / "tree"), ON_CPU))
-    assert "the identity network sees no face" in caplog.text
+    assert "the identity network finds no face" in caplog.text
     assert len(list(frame_hashes(job.output))) == 10
 
 

@@ -146,7 +146,7 @@ def test_broken_manifest_is_refused_with_its_reason(tmp_path: Path, old: str, ne
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "not there"),
+        (None, "missing"),
         (b"", "empty"),
         (b"weights" * 99, "cut short: 693 bytes of 700"),
         (b"weights" * 101, "longer than it should be"),

@@ -157,5 +157,5 @@ def test_several_processes_make_the_same_takes(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_videos_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no videos"):
+    with pytest.raises(InputError, match="contains no videos"):
         list(prepare(tmp_path, tmp_path / "out", PrepareSettings()))
