@@ -121,3 +121,18 @@ def test_command_line_does_not_import_heavy_packages() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_looking_at_a_face_and_a_recording_needs_no_torch() -> None:
+    code = (
+        "import sys; import hallo_cli.batch.checks, hallo_cli.jobs.bundle_engine, hallo_cli.analysis.hearing;"
+        "print([m for m in ('torch', 'diffusers') if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_choosing_a_device_needs_no_diffusers() -> None:
+    code = "import sys, hallo_cli.inference.device; print('diffusers' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "False"

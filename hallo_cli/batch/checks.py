@@ -69,7 +69,6 @@ class Looker:
         if settings.bundle not in self.engines:
             self.engines[settings.bundle] = self.make_engine(settings.bundle, self.runtime)
         engine = self.engines[settings.bundle]
-        settings = engine.settle(settings)
         portrait = engine.portrait(request.path, settings)
         width, height = engine.compositor(request.path, portrait, settings).size
         return Finding(digest, width=width, height=height, notes=portrait.notes)

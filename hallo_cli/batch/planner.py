@@ -2,14 +2,14 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from hallo_cli.batch.checks import MakeEngine, look_at_all
 from hallo_cli.batch.events import BatchPlanned, RowWarned
-from hallo_cli.batch.findings import Checks, Finding, request_for
+from hallo_cli.batch.findings import Checks, Finding, Request, request_for
 from hallo_cli.batch.parts import split
 from hallo_cli.batch.queue import Past, Queue, Totals
 from hallo_cli.batch.renderer import settings_of
@@ -131,15 +131,16 @@ class Planner:
 
     def _want(self, row: Row) -> None:
         try:
-            settings: dict[str, object] = dict(to_values(self.settings.of(row)))
-            for kind, path in (("portrait", row.portrait), ("audio", row.audio)):
-                self.checks.want(request_for(kind, path, settings))
+            for request in self._requests(row, self._settled(row)):
+                self.checks.want(request)
         except HalloError as error:
             self.queue.refuse(row.number, type(error).__name__, str(error))
 
     def _decide(self, row: Row) -> None:
         try:
-            task, past = self._task(row), self.queue.past(row.output)
+            settings = self._settled(row)
+            portrait, audio = map(self._finding, self._requests(row, settings))
+            task, past = self._task(row, settings, portrait, audio), self.queue.past(row.output)
         except HalloError as error:
             kind = error.kind if isinstance(error, _FoundError) else type(error).__name__
             self.queue.refuse(row.number, kind, str(error))
@@ -151,7 +152,8 @@ class Planner:
         else:
             self.queue.accept([whole], state)
         if state == "ready":
-            self._note(row)
+            if notes := [*portrait.notes, *audio.notes]:
+                self.queue.note(row.number, notes)
             self._count(task)
 
     def _count(self, task: Task) -> None:
@@ -161,13 +163,6 @@ class Planner:
         self.measure_s += measuring_seconds(task.frames, size)
         self.disk_bytes += disk.output_bytes
         self.work_bytes = max(self.work_bytes, disk.work_bytes)
-
-    def _note(self, row: Row) -> None:
-        values: dict[str, object] = dict(to_values(self.settings.of(row)))
-        found = [self._finding("portrait", row.portrait, values), self._finding("audio", row.audio, values)]
-        notes = [note for finding in found for note in finding.notes]
-        if notes:
-            self.queue.note(row.number, notes)
 
     def _split(self, task: Task) -> tuple[Task, list[Task]]:
         if self.parts_dir is None:
@@ -184,16 +179,19 @@ class Planner:
             return "ready"
         return "left out" if past.status == "fail" else "skipped"
 
-    def _task(self, row: Row) -> Task:
-        """The row as a task. Raises the HalloError that checking found."""
+    def _settled(self, row: Row) -> RenderSettings:
+        """The row's settings with what its bundle and this machine decide. Raises HalloError."""
         given = self.settings.of(row)
-        engine = self._engine(given.bundle)
-        settings = engine.settle(given)
-        values: Mapping[str, object] = to_values(given)
-        portrait, audio = (
-            self._finding(kind, path, dict(values))
-            for kind, path in (("portrait", row.portrait), ("audio", row.audio))
-        )
+        return self._engine(given.bundle).settle(given)
+
+    def _requests(self, row: Row, settings: RenderSettings) -> tuple[Request, Request]:
+        """What to look at for a row. Raises InputError where a file is missing."""
+        values: dict[str, object] = dict(to_values(settings))
+        return request_for("portrait", row.portrait, values), request_for("audio", row.audio, values)
+
+    def _task(self, row: Row, settings: RenderSettings, portrait: Finding, audio: Finding) -> Task:
+        """The row as a task."""
+        engine = self._engine(settings.bundle)
         name = fingerprint(
             portrait=portrait.digest,
             audio=audio.digest,
@@ -223,10 +221,10 @@ class Planner:
             may_replace=int(self.may_overwrite or (past is not None and past.is_ours)),
         )
 
-    def _finding(self, kind: str, path: Path, settings: dict[str, object]) -> Finding:
-        finding = self.checks.find(request_for(kind, path, settings).key)
+    def _finding(self, request: Request) -> Finding:
+        finding = self.checks.find(request.key)
         if finding is None:
-            raise InputError(f"{path} changed while the batch was being checked; run it again.")
+            raise InputError(f"{request.path} changed while the batch was being checked; run it again.")
         if finding.error:
             raise _FoundError(finding)
         return finding

@@ -18,7 +18,7 @@ from hallo_cli.analysis.identity import IdentityNetwork
 from hallo_cli.analysis.portrait import PortraitAnalyser, Requirements
 from hallo_cli.domain import Portrait, Speech
 from hallo_cli.inference.animator import Animator
-from hallo_cli.inference.speed import DTYPES, autoencoder_dtype, resolve_device
+from hallo_cli.inference.device import DTYPES, autoencoder_dtype, resolve_device
 from hallo_cli.jobs.bundle_engine import BundleEngine
 from hallo_cli.jobs.engine import Compositor
 from hallo_cli.media.audio import decode

@@ -60,7 +60,7 @@ def worker_devices(options: BatchOptions, device: str) -> list[str]:
     if named == ["auto"] and options.engine == "local":
         import torch
 
-        from hallo_cli.inference.speed import resolve_device
+        from hallo_cli.inference.device import resolve_device
 
         count = torch.cuda.device_count()
         named = [f"cuda:{index}" for index in range(count)] or [str(resolve_device("auto"))]

@@ -1,4 +1,4 @@
-"""How to run fast on this machine: device, number format, memory layout, kernels.
+"""How to run fast on this machine: memory layout, kernels, what waits where.
 
 Nothing else knows of these. None of it changes what is computed beyond rounding; a test compares each choice
 with the plain one.
@@ -9,21 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from typing import TypeVar
 
 import torch
 from torch import nn
 
-from hallo_cli.errors import SettingsError
+from hallo_cli.inference.device import resolve_device
 from hallo_cli.models.attention import AttentionKernel, adaptive_kernel, fused_kernel, use_attention_kernel
 from hallo_cli.models.convolution import use_convolutions_of_small_maps
 from hallo_cli.models.weights import Networks
 from hallo_cli.settings.schema import RuntimeSettings
 
 Network = TypeVar("Network", bound=nn.Module)
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -37,46 +34,6 @@ class Execution:
     splits_guidance: bool = False
     offloads: bool = False  # reference UNet and autoencoder wait in host memory until they are used
     overlaps: bool = False  # a clip is decoded while the next is denoised
-
-
-def resolve_device(name: str) -> torch.device:
-    """auto, cpu, cuda, cuda:1, mps -> a device that is there. Raises SettingsError."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise SettingsError(f"device {name!r}: expected auto, cpu, cuda, cuda:1 or mps.") from error
-    n_cuda = torch.cuda.device_count()
-    is_there = {"cpu": True, "cuda": (device.index or 0) < n_cuda, "mps": torch.backends.mps.is_available()}
-    if not is_there.get(device.type, False):
-        raise SettingsError(
-            f"device {name!r} is not there ({n_cuda} CUDA devices). Use --device cpu or auto."
-        )
-    return device
-
-
-def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The number format of the networks; "auto" takes the fastest safe one. Raises SettingsError."""
-    if name != "auto":
-        if name not in DTYPES:
-            raise SettingsError(f"dtype {name!r}: expected auto, {', '.join(DTYPES)}.")
-        return DTYPES[name]
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    if device.type == "mps":
-        return torch.float16
-    return torch.bfloat16 if has_fast_bfloat16() else torch.float32
-
-
-@cache
-def has_fast_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 in hardware: AMX tiles or AVX-512's dot products.
-
-    torch's probes are private, so they may be missing; then float32 is the safe answer.
-    """
-    names = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    return any(getattr(torch.cpu, name, lambda: False)() for name in names)
 
 
 def choose_execution(runtime: RuntimeSettings) -> Execution:
@@ -104,11 +61,6 @@ def prepare_networks(networks: Networks, execution: Execution) -> None:
         waits = execution.offloads and module in (networks.reference_unet, networks.vae)
         arrange(module, execution, torch.device("cpu") if waits else None)
     keep_precision(networks.denoising_unet.conv_in.weight.dtype, execution.device)
-
-
-def autoencoder_dtype(dtype: torch.dtype, device: torch.device) -> torch.dtype:
-    """Of the autoencoder: float16 where the networks are bfloat16 on CUDA, for bfloat16 shows as banding."""
-    return torch.float16 if device.type == "cuda" and dtype is torch.bfloat16 else dtype
 
 
 def keep_precision(dtype: torch.dtype, device: torch.device) -> None:

@@ -75,13 +75,13 @@ class BundleEngine:
     @property
     def leaves_processor_free(self) -> bool:
         """See Engine."""
-        from hallo_cli.inference.speed import resolve_device
+        from hallo_cli.inference.device import resolve_device
 
         return resolve_device(self.runtime.device).type != "cpu"
 
     def settle(self, settings: RenderSettings) -> RenderSettings:
         """See Engine."""
-        from hallo_cli.inference.speed import resolve_device, resolve_dtype
+        from hallo_cli.inference.device import resolve_device, resolve_dtype
 
         sampling = self.bundle.manifest.sampling
         dtype = resolve_dtype(settings.dtype, resolve_device(self.runtime.device))
@@ -104,7 +104,7 @@ class BundleEngine:
     def describe(self) -> dict[str, str]:
         """See Engine."""
         manifest = self.bundle.manifest
-        from hallo_cli.inference.speed import resolve_device
+        from hallo_cli.inference.device import resolve_device
 
         versions = {name: importlib.metadata.version(name) for name in RECORDED_PACKAGES}
         return {
@@ -198,7 +198,7 @@ class BundleEngine:
     def _hold(self, settings: RenderSettings) -> Animator:
         """The networks in the settings' dtype."""
         from hallo_cli.inference.animator import Animator
-        from hallo_cli.inference.speed import DTYPES, autoencoder_dtype, resolve_device
+        from hallo_cli.inference.device import DTYPES, autoencoder_dtype, resolve_device
         from hallo_cli.models.weights import load_networks
 
         if self._animator is None or self._dtype != settings.dtype:
@@ -237,7 +237,7 @@ class BundleEngine:
 
     def workload_of(self, settings: RenderSettings) -> forecast.Workload:
         """The facts that decide how long a frame of settled settings takes."""
-        from hallo_cli.inference.speed import resolve_device
+        from hallo_cli.inference.device import resolve_device
 
         assert settings.size is not None
         return forecast.Workload(

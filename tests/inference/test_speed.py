@@ -6,45 +6,11 @@ import pytest
 import torch
 from bundles import random_networks, tiny_config
 
-from hallo_cli.errors import SettingsError
 from hallo_cli.inference import speed
 from hallo_cli.models.attention import fused_kernel
 from hallo_cli.settings.schema import RuntimeSettings
 
 CPU = torch.device("cpu")
-
-
-@pytest.mark.parametrize("name", ["cuda:99", "abacus", "xpu"])
-def test_missing_device_is_refused(name):
-    with pytest.raises(SettingsError, match=name):
-        speed.resolve_device(name)
-
-
-def test_unknown_dtype_is_refused():
-    with pytest.raises(SettingsError, match="float8"):
-        speed.resolve_dtype("float8", CPU)
-
-
-@pytest.mark.parametrize(("is_fast", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
-def test_bfloat16_is_chosen_where_the_cpu_multiplies_it(monkeypatch, is_fast, dtype):
-    monkeypatch.setattr(speed, "has_fast_bfloat16", lambda: is_fast)
-    assert speed.resolve_dtype("auto", CPU) is dtype
-
-
-@pytest.mark.parametrize(
-    ("dtype", "device", "expected"),
-    [
-        (torch.bfloat16, "cuda", torch.float16),
-        (torch.bfloat16, "cpu", torch.bfloat16),
-        (torch.float32, "cuda", torch.float32),
-    ],
-)
-def test_pictures_are_not_rounded_to_bfloat16_on_cuda(dtype, device, expected):
-    assert speed.autoencoder_dtype(dtype, torch.device(device)) is expected
-
-
-def test_dtype_asked_for_is_taken():
-    assert speed.resolve_dtype("float16", CPU) is torch.float16
 
 
 @pytest.mark.parametrize(
