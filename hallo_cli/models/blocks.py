@@ -1,4 +1,4 @@
-"""What the two UNets share: Stable Diffusion's ladder of resnets, and the walk along it.
+"""What the two UNets share: Stable Diffusion's resnets down, in the middle and up.
 
 Frames are folded into the rows throughout ("inflated" layers act per frame), so diffusers' 2-D parts fit as
 they are. What stands beside the resnets of a layer, and what a layer gives besides feature maps, is the
@@ -144,7 +144,7 @@ def resnet(in_channels: int, out_channels: int, config: NetworkConfig) -> Resnet
 
 
 class UNet(nn.Module):
-    """The ladder: down, middle, up, each layer's output kept for the way up.
+    """Down, middle, up; each layer's output is kept for the way up.
 
     `checkpointing` recomputes each layer in the backward pass instead of keeping its activations: it changes
     memory and time of training, never a number.
