@@ -148,11 +148,17 @@ def speak(text: str, command: str) -> Path:
 def compose(recordings: Sequence[AnyPath], *, pause: float = 0.0) -> Path:
     """Several recordings joined in order, with `pause` seconds between them; kept in the cache.
 
-    Raises SpeechError, SettingsError.
+    "-" is standard input; it and other pipes are read to their end once and kept, too. Raises SpeechError,
+    SettingsError.
     """
     from hallo_cli.media.composing import composed
+    from hallo_cli.media.files import local_path
+    from hallo_cli.media.piped import STANDARD_INPUT, as_file
 
-    return composed([at_home(Path(file)) for file in recordings], pause)
+    if [os.fspath(file) for file in recordings].count(STANDARD_INPUT) > 1:
+        raise SpeechError("standard input (-) can be heard only once.")
+    files = [at_home(local_path(file, SpeechError, "recording")) for file in recordings]
+    return composed([as_file(file) for file in files], pause)
 
 
 class Renderer:
@@ -247,9 +253,10 @@ class Renderer:
     def job(self, portrait: AnyPath, audio: AnyPath, output: AnyPath, **changes: Unpack[Keywords]) -> Job:
         """What would be rendered. Raises PortraitError, SpeechError, SettingsError or WeightsError."""
         from hallo_cli.jobs.plan import Job
-        from hallo_cli.media.files import require_file
+        from hallo_cli.media.files import local_path, require_file
 
-        face, speech = at_home(Path(portrait)), at_home(Path(audio))
+        face = at_home(local_path(portrait, PortraitError, "portrait"))
+        speech = at_home(local_path(audio, SpeechError, "recording"))
         require_file(face, PortraitError, "portrait")  # at once, before the slow imports
         require_file(speech, SpeechError, "recording")
         settings = _changed(self.resolved.render, changes)

@@ -153,7 +153,10 @@ class _Pool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        looking = [*(self._executor._processes or {}).values()]
         self._executor.shutdown(wait=kind is None, cancel_futures=True)
+        for process in looking if kind else ():
+            process.kill()  # leaving the program would wait for its look
 
     def run(self, requests: Iterator[Request]) -> Iterator[tuple[Request, Finding | None]]:
         """The findings as they come; None for what was in flight when a process died, then it ends."""

@@ -31,6 +31,7 @@ class BatchPlanned:
     work_bytes: int  # predicted peak of work files, besides the videos
     measure_s: float = 0.0  # predicted, on one core, in parallel with the renders
     elsewhere: int = 0  # rows that other shards render; not among `rows`
+    free_bytes: int | None = None  # where the videos go: on the fullest disk; None: nothing to render
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,11 @@
-"""Reads lines of text files in UTF-8 or UTF-16 with any line ends, in bounded memory."""
+"""Lines of a text file as any program may save it: any line ends; bounded in memory.
+
+UTF-8 or UTF-16; a line that is neither is taken for Windows-1252, in which spreadsheets save CSV.
+"""
 
 import codecs
 import io
+import logging
 import re
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -12,21 +16,24 @@ MAX_LINE = 1 << 20  # characters
 _CHUNK = 1 << 16
 _MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 _UTF32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
+_SAVE = "save it as UTF-8 (in Excel: CSV UTF-8)"
 _UNDECODED = re.compile("[\ud800-\udfff]")
+
+log = logging.getLogger(__name__)
 
 
 def read_lines(file: BinaryIO) -> Iterator[tuple[int, str]]:
     """Numbered lines without their ends. Raises ManifestError if the file is no such text."""
-    number, rest = 0, ""
+    number, rest, checked = 0, "", _Checked()
     for text in _decoded(file):
         *whole, rest = (rest + text).split("\n")
         for line in whole:
             number += 1
-            yield number, _checked(number, line)
+            yield number, checked(number, line)
         if len(rest) > MAX_LINE:
-            _checked(number + 1, rest)
+            checked(number + 1, rest)
     if rest:
-        yield number + 1, _checked(number + 1, rest)
+        yield number + 1, checked(number + 1, rest)
 
 
 def _decoded(file: BinaryIO) -> Iterator[str]:
@@ -58,13 +65,28 @@ def _encoding(head: bytes) -> tuple[str, int]:
     return "utf-8", 0
 
 
-def _checked(number: int, line: str) -> str:
-    """The line, if it is text of acceptable length."""
-    where = f"line {number} of the manifest"
-    if len(line) > MAX_LINE:
-        raise ManifestError(f"{where} is longer than 1 MiB; is it a manifest?")
-    if "\0" in line:
-        raise ManifestError(f"{where} holds a zero byte; is it a text file?")
-    if _UNDECODED.search(line):
-        raise ManifestError(f"{where} is not UTF-8; save it as UTF-8.")
-    return line
+class _Checked:
+    """Makes a line text of acceptable length, and says once that a file is not UTF-8."""
+
+    has_told = False
+
+    def __call__(self, number: int, line: str) -> str:
+        """The line as text. Raises ManifestError."""
+        where = f"line {number} of the manifest"
+        if len(line) > MAX_LINE:
+            raise ManifestError(f"{where} is longer than 1 MiB; is it a manifest?")
+        if "\0" in line:
+            raise ManifestError(f"{where} holds a zero byte; is it a text file?")
+        return self._from_windows(where, line) if _UNDECODED.search(line) else line
+
+    def _from_windows(self, where: str, line: str) -> str:
+        try:
+            text = line.encode("utf-8", "surrogateescape").decode("cp1252")
+        except UnicodeDecodeError as error:
+            raise ManifestError(f"{where} is neither UTF-8 nor Windows-1252; {_SAVE}.") from error
+        if not self.has_told:
+            self.has_told = True
+            log.warning(
+                "%s is not UTF-8: it is read as Windows-1252. If names come out wrong, %s.", where, _SAVE
+            )
+        return text

@@ -19,7 +19,7 @@ from hallo_cli.batch.task import Task
 from hallo_cli.errors import HalloError, InputError
 from hallo_cli.jobs.engine import Engine
 from hallo_cli.jobs.fitting import by_content
-from hallo_cli.jobs.forecast import disk_needed, measuring_seconds
+from hallo_cli.jobs.forecast import disk_needed, free_bytes, measuring_seconds
 from hallo_cli.jobs.plan import count_frames, fingerprint
 from hallo_cli.media.speaking import speak
 from hallo_cli.media.video import exact_rate
@@ -74,6 +74,7 @@ class Planner:
     n_files: int = 0  # to look at
     measure_s: float = 0.0  # of all videos
     disk_bytes: int = 0
+    free: dict[Path, int] = field(default_factory=dict)  # bytes, by folder of outputs
     work_bytes: int = 0  # of the row that needs most
 
     def plan(self, *, processes: int) -> Iterator[int]:
@@ -107,6 +108,7 @@ class Planner:
             disk_bytes=self.disk_bytes,
             elsewhere=elsewhere,
             work_bytes=self.work_bytes * min(self.n_workers, ready.rows),
+            free_bytes=min(self.free.values(), default=None),
         )
 
     def warnings(self) -> Iterator[RowWarned]:
@@ -161,6 +163,9 @@ class Planner:
         size = (task.width, task.height)
         disk = disk_needed(settings_of(task), task.frames, size)
         self.measure_s += measuring_seconds(task.frames, size)
+        folder = task.output.parent
+        if folder not in self.free:
+            self.free[folder] = free_bytes(task.output)
         self.disk_bytes += disk.output_bytes
         self.work_bytes = max(self.work_bytes, disk.work_bytes)
 

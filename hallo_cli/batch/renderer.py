@@ -22,7 +22,7 @@ from hallo_cli.jobs.record import JobResult
 from hallo_cli.jobs.runner import RunOptions, StopRequest, prepare_ahead, run_job
 from hallo_cli.settings.quality import QualityLimits
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings, build
-from hallo_cli.store.writing import make_folder
+from hallo_cli.store.writing import make_folder, make_own_folder
 
 Measure = Callable[[Path, Path], Mapping[str, float]]  # video, portrait -> figures
 _N_SEEDS = 2**32
@@ -75,6 +75,9 @@ class JobRenderer:
     def prepare(self, task: Task) -> Ready:
         """The row as a job, and its inputs analysed where there is something to render."""
         job = self._job(task)
+        if task.parent:
+            make_own_folder(task.output.parent.parent)
+            make_own_folder(task.output.parent)
         make_folder(task.output.parent)
         if task.parts or task.output.exists():
             return Ready(job)

@@ -13,6 +13,7 @@ from typing import Any
 
 from hallo_cli.batch.written import find_written
 from hallo_cli.errors import ManifestError, SettingsError
+from hallo_cli.media.files import local_path
 from hallo_cli.media.speaking import spoken_path
 from hallo_cli.models.bundle import list_bundles
 from hallo_cli.printable import printable
@@ -218,7 +219,11 @@ def check_id(text: str) -> str:
 
 
 def _input_path(value: object, column: str, layout: Layout) -> Path:
-    path = find_written(layout.root, _text(value, column))
+    text = _text(value, column)
+    if text == "-":
+        raise ManifestError(f"{column} is '-': a batch reads nothing from standard input; name a file.")
+    local_path(text, ManifestError, column)
+    path = find_written(layout.root, text)
     if layout.is_confined and not _is_inside(path, layout.root):
         raise ManifestError(f"{column} {str(value)!r} lies outside {layout.root}, which --confine forbids.")
     return path

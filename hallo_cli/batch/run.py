@@ -28,7 +28,7 @@ from hallo_cli.batch.tally import Tally
 from hallo_cli.batch.task import Pool, Task
 from hallo_cli.errors import Interrupted, OutputError
 from hallo_cli.store.locks import locked
-from hallo_cli.store.writing import make_own_folder, write_whole
+from hallo_cli.store.writing import make_own_folder, refuse_link, write_whole
 
 FINDINGS = "checks.sqlite"
 _PATIENCE_S = 1.0  # for a process that only checks if the batch is running
@@ -199,6 +199,7 @@ def opened(batch: Batch, *, is_dry: bool = False) -> Iterator[OpenBatch]:
 
     A dry run needs no lock and writes nothing.
     """
+    _refuse_links(batch)
     with ExitStack() as stack:
         queue = stack.enter_context(Queue())
         queue.load(batch.source.rows(batch.layout))
@@ -222,6 +223,13 @@ def opened(batch: Batch, *, is_dry: bool = False) -> Iterator[OpenBatch]:
             batch.paths.folder / "parts" if batch.has_parallel_parts else None,
         )
         yield OpenBatch(batch, queue, planner)
+
+
+def _refuse_links(batch: Batch) -> None:
+    """Raise OutputError where a folder that the batch makes itself leads elsewhere; --output-dir may."""
+    refuse_link(batch.paths.folder / "parts")
+    if batch.layout.output_dir == batch.paths.videos:
+        refuse_link(batch.paths.videos)
 
 
 @contextmanager

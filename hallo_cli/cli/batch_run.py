@@ -50,12 +50,21 @@ def run(batch: Batch, shown: Shown, extras: Extras) -> None:
         with batch_view.checking(style, is_quiet=shown.is_quiet) as show:
             for n_done in open_batch.check():
                 show(n_done, open_batch.n_files)
+        _warn_of_disk(open_batch.summary())
         if telling.is_dry:
             status = _tell_plan(open_batch, shown, extras)
         else:
             status = _render(open_batch, batch.paths.results, shown, telling, hooks)
     if status:
         raise typer.Exit(status)
+
+
+def _warn_of_disk(plan: BatchPlanned) -> None:
+    from hallo_cli.jobs.forecast import disk_warnings
+
+    if plan.free_bytes is not None:
+        for warning in disk_warnings(plan.disk_bytes + plan.work_bytes, plan.free_bytes):
+            say(f"warning: {warning}")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hallo_cli.api import Renderer
+from hallo_cli.api import Renderer, compose
 from hallo_cli.cli.console import answer, say
 from hallo_cli.cli.options import Given, takes_settings
 from hallo_cli.cli.progress import clock
@@ -31,10 +31,16 @@ BASES = {
 @takes_settings
 def command(
     portrait: Annotated[
-        Path, typer.Argument(help="A picture with a face.", metavar="PORTRAIT", show_default=False)
+        str,
+        typer.Argument(help="A picture with a face.", metavar="PORTRAIT", show_default=False),
     ],
     audio: Annotated[
-        Path, typer.Argument(help="Speech: a sound or video file.", metavar="AUDIO", show_default=False)
+        str,
+        typer.Argument(
+            help="Speech: a sound or video file, or - for standard input.",
+            metavar="AUDIO",
+            show_default=False,
+        ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     still: Annotated[
@@ -57,7 +63,7 @@ def command(
     cannot be used, 5 if weights are missing.
     """
     renderer = Renderer.of(given.resolve())
-    job = renderer.job(portrait, audio, "out.mp4")
+    job = renderer.job(portrait, compose([audio]), "out.mp4")
     found = report(job, renderer, as_json=as_json)
     if still is not None:
         _draw(still, job, renderer, found)

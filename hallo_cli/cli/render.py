@@ -73,12 +73,13 @@ class Files:
 @takes_settings
 def command(
     portrait: Annotated[
-        Path | None, typer.Argument(help="A picture with a face.", metavar="PORTRAIT", show_default=False)
+        str | None,
+        typer.Argument(help="A picture with a face.", metavar="PORTRAIT", show_default=False),
     ] = None,
     audios: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Argument(
-            help="Speech: a sound or video file; several are heard in order.",
+            help="Speech: a sound or video file, or - for standard input; several are heard in order.",
             metavar="AUDIO",
             show_default=False,
         ),
@@ -182,7 +183,7 @@ def render(renderer: Renderer, job: Job, options: RunOptions, shown: Shown) -> N
 class Heard:
     """What the portrait says: the recordings or the text that were given."""
 
-    recordings: tuple[Path, ...] = ()
+    recordings: tuple[str, ...] = ()
     pause_s: float = 0.0
     text: str | None = None
 
@@ -199,16 +200,21 @@ class Heard:
     @property
     def name(self) -> str:
         """What a video of it is called."""
-        return self.recordings[0].stem[:100] if self.recordings else "text"
+        from hallo_cli.media.piped import is_piped
+
+        if not self.recordings:
+            return "text"
+        first = Path(self.recordings[0])
+        return "piped" if is_piped(first) else first.stem[:100]
 
 
-def default_output(portrait: Path, heard: Heard) -> Path:
+def default_output(portrait: str, heard: Heard) -> Path:
     """PORTRAIT-AUDIO.mp4 in the current folder."""
-    return Path(f"{portrait.stem[:100]}-{heard.name}.mp4")
+    return Path(f"{Path(portrait).stem[:100]}-{heard.name}.mp4")
 
 
 def _job(
-    portrait: Path | None, heard: Heard, record: Path | None, output: Path | None, given: Given
+    portrait: str | None, heard: Heard, record: Path | None, output: Path | None, given: Given
 ) -> tuple[Renderer, Job]:
     """The job for inputs, or for the record of an earlier render."""
     is_given = bool(heard.recordings) or heard.text is not None

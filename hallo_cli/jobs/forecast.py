@@ -157,6 +157,13 @@ def free_bytes(path: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
+def disk_warnings(needed: int, free: int) -> list[str]:
+    """What to say where more bytes are needed than are free."""
+    if free >= needed:
+        return []
+    return [f"{needed / 1e9:.1f} GB of disk are needed, {free / 1e9:.1f} GB are free"]
+
+
 def _of(load: Workload, known: list[Speed]) -> Speed | None:
     """The last measurement of exactly this load."""
     return next((speed for speed in reversed(known) if speed.load == load), None)

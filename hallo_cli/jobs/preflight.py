@@ -10,7 +10,7 @@ from hallo_cli.analysis.outlook import grade
 from hallo_cli.analysis.portrait import notes_of
 from hallo_cli.errors import SpeechError
 from hallo_cli.jobs.bundle_engine import BundleEngine
-from hallo_cli.jobs.forecast import disk_needed, estimate, free_bytes
+from hallo_cli.jobs.forecast import disk_needed, disk_warnings, estimate, free_bytes
 from hallo_cli.jobs.plan import Job, count_frames
 from hallo_cli.jobs.sound import stretch_of
 from hallo_cli.media.files import shown
@@ -86,7 +86,8 @@ def look_at(job: Job, engine: BundleEngine) -> Preflight:
     portrait = look_at_portrait(job.portrait, settings, engine)
     speech = look_at_speech(job.audio, settings)
     forecast = _forecast(job, settings, engine, speech.duration_s)
-    warnings = [*portrait.warnings, *speech.warnings, *_disk_warnings(forecast)]
+    needed = forecast.output_bytes + forecast.work_bytes
+    warnings = [*portrait.warnings, *speech.warnings, *disk_warnings(needed, forecast.free_bytes)]
     return Preflight(portrait, speech, forecast, tuple(warnings))
 
 
@@ -154,10 +155,3 @@ def _forecast(job: Job, settings: RenderSettings, engine: BundleEngine, duration
         work_bytes=disk.work_bytes,
         free_bytes=free_bytes(job.output),
     )
-
-
-def _disk_warnings(forecast: Forecast) -> list[str]:
-    needed = forecast.output_bytes + forecast.work_bytes
-    if forecast.free_bytes < needed:
-        return [f"{needed / 1e9:.1f} GB of disk are needed, {forecast.free_bytes / 1e9:.1f} GB are free"]
-    return []

@@ -15,6 +15,7 @@ from hallo_cli.domain import Portrait, Speech
 from hallo_cli.errors import InputError
 from hallo_cli.jobs.engine import Compositor, Engine, SpeechTrack
 from hallo_cli.jobs.plan import Job, JobPlan, Segment, count_frames, plan_segments
+from hallo_cli.jobs.record import Inputs, require_unchanged
 from hallo_cli.jobs.workspace import Workspace, remove_workspace
 from hallo_cli.media.audio import Recording
 from hallo_cli.media.video import exact_rate
@@ -84,16 +85,19 @@ class SpeechAhead:
         return self._thread.submit(self._prepared.heard, *frames)
 
 
-def prepare(job: Job, engine: Engine, workspace: Workspace, fingerprint: str) -> Prepared:
+def prepare(job: Job, engine: Engine, workspace: Workspace, inputs: Inputs) -> Prepared:
     """Analyse a settled job's inputs and write its plan, or read that of an earlier run.
 
-    Raises InputError if an input cannot be used; a workspace without rendered frames is then removed.
+    What is kept counts once the plan is there, and that is written when the inputs have turned out to be
+    still those that name the workspace. Raises InputError if an input cannot be used or was replaced; then a
+    workspace that holds nothing rendered is removed.
     """
     settings = job.settings
     try:
         portrait = engine.portrait(job.portrait, settings)
         compositor = engine.compositor(job.portrait, portrait, settings)
         recording = _recording(job, engine, workspace)
+        require_unchanged(job, inputs)
     except InputError:
         if workspace.plan() is None:
             remove_workspace(workspace.root)
@@ -102,7 +106,7 @@ def prepare(job: Job, engine: Engine, workspace: Workspace, fingerprint: str) ->
     track = engine.track(recording, n_frames, settings)
     plan = workspace.plan()
     if plan is None:
-        plan = _new_plan(job, engine, track, fingerprint=fingerprint, n_frames=n_frames)
+        plan = _new_plan(job, engine, track, fingerprint=inputs.pictures, n_frames=n_frames)
         workspace.write_plan(plan)
     missing = workspace.missing(plan)
     speech = track.speech(*whole_clips(missing[0], plan.clip_frames)) if missing else None
@@ -118,7 +122,7 @@ def whole_clips(segment: Segment, clip_frames: int) -> tuple[int, int]:
 def _recording(job: Job, engine: Engine, workspace: Workspace) -> Recording:
     """The decoded sound, from an earlier run if it exists."""
     file = workspace.audio
-    if file.exists():
+    if file.exists() and workspace.plan() is not None:
         return Recording(file, file.stat().st_size // BYTES_PER_SAMPLE)
     with reporting_write_errors(file):
         return engine.decode(job.audio, file, job.settings)

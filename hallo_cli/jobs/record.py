@@ -92,6 +92,11 @@ def require_unchanged(job: Job, inputs: Inputs) -> None:
                 f"the {name} {shown(path)} was replaced while it was being used. Run the same command again, "
                 "and do not change the file meanwhile."
             )
+    if inputs.pictures and now.pictures != inputs.pictures:
+        raise InputError(
+            f"the background {shown(Path(job.settings.background))} was replaced while it was being used. "
+            "Run the same command again, with the file left alone."
+        )
 
 
 def work_name(job: Job, name: str) -> str:

@@ -85,7 +85,7 @@ def prepare_ahead(job: Job, engine: Engine) -> Prepared:
     inputs = record.inspect_inputs(job, engine.weights_id)
     root = _root(job, RunOptions(), inputs.pictures)
     with open_workspace(root, patience_s=PATIENCE_S) as workspace:
-        return prepare(job, engine, workspace, inputs.pictures)
+        return prepare(job, engine, workspace, inputs)
 
 
 def find_obstacles(job: Job, inputs: record.Inputs, options: RunOptions = RunOptions()) -> JobResult | None:
@@ -129,7 +129,7 @@ class _Run:
         root = _root(job, self.options, inputs.pictures)
         with open_workspace(root, resume=self.options.resume) as self.workspace:
             with self._stage("analyse"):
-                self._prepare(prepared, inputs.pictures)
+                self._prepare(prepared, inputs)
             self._render()
             with self._stage("join"):
                 result = self._join(inputs)
@@ -139,9 +139,9 @@ class _Run:
         self._report_finished(result)
         return result
 
-    def _prepare(self, ahead: Prepared | None, fingerprint: str) -> None:
-        if ahead is None or ahead.plan.fingerprint != fingerprint or not ahead.is_of(self.workspace):
-            ahead = prepare(self.job, self.engine, self.workspace, fingerprint)
+    def _prepare(self, ahead: Prepared | None, inputs: record.Inputs) -> None:
+        if ahead is None or ahead.plan.fingerprint != inputs.pictures or not ahead.is_of(self.workspace):
+            ahead = prepare(self.job, self.engine, self.workspace, inputs)
             for warning in ahead.warnings():
                 self.report(events.Warned(warning))
         self.prepared = ahead

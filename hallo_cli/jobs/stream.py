@@ -66,12 +66,12 @@ def stream_frames(job: Job, engine: Engine, *, on_event: events.Listener = event
     They are the frames that `run_job` encodes. Nothing stays on disk. Raises what `run_job` raises.
     """
     job = dataclasses.replace(job, settings=engine.settle(job.settings))
-    name = record.inspect_inputs(job, engine.weights_id).pictures
+    inputs = record.inspect_inputs(job, engine.weights_id)
     with (
         tempfile.TemporaryDirectory(prefix="hallo-") as folder,
         open_workspace(Path(folder)) as workspace,
     ):
-        prepared = prepare(job, engine, workspace, name)
+        prepared = prepare(job, engine, workspace, inputs)
         segments = prepared.plan.segments
         speech = SpeechAhead(prepared, segments, works_ahead=engine.leaves_processor_free)
         with closing(speech):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from pathlib import Path
@@ -9,8 +10,15 @@ from pathlib import Path
 from hallo_cli.errors import InputError
 from hallo_cli.printable import printable
 
-# as a path, an address loses one of its slashes
 WEB_ADDRESS = re.compile(r"(?:^|/)(?P<scheme>https?|ftps?|sftp|s3|gs|rtsp|rtmp):/+(?P<rest>.*)", re.I | re.S)
+
+
+def local_path(given: str | os.PathLike[str], error: type[InputError], what: str) -> Path:
+    """What was typed as a path; raise `error` if it is a web address, shown as it was typed."""
+    typed = os.fspath(given)
+    if WEB_ADDRESS.match(typed) and not os.path.lexists(typed):
+        raise error(_no_download(typed, what))
+    return Path(typed)
 
 
 def require_file(file: Path, error: type[InputError], what: str) -> Path:
@@ -24,10 +32,8 @@ def require_file(file: Path, error: type[InputError], what: str) -> Path:
         status = found.stat()
     except FileNotFoundError:
         if address := WEB_ADDRESS.search(str(file)):
-            given = f"{address['scheme']}://{printable(address['rest'][:300])}"
-            raise error(
-                f"The {what} {given} is a web address. Download it first, then give the file."
-            ) from None
+            given = f"{address['scheme']}://{address['rest']}"  # as a path it has lost one of its slashes
+            raise error(_no_download(given, what)) from None
         raise error(f"The {what} {shown(file)} does not exist. Check the path.") from None
     except PermissionError:
         raise error(f"The {what} {shown(file)} may not be read. Check its permissions.") from None
@@ -45,6 +51,10 @@ def require_file(file: Path, error: type[InputError], what: str) -> Path:
     except OSError:
         raise error(f"The {what} {shown(file)} may not be read. Check its permissions.") from None
     return found
+
+
+def _no_download(given: str, what: str) -> str:
+    return f"The {what} {printable(given[:300])} is a web address. Download it first, then give the file."
 
 
 def shown(file: Path) -> str:

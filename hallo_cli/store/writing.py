@@ -184,6 +184,11 @@ def make_own_folder(folder: Path) -> None:
     Raises OutputError.
     """
     make_folder(folder)
+    refuse_link(folder)
+
+
+def refuse_link(folder: Path) -> None:
+    """Raise OutputError if a folder of ours is a link to another."""
     with reporting_write_errors(folder):
         if folder.is_symlink():
             raise OSError(errno.ELOOP, "it links to another folder")

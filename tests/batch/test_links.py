@@ -36,6 +36,18 @@ def test_own_file_that_is_a_link_is_refused_and_not_written_through(tmp_path: Pa
     assert results(manifest)["a"].status == "done"
 
 
+@pytest.mark.parametrize("place", [lambda paths: paths.videos, lambda paths: paths.folder / "parts"])
+def test_folder_of_videos_or_parts_that_leads_elsewhere_is_refused(tmp_path: Path, place: Place) -> None:
+    manifest = write_batch(tmp_path, ["a"], seconds=0.16)
+    link = place(Paths(manifest.with_suffix("")))
+    (tmp_path / "elsewhere").mkdir()
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(HalloError, match=f"{link.name} .*is a link"):
+        run(batch_of(manifest))
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
 def test_work_folder_that_is_a_link_fails_its_row_only(tmp_path: Path) -> None:
     manifest = write_batch(tmp_path, ["a", "b"], seconds=0.16)
     (tmp_path / "elsewhere").mkdir()

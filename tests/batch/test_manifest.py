@@ -100,7 +100,10 @@ def test_id_left_out_tells_rows_with_other_settings_apart() -> None:
         ("portrait,audio,audio\n", "names 'audio' twice"),
         ('portrait,audio,"id\n', "first line is not CSV"),
         ('[{"portrait": "p"}]', "JSON array"),
-        ("portrait,audio\np,ä\n".encode("latin-1"), "line 2 of the manifest is not UTF-8"),
+        (
+            b"portrait,audio\np,\x81\n",
+            "line 2 of the manifest is neither UTF-8 nor Windows-1252; save it as UTF-8",
+        ),
         ("portrait,audio\n".encode("utf-16") + b"x", "damaged UTF-16"),
         ("portrait,audio\n".encode("utf-32"), "UTF-32"),
         (b"portrait,audio\np\x00,s\n", "line 2 of the manifest holds a zero byte"),
@@ -110,6 +113,30 @@ def test_id_left_out_tells_rows_with_other_settings_apart() -> None:
 def test_file_that_is_no_manifest_is_refused_as_a_whole(text: str | bytes, message: str) -> None:
     with pytest.raises(ManifestError, match=message.replace("[", r"\[")):
         rows_of(text)
+
+
+def test_manifest_of_an_older_spreadsheet_is_read_as_windows_1252_and_that_is_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    text = "id;portrait;audio\n1;Jörg.png;s.wav\n2;Zoë – “x”.png;s.wav\n"
+    rows = rows_of(text.encode("cp1252"))
+    assert [row.portrait.name for row in rows if isinstance(row, Row)] == ["Jörg.png", "Zoë – “x”.png"]
+    assert [record.getMessage().split(":")[0] for record in caplog.records] == [
+        "line 2 of the manifest is not UTF-8"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        ("-", "reads nothing from standard input"),
+        ("https://a.example//b.wav", "https://a.example//b.wav is a web"),
+    ],
+)
+def test_recording_of_a_row_that_is_no_file_of_this_machine_is_told_as_written(cell: str, said: str) -> None:
+    (row,) = rows_of(f"portrait,audio\np.png,{cell}\n")
+    assert isinstance(row, BadRow)
+    assert said in row.message
 
 
 def test_missing_manifest_is_named(tmp_path: Path) -> None:

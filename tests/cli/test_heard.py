@@ -1,5 +1,6 @@
 """What the portrait says: several recordings, or a text that a command speaks; without networks."""
 
+import os
 import shlex
 import subprocess
 import sys
@@ -10,6 +11,9 @@ import pytest
 from PIL import Image
 from scipy.io import wavfile
 
+from hallo_cli.api import compose
+from hallo_cli.errors import SpeechError
+from hallo_cli.media import piped
 from hallo_cli.media.probe import probe
 
 STUB = Path(__file__).parent.parent / "stub_cli.py"
@@ -75,3 +79,58 @@ def test_what_cannot_be_heard_is_one_line(
     assert (result.returncode, result.stderr.count("\n")) == (status, 1)
     assert said in result.stderr
     assert not list(folder.glob("out*"))
+
+
+def render_piped(folder: Path, sound: bytes, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, str(STUB), "render", "face.png", *arguments, "-o", "out.mp4", "-q"]
+    return subprocess.run(command, cwd=folder, input=sound, capture_output=True, check=False)
+
+
+def test_sound_from_standard_input_is_rendered_and_repeated_from_its_record(folder: Path) -> None:
+    result = render_piped(folder, (folder / "a.wav").read_bytes(), "-")
+    assert result.returncode == 0, result.stderr
+    assert n_frames(folder / "out.mp4") == 25
+    again = [sys.executable, str(STUB), "render", "--from", "out.json", "-o", "again.mp4", "-q"]
+    assert subprocess.run(again, cwd=folder, capture_output=True, check=False).returncode == 0
+    assert n_frames(folder / "again.mp4") == 25
+
+
+def test_sound_from_a_shells_process_substitution_is_rendered(folder: Path) -> None:
+    words = [sys.executable, str(STUB), "render", "face.png"]
+    line = f"{shlex.join(words)} <(cat a.wav) -o out.mp4 -q"
+    result = subprocess.run(["bash", "-c", line], cwd=folder, capture_output=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert n_frames(folder / "out.mp4") == 25
+
+
+@pytest.mark.parametrize(
+    ("sound", "recordings", "said"),
+    [
+        (b"", ["-"], "standard input holds no sound (0 bytes)"),
+        (b"no sound", ["-"], "cannot be decoded"),
+        (b"", ["-", "-"], "only once"),
+        (
+            b"",
+            ["https://a.example//b.mp3?c=//d"],
+            "https://a.example//b.mp3?c=//d is a web address. Download",
+        ),
+    ],
+)
+def test_what_is_piped_or_addressed_and_is_no_recording_is_one_line(
+    folder: Path, sound: bytes, recordings: list[str], said: str
+) -> None:
+    result = render_piped(folder, sound, *recordings)
+    assert (result.returncode, result.stderr.count(b"\n")) == (4, 1)
+    assert said in result.stderr.decode()
+
+
+def test_a_pipe_without_end_is_refused_at_its_limit(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(piped, "MAX_BYTES", 100_000)
+    monkeypatch.setattr(piped, "CHUNK", 1000)
+    fifo = folder / "fifo"
+    os.mkfifo(fifo)
+    endless = subprocess.Popen(["cp", "/dev/zero", str(fifo)], stderr=subprocess.DEVNULL)
+    with endless, pytest.raises(SpeechError, match="more than"):
+        compose([fifo])
+    kept = list((folder / "cache" / "recordings").iterdir())
+    assert kept == []

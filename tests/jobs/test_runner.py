@@ -27,6 +27,7 @@ from hallo_cli.jobs import events, runner
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.record import read_record
 from hallo_cli.jobs.runner import JobResult, RunOptions, StopRequest, run_job
+from hallo_cli.media.audio import Recording
 from hallo_cli.media.ffmpeg import find_ffmpeg
 from hallo_cli.media.probe import frame_hashes, probe
 from hallo_cli.settings.schema import RenderSettings
@@ -68,6 +69,40 @@ def test_input_that_is_replaced_while_it_is_rendered_gives_no_video(job: Job, wh
         run_job(job, TrivialEngine(), on_event=replace)
     assert not job.output.exists()
     assert not list(job.output.parent.glob(".hallo-*"))
+
+
+@pytest.mark.parametrize("moment", ["portrait", "decode"])
+@pytest.mark.parametrize("what", ["portrait", "audio"])
+def test_input_that_is_swapped_during_the_analysis_and_restored_after_a_kill_leaves_no_trace(
+    job: Job, undisturbed: list[str], what: str, moment: str
+) -> None:
+    path = getattr(job, what)
+    before = path.read_bytes()
+
+    class Swapping(TrivialEngine):
+        def swap(self) -> None:
+            path.write_bytes(before[:100] + bytes(len(before) - 100))
+
+        def portrait(self, path: Path, settings: RenderSettings) -> Portrait:
+            if moment == "portrait":
+                self.swap()
+            return super().portrait(path, settings)
+
+        def decode(self, audio: Path, target: Path, settings: RenderSettings) -> Recording:
+            made = super().decode(audio, target, settings)
+            if moment == "decode":
+                self.swap()
+            return made
+
+    def kill(event: events.Event) -> None:
+        if isinstance(event, events.ClipRendered):
+            raise KeyboardInterrupt
+
+    with pytest.raises((InputError, KeyboardInterrupt)):
+        run_job(job, Swapping(), on_event=kill)
+    path.write_bytes(before)
+    run_job(job, TrivialEngine())
+    assert hashes(job.output) == undisturbed
 
 
 def test_job_gives_every_frame_and_the_sound(job: Job) -> None:
