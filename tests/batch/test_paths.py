@@ -38,7 +38,7 @@ def test_shard_is_read_from_text_or_environment(text: str, environment: dict[str
         ("5/4", {}, "the last 4/4"),
         ("half", {}, "is not I/N"),
         ("auto", {}, "neither SLURM_ARRAY_TASK_ID nor JOB_COMPLETION_INDEX"),
-        ("auto", {"JOB_COMPLETION_INDEX": "0"}, "give --shard auto/N"),
+        ("auto", {"JOB_COMPLETION_INDEX": "0"}, "use --shard auto/N"),
         ("auto/2", {"JOB_COMPLETION_INDEX": "x"}, "whole numbers"),
         ("auto/2", {"JOB_COMPLETION_INDEX": "2"}, "--shard 3/2"),
     ],

@@ -361,7 +361,7 @@ def test_workers_that_share_the_processor_share_its_cores(monkeypatch: pytest.Mo
 
 def test_plan_names_compute_price_and_disk() -> None:
     text = "\n".join(plan_lines(PLAN, 3.0))
-    assert "10 rows: 6 to render (0:00:24 of video), 2 done before, 1 left out" in text
+    assert "10 rows: 6 to render (0:00:24 of video), 2 done before, 1 waiting for" in text
     assert "2.00 hours" in text
     assert "about 6.00 at 3 an hour" in text
     assert "about 8000 MB while rendering, 5000.0 MB in the end" in text

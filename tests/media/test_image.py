@@ -152,8 +152,8 @@ def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
         ("loop", "cannot be found"),
         ("empty.png", "0 bytes"),
         ("none.png", "does not exist"),
-        ("text.png", "no picture"),
-        ("a.eps", "no picture"),
+        ("text.png", "not a readable picture"),
+        ("a.eps", "not a readable picture"),
     ]:
         with pytest.raises(PortraitError, match=reason) as caught:
             read_image(tmp_path / name)
