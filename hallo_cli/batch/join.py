@@ -28,7 +28,8 @@ def join(job: Job, task: Task, engine: Engine, marking: Marking = UNMARKED) -> J
     Raises EncoderError, OutputError, and SettingsError if something else has the output's name.
     """
     began = time.monotonic()
-    inputs = dataclasses.replace(record.inspect_inputs(job, engine.weights_id), fingerprint=task.fingerprint)
+    name = task.fingerprint + (f" seed {job.settings.seed}" if task.seed_offset else "")
+    inputs = dataclasses.replace(record.inspect_inputs(job, engine.weights_id), fingerprint=name)
     if (done := record.find_finished(job, inputs)) is not None:
         return done
     if not task.may_replace:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,7 @@ from hallo_cli.batch.events import BatchPlanned, RowWarned
 from hallo_cli.batch.findings import Checks, Finding, Request, request_for
 from hallo_cli.batch.parts import split
 from hallo_cli.batch.queue import Past, Queue, Totals
-from hallo_cli.batch.renderer import settings_of
+from hallo_cli.batch.renderer import N_SEEDS, settings_of
 from hallo_cli.batch.rows import TEXT, Row
 from hallo_cli.batch.states import RENDERED
 from hallo_cli.batch.task import Task
@@ -21,6 +21,7 @@ from hallo_cli.jobs.engine import Engine
 from hallo_cli.jobs.fitting import by_content
 from hallo_cli.jobs.forecast import disk_needed, free_bytes, measuring_seconds
 from hallo_cli.jobs.plan import count_frames, fingerprint
+from hallo_cli.jobs.record import MAX_TRIES
 from hallo_cli.media.speaking import speak
 from hallo_cli.media.video import exact_rate
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings, fields_of, to_values
@@ -49,10 +50,21 @@ class Repeat:
 
     statuses: Collection[str] = ("error", "invalid")
     ids: Collection[str] = ()
+    seeds: Mapping[str, int] = field(default_factory=dict)  # by id: the seed whose video was rejected
 
     def wants(self, past: Past) -> bool:
         """Whether a row with this history is rendered again even if nothing changed."""
         return past.id in self.ids if self.ids else past.status in self.statuses
+
+    def offset(self, task: Task, past: Past | None) -> int:
+        """How many seeds to go on from the row's own: to the one after the rejected video's.
+
+        0 where nothing was rejected, or the row has changed since: then its own seed is new.
+        """
+        if task.id not in self.seeds or past is None or past.fingerprint not in ("", task.fingerprint):
+            return 0
+        offset = (self.seeds[task.id] + 1 - settings_of(task).seed) % N_SEEDS
+        return offset if offset <= MAX_TRIES else 0
 
 
 @dataclass
@@ -148,6 +160,8 @@ class Planner:
             self.queue.refuse(row.number, kind, str(error))
             return
         whole, parts = self._split(task)
+        if offset := self.repeat.offset(whole, past):
+            whole, *parts = (dataclasses.replace(one, seed_offset=offset) for one in (whole, *parts))
         state = self._state(whole, past)
         if state == "ready" and parts:
             self.queue.add_parts(whole, parts)

@@ -13,7 +13,7 @@ from hallo_cli.errors import InputError
 from hallo_cli.media.files import require_file
 from hallo_cli.media.probe import open_media
 
-WIDTH = 160  # pixels
+WIDTH = 240  # pixels
 SECONDS = 3.0
 FPS = 12
 _JPEG_QUALITY = 70

@@ -40,7 +40,7 @@ _READ = "SELECT number,id,portrait,audio,output,preset,given,own,priority FROM r
 _READ_BAD = "SELECT number,id,message,output,own,kind FROM rows NOT INDEXED WHERE state='invalid'"
 _ACCEPT = (
     "UPDATE rows SET state=?,settings=?,fingerprint=?,frames=?,seconds=?,cost=?,may_replace=?,parts=?,"
-    "parts_dir=?,portrait_sha256=?,audio_sha256=?,width=?,height=? WHERE number=?"
+    "parts_dir=?,portrait_sha256=?,audio_sha256=?,width=?,height=?,seed_offset=? WHERE number=?"
 )
 _TAKE = """
 SELECT number,id,portrait,audio,output,settings,preset,fingerprint,frames,seconds,cost,
@@ -232,7 +232,8 @@ class Queue:
         values = (
             (
                 *(state, t.settings, t.fingerprint, t.frames, t.seconds, t.cost, t.may_replace),
-                *(t.parts, t.parts_dir, t.portrait_sha256, t.audio_sha256, t.width, t.height, t.number),
+                *(t.parts, t.parts_dir, t.portrait_sha256, t.audio_sha256, t.width, t.height),
+                *(t.seed_offset, t.number),
             )
             for t in tasks
         )

@@ -25,7 +25,7 @@ from hallo_cli.settings.schema import RenderSettings, RuntimeSettings, build
 from hallo_cli.store.writing import make_folder, make_own_folder
 
 Measure = Callable[[Path, Path], Mapping[str, float]]  # video, portrait -> figures
-_N_SEEDS = 2**32
+N_SEEDS = 2**32
 _log = logging.getLogger(__name__)
 
 
@@ -141,7 +141,7 @@ class JobRenderer:
     def _job(self, task: Task) -> Job:
         settings = settings_of(task)
         settings = self.engine(settings.bundle).settle(settings)
-        seed = (settings.seed + task.seed_offset) % _N_SEEDS
+        seed = (settings.seed + task.seed_offset) % N_SEEDS
         return Job(task.portrait, task.audio, task.output, dataclasses.replace(settings, seed=seed))
 
     def _finished(self, job: Job, engine: Engine) -> JobResult | None:

@@ -5,12 +5,15 @@ import csv
 import hashlib
 import html
 import logging
+import os
 import re
+import urllib.parse
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from hallo_cli.batch.asked import Asked
 from hallo_cli.batch.ledger import Record
 from hallo_cli.batch.preview import poster, preview
 from hallo_cli.batch.states import STATES, Counts
@@ -23,9 +26,14 @@ _PAGE = Path(__file__).with_name("report.html")
 _NUMBERS = ("seconds", "compute_s", "attempts")
 COLUMNS = ("row", "id", "status", "output", "frames", *_NUMBERS, "seed", "worker", "error", "message",
            "objections", "sha256", "finished")  # fmt: skip
+ASKED = ("portrait", "recording", "settings")
 _UNREADABLE = (OSError, ValueError, RuntimeError, InputError)  # av's errors derive from these
 # Characters that start a formula in spreadsheets, also in full width, after characters that they skip.
 _FORMULA = re.compile(r"(^|;)([\s'\"\u200c\u200d]*[=+\-@\uff1d\uff0b\uff0d\uff20\u2212])")
+_MARKS = (
+    '<div class="marks"><button type="button" class="chip" data-mark="approved">approve</button>'
+    '<button type="button" class="chip" data-mark="rejected">reject</button></div>'
+)
 _log = logging.getLogger(__name__)
 
 
@@ -36,7 +44,9 @@ class ReportOptions:
     title: str
     folder: Path  # of the ledger, which outputs are named relative to
     counts: Counts
-    max_previews: int = 200  # the page grows by about 40 kB for each
+    max_previews: int = 200  # the page grows by about 80 kB for each
+    asked: Mapping[str, Asked] = field(default_factory=dict)  # by id: what the manifest says now
+    run: str = ""  # the settings of all rows, as people read them
 
 
 def write_page(path: Path, records: Iterable[Record], options: ReportOptions) -> None:
@@ -45,10 +55,10 @@ def write_page(path: Path, records: Iterable[Record], options: ReportOptions) ->
     records = list(records)
     statuses = Counter(record.status for record in records)
     measured = {name for record in records for name in record.quality}
-    figures = [field.name for field in fields(QualityLimits) if field.name in measured]
+    figures = [limit.name for limit in fields(QualityLimits) if limit.name in measured]
     own = _own_columns(records)
     head = head.replace("<!--title-->", _text(options.title))
-    head = head.replace("<!--summary-->", _summary(records, options.counts))
+    head = head.replace("<!--summary-->", _summary(records, options))
     head = head.replace("<!--chips-->", "".join(_chips(statuses, len(records))))
     columns = [f"<th data-number>{_words(name)}</th>" for name in figures]
     columns += [f"<th>{_text(name)}</th>" for name in own]
@@ -56,14 +66,17 @@ def write_page(path: Path, records: Iterable[Record], options: ReportOptions) ->
 
     def parts() -> Iterator[str]:
         yield head
-        for position, record in enumerate(records):
-            yield _row(record, figures, own, options, has_media=position < options.max_previews)
+        n_media = 0
+        for record in records:
+            has_media = record.is_rendered and n_media < options.max_previews
+            n_media += has_media
+            yield _row(record, (figures, own), options, folder=path.parent, has_media=has_media)
         yield foot
 
     _write(path, parts())
 
 
-def write_table(path: Path, records: Iterable[Record]) -> None:
+def write_table(path: Path, records: Iterable[Record], asked: Mapping[str, Asked] | None = None) -> None:
     """Write a CSV of the same rows, with one column for each figure. Raises OutputError."""
     records = list(records)
     figures = sorted({name for record in records for name in record.quality})
@@ -75,12 +88,13 @@ def write_table(path: Path, records: Iterable[Record]) -> None:
     def parts() -> Iterator[str]:
         lines = Lines()
         writer = csv.writer(lines)
-        writer.writerow([*COLUMNS, *map(harmless, (*figures, *own))])
+        writer.writerow([*COLUMNS, *ASKED, *map(harmless, (*figures, *own))])
         for record in records:
             cells = [getattr(record, name) for name in COLUMNS]
             cells = ["; ".join(cell) if isinstance(cell, tuple) else cell for cell in cells]
             measured = [record.quality.get(name, "") for name in figures]
             kept = [harmless(record.own.get(name, "")) for name in own]
+            cells += [getattr((asked or {}).get(record.id, Asked()), name) for name in ASKED]
             writer.writerow([*map(harmless, cells), *measured, *kept])
             yield from lines
             lines.clear()
@@ -114,10 +128,11 @@ def harmless(cell: object) -> object:
     return _FORMULA.sub(r"\1'\2", printable(cell)) if isinstance(cell, str) else cell
 
 
-def _summary(records: list[Record], counts: Counts) -> str:
+def _summary(records: list[Record], options: ReportOptions) -> str:
     video_s = sum(record.seconds for record in records)
     compute_s = sum(record.compute_s for record in records)
-    return f"{counts}. {video_s:,.1f} s of video in {compute_s:,.1f} s of compute."
+    run = f"<br>Settings of all rows: {_text(options.run)}." if options.run else ""
+    return f"{options.counts}. {video_s:,.1f} s of video in {compute_s:,.1f} s of compute.{run}"
 
 
 def _chips(counts: Counter[str], total: int) -> Iterator[str]:
@@ -131,28 +146,55 @@ def _chips(counts: Counter[str], total: int) -> Iterator[str]:
 
 
 def _row(
-    record: Record, figures: list[str], own: list[str], options: ReportOptions, *, has_media: bool
+    record: Record,
+    columns: tuple[list[str], list[str]],
+    options: ReportOptions,
+    *,
+    folder: Path,
+    has_media: bool,
 ) -> str:
-    media = _media(options.folder / record.output) if has_media and record.is_rendered else ""
+    """One row; `columns` are its figures and the user's own, `folder` is where the page lies."""
+    figures, own = columns
+    video = options.folder / record.output
+    media = _media(video) if has_media else ""
+    asked = options.asked.get(record.id, Asked())
     said = record.message or "; ".join(record.objections)
     cells = [
-        ("preview", media, ""),
+        ("preview", media + (_MARKS if record.is_rendered else ""), ""),
         ("row", str(record.row), str(record.row)),
         ("id", _text(record.id), ""),
         ("status", f'<span class="chip {_text(record.status)}">{_text(record.status)}</span>', ""),
         ("message", f'<div class="said">{_text(said)}</div>' if said else "", ""),
+        *((name, _text(_short(getattr(asked, name))), "") for name in ASKED),
         *((name.replace("_s", " s"), *_number(getattr(record, name))) for name in _NUMBERS),
         *((_words(name), *_figure(record, name)) for name in figures),
         *((_text(name), _text(record.own.get(name, "")), "") for name in own),
     ]
+    marked = (
+        f' data-id="{_text(record.id)}" data-sha256="{_text(record.sha256)}" '
+        f'data-video="{_text(_address(video, folder))}"'
+        if record.is_rendered
+        else ""
+    )
     return (
-        f'<tr data-status="{_text(record.status)}">'
+        f'<tr data-status="{_text(record.status)}"{marked}>'
         + "".join(
             f'<td data-label="{label}"{f" data-value={chr(34)}{value}{chr(34)}" if value else ""}>{body}</td>'
             for label, body, value in cells
         )
         + "</tr>\n"
     )
+
+
+def _address(video: Path, folder: Path) -> str:
+    """The video's address from a page in `folder`: always a relative path, whatever a ledger says."""
+    path = os.path.relpath(video.absolute(), folder.absolute())
+    return "./" + urllib.parse.quote(os.fsencode(path))
+
+
+def _short(text: str) -> str:
+    """A file's name without its folders; another text as it is."""
+    return Path(text).name if text.startswith("/") else text
 
 
 def _figure(record: Record, name: str) -> tuple[str, str]:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hallo_cli.cli import batch_view
-from hallo_cli.cli.batch_build import build_batch
+from hallo_cli.cli.batch_build import build_batch, rows_of
+from hallo_cli.cli.batch_decide import judge_by, promoted_options, repeat_rejected
 from hallo_cli.cli.batch_hooks import Hooks
 from hallo_cli.cli.batch_options import (
     STDIN,
@@ -27,10 +28,13 @@ from hallo_cli.cli.console import answer, say
 from hallo_cli.cli.help import Application, HelpfulGroup
 from hallo_cli.cli.options import Given, takes_settings
 from hallo_cli.cli.progress import Shown, clock, failures_as_json
-from hallo_cli.errors import ManifestError
+from hallo_cli.errors import HalloError, InputError, ManifestError, SettingsError
 
 if TYPE_CHECKING:
+    from hallo_cli.batch.asked import Asked
+    from hallo_cli.batch.ledger import Record
     from hallo_cli.batch.paths import Paths
+    from hallo_cli.batch.status import Known
 
 
 class RunByDefault(HelpfulGroup):
@@ -92,6 +96,15 @@ def retry_command(
         list[str] | None,
         typer.Argument(help="Rows to render again.  [default: all that failed]", show_default=False),
     ] = None,
+    decisions: Annotated[
+        Path | None,
+        typer.Option(
+            help="Render the rows that this file rejects again, each with another seed. The page of hallo "
+            "batch report saves it.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = None,
     *,
     shown: Shown,
     spending: Spending,
@@ -101,16 +114,79 @@ def retry_command(
 
     Example:
         hallo batch retry week12.csv anna-01
+        hallo batch retry week12.csv --decisions marks.json
 
     The options of the last run apply. Rows that you name are rendered again even if they are done.
     """
     from hallo_cli.batch.planner import Repeat
 
     shown.start_log()
-    repeat = Repeat(("error", "invalid", "quarantined", "fail"), frozenset(ids or ()))
     with failures_as_json(shown.as_json):
+        if ids and decisions:
+            raise SettingsError("give either rows or --decisions, not both.")
+        repeat = Repeat(("error", "invalid", "quarantined", "fail"), frozenset(ids or ()))
+        if decisions:
+            repeat = repeat_rejected(decisions, _paths(named))
         batch = build_batch(_last_options(named), spending, repeat=repeat)
         run(batch, shown, Extras(spending=spending, hooks=hooks))
+
+
+@app.command("promote")
+@takes_settings
+def promote_command(
+    named: Named,
+    decisions: Annotated[
+        Path,
+        typer.Option(
+            help="The file of marks that the page of hallo batch report saved.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ],
+    base: Annotated[
+        Path | None,
+        typer.Option(
+            "--name", help="The new batch.  [default: NAME.PRESET]", metavar="NAME", show_default=False
+        ),
+    ] = None,
+    output_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="The folder for its videos.  [default: NAME.PRESET.videos]",
+            metavar="DIR",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    shown: Shown,
+    spending: Spending,
+    hooks: Hooks,
+    given: Given,
+) -> None:
+    """Render approved rows with another preset, as a new batch.
+
+    Example:
+        hallo batch promote week12.csv --decisions marks.json --preset official
+
+    The new batch is NAME.PRESET: its manifest, videos and ledger lie beside the first one's, whose videos
+    stay. Each row keeps the seed of its approved video. What the preset and the flags set wins over the
+    first batch's settings and cells. A later file of decisions adds rows, and takes rejected ones out.
+    """
+    shown.start_log()
+    with failures_as_json(shown.as_json):
+        paths = _paths(named)
+        options = _last_options(named)
+        if not given.preset and base is None:
+            raise SettingsError("give the --preset to render with, or a --name for the new batch.")
+        judged = judge_by(decisions, paths)
+        if not judged.approved:
+            raise InputError(f"{decisions} approves no video that is still there.")
+        base = (base or paths.base.with_name(f"{paths.base.name}.{given.preset}")).absolute()
+        if base == paths.base:
+            raise SettingsError(f"--name {base.name} is the first batch itself; choose another name.")
+        videos = str(output_dir.absolute()) if output_dir else ""
+        options = promoted_options(options, judged, given, base=base, output_dir=videos)
+        run(build_batch(options, spending), shown, Extras(spending=spending, hooks=hooks))
 
 
 @app.command("status")
@@ -155,6 +231,10 @@ def report_command(
 
     Example:
         hallo batch report week12.csv
+
+    On the page, approve or reject each video and save the marks as a file. hallo batch retry --decisions
+    FILE renders the rejected rows again. hallo batch promote --decisions FILE renders the approved ones with
+    another preset.
     """
     from hallo_cli.batch.report import ReportOptions, write_page, write_table
     from hallo_cli.batch.status import read_known
@@ -163,9 +243,10 @@ def report_command(
     paths = _paths(named)
     known = read_known(paths)
     page = output or paths.report
-    options = ReportOptions(paths.base.name, paths.merged.parent, known.counts, previews)
-    write_page(page, known.in_order, options)
-    write_table(page.with_suffix(".csv"), known.in_order)
+    records, asked, typed = _asked(known, paths)
+    options = ReportOptions(paths.base.name, paths.merged.parent, known.counts, previews, asked, typed)
+    write_page(page, records, options)
+    write_table(page.with_suffix(".csv"), records, asked)
     answer(str(page))
     answer(str(page.with_suffix(".csv")))
 
@@ -183,6 +264,22 @@ def merge_command(named: Named) -> None:
     paths = _paths(named)
     say(f"{paths.merged}: {merge(paths)} rows added")
     answer(str(paths.merged))
+
+
+def _asked(known: Known, paths: Paths) -> tuple[list[Record], dict[str, Asked], str]:
+    """All rows, what they ask for, and the settings of all; without a manifest, what the ledger knows."""
+    from hallo_cli.batch.asked import read_asked
+
+    try:
+        options = read_options(dict(known.head.options)) if known.head else BatchOptions()
+        if options.manifest == STDIN or not known.head:
+            return known.in_order, {}, ""
+        given = {"preset": options.preset, "config": options.config, **options.flags}
+        typed = " ".join(f"{key}={value}" for key, value in given.items() if value not in ("", None))
+        return *read_asked(rows_of(options), known.in_order, paths.merged), typed
+    except HalloError as error:
+        say(f"the page shows only rows that have a result: {error}")
+        return known.in_order, {}, ""
 
 
 def _last_options(named: Path) -> BatchOptions:

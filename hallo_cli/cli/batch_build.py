@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from hallo_cli.batch.paths import Paths
     from hallo_cli.batch.planner import Repeat
     from hallo_cli.batch.renderer import RendererSpec
-    from hallo_cli.batch.rows import Layout
+    from hallo_cli.batch.rows import BadRow, Layout, Row
     from hallo_cli.batch.run import Batch, Source
     from hallo_cli.batch.task import Pool
     from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
@@ -78,6 +79,16 @@ def make_pool(options: BatchOptions, devices: list[str], spec: RendererSpec) -> 
     return LocalPool(spec, devices, _paths(options).folder / "logs")
 
 
+def rows_of(options: BatchOptions) -> Iterator[Row | BadRow]:
+    """The rows that the manifest or the folders have now. Raises ManifestError, SettingsError."""
+    return _source(options).rows(_layout(options, options.given.resolve().runtime.speak))
+
+
+def output_dir_of(options: BatchOptions) -> Path:
+    """Where relative outputs of rows lie."""
+    return Path(options.output_dir) if options.output_dir else _paths(options).videos
+
+
 def _source(options: BatchOptions) -> Source:
     from hallo_cli.batch.run import Source
 
@@ -96,7 +107,7 @@ def _source(options: BatchOptions) -> Source:
 def _layout(options: BatchOptions, speak: str | None) -> Layout:
     from hallo_cli.batch.rows import Layout
 
-    output_dir = Path(options.output_dir) if options.output_dir else _paths(options).videos
+    output_dir = output_dir_of(options)
     own = frozenset(options.own_columns or ())
     return Layout(Path(options.root), output_dir, options.name_template, options.is_confined, own, speak)
 

@@ -43,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def records() -> list[Record]:
     figures = {"sync_correlation": 0.61, "seam_jump": 1.2, "identity": 0.9, "drift_colour": 0.01}
     return [
-        Record("fine", 2, "done", "ok.mp4", seconds=2.0, compute_s=31.5, attempts=1, quality=figures),
+        Record("fine", 2, "done", "ok.mp4", sha256="aa", seconds=2.0, compute_s=31.5, quality=figures),
         Record("gone", 3, "done", "missing.mp4", seconds=9.0, compute_s=10.0, attempts=1, quality=figures),
         Record("short", 11, "done", "no.mp4", quality=figures, limits={"seam_jump": (3.0, 8.0)}),
         Record("odd", 10, "warn", "ok.mp4", objections=("jump at joins 4 is at or above 3",), seconds=2.0),
@@ -114,6 +114,15 @@ def test_numbers_are_short_but_never_powers_of_ten() -> None:
     assert shown == [("", ""), ("0.204", "0.20384"), ("12.3", "12.345"), ("12,346", "12345.6")]
 
 
+@pytest.mark.parametrize("output", ["../a b.mp4", "https://x.example/a.mp4", "javascript:alert(1)", '"><b>'])
+def test_address_of_a_video_is_a_relative_path_whatever_the_ledger_says(tmp_path: Path, output: str) -> None:
+    write_page(tmp_path / "p.html", [Record("a", 1, "done", output)], ReportOptions("t", tmp_path, COUNTS))
+    page = (tmp_path / "p.html").read_text(encoding="utf-8")
+    (address,) = re.findall(r'data-video="([^"]*)"', page)
+    assert re.fullmatch(r"\./[A-Za-z0-9%./_-]+", address)
+    assert "<b>" not in page.split("<tbody>")[1]
+
+
 def test_previews_are_small_and_bounded_in_number(folder: Path) -> None:
     assert (folder / "page.html").stat().st_size < 200_000
     write_page(folder / "few.html", records(), ReportOptions("few", folder, COUNTS, max_previews=1))
@@ -148,16 +157,30 @@ addEventListener("load", () => setTimeout(() => {
   find.value = "FFMPEG";
   find.dispatchEvent(new Event("input"));
   out.push("found " + names(), "title " + document.title);
-  const video = document.querySelector("video");
-  const before = video.controls;
-  video.click();
-  out.push("controls " + before + " " + video.controls);
+  find.value = "";
+  find.dispatchEvent(new Event("input"));
+  const fine = document.querySelector("tr[data-id=fine]"), press = key =>
+    document.getElementById("player").dispatchEvent(new KeyboardEvent("keydown", {key}));
+  fine.querySelector("video").click();
+  press("a");
+  press("n");
+  press("r");
+  document.querySelector("button[data-marked=approved]").click();
+  out.push("approved " + names(), "open " + document.getElementById("player").open);
+  document.getElementById("close").click();
+  URL.createObjectURL = blob => {
+    blob.text().then(text => {
+      out.push("saved " + JSON.parse(text).decisions.map(one => one.id + one.mark + one.sha256).join(","));
+    });
+    return "data:,";
+  };
+  document.getElementById("save").click();
+  fine.querySelector("video").click();
+  const video = document.querySelector("dialog video");
   video.addEventListener("loadedmetadata", () => {
     out.push("video " + video.videoWidth + " " + Math.round(video.duration));
     parent.postMessage(out.join("\\n"), "*");
   });
-  video.preload = "metadata";
-  video.load();
 }, 100));
 </script>
 """
@@ -188,5 +211,7 @@ def test_page_fits_sorts_filters_and_plays_in_a_browser(folder: Path, width: int
     assert "warn odd\n" in said
     assert "found &lt;scr\n" in said
     assert "title Week" in said
-    assert "controls false true\n" in said
-    assert re.search(r"video 160 [23]", said)
+    assert "approved fine\n" in said
+    assert "open true\n" in said
+    assert "saved fineapprovedaa,oddrejected" in said
+    assert re.search(r"video 96 2", said)  # the whole video, no preview

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shlex
 import sys
 from datetime import datetime
@@ -35,7 +36,7 @@ from hallo_cli.cli.batch_view import (
     table,
 )
 from hallo_cli.cli.progress import Style
-from hallo_cli.errors import HalloError, ManifestError, SettingsError
+from hallo_cli.errors import HalloError, InputError, ManifestError, SettingsError
 
 PLAN = events.BatchPlanned(10, 6, 2, 1, 1, 600, 24.0, 7200.0, 5_000_000_000, 3_000_000_000)
 
@@ -457,3 +458,103 @@ def test_sheet_goes_with_a_dry_run(tmp_path: Path) -> None:
     manifest = batch_doubles.write_batch(tmp_path, ["a"])
     result = hallo(manifest, "--device", "cpu", "--sheet", tmp_path / "sheet.html")
     assert isinstance(result.exception, SettingsError)
+
+
+def marks_of(manifest: Path, **marks: str) -> Path:
+    """A file as the report page saves it, for videos that the ledger knows."""
+    records = batch_doubles.results(manifest)
+    decisions = [{"id": name, "mark": mark, "sha256": records[name].sha256} for name, mark in marks.items()]
+    file = manifest.with_name("marks.json")
+    file.write_text(json.dumps({"format": 1, "batch": "batch", "decisions": decisions}), encoding="utf-8")
+    return file
+
+
+def test_rejected_row_is_rendered_again_with_its_next_seed_and_only_once(tmp_path: Path) -> None:
+    manifest = batch_doubles.write_batch(tmp_path, ["a", "b"])
+    hallo(manifest, "--no-quality", "--device", "cpu", "--seed", "7")
+    before = batch_doubles.results(manifest)
+    marks = marks_of(manifest, a="rejected", b="approved")
+    assert hallo("retry", manifest, "--decisions", marks).exit_code == 0
+    after = batch_doubles.results(manifest)
+    assert (after["a"].seed, after["b"].seed) == (8, 7)
+    assert after["a"].sha256 != before["a"].sha256
+    assert after["b"] == before["b"]
+    again = hallo("retry", manifest, "--decisions", marks)
+    assert "rejects no video that is still there" in str(again.exception)
+    assert "a: the marked video is gone or was rendered anew; look at it again" in again.stderr
+    rerun = hallo(manifest, "--no-quality", "--device", "cpu", "--seed", "7", "--porcelain")
+    assert (rerun.exit_code, rerun.stdout) == (0, "")
+    assert batch_doubles.results(manifest)["a"] == after["a"]
+
+
+def test_approved_rows_become_a_batch_with_the_promoted_preset(tmp_path: Path) -> None:
+    manifest = batch_doubles.write_batch(tmp_path, ["a", "b", "c"])
+    lines = manifest.read_text(encoding="utf-8").splitlines()
+    lines = [f"{line},{cells}" for line, cells in zip(lines, ["seed,x_note", "3,hi", "4,", ","], strict=True)]
+    manifest.write_text("\n".join(lines), encoding="utf-8")
+    hallo(manifest, "--no-quality", "--device", "cpu", "--pose-weight", "0.9", "--crf", "30")
+    drafts = batch_doubles.results(manifest)
+    marks = marks_of(manifest, a="approved", b="rejected")
+    result = hallo("promote", manifest, "--decisions", marks, "--preset", "still")
+    assert result.exit_code == 0, result.stderr
+    made = tmp_path / "batch.still.jsonl"
+    assert "batch.still.jsonl: 1 approved row" in result.stderr
+    promoted = batch_doubles.results(made)
+    assert [(name, record.seed, dict(record.own)) for name, record in promoted.items()] == [
+        ("a", 3, {"x_note": "hi"})
+    ]
+    settings = json.loads((tmp_path / "batch.still.videos" / "a.json").read_text())["settings"]
+    still = json.loads((tmp_path / "batch.videos" / "a.json").read_text())["settings"]
+    assert settings["crf"] == still["crf"] == 30
+    assert settings["pose_weight"] < 0.9 == still["pose_weight"]
+    assert batch_doubles.results(manifest) == drafts
+
+    later = hallo("promote", manifest, "--decisions", marks_of(manifest, c="approved"), "--preset", "still")
+    assert later.exit_code == 0
+    assert set(batch_doubles.results(made)) == {"a", "c"}
+    assert "2 of 2 rows done" in hallo("status", made).stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "is empty"),
+        ("[1]", "its format is not 1"),
+        (
+            '{"format": 1, "decisions": [{"id": "a", "mark": "fine", "sha256": ""}]}',
+            "the mark 'fine' is neither",
+        ),
+        ('{"format": 1, "decisions": [{"id": "a"}]}', "mark is missing"),
+        ('{"format": 1, "decisions": []}', "holds no decisions"),
+        ("[" * 100_000, "is no file of decisions"),
+    ],
+)
+def test_bad_file_of_decisions_is_refused_in_one_line(tmp_path: Path, content: str, said: str) -> None:
+    manifest = batch_doubles.write_batch(tmp_path, ["a"])
+    hallo(manifest, "--no-quality", "--device", "cpu")
+    file = tmp_path / "marks.json"
+    file.write_text(content, encoding="utf-8")
+    result = hallo("retry", manifest, "--decisions", file)
+    assert isinstance(result.exception, InputError)
+    assert said in str(result.exception)
+
+
+def test_report_shows_rows_to_come_and_what_rows_ask_for(tmp_path: Path) -> None:
+    manifest = batch_doubles.write_batch(tmp_path, ["a", "b"])
+    hallo(manifest, "--no-quality", "--device", "cpu", "--seed", "7", "--only", "a")
+    page, sheet = (Path(line) for line in hallo("report", manifest).stdout.splitlines())
+    with sheet.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["id"], row["status"], Path(row["portrait"]).name) for row in rows] == [
+        ("a", "done", "a.png"),
+        ("b", "pending", "b.png"),
+    ]
+    assert rows[1]["recording"].endswith("speech.wav")
+    text = page.read_text(encoding="utf-8")
+    assert re.search("Settings of all rows:[^<]* seed=7", text)
+    assert 'data-video="./batch.videos/a.mp4"' in text
+    assert text.count("data-sha256=") == text.count(' data-mark="approved">approve</button>') == 1
+    manifest.unlink()
+    result = hallo("report", manifest)
+    assert result.exit_code == 0
+    assert "the page shows only rows that have a result" in result.stderr

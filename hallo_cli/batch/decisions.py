@@ -1,0 +1,101 @@
+"""What a person decided about finished videos: marks that the report page saves as a file.
+
+A mark holds for the video that was looked at, known by its SHA-256, and for no later one of the same row.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hallo_cli.batch.fields import build_checked
+from hallo_cli.batch.ledger import Record, read_records
+from hallo_cli.errors import InputError
+from hallo_cli.media.files import require_file, shown
+from hallo_cli.printable import printable
+
+FORMAT = 1
+APPROVED, REJECTED = "approved", "rejected"
+_LIMIT = 256 << 20  # bytes; a mark takes about 150
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One mark."""
+
+    id: str
+    mark: str  # APPROVED or REJECTED
+    sha256: str  # of the video that was looked at
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The rows that decisions are about, as the ledgers know them."""
+
+    approved: Mapping[str, Record]  # by id
+    rejected: Mapping[str, Record]
+    stale: Sequence[str]  # ids whose video is another one by now, or gone
+
+
+def read_decisions(path: Path) -> list[Decision]:
+    """The marks in a file that the report page saved. Raises InputError."""
+    file = require_file(path, InputError, "file of decisions")
+    try:
+        if file.stat().st_size > _LIMIT:
+            raise ValueError("it is too large")
+        values = json.loads(file.read_bytes())
+        if not isinstance(values, dict) or values.get("format") != FORMAT:
+            raise ValueError(f"its format is not {FORMAT}")
+        decisions = [_decision(value) for value in _list(values.get("decisions"))]
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"{shown(path)} is no file of decisions ({printable(error)}). Mark videos on the page of "
+            "`hallo batch report` and save the marks there."
+        ) from error
+    if not decisions:
+        raise InputError(f"{shown(path)} holds no decisions. Mark videos on the report page first.")
+    return list({decision.id: decision for decision in decisions}.values())
+
+
+def apply_decisions(decisions: Sequence[Decision], ledgers: Sequence[Path]) -> Judged:
+    """Match marks with the videos that they were given to. Raises JobError if a ledger cannot be read."""
+    wanted = {decision.id for decision in decisions}
+    videos: dict[str, Record] = {}
+    for ledger in ledgers:
+        for record in read_records(ledger):
+            other = videos.get(record.id)
+            if (
+                record.id in wanted
+                and record.is_rendered
+                and (not other or record.finished >= other.finished)
+            ):
+                videos[record.id] = _absolute(record, ledger)
+    groups: dict[str, dict[str, Record]] = {APPROVED: {}, REJECTED: {}}
+    stale = []
+    for decision in decisions:
+        found = videos.get(decision.id)
+        if found is not None and found.sha256 == decision.sha256:
+            groups[decision.mark][decision.id] = found
+        else:
+            stale.append(decision.id)
+    return Judged(groups[APPROVED], groups[REJECTED], stale)
+
+
+def _absolute(record: Record, ledger: Path) -> Record:
+    return dataclasses.replace(record, output=str(ledger.parent.absolute() / record.output))
+
+
+def _list(value: object) -> list[object]:
+    if not isinstance(value, list):
+        raise ValueError("it has no list of decisions")
+    return value
+
+
+def _decision(value: object) -> Decision:
+    if not isinstance(value, dict):
+        raise ValueError("a decision is no object")
+    decision = build_checked(Decision, value)
+    if decision.mark not in (APPROVED, REJECTED):
+        raise ValueError(f"the mark {decision.mark[:40]!r} is neither {APPROVED} nor {REJECTED}")
+    return decision
