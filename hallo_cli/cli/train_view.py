@@ -49,7 +49,7 @@ def _show(event: TrainingEvent, bar: tqdm[None]) -> None:
 
 
 def _line(event: TrainingEvent) -> str:
-    from hallo_cli.training.logs import Logged, Rendered, Validated
+    from hallo_cli.training.logs import Logged, Rendered, Spoken, Validated
 
     if isinstance(event, Logged):
         return f"step {event.step}  {_figures(event)}"
@@ -59,6 +59,8 @@ def _line(event: TrainingEvent) -> str:
         found = event.opening_correlation
         follows = "no faces to measure" if found is None else f"mouth correlation {found:.2f}"
         return f"step {event.step}  {follows}  {event.sheet}"
+    if isinstance(event, Spoken):
+        return f"step {event.step}  {event.n_videos} videos in {event.folder}"
     return f"step {event.step}  saved {event.checkpoint}"
 
 

@@ -87,6 +87,15 @@ class DataSettings:
 
 
 @dataclass(frozen=True)
+class ValidationSettings:
+    """Pictures and recordings that are rendered whole, every `run.render_every` steps."""
+
+    pairs: tuple[tuple[Path, Path], ...] = ()  # [picture, recording]
+    bundle: str | None = None  # brings speech encoder, identity network and framing; None: start.bundle
+    duration_s: float = 4.0  # of each recording
+
+
+@dataclass(frozen=True)
 class DropSettings:
     """How often a condition is dropped, which classifier-free guidance needs."""
 
@@ -154,6 +163,7 @@ class TrainingConfig:
     start: StartSettings = field(default_factory=StartSettings)
     objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+    validation: ValidationSettings = field(default_factory=ValidationSettings)
 
     def __post_init__(self) -> None:
         pixels = self.objective.pixels
@@ -187,6 +197,7 @@ class TrainingConfig:
         _require(self.optimizer.clip_norm > 0, "optimizer.clip_norm must be above 0")
         _require(self.optimizer.eps > 0, "optimizer.eps must be above 0")
         _require(self.optimizer.decay_from < 1, "optimizer.decay_from must be below 1")
+        _require(0.04 <= self.validation.duration_s <= 600, "validation.duration_s must be 0.04 to 600")
         _require(self.run.ema_decay < 1, "run.ema_decay must be below 1")
 
 
@@ -221,7 +232,7 @@ def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         return to_dict(value)
     if isinstance(value, tuple):
-        return list(value)
+        return [_plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value
 
 
@@ -260,19 +271,22 @@ def _value(kind: Any, value: Any, where: str, folder: Path) -> Any:
     if dataclasses.is_dataclass(kind):
         return _parse(kind, value, where=f"{where}.", folder=folder)
     kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
-    if Path in kinds and isinstance(value, str):
-        return folder / at_home(Path(value))
-    if isinstance(value, list):
-        value = tuple(value)
+    value = _frozen(value)
     if float in kinds and type(value) is int:
         value = float(value)
     for one in kinds:
-        if (converted := _fit(one, value)) is not None:
+        if (converted := _fit(one, value, folder)) is not None:
             return converted
     raise SettingsError(f"{where} = {value!r} does not fit: expected {_kind_name(kind)}")
 
 
-def _fit(kind: Any, value: Any) -> Any:
+def _frozen(value: Any) -> Any:
+    return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value
+
+
+def _fit(kind: Any, value: Any, folder: Path) -> Any:
+    if kind is Path:
+        return folder / at_home(Path(value)) if isinstance(value, str) else None
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is Literal:
         return value if value in arguments else None
@@ -284,7 +298,8 @@ def _fit(kind: Any, value: Any) -> Any:
     if len(wanted) != len(value):
         return None
     items = [
-        _fit(k, float(v) if k is float and type(v) is int else v) for k, v in zip(wanted, value, strict=True)
+        _fit(k, float(v) if k is float and type(v) is int else v, folder)
+        for k, v in zip(wanted, value, strict=True)
     ]
     return None if None in items else tuple(items)
 

@@ -178,6 +178,17 @@ class _Sample:
     audio: Tensor
 
 
+def chosen_takes(data: DataSettings, network: NetworkConfig) -> tuple[list[EncodedTake], list[EncodedTake]]:
+    """A run's takes: those to train on, and those held out. Raises InputError or SettingsError."""
+    folder = EncodedFolder(data.shards)
+    folder.require_fit(network)
+    if data.validation is None:
+        return split_takes(folder, data.held_out)
+    held_out = EncodedFolder(data.validation)
+    held_out.require_fit(network)
+    return list(folder.takes), list(held_out.takes)
+
+
 def split_takes(folder: EncodedFolder, held_out: int) -> tuple[list[EncodedTake], list[EncodedTake]]:
     """Takes to train on and `held_out` takes for validation, spread over the folder; at least one of each."""
     takes = list(folder.takes)

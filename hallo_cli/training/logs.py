@@ -60,6 +60,15 @@ class Rendered:
 
 
 @dataclass(frozen=True)
+class Spoken:
+    """The pictures and recordings of validation.pairs were rendered."""
+
+    step: int
+    folder: Path  # of pair-1.mp4, pair-2.mp4, ...
+    n_videos: int
+
+
+@dataclass(frozen=True)
 class Saved:
     """A checkpoint was written."""
 
@@ -67,7 +76,7 @@ class Saved:
     checkpoint: Path
 
 
-TrainingEvent = Logged | Validated | Rendered | Saved
+TrainingEvent = Logged | Validated | Rendered | Spoken | Saved
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ drops are functions of (seed, step), and all else is in the checkpoint.
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -16,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, broadcast
+from accelerate.utils import broadcast
 from torch import Tensor
 
 from hallo_cli.analysis.face import FaceAnalyser
@@ -26,6 +24,7 @@ from hallo_cli.models.anchored import Anchor
 from hallo_cli.models.attention import matmul_kernel, use_attention_kernel
 from hallo_cli.models.autoencoder import Autoencoder
 from hallo_cli.models.config import NetworkConfig
+from hallo_cli.training.acceleration import DTYPES, make_accelerator
 from hallo_cli.training.checkpoint import (
     AVERAGE,
     NETWORKS,
@@ -41,8 +40,7 @@ from hallo_cli.training.checkpoint import (
     restore_optimizer,
 )
 from hallo_cli.training.config import DataSettings, Stage, TrainingConfig, to_dict
-from hallo_cli.training.dataset import Batch, BatchSource, prefetched, split_takes
-from hallo_cli.training.encoded import EncodedFolder, EncodedTake
+from hallo_cli.training.dataset import Batch, BatchSource, chosen_takes, prefetched
 from hallo_cli.training.forward import TrainedNetworks
 from hallo_cli.training.init import network_config, start_networks
 from hallo_cli.training.logs import (
@@ -50,12 +48,14 @@ from hallo_cli.training.logs import (
     LogWindow,
     Rendered,
     Saved,
+    Spoken,
     StepResult,
     TrainingEvent,
     Validated,
 )
 from hallo_cli.training.losses import Losses, LossFunction
 from hallo_cli.training.optimizer import MovingAverage, choose_trained, learning_rate, make_optimizer
+from hallo_cli.training.spoken import SpokenPairs, analyse_pairs
 from hallo_cli.training.validation import (
     Rendering,
     opening_correlation,
@@ -108,12 +108,13 @@ class Trainer:
         network = network_config(config.start)
         config = replace(config, data=replace(config.data, frames=_frames(config.data, network, stage)))
         self.config, self.stage, self.folder = config, stage, RunFolder(config.run.output)
-        self.accelerator = _accelerator(config)
+        self.accelerator = make_accelerator(config.run)
         self.device = self.accelerator.device
-        takes, held_out = _takes(config, network)
+        takes, held_out = chosen_takes(config.data, network)
         self.source = BatchSource(takes, config.data, network=network, stage=stage, seed=config.run.seed)
         self.held_out = BatchSource(held_out, config.data, network=network, stage=stage, seed=VALIDATION_SEED)
-        networks = start_networks(config.start, seed=config.run.seed)
+        self.pairs = self._analysed_pairs(network)
+        networks = self.networks = start_networks(config.start, seed=config.run.seed)
         self.module = TrainedNetworks(networks)
         self.trained = choose_trained(self.module, config.objective, stage)
         if not self.trained:
@@ -163,6 +164,8 @@ class Trainer:
                 report(self.validate())
             if run.render_every and step % run.render_every == 0 and self.accelerator.is_main_process:
                 report(self.render())
+                if self.pairs is not None:
+                    report(self.speak(self.pairs))
             if step % run.checkpoint_every == 0:
                 window.require_finite(self.progress)
                 report(self.save())
@@ -215,6 +218,16 @@ class Trainer:
         if clip is not None:
             write_clip(clip, made, true)
         return Rendered(self.progress.step, sheet, clip, opening_correlation(made, true, FaceAnalyser()))
+
+    def speak(self, pairs: SpokenPairs) -> Spoken:
+        """The pairs of validation by the averaged weights: in `validation` a video each."""
+        if self.average is not None:
+            self.average.swap()
+        folder = self.config.run.output / "validation" / f"step-{self.progress.step:08d}"
+        videos = pairs.render(self.networks, folder, DTYPES[self.config.run.mixed_precision])
+        if self.average is not None:
+            self.average.swap()
+        return Spoken(self.progress.step, folder, len(videos))
 
     def save(self) -> Saved:
         """Write a checkpoint of this moment."""
@@ -284,6 +297,18 @@ class Trainer:
             use_attention_kernel(self.module, matmul_kernel)
         for unet in (self.module.reference_unet, self.module.denoising_unet):
             unet.checkpointing = self.config.run.gradient_checkpointing
+
+    def _analysed_pairs(self, network: NetworkConfig) -> SpokenPairs | None:
+        hears = self.stage == "stage2" if self.config.objective.audio is None else self.config.objective.audio
+        if self.config.validation.pairs and not hears:
+            raise SettingsError(
+                "validation.pairs: networks of stage 1 hear nothing. Leave them out until stage 2."
+            )
+        if self.config.validation.pairs and not self.config.run.render_every:
+            raise SettingsError("validation.pairs are rendered every run.render_every steps: set it")
+        if not self.accelerator.is_main_process:
+            return None
+        return analyse_pairs(self.config, network, self.device)
 
     def _loss_decoder(self) -> Callable[[Tensor], Tensor] | None:
         """What the pixel loss and the thinning of motion frames decode latents with."""
@@ -355,32 +380,6 @@ def _frames(data: DataSettings, network: NetworkConfig, stage: Stage) -> int:
 
 def _move(module: Any, device: torch.device) -> None:
     module.to(device, memory_format=torch.channels_last)
-
-
-def _accelerator(config: TrainingConfig) -> Accelerator:
-    device = config.run.device
-    if device not in ("auto", "cpu") and not device.startswith("cuda"):
-        raise SettingsError(f"run.device = {device!r} is not auto, cpu, cuda or cuda:N")
-    if device.startswith("cuda"):
-        if not torch.cuda.is_available():
-            raise SettingsError(f"run.device = {device!r}, but torch sees no CUDA device: use auto or cpu")
-        if ":" in device:
-            torch.cuda.set_device(device)
-    is_distributed = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    handlers = [DistributedDataParallelKwargs(find_unused_parameters=True)] if is_distributed else []
-    return Accelerator(
-        mixed_precision=config.run.mixed_precision, cpu=device == "cpu", kwargs_handlers=list(handlers)
-    )
-
-
-def _takes(config: TrainingConfig, network: NetworkConfig) -> tuple[list[EncodedTake], list[EncodedTake]]:
-    folder = EncodedFolder(config.data.shards)
-    folder.require_fit(network)
-    if config.data.validation is None:
-        return split_takes(folder, config.data.held_out)
-    held_out = EncodedFolder(config.data.validation)
-    held_out.require_fit(network)
-    return list(folder.takes), list(held_out.takes)
 
 
 def _generator(device: torch.device, seed: int, number: int) -> torch.Generator:

@@ -62,12 +62,22 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
         (MINIMAL + "data = 3\n", "not valid TOML|unknown|data"),
         ("[data]\nshards = 'x'\n", "run must be given"),
         ("[run]\noutput = 'o'\nsteps = 0\n[data]\nshards = 'x'\n", "run.steps must be at least 1"),
+        (MINIMAL + "[validation]\npairs = ['a.png']\n", "validation.pairs"),
         ("not toml", "not valid TOML"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         load_config(write(tmp_path, text))
+
+
+def test_pairs_are_taken_from_the_files_folder(tmp_path: Path) -> None:
+    text = MINIMAL + "[validation]\npairs = [['a.png', 'a.wav'], ['/b.png', 'b.wav']]\n"
+    config = load_config(write(tmp_path, text), ["run.render_every=5"])
+    assert config.validation.pairs == (
+        (tmp_path / "a.png", tmp_path / "a.wav"),
+        (Path("/b.png"), tmp_path / "b.wav"),
+    )
 
 
 @pytest.mark.parametrize("recipe", sorted(RECIPES), ids=lambda path: path.stem)

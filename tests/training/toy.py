@@ -48,7 +48,7 @@ def write_takes(
         "own_reference": torch.ones(n_takes, dtype=torch.bool),
         "reference_pixels": torch.randint(0, 256, (n_takes, 64, 64, 3), generator=draw).to(torch.uint8),
         "grey": noise(4, 8, 8),
-        "audio": noise(n_takes * (n_frames + 4), 1, 136),
+        "audio": noise(n_takes * (n_frames + 4), 1, network.audio_dim),
         "boxes": torch.tensor([[0.1, 0.1, 0.9, 0.95], [0.2, 0.1, 0.8, 0.9], [0.4, 0.6, 0.6, 0.7]]).repeat(
             n_takes, 1, 1
         ),
@@ -57,6 +57,6 @@ def write_takes(
         "truth.visemes": noise(n_takes * n_frames, 6).sigmoid(),
         "starts": torch.arange(n_takes + 1) * n_frames,
     }
-    header = EncodedFormat((4, 8, 8), 64, 1, 136, 2, "toy")
+    header = EncodedFormat((4, 8, 8), 64, 1, network.audio_dim, 2, "toy")
     write_encoded(folder / "train-000000.safetensors", tensors, header)
     return folder

@@ -1,0 +1,31 @@
+"""The accelerator of a run: which device, which number format, how many processes."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
+
+from hallo_cli.errors import SettingsError
+from hallo_cli.training.config import RunSettings
+
+DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def make_accelerator(run: RunSettings) -> Accelerator:
+    """Raises SettingsError where the device is not there."""
+    device = run.device
+    if device not in ("auto", "cpu") and not device.startswith("cuda"):
+        raise SettingsError(f"run.device = {device!r} is not auto, cpu, cuda or cuda:N")
+    if device.startswith("cuda"):
+        if not torch.cuda.is_available():
+            raise SettingsError(f"run.device = {device!r}, but torch sees no CUDA device: use auto or cpu")
+        if ":" in device:
+            torch.cuda.set_device(device)
+    is_distributed = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    handlers = [DistributedDataParallelKwargs(find_unused_parameters=True)] if is_distributed else []
+    return Accelerator(
+        mixed_precision=run.mixed_precision, cpu=device == "cpu", kwargs_handlers=list(handlers)
+    )
