@@ -33,7 +33,7 @@ from hallo_cli.errors import (
 if TYPE_CHECKING:
     from hallo_cli.jobs.record import JobResult
     from hallo_cli.jobs.runner import RunOptions, StopRequest
-    from hallo_cli.jobs.verify import Verdict
+    from hallo_cli.jobs.verification import Verdict
 
 _LATE = {
     "JobResult": "record",

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from hallo_cli.jobs.preflight import Preflight
     from hallo_cli.jobs.record import JobResult
     from hallo_cli.jobs.runner import RunOptions, StopRequest
-    from hallo_cli.jobs.verify import Verdict
+    from hallo_cli.jobs.verification import Verdict
 
 AnyPath = str | os.PathLike[str]
 Progress = Callable[["Event"], None]
@@ -118,8 +118,8 @@ def verify(
     with `again` what `render` raises.
     """
     from hallo_cli.jobs.record import sidecar_path
-    from hallo_cli.jobs.verify import count_differences
-    from hallo_cli.jobs.verify import verify as look
+    from hallo_cli.jobs.verification import count_differences
+    from hallo_cli.jobs.verification import verify as look
     from hallo_cli.provenance.certificates import read_anchors
 
     file = at_home(Path(video))

@@ -10,8 +10,8 @@ import torch
 from hallo_cli.analysis.speech_network import SpeechNet, SpeechNetConfig
 from hallo_cli.domain import CONTROLS
 from hallo_cli.models.bundle import Bundle
-from hallo_cli.models.config import NetworkConfig
-from hallo_cli.models.manifest import BundleFile, BundleManifest, Geometry, Sampling, SpeechConfig
+from hallo_cli.models.bundle_manifest import BundleFile, BundleManifest, Geometry, Sampling, SpeechConfig
+from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.weights import Networks, build_networks, save_bundle
 
 SPEECH = SpeechNetConfig(width=16, features=6, dilations=(1, 2))

@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from hallo_cli.models.bundle import Bundle, read_bundle, tree_manifest
-from hallo_cli.models.config import NetworkConfig
-from hallo_cli.models.manifest import write_manifest
+from hallo_cli.models.bundle_manifest import write_manifest
+from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.trees import Tree
 from hallo_cli.models.weights import Networks
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from hallo_cli.models.autoencoder import build_autoencoder
 from hallo_cli.models.conditioners import AudioProjection, FaceLocator, ImageProjection
-from hallo_cli.models.config import NetworkConfig
 from hallo_cli.models.denoising_unet import DenoisingUNet
+from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.reference_unet import ReferenceUNet
 from hallo_cli.models.weights import Networks
 

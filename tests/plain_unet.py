@@ -18,7 +18,7 @@ from hallo_cli.models.attention import Attention
 from hallo_cli.models.audio_attention import AudioTransformer
 from hallo_cli.models.context import UNetTree
 from hallo_cli.models.denoising_unet import DenoisingUNet
-from hallo_cli.models.motion import MotionModule
+from hallo_cli.models.motion_module import MotionModule
 from hallo_cli.models.spatial import SpatialTransformer, as_maps, pointwise
 
 

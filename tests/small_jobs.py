@@ -3,7 +3,7 @@
 import numpy as np
 
 from hallo_cli.domain import CropBox, Portrait, RegionMasks, Speech
-from hallo_cli.models.config import NetworkConfig
+from hallo_cli.models.network_config import NetworkConfig
 
 SIZE = 64
 

@@ -8,8 +8,8 @@ from plain_unet import PlainConditions
 from torch import Tensor
 
 from hallo_cli.models import compat
-from hallo_cli.models.config import NetworkConfig
 from hallo_cli.models.context import ClipContext
+from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.weights import Networks
 
 SMALL_VAE = {

@@ -16,7 +16,7 @@ from PIL import Image
 from hallo_cli.analysis.face import SILHOUETTE
 from hallo_cli.analysis.motion_canvas import MotionCanvas
 from hallo_cli.domain import Bytes, CropBox, Float, MotionShape, Portrait
-from hallo_cli.models.manifest import Geometry
+from hallo_cli.models.bundle_manifest import Geometry
 
 SHOULDERS_SCALE = 2.6  # side of the head-and-shoulders square / longer side of the face oval's box
 SHOULDERS_SHIFT = 0.14  # its centre below the face's, as a share of its side

@@ -34,8 +34,8 @@ from hallo_cli.domain import Bytes, CropBox, Float, Portrait, RegionMasks
 from hallo_cli.errors import PortraitError
 from hallo_cli.media.files import require_file
 from hallo_cli.media.image import read_image
-from hallo_cli.models.config import NetworkConfig
-from hallo_cli.models.manifest import Geometry
+from hallo_cli.models.bundle_manifest import Geometry
+from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.store.cache import cache_path
 from hallo_cli.store.digests import file_digest
 

@@ -18,7 +18,7 @@ from hallo_cli.analysis.outlook import Light, Reason, light_of, mouth_relief, re
 from hallo_cli.domain import Bytes
 from hallo_cli.errors import PortraitError
 from hallo_cli.media.files import shown
-from hallo_cli.models.manifest import Geometry
+from hallo_cli.models.bundle_manifest import Geometry
 
 MIN_FACE = 64  # pixels, longer side of the face oval's box
 MAX_YAW = 50.0  # degrees

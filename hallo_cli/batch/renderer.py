@@ -17,7 +17,7 @@ from hallo_cli.jobs import events, record
 from hallo_cli.jobs.engine import Engine
 from hallo_cli.jobs.marking import Marking
 from hallo_cli.jobs.plan import Job
-from hallo_cli.jobs.prepare import Prepared
+from hallo_cli.jobs.prepared_inputs import Prepared
 from hallo_cli.jobs.record import JobResult
 from hallo_cli.jobs.runner import RunOptions, StopRequest, prepare_ahead, run_job
 from hallo_cli.settings.quality import QualityLimits
@@ -159,7 +159,7 @@ def settings_of(task: Task) -> RenderSettings:
 
 def measure_figures(video: Path, portrait: Path) -> dict[str, float]:
     """The figures that can be measured offline."""
-    from hallo_cli.evaluation.video import measure_video
+    from hallo_cli.evaluation.measure_video import measure_video
 
     values = measure_video(video, portrait=portrait).to_dict()
     return {name: float(value) for name, value in values.items() if isinstance(value, int | float)}

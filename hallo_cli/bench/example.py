@@ -23,8 +23,8 @@ from hallo_cli.jobs.bundle_engine import BundleEngine
 from hallo_cli.jobs.engine import Compositor
 from hallo_cli.media.audio import decode
 from hallo_cli.models.bundle import Bundle, find_bundle
-from hallo_cli.models.config import NetworkConfig
-from hallo_cli.models.manifest import BundleManifest
+from hallo_cli.models.bundle_manifest import BundleManifest
+from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.weights import Networks, build_networks, load_networks
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 

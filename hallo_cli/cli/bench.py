@@ -80,7 +80,7 @@ def command(*, measurement: Measurement, given: Given) -> None:
 
 def _example(resolved: Resolved, *, is_random: bool) -> Example:
     from hallo_cli.bench.example import open_example, random_example
-    from hallo_cli.models.config import NetworkConfig
+    from hallo_cli.models.network_config import NetworkConfig
 
     if is_random:
         return random_example(resolved.render, resolved.runtime, NetworkConfig.official())

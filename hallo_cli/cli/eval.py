@@ -111,7 +111,7 @@ class NetworkFiles:
             )
         from hallo_cli.evaluation.distribution import load_network
         from hallo_cli.evaluation.likeness import find_identity
-        from hallo_cli.evaluation.video import videos_in
+        from hallo_cli.evaluation.measure_video import videos_in
 
         return Networks(
             distances=[load_network(kind, file) for kind, file in files.items() if file is not None],
@@ -204,7 +204,7 @@ def command(
 
 def _measured(row: Row, networks: Networks, *, is_only: bool) -> Measured:
     """Measure one video; an error is raised only if there is no other video."""
-    from hallo_cli.evaluation.video import measure_video, with_lip_sync
+    from hallo_cli.evaluation.measure_video import measure_video, with_lip_sync
 
     beside = row.companions
     try:
@@ -226,7 +226,7 @@ def _measured(row: Row, networks: Networks, *, is_only: bool) -> Measured:
 
 def _distances(videos: list[Path], networks: Networks) -> Distances:
     """All figures that can be measured; an error in one does not stop the others."""
-    from hallo_cli.evaluation.video import set_distance
+    from hallo_cli.evaluation.measure_video import set_distance
 
     found = Distances()
     for network in networks.distances if videos else ():

@@ -16,7 +16,7 @@ from hallo_cli.cli.options import Given, takes_settings
 from hallo_cli.cli.progress import Style, showing
 
 if TYPE_CHECKING:
-    from hallo_cli.jobs.verify import Verdict
+    from hallo_cli.jobs.verification import Verdict
 
 SCHEMA = 1
 

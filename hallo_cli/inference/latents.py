@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hallo_cli.domain import CONTROLS, HEAD, Float
-from hallo_cli.models.config import NetworkConfig
+from hallo_cli.models.network_config import NetworkConfig
 
 TINT = 0.5  # how far the face region is drawn towards white where the locator sees the portrait
 

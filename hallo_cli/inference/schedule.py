@@ -17,7 +17,7 @@ from torch import Tensor
 
 from hallo_cli.errors import SettingsError
 from hallo_cli.models import compat
-from hallo_cli.models.config import NetworkConfig
+from hallo_cli.models.network_config import NetworkConfig
 
 N_TIMESTEPS = 1000
 LEAST_ALPHA = 2.0**-24  # where a solver divides by the signal, of which the first timestep has none

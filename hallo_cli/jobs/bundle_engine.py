@@ -25,7 +25,7 @@ from hallo_cli.media.audio import Recording, decode
 from hallo_cli.media.ffmpeg import describe_ffmpeg
 from hallo_cli.media.video import exact_rate
 from hallo_cli.models.bundle import Bundle, find_bundle
-from hallo_cli.models.config import NetworkConfig
+from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 from hallo_cli.store.writing import rename
 

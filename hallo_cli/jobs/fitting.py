@@ -11,9 +11,9 @@ import numpy as np
 from hallo_cli.domain import Bytes, CropBox, Portrait
 from hallo_cli.errors import InputError, SettingsError
 from hallo_cli.jobs.engine import Compositor
-from hallo_cli.media.canvas import CanvasStage, cover, lay_out, resized
 from hallo_cli.media.files import require_file
 from hallo_cli.media.image import read_image
+from hallo_cli.media.layout import CanvasStage, cover, lay_out, resized
 from hallo_cli.settings.canvas import canvas_size, colour_of
 from hallo_cli.settings.schema import RenderSettings
 from hallo_cli.store.digests import file_digest

@@ -19,7 +19,7 @@ from hallo_cli.jobs import events, record
 from hallo_cli.jobs.engine import Engine
 from hallo_cli.jobs.marking import UNMARKED, Marking
 from hallo_cli.jobs.plan import Job, Segment
-from hallo_cli.jobs.prepare import Prepared, SpeechAhead, prepare
+from hallo_cli.jobs.prepared_inputs import Prepared, SpeechAhead, prepare
 from hallo_cli.jobs.record import JobResult
 from hallo_cli.jobs.soundtrack import final_sound, require_soundtrack, with_subtitles
 from hallo_cli.jobs.stream import ClipSource, fall_back, last_words

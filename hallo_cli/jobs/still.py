@@ -11,8 +11,8 @@ from hallo_cli.domain import Bytes, CropBox, Portrait
 from hallo_cli.jobs.bundle_engine import BundleEngine
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.preflight import PortraitFacts
-from hallo_cli.media.canvas import resized
 from hallo_cli.media.image import read_image
+from hallo_cli.media.layout import resized
 from hallo_cli.printable import printable
 
 HEIGHT = 640  # pixels of the panels

@@ -20,7 +20,7 @@ from hallo_cli.inference.memory import is_out_of_memory
 from hallo_cli.jobs import events, record
 from hallo_cli.jobs.engine import Engine
 from hallo_cli.jobs.plan import Job, Segment
-from hallo_cli.jobs.prepare import Prepared, SpeechAhead, prepare
+from hallo_cli.jobs.prepared_inputs import Prepared, SpeechAhead, prepare
 from hallo_cli.jobs.workspace import open_workspace
 from hallo_cli.settings.schema import RenderSettings
 

@@ -9,8 +9,8 @@ from diffusers.models.attention import FeedForward
 from torch import Tensor, nn
 
 from hallo_cli.models.attention import Attention, OutputMap, fold_tokens
-from hallo_cli.models.config import NetworkConfig
 from hallo_cli.models.context import AudioContext
+from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.spatial import MapTransformer
 
 

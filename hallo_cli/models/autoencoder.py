@@ -22,7 +22,7 @@ from hallo_cli.models.anchored import (
     Truth,
     compose,
 )
-from hallo_cli.models.config import NetworkConfig
+from hallo_cli.models.network_config import NetworkConfig
 
 MIN_LOG_VARIANCE, MAX_LOG_VARIANCE = -30.0, 20.0  # diffusers' DiagonalGaussianDistribution
 

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from hallo_cli.models import compat
-from hallo_cli.models.config import NetworkConfig
 from hallo_cli.models.context import UNetTree, zip_trees
+from hallo_cli.models.network_config import NetworkConfig
 
 T = TypeVar("T")
 

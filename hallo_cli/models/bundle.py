@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hallo_cli.errors import SettingsError, WeightsError
-from hallo_cli.models.manifest import (
+from hallo_cli.models.bundle_manifest import (
     MANIFEST,
     BundleFile,
     BundleManifest,

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hallo_cli.domain import CONTROLS
-from hallo_cli.models.config import NetworkConfig
+from hallo_cli.models.network_config import NetworkConfig
 
 CONTROL_WIDTH = 64
 

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from hallo_cli.models.attention import KeyValue, TokenAttention
 from hallo_cli.models.audio_attention import AudioTransformer
 from hallo_cli.models.blocks import Block, BlockPlan, DeepFeatures, UNet
-from hallo_cli.models.config import NetworkConfig
 from hallo_cli.models.context import AudioContext, ClipContext, LayerContext, UNetTree, zip_trees
-from hallo_cli.models.motion import MotionModule
+from hallo_cli.models.motion_module import MotionModule
+from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.spatial import SpatialTransformer
 
 

@@ -21,7 +21,7 @@ from typing import Any
 from hallo_cli import __version__
 from hallo_cli.errors import WeightsError
 from hallo_cli.models.bundle import Bundle, read_bundle, tree_manifest
-from hallo_cli.models.manifest import MANIFEST, write_manifest
+from hallo_cli.models.bundle_manifest import MANIFEST, write_manifest
 from hallo_cli.models.trees import TRAINING_FILES, Tree, TreeFile
 from hallo_cli.store.digests import CHUNK, file_digest
 from hallo_cli.store.opening import handle_to_change

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from hallo_cli.models.attention import TokenAttention
 from hallo_cli.models.blocks import Block, BlockPlan, UNet
-from hallo_cli.models.config import NetworkConfig
 from hallo_cli.models.context import UNetTree
+from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.spatial import FeatureTap, SpatialTransformer
 
 

@@ -13,7 +13,7 @@ from diffusers.models.attention import FeedForward
 from torch import Tensor, nn
 
 from hallo_cli.models.attention import Attention, KeyValue, OutputMap, TokenAttention, fold_tokens
-from hallo_cli.models.config import NetworkConfig
+from hallo_cli.models.network_config import NetworkConfig
 
 
 class MapToTokens(nn.Module):

@@ -10,8 +10,8 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from hallo_cli.models.config import NetworkConfig
-from hallo_cli.models.manifest import SpeechConfig
+from hallo_cli.models.bundle_manifest import SpeechConfig
+from hallo_cli.models.network_config import NetworkConfig
 
 HALLO_REPO = "fudan-generative-ai/hallo"
 HALLO2_REPO = "fudan-generative-ai/hallo2"

@@ -20,10 +20,10 @@ from hallo_cli import __version__
 from hallo_cli.errors import WeightsError
 from hallo_cli.models.autoencoder import Autoencoder, build_autoencoder
 from hallo_cli.models.bundle import Bundle, read_bundle
+from hallo_cli.models.bundle_manifest import BundleFile, BundleManifest, write_manifest
 from hallo_cli.models.conditioners import AudioProjection, FaceLocator, ImageProjection
-from hallo_cli.models.config import NetworkConfig
 from hallo_cli.models.denoising_unet import DenoisingUNet
-from hallo_cli.models.manifest import BundleFile, BundleManifest, write_manifest
+from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.reference_unet import ReferenceUNet
 from hallo_cli.models.tensor_file import map_tensors, write_tensors
 from hallo_cli.store.writing import copy_whole, make_folder

@@ -27,7 +27,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from hallo_cli.errors import InputError, WeightsError
-from hallo_cli.models.config import NetworkConfig
+from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.tensor_file import write_tensors
 from hallo_cli.store.writing import make_folder, replacing_folder, reporting_write_errors, write_whole
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hallo_cli.errors import SettingsError
-from hallo_cli.models.config import Compat
+from hallo_cli.models.network_config import Compat
 from hallo_cli.store.cache import at_home
 
 Stage = Literal["stage1", "stage2"]

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from hallo_cli.errors import InputError
-from hallo_cli.models.config import NetworkConfig
+from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.training.config import DataSettings, Stage
 from hallo_cli.training.encoded import EncodedFolder, EncodedTake
 

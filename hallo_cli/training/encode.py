@@ -25,8 +25,8 @@ from hallo_cli.domain import Bytes, Float
 from hallo_cli.errors import InputError
 from hallo_cli.models.anchored import Truth
 from hallo_cli.models.autoencoder import AnchoredAutoencoder, Autoencoder
-from hallo_cli.models.config import NetworkConfig
-from hallo_cli.models.manifest import Geometry
+from hallo_cli.models.bundle_manifest import Geometry
+from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.store.digests import file_digest
 from hallo_cli.store.writing import make_folder
 from hallo_cli.training.dataset import prefetched

@@ -31,7 +31,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from hallo_cli.errors import InputError, SettingsError
-from hallo_cli.models.config import NetworkConfig
+from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.tensor_file import write_tensors
 from hallo_cli.training.takes import shards_in
 

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from hallo_cli.errors import SettingsError, WeightsError
 from hallo_cli.models.bundle import Bundle, find_bundle
-from hallo_cli.models.config import NetworkConfig
-from hallo_cli.models.manifest import BundleManifest, Geometry, Sampling, SpeechConfig
-from hallo_cli.models.motion import position_codes
+from hallo_cli.models.bundle_manifest import BundleManifest, Geometry, Sampling, SpeechConfig
+from hallo_cli.models.motion_module import position_codes
+from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.tensor_file import map_tensors
 from hallo_cli.models.weights import Networks, save_bundle
 from hallo_cli.store.writing import make_folder, replacing

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from hallo_cli.inference import latents as conventions
 from hallo_cli.models import compat
 from hallo_cli.models.attention import KeyValue
-from hallo_cli.models.config import NetworkConfig
 from hallo_cli.models.context import AudioContext, ClipContext, UNetTree
+from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.spatial import SpatialTransformer
 from hallo_cli.models.weights import Networks
 from hallo_cli.training.dataset import Batch

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from hallo_cli.errors import SettingsError, WeightsError
 from hallo_cli.models.bundle import find_bundle
-from hallo_cli.models.config import Compat, NetworkConfig
+from hallo_cli.models.network_config import Compat, NetworkConfig
 from hallo_cli.models.tensor_file import map_tensors
 from hallo_cli.models.weights import Networks, fill, ignored_reason, initial_networks
 from hallo_cli.training.checkpoint import RunFolder, averaged_weights

@@ -23,7 +23,7 @@ from hallo_cli.errors import SettingsError
 from hallo_cli.models.anchored import Anchor
 from hallo_cli.models.attention import matmul_kernel, use_attention_kernel
 from hallo_cli.models.autoencoder import Autoencoder
-from hallo_cli.models.config import NetworkConfig
+from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.training.acceleration import DTYPES, make_accelerator
 from hallo_cli.training.checkpoint import (
     AVERAGE,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hallo_cli.inference.thinning import thinned
 from hallo_cli.models import compat
-from hallo_cli.models.config import NetworkConfig
+from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.training import objective
 from hallo_cli.training.config import ObjectiveSettings, Stage
 from hallo_cli.training.dataset import Batch

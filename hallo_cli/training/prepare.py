@@ -33,7 +33,7 @@ from hallo_cli.errors import InputError, PortraitError
 from hallo_cli.media.audio import Recording, decode
 from hallo_cli.media.video import read_frames
 from hallo_cli.models.bundle import find_bundle
-from hallo_cli.models.manifest import Geometry
+from hallo_cli.models.bundle_manifest import Geometry
 from hallo_cli.store.writing import make_folder, reporting_write_errors, write_whole
 from hallo_cli.training.footage import FPS, Reject, Seen, Standard, Stretch, choose, shut_lids, watch
 from hallo_cli.training.takes import Take, TakeInfo, TakeWriter

@@ -30,7 +30,7 @@ from hallo_cli.media.audio import Stretch, decode
 from hallo_cli.media.joining import Sound, assemble
 from hallo_cli.media.video import SegmentWriter, VideoFormat
 from hallo_cli.models.bundle import Bundle, find_bundle
-from hallo_cli.models.config import NetworkConfig
+from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.weights import Networks
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 from hallo_cli.store.writing import make_folder

@@ -14,7 +14,7 @@ from hallo_cli.analysis.face import FaceAnalyser
 from hallo_cli.domain import Bytes
 from hallo_cli.media.image import write_png
 from hallo_cli.media.video import SegmentWriter, VideoFormat
-from hallo_cli.models.config import NetworkConfig
+from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.store.writing import make_folder
 from hallo_cli.training.dataset import Batch
 from hallo_cli.training.footage import FPS

@@ -13,7 +13,7 @@ from hallo_cli.analysis.framing import (
     to_square,
 )
 from hallo_cli.domain import Bytes, CropBox, Portrait, RegionMasks
-from hallo_cli.models.manifest import Geometry
+from hallo_cli.models.bundle_manifest import Geometry
 
 GEOMETRY = Geometry(crop_scale=1.32, crop_shift=0.015)
 

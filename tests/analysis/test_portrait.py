@@ -13,8 +13,8 @@ from hallo_cli.analysis.sight import sharpness
 from hallo_cli.domain import Bytes, Portrait
 from hallo_cli.errors import PortraitError
 from hallo_cli.media.image import write_png
-from hallo_cli.models.config import NetworkConfig
-from hallo_cli.models.manifest import Geometry
+from hallo_cli.models.bundle_manifest import Geometry
+from hallo_cli.models.network_config import NetworkConfig
 
 SMALL = NetworkConfig(
     channels=(48, 96, 128),

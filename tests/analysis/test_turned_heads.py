@@ -11,8 +11,8 @@ from hallo_cli.analysis.portrait import PortraitAnalyser, PortraitOptions, Requi
 from hallo_cli.domain import Bytes
 from hallo_cli.errors import PortraitError
 from hallo_cli.media.image import write_png
-from hallo_cli.models.config import NetworkConfig
-from hallo_cli.models.manifest import Geometry
+from hallo_cli.models.bundle_manifest import Geometry
+from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.workshop.corpus.drawing import Actor, Moment
 from hallo_cli.workshop.corpus.expression import Face
 from hallo_cli.workshop.corpus.phones import VISEMES

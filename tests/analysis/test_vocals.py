@@ -17,8 +17,8 @@ from hallo_cli.analysis import vocals
 from hallo_cli.errors import SettingsError, WeightsError
 from hallo_cli.media.audio import Stretch
 from hallo_cli.models.bundle import Bundle
-from hallo_cli.models.config import NetworkConfig
-from hallo_cli.models.manifest import BundleManifest, SpeechConfig
+from hallo_cli.models.bundle_manifest import BundleManifest, SpeechConfig
+from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.trees import OFFICIAL
 
 

@@ -15,7 +15,7 @@ from hallo_cli.batch.paths import Paths
 from hallo_cli.batch.scheduler import Policy
 from hallo_cli.domain import Bytes
 from hallo_cli.errors import EncoderError
-from hallo_cli.evaluation.video import joins_of
+from hallo_cli.evaluation.measure_video import joins_of
 from hallo_cli.media.probe import probe
 
 

@@ -23,7 +23,7 @@ from hallo_cli.bench.stages import EVERY_CLIP, ONCE, Plan, bench
 from hallo_cli.cli.app import app, register
 from hallo_cli.errors import SettingsError
 from hallo_cli.jobs.forecast import read_speeds
-from hallo_cli.models.config import NetworkConfig
+from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 
 register()

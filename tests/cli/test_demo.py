@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from hallo_cli.cli.app import app, register
 from hallo_cli.cli.demo import PORTRAIT
 from hallo_cli.errors import SettingsError
-from hallo_cli.evaluation.video import measure_video
+from hallo_cli.evaluation.measure_video import measure_video
 from hallo_cli.media.probe import probe
 
 register()

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hallo_cli.domain import Clip
 from hallo_cli.inference.animator import Animator, audio_windows
-from hallo_cli.models.config import NetworkConfig
+from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.weights import Networks
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 

@@ -16,7 +16,7 @@ from hallo_cli.domain import Clip, MotionFrames, MotionShape, StepDone
 from hallo_cli.errors import DeviceMemoryError, PortraitError
 from hallo_cli.inference.animator import Animator, audio_windows
 from hallo_cli.inference.memory import reporting_memory
-from hallo_cli.models.config import NetworkConfig
+from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 
 SETTINGS = RenderSettings(steps=2, guidance=3.5, solver="ddim", seed=7)

@@ -10,7 +10,7 @@ from bundles import tiny_config
 from hallo_cli.domain import CONTROLS
 from hallo_cli.errors import WeightsError
 from hallo_cli.inference.latents import fits, locator_input, reference_input, scaled_controls
-from hallo_cli.models.config import NetworkConfig
+from hallo_cli.models.network_config import NetworkConfig
 
 OFFICIAL = NetworkConfig.official()
 ANCHORED = tiny_config()

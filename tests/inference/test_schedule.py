@@ -8,7 +8,7 @@ from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 from hallo_cli.errors import SettingsError
 from hallo_cli.inference.schedule import SOLVERS, alphas_cumprod, make_solver
 from hallo_cli.models import compat
-from hallo_cli.models.config import NetworkConfig
+from hallo_cli.models.network_config import NetworkConfig
 
 OFFICIAL = NetworkConfig.official()
 

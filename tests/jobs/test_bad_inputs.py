@@ -14,7 +14,7 @@ from hallo_cli.domain import Portrait
 from hallo_cli.errors import InputError
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.runner import run_job
-from hallo_cli.models.manifest import Geometry
+from hallo_cli.models.bundle_manifest import Geometry
 from hallo_cli.settings.schema import RenderSettings
 
 FACE = Path(__file__).parent.parent.parent / "hallo_cli/assets/examples/portrait_astronaut.png"

@@ -11,8 +11,7 @@ import pytest
 from hallo_cli.errors import WeightsError
 from hallo_cli.models import bundle as bundles
 from hallo_cli.models.bundle import Bundle, find_bundle, list_bundles
-from hallo_cli.models.config import NetworkConfig
-from hallo_cli.models.manifest import (
+from hallo_cli.models.bundle_manifest import (
     BundleFile,
     BundleManifest,
     Geometry,
@@ -21,6 +20,7 @@ from hallo_cli.models.manifest import (
     read_manifest,
     write_manifest,
 )
+from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.trees import JOYHALLO, OFFICIAL, TREES, Tree
 from hallo_cli.store.digests import file_digest
 

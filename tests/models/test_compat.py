@@ -7,7 +7,7 @@ import torch
 from small_networks import make_case, official_like
 
 from hallo_cli.models import compat
-from hallo_cli.models.config import NetworkConfig
+from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.weights import build_networks
 
 OFFICIAL = NetworkConfig.official()

@@ -16,9 +16,9 @@ from hallo_cli.jobs.forecast import SHALLOW_COST
 from hallo_cli.models import compat
 from hallo_cli.models.attention import adaptive_kernel, fused_kernel, matmul_kernel, use_attention_kernel
 from hallo_cli.models.blocks import DeepFeatures
-from hallo_cli.models.config import NetworkConfig
 from hallo_cli.models.context import ClipContext, UNetTree, zip_trees
 from hallo_cli.models.denoising_unet import DenoisingUNet
+from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.weights import build_networks
 
 STEP = torch.tensor([500])

@@ -16,7 +16,7 @@ from torch import nn
 
 from hallo_cli.errors import HalloError, WeightsError
 from hallo_cli.models.bundle import EMBEDDED
-from hallo_cli.models.manifest import MANIFEST, read_manifest
+from hallo_cli.models.bundle_manifest import MANIFEST, read_manifest
 from hallo_cli.models.tensor_file import map_tensors
 from hallo_cli.models.weights import build_networks, fill
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hallo_cli.errors import WeightsError
 from hallo_cli.models.bundle import Bundle, find_bundle, tree_manifest
-from hallo_cli.models.config import NetworkConfig
+from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.trees import OFFICIAL
 from hallo_cli.models.weights import (
     Networks,

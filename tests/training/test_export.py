@@ -10,7 +10,7 @@ from bundles import make_bundle, random_networks, tiny_config
 from safetensors.torch import load_file
 
 from hallo_cli.errors import SettingsError, WeightsError
-from hallo_cli.models.config import NetworkConfig
+from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.weights import build_networks
 from hallo_cli.training.checkpoint import AVERAGE, NETWORKS, Progress, RunFolder
 from hallo_cli.training.export import BundleOptions, export_bundle, export_official, unused_shapes

@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from hallo_cli.models.conditioners import AudioProjection, FaceLocator, ImageProjection
-from hallo_cli.models.config import NetworkConfig
 from hallo_cli.models.denoising_unet import DenoisingUNet
+from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.reference_unet import ReferenceUNet
 from hallo_cli.training.forward import Conditions, TrainedNetworks
 from hallo_cli.training.objective import Drops

@@ -7,7 +7,7 @@ import torch
 from bundles import tiny_config
 from small_networks import SMALL_VAE
 
-from hallo_cli.models.config import NetworkConfig
+from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.training.encoded import EncodedFormat, write_encoded
 
 NETWORK = tiny_config(

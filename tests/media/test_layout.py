@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from hallo_cli.domain import Bytes
-from hallo_cli.media.canvas import EYE_LINE, CanvasStage, lay_out
+from hallo_cli.media.layout import EYE_LINE, CanvasStage, lay_out
 from hallo_cli.settings.canvas import canvas_size
 
 CANVASES = ["1080x1920", "9:16", "1:1", "16:9", "portrait", "4:5", "640x360", "64x64"]

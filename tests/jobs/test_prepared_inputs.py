@@ -9,7 +9,7 @@ from job_doubles import LoudnessTrack, TrivialEngine
 from hallo_cli.domain import Speech
 from hallo_cli.errors import SpeechError
 from hallo_cli.jobs.plan import Job, Segment
-from hallo_cli.jobs.prepare import Prepared, SpeechAhead, whole_clips
+from hallo_cli.jobs.prepared_inputs import Prepared, SpeechAhead, whole_clips
 from hallo_cli.jobs.runner import prepare_ahead, run_job
 from hallo_cli.media.audio import Recording
 from hallo_cli.media.probe import frame_hashes

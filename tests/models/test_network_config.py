@@ -6,7 +6,7 @@ import json
 import pytest
 
 from hallo_cli.errors import WeightsError
-from hallo_cli.models.config import NetworkConfig
+from hallo_cli.models.network_config import NetworkConfig
 
 
 def test_json_round_trip_gives_the_same_config():

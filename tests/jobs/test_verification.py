@@ -12,7 +12,7 @@ from hallo_cli.jobs import events, runner
 from hallo_cli.jobs.marking import Marking
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.runner import RunOptions, StopRequest, run_job
-from hallo_cli.jobs.verify import count_differences, verify
+from hallo_cli.jobs.verification import count_differences, verify
 from hallo_cli.media.probe import frame_hashes, open_media
 from hallo_cli.provenance.certificates import read_anchors
 

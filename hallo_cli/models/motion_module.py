@@ -14,7 +14,7 @@ from diffusers.models.attention import FeedForward
 from torch import Tensor, nn
 
 from hallo_cli.models.attention import Attention
-from hallo_cli.models.config import NetworkConfig
+from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.spatial import as_maps
 
 

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from hallo_cli.errors import WeightsError
-from hallo_cli.models.config import NetworkConfig
+from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.store.digests import file_digest
 from hallo_cli.store.writing import write_whole
 
