@@ -80,6 +80,10 @@ def autoencoder(
     latent_noise: Annotated[
         float, typer.Option(min=0.0, help="Noise on the latents: more makes the decoder forgive more.")
     ] = 0.02,
+    recoloured: Annotated[
+        float,
+        typer.Option(min=0.0, max=1.0, help="Share of the decoder's pictures whose colours change strongly."),
+    ] = 0.8,
     threads: Threads = 2,
     seed: Seed = 0,
 ) -> None:
@@ -101,6 +105,7 @@ def autoencoder(
         perceptual_weight=perceptual,
         adversarial_weight=adversarial,
         latent_noise=latent_noise,
+        recoloured_share=recoloured,
         decoder_only=decoder_only,
         threads=threads,
         seed=seed,

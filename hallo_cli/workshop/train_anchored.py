@@ -48,6 +48,7 @@ class AnchoredTraining:
     perceptual_weight: float = 0.0
     adversarial_weight: float = 0.0
     discriminator_rate: float = 4e-4
+    recoloured_share: float = 0.8  # of the decoder's windows; less makes its paint truer to natural colours
     unknown_share: float = 0.1  # of the windows whose latents are made from pixels alone
     ema_decay: float = 0.995
     decoder_only: bool = False  # keep the latents as they are, for UNets that have learnt them
@@ -169,7 +170,7 @@ def _losses(
     network: AnchoredAutoencoder, windows: Windows, training: AnchoredTraining, *, noise: float
 ) -> tuple[_Shown, dict[str, Tensor]]:
     n = len(windows.portrait)
-    seen_by_encoder, seen_by_decoder = _Tint.draw(n), _Tint.draw(n)
+    seen_by_encoder, seen_by_decoder = _Tint.draw(n), _Tint.draw(n, training.recoloured_share)
     portrait, frame = seen_by_decoder(windows.portrait), seen_by_decoder(windows.frame)
     with torch.autocast("cpu", torch.bfloat16):
         given = seen_by_encoder(_smaller(windows.portrait))
@@ -277,14 +278,16 @@ class _Tint:
     gamma: Tensor  # [n]
 
     @classmethod
-    def draw(cls, n: int) -> _Tint:
-        """Strong for four in five; some are grey."""
-        strong = (torch.rand(n, 1, 1) < 0.8).float()
+    def draw(cls, n: int, strong_share: float = 0.8) -> _Tint:
+        """Strong for a share; some are grey."""
+        strong = (torch.rand(n, 1, 1) < strong_share).float()
         mix = torch.eye(3)[None] + 0.25 * strong * torch.randn(n, 3, 3)
         mix = mix / mix.sum(2, keepdim=True).clamp(min=0.5)
         grey = (torch.rand(n, 1, 1) < GREY_SHARE).float()
         mix = torch.lerp(mix, torch.full((1, 3, 3), 1 / 3), grey)
-        return cls(mix, torch.exp(0.15 * torch.randn(n, 3)), torch.exp(0.3 * torch.randn(n)))
+        spread = 0.3 + 0.7 * strong  # of brightness and contrast
+        gain = torch.exp(0.15 * spread[:, 0] * torch.randn(n, 3))
+        return cls(mix, gain, torch.exp(0.3 * spread[:, 0, 0] * torch.randn(n)))
 
     def __call__(self, pictures: Tensor) -> Tensor:
         """[n, 3, height, width] in -1..1."""

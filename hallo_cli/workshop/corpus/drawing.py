@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 
 from hallo_cli.domain import Float
-from hallo_cli.workshop.corpus import raster
+from hallo_cli.workshop.corpus import eyes, glasses, raster
 from hallo_cli.workshop.corpus.backdrop import draw_back_hair, draw_backdrop
 from hallo_cli.workshop.corpus.expression import Face, Mouth, brow_weights, unit_weights
 from hallo_cli.workshop.corpus.head_model import (
+    EYE,
+    GLASSES,
     LOWER_TEETH,
     SKIN,
     UPPER_TEETH,
@@ -28,10 +30,14 @@ from hallo_cli.workshop.corpus.person import (
     draw_identity,
     draw_lights,
 )
+from hallo_cli.workshop.corpus.phones import VISEMES
 from hallo_cli.workshop.corpus.skin import Hair, Skin, paint
 
 SIZE = 512  # of the raw pictures: the face is nearly twice as large as the networks see it
 _FACE_SHARE = 0.60  # of the raw picture's height, taken by the face from chin to hairline
+_COVERED = 0.4  # where lashes cover more than this, what moves is the lashes
+_SHUT = (0.6, 0.66, 0.72, 0.78, 0.84, 0.9, 0.96)
+_SLIT = 4  # pixels of the eyeballs that shut lids may show
 _NECK = (5.35, 6.05)  # template heights: below the first the body rests, above the second the head turns
 _PIVOT = np.array([0, 6.6, 0.6], np.float32)  # the head turns about the top of the neck
 
@@ -71,6 +77,8 @@ class Actor:
         self._rest = self._rest_shape(hair, rng)
         self._teeth = _tooth_coordinates()
         self._window = self._aim()
+        self._shut = 1.0
+        self._shut = self._find_shut()
         self.backdrop = draw_backdrop(rng, SIZE)
         if hair == "long":
             self._add_back_hair(rng)
@@ -104,7 +112,8 @@ class Actor:
         looks[2:5] = rotation @ _direction(moment.gaze)
         image = self.backdrop.copy()
         model = self.model
-        visible = raster.find_visible(screen, model.triangles, model.materials, SIZE)
+        visible = raster.find_visible(screen, eyes.bare_triangles(), model.materials, SIZE)
+        lashed = raster.find_visible(screen, model.triangles, model.materials, SIZE)
         raster.shade(
             image,
             visible,
@@ -114,6 +123,13 @@ class Actor:
             (self.lights.lamps, self.lights.above, self.lights.below),
             self._window,
         )
+        cover = eyes.lash_cover(*lashed, self.identity.lashes)
+        eyes.blend_lashes(image, cover, self.identity.colours.hair)
+        covered = cover > _COVERED
+        visible = (
+            np.where(covered, lashed[0], visible[0]),
+            np.where(covered[..., None], lashed[1], visible[1]),
+        )
         lips = screen[self.mouth.lips, :2].copy()
         shown = Shown(screen, *visible, self._gaze_shift(moment.gaze, rotation))
         return Picture(image, opening, width, lips, shown)
@@ -121,7 +137,8 @@ class Actor:
     def pose(self, face: Face, brow: float = 0.0) -> tuple[Float, Float]:
         """The vertices of an expression and how open to light each is."""
         vertices = self._rest.copy()
-        weights = unit_weights(face, self.identity.articulation)
+        shutting = replace(face, blink=face.blink * self._shut)
+        weights = unit_weights(shutting, self.identity.articulation)
         for name, weight in brow_weights(brow).items():
             weights[name] = weights.get(name, 0.0) + weight
         for name, weight in weights.items():
@@ -140,6 +157,10 @@ class Actor:
             thickness = rng.uniform(0.0, 0.22)
             normals = raster.vertex_normals(vertices, self.model.triangles)
             vertices += normals * (_scalp_weights(self.model, self.skin.scalp) * thickness)[:, None]
+        if rng.random() < glasses.SHARE:
+            skin, eyeballs = self.model.vertices_of(SKIN), self.model.vertices_of(EYE)
+            worn = glasses.shape(rng, vertices[eyeballs], vertices[skin])
+            vertices[self.model.vertices_of(GLASSES)] = worn
         return vertices
 
     def _aim(self) -> Float:
@@ -150,6 +171,17 @@ class Actor:
         side = float(np.ptp(y)) / _FACE_SHARE
         centre = (float(x.min() + x.max()) / 2, float(y.min() + y.max()) / 2 + 0.02 * side)
         return np.array([centre[0] - side / 2, centre[1] - side / 2, side], np.float32)
+
+    def _find_shut(self) -> float:
+        """The weight of the blinking units at which the lids meet: beyond it they would cross."""
+        model, rest = self.model, Face(np.zeros(len(VISEMES), np.float32))
+        for weight in _SHUT:
+            vertices, _ = self.pose(replace(rest, blink=weight))
+            screen = self._project(self._turned(vertices, (0.0, 0.0, 0.0))[0])
+            visible = raster.find_visible(screen, eyes.bare_triangles(), model.materials, SIZE)
+            if eyes.n_eye_pixels(visible[0]) <= _SLIT:
+                return weight
+        return _SHUT[-1]
 
     def _turned(self, vertices: Float, turn: tuple[float, float, float]) -> tuple[Float, Float]:
         """The vertices as the camera sees them turned; the neck follows the head, the body does not."""
@@ -207,8 +239,10 @@ def _face_vertices() -> np.ndarray[tuple[int], np.dtype[np.int64]]:
 @cache
 def _follows_head() -> Float:
     """How far each vertex turns with the head, 0..1 [n]."""
-    height = load_head_model().vertices[:, 1]
+    model = load_head_model()
+    height = model.vertices[:, 1]
     share = np.clip((height - _NECK[0]) / (_NECK[1] - _NECK[0]), 0, 1)
+    share[model.vertices_of(GLASSES)] = 1
     return np.asarray(share * share * (3 - 2 * share), np.float32)
 
 

@@ -50,7 +50,7 @@ def unit_weights(face: Face, articulation: Articulation) -> dict[str, float]:
     free = 1 - closed
     narrow = 1 - 0.8 * rounded
     weights = {
-        "jawOpen": 0.66 * opened * art.jaw * free + 0.05 * rounded * free,
+        "jawOpen": 0.58 * opened * art.jaw * free + 0.05 * rounded * free,
         "mouthPucker": 0.85 * rounded * art.pucker,
         "mouthFunnel": 0.65 * rounded * art.pucker * (0.4 + opened) * free,
         "mouthRollLower": 0.30 * closed + 0.75 * tucked,
@@ -65,7 +65,7 @@ def unit_weights(face: Face, articulation: Articulation) -> dict[str, float]:
             f"mouthUpperUp{side}": (0.28 * tucked + (0.14 * opened + 0.16 * wide) * art.upper_lip * narrow)
             * more
             * free,
-            f"mouthLowerDown{side}": (0.30 * opened + 0.22 * wide)
+            f"mouthLowerDown{side}": (0.27 * opened + 0.22 * wide)
             * narrow
             * art.lower_lip
             * more

@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from hallo_cli.domain import Float
 from hallo_cli.errors import InputError
+from hallo_cli.workshop.corpus import glasses
 
 ASSET = Path(__file__).parents[2] / "assets" / "synth" / "head.npz"
-SKIN, EYE, UPPER_TEETH, LOWER_TEETH, TONGUE, LASHES = range(6)
+SKIN, EYE, UPPER_TEETH, LOWER_TEETH, TONGUE, LASHES, GLASSES = range(7)
 _STEP = 5e-4  # decimetres per unit of the stored 16-bit displacements
 Int = npt.NDArray[np.int32]
 
@@ -66,12 +67,14 @@ def load_head_model(path: Path = ASSET) -> HeadModel:
         raise InputError(f"The head model {path} is missing; reinstall hallo-cli.")
     with np.load(path, allow_pickle=False) as stored:
         data = {name: stored[name] for name in stored.files}
+    n_vertices, frame = len(data["vertices"]), glasses.triangles()
+    nowhere = np.zeros((glasses.N_VERTICES, 3), np.float32)
     return HeadModel(
-        vertices=data["vertices"],
+        vertices=np.concatenate([data["vertices"], nowhere]),
         uv=data["uv"],
-        triangles=data["triangles"].astype(np.int32),
-        uv_triangles=data["uv_triangles"].astype(np.int32),
-        materials=data["materials"],
+        triangles=np.concatenate([data["triangles"].astype(np.int32), frame + n_vertices]),
+        uv_triangles=np.concatenate([data["uv_triangles"].astype(np.int32), np.zeros_like(frame)]),
+        materials=np.concatenate([data["materials"], np.full(len(frame), GLASSES, np.uint8)]),
         units=_targets(data, "unit."),
         macros=_targets(data, "macro."),
         shapes=_targets(data, "shape."),

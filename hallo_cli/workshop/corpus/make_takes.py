@@ -18,6 +18,7 @@ from hallo_cli.workshop.corpus.acoustics import SAMPLE_RATE
 from hallo_cli.workshop.corpus.appearance import Look, Warp
 from hallo_cli.workshop.corpus.drawing import SIZE as RAW_SIZE
 from hallo_cli.workshop.corpus.drawing import Actor, Picture
+from hallo_cli.workshop.corpus.eyes import stretch_lids
 from hallo_cli.workshop.corpus.filters import averaged, looked_up
 from hallo_cli.workshop.corpus.head_model import load_head_model
 from hallo_cli.workshop.corpus.motion import BACKDROP, materials_at, reference_points
@@ -125,7 +126,7 @@ def _truth(
     return {
         "visemes": np.stack([face.visemes for face in faces]).astype(np.float32),
         "phones": performance.utterance.phones[first : first + n_frames],
-        "blink": np.array([face.blink for face in faces], np.float32),
+        "blink": performance.blinks,
         "opening": np.array([shot.opening for shot in shots], np.float32),
         "mouth_width": np.array([shot.mouth_width for shot in shots], np.float32),
         "lips": np.stack([shot.lips for shot in shots]),
@@ -184,6 +185,7 @@ def _motion(
     """Materials, packed flow in pixels of the crop and visibility, see `_Shot`."""
     at = view.sampling * np.float32(RAW_SIZE)
     places, seen = reference_points(picture.shown, reference.shown, at)
+    stretch_lids(picture.shown, reference.shown, at, places, seen)
     ends = view.crop.inside(view.warp.target_of(places / np.float32(RAW_SIZE)))
     rows_columns = at.astype(np.int32).clip(0, RAW_SIZE - 1)
     materials = materials_at(picture.shown, load_head_model(), (rows_columns[..., 1], rows_columns[..., 0]))

@@ -15,6 +15,7 @@ from hallo_cli.workshop.corpus.utterances import Utterance, silence, utter
 _CONTEXT_FRAMES = 50  # of sound kept before and after the frames
 _SHOWN = ("open", "wide", "round", "close", "tuck", "tongue", "onset", "rest", "any")
 _SHARES = (0.2, 0.14, 0.14, 0.16, 0.05, 0.03, 0.12, 0.06, 0.10)
+_DROOPING = 0.45  # share of people whose lids rest lower than wide open
 _TURN = np.array([0.055, 0.040, 0.028], np.float32)  # yaw, pitch, roll of lively heads, radians
 
 
@@ -26,6 +27,7 @@ class Performance:
     moments: tuple[Moment, ...]
     utterance: Utterance
     first_frame: int  # of the utterance, shown at moments[0]
+    blinks: Float  # [n] how far the lids are shut, from where they rest (0) to meeting (1)
 
     @property
     def lead_frames(self) -> int:
@@ -55,6 +57,8 @@ def rehearse(rng: np.random.Generator, *, n_frames: int, held_out: bool) -> Perf
     visemes = utterance.visemes[first : first + n_frames] * _loudness(rng)
     reference_mood, mood = _draw_moods(rng)
     blinks = _blinks(n_frames, rng)
+    droop = rng.uniform(0, 0.3) if rng.random() < _DROOPING else 0.0
+    lids = droop + (1 - droop) * blinks
     gaze = rng.normal(size=2) * 0.07
     # turns, glances and brows need no reason here: the networks are told them beside the sound
     glances = gaze + _drift(n_frames, 2, rng) * rng.choice([0.0, 0.03, 0.09])
@@ -62,15 +66,15 @@ def rehearse(rng: np.random.Generator, *, n_frames: int, held_out: bool) -> Perf
     brows = np.clip(_drift(n_frames, 1, rng)[:, 0] * rng.choice([0.0, 0.15, 0.5]), -1, 1)
     moments = tuple(
         Moment(
-            Face(visemes[i], blink=float(blinks[i]), mood=mood),
+            Face(visemes[i], blink=float(lids[i]), mood=mood),
             gaze=(float(glances[i, 0]), float(glances[i, 1])),
             turn=(float(turns[i, 0]), float(turns[i, 1]), float(turns[i, 2])),
             brow=float(brows[i]),
         )
         for i in range(n_frames)
     )
-    reference = Moment(_reference_face(reference_mood, rng), gaze=(float(gaze[0]), float(gaze[1])))
-    return Performance(reference, moments, utterance, first)
+    reference = Moment(_reference_face(reference_mood, droop, rng), gaze=(float(gaze[0]), float(gaze[1])))
+    return Performance(reference, moments, utterance, first, blinks)
 
 
 def _choose_start(utterance: Utterance, shown: str, n_frames: int, rng: np.random.Generator) -> int:
@@ -140,11 +144,11 @@ def _toothy_smile(rng: np.random.Generator) -> dict[str, float]:
     return mood
 
 
-def _reference_face(mood: dict[str, float], rng: np.random.Generator) -> Face:
+def _reference_face(mood: dict[str, float], droop: float, rng: np.random.Generator) -> Face:
     parted = np.zeros(len(VISEMES), np.float32)
     if rng.random() < 0.25:  # lips a little apart, as in many photographs
         parted[0] = rng.uniform(0.02, 0.15)
-    return Face(parted, blink=max(0.0, float(rng.normal()) * 0.04), mood=mood)
+    return Face(parted, blink=droop + max(0.0, float(rng.normal()) * 0.04), mood=mood)
 
 
 def _blinks(n_frames: int, rng: np.random.Generator) -> Float:

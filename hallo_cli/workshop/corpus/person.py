@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hallo_cli.domain import Float
+from hallo_cli.workshop.corpus import glasses
 from hallo_cli.workshop.corpus.expression import Articulation
 from hallo_cli.workshop.corpus.head_model import HeadModel
 
@@ -65,6 +66,7 @@ class Identity:
     masculine: float  # 0..1
     age: float  # 0 young .. 1 old
     looks: Float  # shading constants, read by raster.shade
+    lashes: Float  # strength of the upper lashes, the lower ones, the line at their roots, 0..1
 
 
 def draw_identity(model: HeadModel, rng: np.random.Generator) -> Identity:
@@ -72,7 +74,8 @@ def draw_identity(model: HeadModel, rng: np.random.Generator) -> Identity:
     masculine, age = float(rng.beta(0.5, 0.5)), float(rng.beta(0.6, 1.2))
     vertices = _draw_shape(model, rng, masculine=masculine, age=age)
     colours = _draw_colours(rng)
-    return Identity(vertices, colours, _draw_articulation(rng), masculine, age, _draw_looks(colours, rng))
+    articulation, looks = _draw_articulation(rng), _draw_looks(colours, rng)
+    return Identity(vertices, colours, articulation, masculine, age, looks, _draw_lashes(rng, masculine))
 
 
 def draw_camera(rng: np.random.Generator) -> Camera:
@@ -149,6 +152,11 @@ def _draw_articulation(rng: np.random.Generator) -> Articulation:
     )
 
 
+def _draw_lashes(rng: np.random.Generator, masculine: float) -> Float:
+    upper = rng.uniform(0.05, 1.0) * (1 - 0.4 * masculine)
+    return np.array([upper, upper * rng.uniform(0, 0.6), rng.uniform(0.1, 0.95)], np.float32)
+
+
 def _draw_looks(colours: Colours, rng: np.random.Generator) -> Float:
     looks = np.zeros(32, np.float32)
     looks[0:2] = rng.uniform(0.02, 0.26), rng.uniform(8, 30)  # skin: shine, gloss
@@ -157,6 +165,7 @@ def _draw_looks(colours: Colours, rng: np.random.Generator) -> Float:
     looks[6:9] = _IRISES[rng.integers(len(_IRISES))] * rng.uniform(0.6, 1.4)
     looks[9:12] = np.array([0.92, 0.87, 0.78]) * rng.uniform(0.88, 1.02) * (1 + rng.normal(size=3) * 0.02)
     looks[12:15] = colours.hair
+    looks[[15, 17, 30]] = glasses.colour(rng)
     looks[16] = rng.uniform(0, 0.35)  # darkening at grazing angles
     looks[18:21] = np.array([0.82, 0.78, 0.76]) * rng.uniform(0.85, 1.1)  # white of the eye
     looks[21] = rng.uniform(0.12, 0.25)  # grooves between teeth

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 
 from hallo_cli.domain import Float
-from hallo_cli.workshop.corpus.head_model import EYE, LOWER_TEETH, SKIN, TONGUE, UPPER_TEETH, Int
+from hallo_cli.workshop.corpus.head_model import EYE, GLASSES, LOWER_TEETH, SKIN, TONGUE, UPPER_TEETH, Int
 
 # numpy's error model: a test for division by zero would keep loops from being vectorised
 _kernel = njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
@@ -40,6 +40,7 @@ _OPEN, _WARM, _PALE = (
 _EYE_GLEAM = (np.float32(0.7), np.float32(70), _ZERO)  # shine, gloss, darkening at grazing angles
 _TOOTH_GLEAM = (np.float32(0.22), np.float32(30), _ZERO)
 _TONGUE_GLEAM = (np.float32(0.16), np.float32(18), _ZERO)
+_FRAME_GLEAM = (np.float32(0.25), np.float32(25), _ZERO)
 _NO_GLEAM = (_ZERO, _ONE, _ZERO)
 _PUPIL = np.float32(0.015)
 _LASH = np.float32(0.4)  # of the hair's brightness
@@ -231,6 +232,8 @@ def _colour(t, w, n, mesh, teeth, texture, looks):  # type: ignore[no-untyped-de
         return red, green, blue, *_TOOTH_GLEAM
     if material == TONGUE:
         return looks[27], looks[28], looks[29], *_TONGUE_GLEAM
+    if material == GLASSES:
+        return looks[15], looks[17], looks[30], *_FRAME_GLEAM
     return _LASH * looks[12], _LASH * looks[13], _LASH * looks[14], *_NO_GLEAM
 
 
