@@ -34,6 +34,7 @@ class MotionTake:
     inner: npt.NDArray[np.bool_]  # [frames, 128, 128] the mouth's inside
     lips: Float  # [4] left, top, right, bottom in pixels
     eyes: Float  # [2, 4] the same of each eye
+    blinks: npt.NDArray[np.int64]  # the frames in which the lids move
     is_held_out: bool = False
 
 
@@ -51,6 +52,9 @@ class Windows:
 
 
 FOCUS = 112
+_KINDS = (0.58, 0.26, 0.16)  # shares of windows around a mouth, around an eye, anywhere
+_EYE = 1
+_BLINKING = 0.5  # of the windows around an eye, where there is a blink
 
 
 def read_motion_takes(folder: Path, *, limit: int | None = None) -> list[MotionTake]:
@@ -72,7 +76,10 @@ def window_batches(
             take = takes[rng.integers(len(takes))]
             portrait = picture(take.reference)
             for index in rng.choice(len(take.frames), 2, replace=False):
-                rows.append(_window(take, int(index), portrait, rng))
+                kind = int(rng.choice(3, p=_KINDS))
+                is_blink = kind == _EYE and len(take.blinks) and rng.random() < _BLINKING
+                chosen = rng.choice(take.blinks) if is_blink else index
+                rows.append(_window(take, int(chosen), kind, portrait, rng))
         parts = [torch.from_numpy(np.stack(part)) for part in zip(*rows, strict=True)]
         yield Windows(*parts)
 
@@ -109,16 +116,16 @@ def _motion_take(take: Take) -> MotionTake:
         inner=np.isin(take.truth["materials"], MOUTH_MATERIALS),
         lips=np.array(take.info.lip_box, np.float32),
         eyes=np.stack([np.concatenate([eye.min(0), eye.max(0)]) for eye in eyes]).astype(np.float32),
+        blinks=np.flatnonzero(take.truth["blink"] > 0.15),
         is_held_out=take.info.split == "validation",
     )
 
 
 def _window(
-    take: MotionTake, index: int, portrait: Bytes, rng: np.random.Generator
+    take: MotionTake, index: int, kind: int, portrait: Bytes, rng: np.random.Generator
 ) -> tuple[npt.NDArray[np.generic], ...]:
     size, step = len(portrait), _MOTION_STEP
     places = [_middle(take.lips), _middle(take.eyes[rng.integers(2)])]
-    kind = int(rng.choice(3, p=[0.62, 0.2, 0.18]))
     centre = places[kind] + rng.normal(0, 30, 2) if kind < 2 else rng.uniform(SIDE / 2, size - SIDE / 2, 2)
     left, top = (int(v) for v in np.clip((centre - SIDE / 2) // 8 * 8, 0, size - SIDE))
     rows, columns = slice(top, top + SIDE), slice(left, left + SIDE)
