@@ -117,8 +117,8 @@ class InlinePool:
             except HalloError as error:
                 return [("cpu", Broken(type(error).__name__, str(error), error.exit_status))]
         task = self._tasks.pop(0)
-        outcome = attempt(str(task), partial(self._work, self._renderer, task))
-        return [("cpu", Began(task.number, "render")), ("cpu", Ended(task.number, outcome))]
+        result = attempt(str(task), partial(self._work, self._renderer, task))
+        return [("cpu", Began(task.number, "render")), ("cpu", Ended(task.number, result))]
 
     def _work(self, renderer: JobRenderer, task: Task) -> Rendered:
         if self._stop.exit_status is not None:

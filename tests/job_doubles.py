@@ -81,7 +81,7 @@ class TrivialEngine:
         self.fallbacks = ["smaller chunks", "sliced attention"]
         self.clips_rendered: list[int] = []
 
-    def settle(self, settings: RenderSettings) -> RenderSettings:
+    def resolve_settings(self, settings: RenderSettings) -> RenderSettings:
         return settings
 
     def describe(self) -> dict[str, str]:
@@ -103,7 +103,7 @@ class TrivialEngine:
     def track(self, recording: Recording, n_frames: int, settings: RenderSettings) -> LoudnessTrack:
         return LoudnessTrack(recording, n_frames, settings.fps)
 
-    def load(self, settings: RenderSettings) -> None:
+    def load_networks(self, settings: RenderSettings) -> None:
         pass
 
     def note_speed(self, settings: RenderSettings, seconds_per_frame: float) -> None:

@@ -13,7 +13,7 @@ from hallo_cli.settings.schema import RenderSettings
 class MeasuredEngine(BundleEngine):
     """Its clips are the portrait, again and again."""
 
-    def load(self, settings: RenderSettings) -> None:
+    def load_networks(self, settings: RenderSettings) -> None:
         pass
 
     def clips(

@@ -18,7 +18,7 @@ import numpy as np
 
 from hallo_cli.domain import Float
 from hallo_cli.errors import SettingsError, WeightsError
-from hallo_cli.media.audio import SAMPLE_RATE, Recording, Stretch, decode, load, write_samples
+from hallo_cli.media.audio import SAMPLE_RATE, Recording, Stretch, decode, read_sound, write_samples
 from hallo_cli.media.ffmpeg import address, run
 from hallo_cli.media.pcm import pcm
 from hallo_cli.models.bundle import Bundle, find_bundle
@@ -126,7 +126,7 @@ class _VoicePieces:
         samples = np.zeros(n_samples, np.float32)
         for voice in voices:
             if voice.is_file():
-                heard = load(voice)[:n_samples]
+                heard = read_sound(voice)[:n_samples]
                 samples[: len(heard)] = heard
             voice.unlink(missing_ok=True)
         piece.unlink(missing_ok=True)

@@ -39,7 +39,7 @@ class Allowance:
         """Note that a row begins."""
         self.promised[number] = cost
 
-    def settle(self, number: int, used_s: float) -> None:
+    def note_end(self, number: int, used_s: float) -> None:
         """Note that a row ended after this compute time; 0 if unknown."""
         cost = self.promised.pop(number, 0.0)
         if used_s:

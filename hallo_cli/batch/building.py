@@ -73,11 +73,11 @@ def predict(engine: Engine, settings: RenderSettings, frames: int) -> float:
 
 
 @functools.lru_cache(maxsize=256)
-def _seconds_per_frame(load: object) -> float:
+def _seconds_per_frame(workload: object) -> float:
     from hallo_cli.jobs.forecast import Workload, estimate
 
-    assert isinstance(load, Workload)
-    return estimate(load).seconds_per_frame
+    assert isinstance(workload, Workload)
+    return estimate(workload).seconds_per_frame
 
 
 def make_pool(devices: list[str], logs: Path, spec: RendererSpec) -> Pool:

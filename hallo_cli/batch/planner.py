@@ -28,7 +28,7 @@ from hallo_cli.settings.schema import RenderSettings, RuntimeSettings, fields_of
 
 SPOKEN_AT_ONCE = 4  # texts
 SAMPLE_RATE = 16_000  # of recordings, as findings.Finding counts them
-Predict = Callable[[Engine, RenderSettings, int], float]  # settled settings, frames -> seconds of compute
+Predict = Callable[[Engine, RenderSettings, int], float]  # resolved settings, frames -> seconds of compute
 
 
 @dataclass(frozen=True)
@@ -145,14 +145,14 @@ class Planner:
 
     def _want(self, row: Row) -> None:
         try:
-            for request in self._requests(row, self._settled(row)):
+            for request in self._requests(row, self._resolved_settings(row)):
                 self.checks.want(request)
         except HalloError as error:
             self.queue.refuse(row.number, type(error).__name__, str(error))
 
     def _decide(self, row: Row) -> None:
         try:
-            settings = self._settled(row)
+            settings = self._resolved_settings(row)
             portrait, audio = map(self._finding, self._requests(row, settings))
             task, past = self._task(row, settings, portrait, audio), self.queue.past(row.output)
         except HalloError as error:
@@ -198,10 +198,10 @@ class Planner:
             return "ready"
         return "left out" if past.status == "fail" else "skipped"
 
-    def _settled(self, row: Row) -> RenderSettings:
+    def _resolved_settings(self, row: Row) -> RenderSettings:
         """The row's settings with what its bundle and this machine decide. Raises HalloError."""
         given = self.settings.of(row)
-        return self._engine(given.bundle).settle(given)
+        return self._engine(given.bundle).resolve_settings(given)
 
     def _requests(self, row: Row, settings: RenderSettings) -> tuple[Request, Request]:
         """What to look at for a row. Raises InputError where a file is missing."""
@@ -259,7 +259,7 @@ class Planner:
         engine = self._engine(settings.bundle)
         if not isinstance(engine, BundleEngine):
             return None
-        facts = look_at_portrait(row.portrait, engine.settle(settings), engine)
+        facts = look_at_portrait(row.portrait, engine.resolve_settings(settings), engine)
         return draw_still(Job(row.portrait, row.audio, row.output, settings), engine, facts)
 
     def _engine(self, bundle: str) -> Engine:

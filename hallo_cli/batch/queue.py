@@ -136,7 +136,7 @@ class Queue:
     ) -> None:
         self._db.close()
 
-    def load(self, rows: Iterable[Row | BadRow]) -> None:
+    def add_rows(self, rows: Iterable[Row | BadRow]) -> None:
         """Add a manifest's rows. Raises ManifestError if two rows write one file or share an id."""
         statement = (
             "INSERT INTO rows(number,id,portrait,audio,output,preset,given,state,kind,message,own,priority)"

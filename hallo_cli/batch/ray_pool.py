@@ -48,7 +48,7 @@ class _Actor:
         self._stop = StopRequest()
         self._news: list[Message] = []
 
-    def load(self) -> Message:
+    def load_weights(self) -> Message:
         """Load the weights, or report why that failed."""
         try:
             self._loaded()
@@ -177,7 +177,7 @@ class RayPool:
         )
         # Ray shows an actor only its own GPUs, so that the first one is always its own.
         self._actors[slot] = remote(_Actor).remote(self._make_renderer, "cuda" if gpus else device)
-        self._calls[self._actors[slot].load.remote()] = (slot, None)
+        self._calls[self._actors[slot].load_weights.remote()] = (slot, None)
 
     def _aside(self, slot: str, method: str) -> Any:
         """A method that runs in parallel with `run` and is not repeated after a restart."""

@@ -45,7 +45,7 @@ class RendererSpec:
         renderer = JobRenderer(dataclasses.replace(self, runtime=runtime))
         if self.first is not None:
             engine = renderer.engine(self.first.bundle)
-            engine.load(engine.settle(self.first))
+            engine.load_networks(engine.resolve_settings(self.first))
         return renderer
 
 
@@ -140,7 +140,7 @@ class JobRenderer:
 
     def _job(self, task: Task) -> Job:
         settings = settings_of(task)
-        settings = self.engine(settings.bundle).settle(settings)
+        settings = self.engine(settings.bundle).resolve_settings(settings)
         seed = (settings.seed + task.seed_offset) % N_SEEDS
         return Job(task.portrait, task.audio, task.output, dataclasses.replace(settings, seed=seed))
 

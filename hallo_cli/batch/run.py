@@ -202,7 +202,7 @@ def opened(batch: Batch, *, is_dry: bool = False) -> Iterator[OpenBatch]:
     _refuse_links(batch)
     with ExitStack() as stack:
         queue = stack.enter_context(Queue())
-        queue.load(batch.source.rows(batch.layout))
+        queue.add_rows(batch.source.rows(batch.layout))
         folder = stack.enter_context(_dry_folder(batch.paths) if is_dry else _locked_folder(batch.paths))
         queue.keep_share(batch.paths.shard.index - 1, batch.paths.shard.count)
         queue.keep_chosen(batch.only)

@@ -190,12 +190,12 @@ class Scheduler:
 
     def _end(self, slot: str, message: Ended) -> Iterator[Event]:
         held = self._held[slot].pop(message.number)
-        used_s = message.outcome.compute_s if isinstance(message.outcome, Rendered) else 0.0
-        self._allowance.settle(message.number, used_s)
-        if isinstance(message.outcome, Rendered):
-            yield from self._accept(slot, held.task, message.outcome)
+        used_s = message.result.compute_s if isinstance(message.result, Rendered) else 0.0
+        self._allowance.note_end(message.number, used_s)
+        if isinstance(message.result, Rendered):
+            yield from self._accept(slot, held.task, message.result)
         else:
-            yield from self._fail(slot, held, message.outcome)
+            yield from self._fail(slot, held, message.result)
         if message.is_leaving:
             self._release(slot)
 
@@ -258,7 +258,7 @@ class Scheduler:
         for held in self._held[slot].values():
             if held not in (keep or []):
                 self._queue.put_back(held.task)
-            self._allowance.settle(held.task.number, 0.0)
+            self._allowance.note_end(held.task.number, 0.0)
         self._held[slot].clear()
 
     def _give_up(self, slot: str, task: Task, status: str, kind: str, message: str) -> Iterator[RowEnded]:

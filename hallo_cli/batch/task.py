@@ -104,7 +104,7 @@ class Ended:
     """A row left its worker; if `is_leaving`, the worker ends, too, and no other row fails."""
 
     number: int
-    outcome: Rendered | Failure
+    result: Rendered | Failure
     is_leaving: bool = False
 
 

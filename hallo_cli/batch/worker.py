@@ -127,13 +127,13 @@ class _Worker:
     def _began(self, task: Task, stage: str) -> None:
         self._channel.send(Began(task.number, stage, _log_size()))
 
-    def _end(self, task: Task, outcome: Rendered | Failure) -> None:
+    def _end(self, task: Task, result: Rendered | Failure) -> None:
         """Tell the parent, and exit if only a new process can continue."""
-        if isinstance(outcome, Failure) and outcome.is_device_lost:
+        if isinstance(result, Failure) and result.is_device_lost:
             sys.stderr.flush()
             os._exit(DEVICE_LOST)
-        is_leaving = isinstance(outcome, Failure) and outcome.is_out_of_memory
-        self._channel.send(Ended(task.number, outcome, is_leaving))
+        is_leaving = isinstance(result, Failure) and result.is_out_of_memory
+        self._channel.send(Ended(task.number, result, is_leaving))
         if is_leaving:
             os._exit(0)
 

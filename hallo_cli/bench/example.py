@@ -76,7 +76,7 @@ class Example:
 def open_example(settings: RenderSettings, runtime: RuntimeSettings) -> Example:
     """The example with the settings' bundle. Raises WeightsError."""
     engine = BundleEngine(find_bundle(settings.bundle), runtime)
-    dtype = DTYPES[engine.settle(settings).dtype]
+    dtype = DTYPES[engine.resolve_settings(settings).dtype]
     vae_dtype = autoencoder_dtype(dtype, resolve_device(runtime.device))
     networks = load_networks(engine.bundle, device=_loading_device(runtime), dtype=dtype, vae_dtype=vae_dtype)
     return _example(engine, networks, is_random=False)
@@ -86,7 +86,7 @@ def random_example(settings: RenderSettings, runtime: RuntimeSettings, config: N
     """The example with random weights in networks of this configuration."""
     manifest = BundleManifest("random weights", "", "", config, files={})
     engine = BundleEngine(Bundle(Path(), manifest), runtime)
-    dtype = DTYPES[engine.settle(settings).dtype]
+    dtype = DTYPES[engine.resolve_settings(settings).dtype]
     networks = random_networks(config, device=_loading_device(runtime), dtype=dtype)
     networks.vae.to(autoencoder_dtype(dtype, resolve_device(runtime.device)))
     return _example(engine, networks, is_random=True)

@@ -63,7 +63,7 @@ class Repetition:
 class Figures:
     """The results of one set of settings."""
 
-    settings: RenderSettings  # settled
+    settings: RenderSettings  # resolved
     repetitions: tuple[Repetition, ...]
 
     @property
@@ -93,23 +93,23 @@ class Plan:
 
 def bench(example: Example, variants: Sequence[RenderSettings], plan: Plan) -> list[Figures]:
     """Time each set of settings in turns. Raises SettingsError if they need different networks."""
-    settled = [example.engine.settle(settings) for settings in variants]
-    if len({settings.dtype for settings in settled}) > 1:
+    resolved = [example.engine.resolve_settings(settings) for settings in variants]
+    if len({settings.dtype for settings in resolved}) > 1:
         raise SettingsError("settings of different dtypes cannot be timed in one run: give --dtype.")
     rounds = [
-        [_repeat(example, settings, plan.n_clips) for settings in settled]
+        [_repeat(example, settings, plan.n_clips) for settings in resolved]
         for _ in range(plan.warmups + plan.repeats)
     ][plan.warmups :]
     return [
-        Figures(settings, tuple(found[index] for found in rounds)) for index, settings in enumerate(settled)
+        Figures(settings, tuple(found[index] for found in rounds)) for index, settings in enumerate(resolved)
     ]
 
 
 def keep_speeds(example: Example, figures: Sequence[Figures]) -> None:
     """Keep the measured speeds for later forecasts."""
     for row in figures:
-        load = example.engine.workload_of(row.settings)
-        forecast.remember(forecast.Speed(load, row.frame.median_s))
+        workload = example.engine.workload_of(row.settings)
+        forecast.remember(forecast.Speed(workload, row.frame.median_s))
 
 
 def _repeat(example: Example, settings: RenderSettings, n_clips: int) -> Repetition:

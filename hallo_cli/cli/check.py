@@ -84,7 +84,7 @@ def report(job: Job, renderer: Renderer, *, as_json: bool) -> Preflight:
     from hallo_cli.settings.schema import to_values
 
     found = look_at(job, renderer.engine)
-    settings = to_values(renderer.engine.settle(job.settings))
+    settings = to_values(renderer.engine.resolve_settings(job.settings))
     if as_json:
         rows = {"schema": SCHEMA, **dataclasses.asdict(found), "settings": settings}
         answer(json.dumps(rows))

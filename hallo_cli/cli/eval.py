@@ -97,7 +97,7 @@ class NetworkFiles:
         ),
     ] = None
 
-    def load(self) -> Networks:
+    def load_networks(self) -> Networks:
         """Read the files. Raises SettingsError or InputError for the folder of real videos, WeightsError."""
         files: dict[Kind, Path | None] = {
             "fid": self.fid_network,
@@ -192,7 +192,7 @@ def command(
     says where to get them.
     """
     rows = _rows(videos or [], manifest, companions)
-    networks = files.load()
+    networks = files.load_networks()
     results = [_measured(row, networks, is_only=len(rows) == 1) for row in rows]
     distances = _distances([result.video for result in results if result.figures], networks)
     _show(results, distances, as_json=as_json)

@@ -149,9 +149,9 @@ def command(
         from hallo_cli.jobs.runner import find_obstacles
 
         engine = renderer.engine
-        settled = dataclasses.replace(job, settings=engine.settle(job.settings))
+        resolved = dataclasses.replace(job, settings=engine.resolve_settings(job.settings))
         options = dataclasses.replace(files.run_options(), marking=Marking.of(engine.runtime))
-        find_obstacles(settled, inspect_inputs(settled, engine.weights_id), options)
+        find_obstacles(resolved, inspect_inputs(resolved, engine.weights_id), options)
         report(job, renderer, as_json=shown.as_json)
 
 

@@ -24,7 +24,7 @@ from hallo_cli.evaluation.figures import VideoFigures
 from hallo_cli.evaluation.measure import IdentityNetwork, VideoMeter
 from hallo_cli.evaluation.truth import TruthMeter
 from hallo_cli.evaluation.view import View, view_on
-from hallo_cli.media.audio import load
+from hallo_cli.media.audio import read_sound
 from hallo_cli.media.image import read_image
 from hallo_cli.media.probe import probe
 from hallo_cli.media.video import read_frames
@@ -188,8 +188,8 @@ def _lies_in(square: CropBox, picture: Bytes) -> bool:
 
 def _waveform(audio: Path | None, video: Path) -> Float | None:
     if audio is not None:
-        return load(audio)
+        return read_sound(audio)
     try:
-        return np.asarray(load(video), np.float32)
+        return np.asarray(read_sound(video), np.float32)
     except SpeechError:
         return None

@@ -42,7 +42,7 @@ class Step:
 
 
 def guidance_of(settings: RenderSettings) -> Guidance:
-    """The guidance of settled settings."""
+    """The guidance of resolved settings."""
     assert settings.guidance is not None
     return Guidance(settings.guidance, settings.guidance_start, settings.guidance_stop)
 

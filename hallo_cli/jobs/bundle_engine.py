@@ -79,13 +79,13 @@ class BundleEngine:
 
         return resolve_device(self.runtime.device).type != "cpu"
 
-    def settle(self, settings: RenderSettings) -> RenderSettings:
+    def resolve_settings(self, settings: RenderSettings) -> RenderSettings:
         """See Engine."""
         from hallo_cli.inference.device import resolve_device, resolve_dtype
 
         sampling = self.bundle.manifest.sampling
         dtype = resolve_dtype(settings.dtype, resolve_device(self.runtime.device))
-        settled = dataclasses.replace(
+        resolved = dataclasses.replace(
             settings,
             steps=sampling.steps if settings.steps is None else settings.steps,
             guidance=sampling.guidance if settings.guidance is None else settings.guidance,
@@ -93,13 +93,13 @@ class BundleEngine:
             size=settings.size or (ANCHORED_SIZE if self.networks.is_anchored else self.networks.image_size),
             dtype=str(dtype).removeprefix("torch."),
         )
-        self._require_fitting(settled)
-        if settled.separate_vocals:
+        self._require_fitting(resolved)
+        if resolved.separate_vocals:
             from hallo_cli.analysis import vocals
 
             vocals.require_extra()
             vocals.find_model(self.bundle)
-        return settled
+        return resolved
 
     def describe(self) -> dict[str, str]:
         """See Engine."""
@@ -191,7 +191,7 @@ class BundleEngine:
         )
         return RecordingTrack(recording, self.encoder, options)
 
-    def load(self, settings: RenderSettings) -> None:
+    def load_networks(self, settings: RenderSettings) -> None:
         """See Engine."""
         self._hold(settings)
 
@@ -236,7 +236,7 @@ class BundleEngine:
         forecast.remember(forecast.Speed(self.workload_of(settings), seconds_per_frame))
 
     def workload_of(self, settings: RenderSettings) -> forecast.Workload:
-        """The facts that decide how long a frame of settled settings takes."""
+        """The facts that decide how long a frame of resolved settings takes."""
         from hallo_cli.inference.device import resolve_device
 
         assert settings.size is not None

@@ -72,7 +72,7 @@ class Engine(Protocol):
         """Whether a GPU renders, so that the CPU can do other work meanwhile."""
         ...
 
-    def settle(self, settings: RenderSettings) -> RenderSettings:
+    def resolve_settings(self, settings: RenderSettings) -> RenderSettings:
         """The settings with the bundle's and the device's own choices filled in.
 
         Raises SettingsError, or WeightsError if they need a missing network.
@@ -99,7 +99,7 @@ class Engine(Protocol):
         """The recording, ready to be analysed as `n_frames` frames. Raises SpeechError."""
         ...
 
-    def load(self, settings: RenderSettings) -> None:
+    def load_networks(self, settings: RenderSettings) -> None:
         """Load the networks before the first clip needs them. Raises WeightsError."""
         ...
 

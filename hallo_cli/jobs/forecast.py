@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Workload:
-    """What decides how long a frame takes; the settings must be settled."""
+    """What decides how long a frame takes; the settings must be resolved."""
 
     weights_id: str
     device: str  # cpu, cuda, mps
@@ -52,7 +52,7 @@ class Workload:
 class Speed:
     """One measurement."""
 
-    load: Workload
+    workload: Workload
     seconds_per_frame: float
 
 
@@ -77,7 +77,7 @@ class Disk:
 
 
 def count_passes(settings: RenderSettings) -> float:
-    """The approximate cost of a frame in full passes of the denoising UNet. The settings are settled.
+    """The approximate cost of a frame in full passes of the denoising UNet. The settings are resolved.
 
     One pass a step, two with guidance; a pass without the deep layers counts as SHALLOW_COST.
     """
@@ -89,19 +89,20 @@ def count_passes(settings: RenderSettings) -> float:
     return settings.steps * (1 + share) * cost
 
 
-def estimate(load: Workload, *, file: Path | None = None) -> Estimate:
-    """Seconds a frame under this load: measured before, scaled from a similar load, or guessed."""
+def estimate(workload: Workload, *, file: Path | None = None) -> Estimate:
+    """Seconds a frame of this workload: measured before, scaled from a similar one, or guessed."""
     known = read_speeds(file)
-    if same := _of(load, known):
+    if same := _of(workload, known):
         return Estimate(same.seconds_per_frame, "measured")
-    similar = [s for s in known if (s.load.weights_id, s.load.device) == (load.weights_id, load.device)]
+    place = (workload.weights_id, workload.device)
+    similar = [s for s in known if (s.workload.weights_id, s.workload.device) == place]
     if similar:
-        nearest = min(similar, key=lambda speed: _distance(speed.load, load))
-        ratio = (load.passes * load.size**2) / (nearest.load.passes * nearest.load.size**2)
+        nearest = min(similar, key=lambda speed: _distance(speed.workload, workload))
+        ratio = (workload.passes * workload.size**2) / (nearest.workload.passes * nearest.workload.size**2)
         return Estimate(nearest.seconds_per_frame * ratio, "scaled")
-    size_class = "large" if load.is_large else "small"
-    guess = GUESSES.get((size_class, load.device), GUESSES[size_class, "cpu"])
-    return Estimate(guess * load.passes * (load.size / 256) ** 2, "guess")
+    size_class = "large" if workload.is_large else "small"
+    guess = GUESSES.get((size_class, workload.device), GUESSES[size_class, "cpu"])
+    return Estimate(guess * workload.passes * (workload.size / 256) ** 2, "guess")
 
 
 def remember(speed: Speed, *, file: Path | None = None) -> None:
@@ -110,10 +111,10 @@ def remember(speed: Speed, *, file: Path | None = None) -> None:
     if path is None:
         return
     known = read_speeds(path)
-    kept = [other for other in known if other.load != speed.load][-MAX_SPEEDS:]
+    kept = [other for other in known if other.workload != speed.workload][-MAX_SPEEDS:]
     try:
         make_folder(path.parent)
-        write_whole(path, json.dumps([asdict(one) for one in [*kept, speed]], indent=1).encode())
+        write_whole(path, json.dumps([_row(one) for one in [*kept, speed]], indent=1).encode())
     except OutputError as error:
         logger.debug("speed not remembered: %s", error)
 
@@ -131,7 +132,7 @@ def read_speeds(file: Path | None = None) -> list[Speed]:
 
 
 def disk_needed(settings: RenderSettings, n_frames: int, size: tuple[int, int]) -> Disk:
-    """The approximate disk space of a job with settled settings for a video of (width, height)."""
+    """The approximate disk space of a job with resolved settings for a video of (width, height)."""
     side = settings.size or min(size)
     video = round(n_frames * size[0] * size[1] * VIDEO_BITS_PER_PIXEL / 8)
     segment_frames = round(settings.segment_s * settings.fps)
@@ -164,9 +165,13 @@ def disk_warnings(needed: int, free: int) -> list[str]:
     return [f"{needed / 1e9:.1f} GB of disk are needed, {free / 1e9:.1f} GB are free"]
 
 
-def _of(load: Workload, known: list[Speed]) -> Speed | None:
-    """The last measurement of exactly this load."""
-    return next((speed for speed in reversed(known) if speed.load == load), None)
+def _row(speed: Speed) -> dict[str, object]:
+    return {"load": asdict(speed.workload), "seconds_per_frame": speed.seconds_per_frame}
+
+
+def _of(workload: Workload, known: list[Speed]) -> Speed | None:
+    """The last measurement of exactly this workload."""
+    return next((speed for speed in reversed(known) if speed.workload == workload), None)
 
 
 def _distance(some: Workload, other: Workload) -> tuple[bool, float]:

@@ -81,7 +81,7 @@ class Preflight:
 
 def look_at(job: Job, engine: BundleEngine) -> Preflight:
     """Check a job's inputs. Raises InputError, SettingsError, WeightsError or EncoderError."""
-    settings = engine.settle(job.settings)
+    settings = engine.resolve_settings(job.settings)
     require_encoder(settings.codec)
     portrait = look_at_portrait(job.portrait, settings, engine)
     speech = look_at_speech(job.audio, settings)

@@ -86,7 +86,7 @@ class SpeechAhead:
 
 
 def prepare(job: Job, engine: Engine, workspace: Workspace, inputs: Inputs) -> Prepared:
-    """Analyse a settled job's inputs and write its plan, or read that of an earlier run.
+    """Analyse a resolved job's inputs and write its plan, or read that of an earlier run.
 
     What is kept counts once the plan is there, and that is written when the inputs have turned out to be
     still those that name the workspace. Raises InputError if an input cannot be used or was replaced; then a

@@ -81,7 +81,7 @@ def prepare_ahead(job: Job, engine: Engine) -> Prepared:
 
     Waits briefly if a dying worker still holds the job. Raises InputError, SettingsError or JobError.
     """
-    job = dataclasses.replace(job, settings=engine.settle(job.settings))
+    job = dataclasses.replace(job, settings=engine.resolve_settings(job.settings))
     inputs = record.inspect_inputs(job, engine.weights_id)
     root = _root(job, RunOptions(), inputs.pictures)
     with open_workspace(root, patience_s=PATIENCE_S) as workspace:
@@ -89,7 +89,7 @@ def prepare_ahead(job: Job, engine: Engine) -> Prepared:
 
 
 def find_obstacles(job: Job, inputs: record.Inputs, options: RunOptions = RunOptions()) -> JobResult | None:
-    """Check a settled job before anything is rendered; returns the result if it is already done.
+    """Check a resolved job before anything is rendered; returns the result if it is already done.
 
     Raises SettingsError, OutputError, InputError or EncoderError.
     """
@@ -117,7 +117,7 @@ class _Run:
         self.last_step = 0.0  # monotonic time of the last denoising step
         self.began = time.monotonic()
         self.timings: dict[str, float] = {}
-        self.job = dataclasses.replace(job, settings=engine.settle(job.settings))
+        self.job = dataclasses.replace(job, settings=engine.resolve_settings(job.settings))
 
     def execute(self, prepared: Prepared | None) -> JobResult:
         job = self.job
@@ -162,7 +162,7 @@ class _Run:
         )
         if missing:
             with self._stage("load"):
-                self._with_fallbacks(lambda: self.engine.load(self.job.settings))
+                self._with_fallbacks(lambda: self.engine.load_networks(self.job.settings))
         self.clip_times = [time.monotonic()]
         speech = SpeechAhead(self.prepared, missing, works_ahead=self.engine.leaves_processor_free)
         self.source = ClipSource(self.engine, self.job.settings, self.prepared, speech, self._report_step)

@@ -27,7 +27,7 @@ def draw_still(job: Job, engine: BundleEngine, facts: PortraitFacts) -> bytes:
 
     Raises PortraitError or SettingsError.
     """
-    settings = engine.settle(job.settings)
+    settings = engine.resolve_settings(job.settings)
     portrait = engine.portrait(job.portrait, settings)
     picture = np.ascontiguousarray(np.rot90(read_image(job.portrait), portrait.quarter_turns))
     compositor = engine.compositor(job.portrait, portrait, settings)

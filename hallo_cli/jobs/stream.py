@@ -32,7 +32,7 @@ class ClipSource:
     """Renders the clips of a prepared job."""
 
     engine: Engine
-    settings: RenderSettings  # settled
+    settings: RenderSettings  # resolved
     prepared: Prepared
     speech: SpeechAhead
     report: events.Listener = events.ignore
@@ -65,7 +65,7 @@ def stream_frames(job: Job, engine: Engine, *, on_event: events.Listener = event
 
     They are the frames that `run_job` encodes. Nothing stays on disk. Raises what `run_job` raises.
     """
-    job = dataclasses.replace(job, settings=engine.settle(job.settings))
+    job = dataclasses.replace(job, settings=engine.resolve_settings(job.settings))
     inputs = record.inspect_inputs(job, engine.weights_id)
     with (
         tempfile.TemporaryDirectory(prefix="hallo-") as folder,
@@ -110,7 +110,7 @@ def _with_fallbacks(source: ClipSource, segment: Segment, motion: MotionFrames |
     start = segment.start
     while True:
         try:
-            source.engine.load(source.settings)
+            source.engine.load_networks(source.settings)
             with closing(source.clips(segment, start, motion)) as clips:
                 for clip in clips:
                     start, motion = start + len(clip.frames), clip.motion

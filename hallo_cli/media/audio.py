@@ -21,7 +21,16 @@ from hallo_cli.media.sniff import sniff
 from hallo_cli.media.sound_track import MAX_DURATION_S, SAMPLE_RATE, SoundTrack
 from hallo_cli.store.writing import replacing
 
-__all__ = ["BLOCK", "SAMPLE_RATE", "Decoding", "Recording", "Stretch", "decode", "load", "write_samples"]
+__all__ = [
+    "BLOCK",
+    "SAMPLE_RATE",
+    "Decoding",
+    "Recording",
+    "Stretch",
+    "decode",
+    "read_sound",
+    "write_samples",
+]
 
 BLOCK = 30 * SAMPLE_RATE  # samples held at a time
 
@@ -138,7 +147,7 @@ def write_samples(target: Path, blocks: Iterable[Float]) -> int:
     return n_samples
 
 
-def load(source: Path, stretch: Stretch = Stretch()) -> Float:
+def read_sound(source: Path, stretch: Stretch = Stretch()) -> Float:
     """Return a short sound whole as [n_samples] float32, 16 kHz mono. Raises SpeechError."""
     return np.concatenate(list(Decoding(source, stretch)))
 

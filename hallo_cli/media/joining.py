@@ -16,7 +16,7 @@ import ffmpeg
 import numpy as np
 
 from hallo_cli.errors import EncoderError, InputError, SettingsError, SpeechError
-from hallo_cli.media.audio import Stretch, load
+from hallo_cli.media.audio import Stretch, read_sound
 from hallo_cli.media.ffmpeg import DETERMINISTIC, address, run
 from hallo_cli.media.files import reason_of, shown
 from hallo_cli.media.pcm import copy_track, pcm
@@ -188,8 +188,8 @@ def _copying_problem(part: Path, sound: Sound) -> str:
     """
     try:
         start_s, gap_s = _timing(part)
-        analysed = load(sound.file, Stretch(duration_s=COMPARED_S, track=sound.track))
-        heard = load(part, Stretch(duration_s=COMPARED_S))
+        analysed = read_sound(sound.file, Stretch(duration_s=COMPARED_S, track=sound.track))
+        heard = read_sound(part, Stretch(duration_s=COMPARED_S))
     except (*DECODING_ERRORS, InputError) as error:
         return f"its sound cannot be read ({reason_of(error)})"
     n = min(len(analysed), len(heard))

@@ -8,7 +8,7 @@ from PIL import Image
 
 from hallo_cli.analysis.face import FaceAnalyser
 from hallo_cli.domain import Bytes, Float
-from hallo_cli.media.audio import load
+from hallo_cli.media.audio import read_sound
 
 ASSETS = Path(__file__).parent.parent.parent / "hallo_cli" / "assets"
 
@@ -33,5 +33,7 @@ def analyser() -> FaceAnalyser:
 def speech() -> Float:
     """Two spoken sentences with a second of silence between them: 16 kHz."""
     names = ("0880", "0890")
-    one, two = (load(ASSETS / "examples" / f"sense_and_sensibility_01_austen_64kb-{n}.wav") for n in names)
+    one, two = (
+        read_sound(ASSETS / "examples" / f"sense_and_sensibility_01_austen_64kb-{n}.wav") for n in names
+    )
     return np.concatenate([one, np.zeros(16_000, np.float32), two])

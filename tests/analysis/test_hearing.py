@@ -9,7 +9,7 @@ import pytest
 
 from hallo_cli.analysis.hearing import Heard, choose_track, listen, listen_to
 from hallo_cli.errors import SpeechError
-from hallo_cli.media.audio import Stretch, load
+from hallo_cli.media.audio import Stretch, read_sound
 from tests.media import conftest
 
 RATE = 16_000
@@ -41,7 +41,7 @@ NO_VOICE = {
 
 @pytest.fixture(scope="module")
 def speech() -> Sound:
-    return load(EXAMPLES / "sense_and_sensibility_01_austen_64kb-0870.wav")[: 4 * RATE]
+    return read_sound(EXAMPLES / "sense_and_sensibility_01_austen_64kb-0870.wav")[: 4 * RATE]
 
 
 def heard(sound: Sound) -> Heard:
@@ -116,7 +116,7 @@ def test_the_sound_track_with_the_voice_is_taken_and_said(
     assert "--audio-track" in choice.notes[0]
     assert choose_track(tmp_path / "three.mp4", 2).track == 2
     with pytest.raises(SpeechError, match="no sound track 3: it has 3"):
-        load(tmp_path / "three.mp4", Stretch(track=3))
+        read_sound(tmp_path / "three.mp4", Stretch(track=3))
 
 
 def test_of_two_tracks_with_a_voice_the_first_is_taken(

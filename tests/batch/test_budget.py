@@ -33,7 +33,7 @@ def test_rows_fit_until_the_compute_is_promised() -> None:
 def test_predictions_are_corrected_by_what_rows_took() -> None:
     allowance = Allowance(Budget(compute_s=10.0))
     allowance.promise(1, 2.0)
-    allowance.settle(1, 4.0)
+    allowance.note_end(1, 4.0)
     assert allowance.fits(3.0, ahead_s=0)  # 4 used, twice 3 to come
     assert not allowance.fits(3.1, ahead_s=0)
 
@@ -41,7 +41,7 @@ def test_predictions_are_corrected_by_what_rows_took() -> None:
 def test_row_that_failed_frees_what_it_was_promised() -> None:
     allowance = Allowance(Budget(compute_s=10.0))
     allowance.promise(1, 9.0)
-    allowance.settle(1, 0.0)
+    allowance.note_end(1, 0.0)
     assert allowance.fits(9.0, ahead_s=0)
 
 

@@ -152,12 +152,12 @@ def test_outputs_are_named_relative_to_the_ledger(tmp_path: Path) -> None:
 )
 def test_two_rows_for_one_file_or_id_are_refused(second: Row, message: str) -> None:
     with Queue() as queue, pytest.raises(ManifestError, match=message):
-        queue.load([row(2), row(3), second])
+        queue.add_rows([row(2), row(3), second])
 
 
 def test_queue_gives_the_costliest_row_first() -> None:
     with Queue() as queue:
-        queue.load([row(n) for n in range(2, 6)])
+        queue.add_rows([row(n) for n in range(2, 6)])
         queue.accept([task(2, 1), task(3, 9), task(4, 5), task(5, 9)])
         assert [t.number for t in queue.take(3)] == [3, 5, 4]
         assert [t.number for t in queue.take(3)] == [2]
@@ -165,7 +165,7 @@ def test_queue_gives_the_costliest_row_first() -> None:
 
 def test_row_put_back_keeps_its_counts() -> None:
     with Queue() as queue:
-        queue.load([row(2)])
+        queue.add_rows([row(2)])
         queue.accept([task(2)])
         (taken,) = queue.take(1)
         queue.put_back(taken.tried(is_alone=True).with_other_seed())
@@ -184,7 +184,7 @@ def test_queue_remembers_the_last_record_of_an_output(tmp_path: Path) -> None:
 
 def test_queue_walks_more_rows_than_one_block() -> None:
     with Queue() as queue:
-        queue.load(BadRow(n, f"b{n}", "no") if n % 3 else row(n) for n in range(1, 3001))
+        queue.add_rows(BadRow(n, f"b{n}", "no") if n % 3 else row(n) for n in range(1, 3001))
         assert sum(1 for _ in queue.rows("new")) == 1000
         assert [bad.number for bad, _ in queue.bad_rows()][-1] == 2999
         assert {state: total.rows for state, total in queue.totals().items()} == {

@@ -425,7 +425,7 @@ class Manifest(io.RawIOBase):
 
 manifest = io.BufferedReader(Manifest(), 200)
 with Queue() as queue:
-    queue.load(read_rows(manifest, Layout(Path("/in"), Path("/out"))))
+    queue.add_rows(read_rows(manifest, Layout(Path("/in"), Path("/out"))))
     print(sum(1 for _ in queue.rows("new")), *manifest.raw.memory.values(),
           resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """

@@ -52,7 +52,9 @@ def test_shards_take_every_row_exactly_once() -> None:
     taken = []
     for index in range(3):
         with Queue() as queue:
-            queue.load(Row(n, f"r{n}", Path("/p"), Path("/s"), Path(f"/{n}.mp4")) for n in range(2, 30, 3))
+            queue.add_rows(
+                Row(n, f"r{n}", Path("/p"), Path("/s"), Path(f"/{n}.mp4")) for n in range(2, 30, 3)
+            )
             queue.keep_share(index, 3)
             taken.append([row.number for row in queue.rows("new")])
     assert sorted(number for part in taken for number in part) == list(range(2, 30, 3))

@@ -139,7 +139,7 @@ def test_scheduler_costs_little_time_and_no_memory_a_row(tmp_path: Path, n_rows:
     picture, sound = Path("/p.png"), Path("/s.wav")
     pool = LocalPool(make_instant_renderer, ["cpu", "cpu"], tmp_path / "logs")
     with Queue() as queue, Ledger(paths.results) as ledger:
-        queue.load(Row(n, f"r{n}", picture, sound, tmp_path / f"{n}.mp4") for n in range(n_rows))
+        queue.add_rows(Row(n, f"r{n}", picture, sound, tmp_path / f"{n}.mp4") for n in range(n_rows))
         queue.accept(
             Task(row.number, row.id, picture, sound, row.output, "{}", "", "f", 25, 1.0, row.number % 97)
             for row in queue.rows("new")

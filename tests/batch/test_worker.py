@@ -81,12 +81,12 @@ def test_next_row_is_decoded_and_analysed_while_one_is_rendered(tmp_path: Path) 
     threading.Thread(target=worker._Worker(channel, overlapping).serve, daemon=True).start()
     for task in tasks:
         channel.inbox.put(task)
-    outcomes = []
-    while len(outcomes) < len(tasks):
+    results = []
+    while len(results) < len(tasks):
         message = channel.said.get(timeout=PATIENCE_S)
         if isinstance(message, Ended):
-            outcomes.append(message.outcome)
-    assert all(isinstance(outcome, Rendered) for outcome in outcomes)
+            results.append(message.result)
+    assert all(isinstance(result, Rendered) for result in results)
     assert overlapping.waited == [True, True]
 
 

@@ -76,7 +76,7 @@ def test_command_keeps_the_speed_for_later_forecasts(bundle: Path) -> None:
     (run,) = printed["runs"]
     (speed,) = read_speeds()
     assert speed.seconds_per_frame == run["frame"]["median_s"]
-    assert speed.load.size == 512
+    assert speed.workload.size == 512
 
 
 def test_networks_are_timed_with_random_weights() -> None:
@@ -108,7 +108,7 @@ def test_nothing_is_left_in_the_temporary_folder(
     scratch.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))
     example, settings = example_of(bundle)
-    example.portrait(example.engine.settle(settings))
+    example.portrait(example.engine.resolve_settings(settings))
     assert list(scratch.iterdir())
     del example
     gc.collect()

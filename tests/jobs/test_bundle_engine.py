@@ -86,7 +86,7 @@ def test_settings_that_separate_the_voice_ask_for_the_extra_at_once(
 ) -> None:
     monkeypatch.setitem(sys.modules, "audio_separator", None)
     with pytest.raises(SettingsError, match=r"pip install 'hallo-cli\[vocals\]'.*--no-separate-vocals"):
-        engine.settle(RenderSettings(separate_vocals=True))
+        engine.resolve_settings(RenderSettings(separate_vocals=True))
 
 
 QUIET = np.zeros(6400, np.float32)
@@ -165,10 +165,10 @@ def test_broadcast_rate_covers_the_recording(job: Job, engine: BundleEngine) -> 
     assert (info.n_frames, float(info.fps)) == (6, pytest.approx(29.97, abs=1e-3))
 
 
-def test_settled_settings_leave_nothing_to_choose(engine: BundleEngine) -> None:
-    settled = engine.settle(RenderSettings())
-    assert (settled.steps, settled.guidance, settled.solver, settled.size) == (2, 1.0, "ddim", 512)
-    assert settled.dtype != "auto"
+def test_resolved_settings_leave_nothing_to_choose(engine: BundleEngine) -> None:
+    resolved = engine.resolve_settings(RenderSettings())
+    assert (resolved.steps, resolved.guidance, resolved.solver, resolved.size) == (2, 1.0, "ddim", 512)
+    assert resolved.dtype != "auto"
 
 
 def test_pictures_that_are_moved_are_shown_at_any_size(engine: BundleEngine) -> None:
@@ -179,7 +179,7 @@ def test_pictures_that_are_moved_are_shown_at_any_size(engine: BundleEngine) -> 
 
 def test_pictures_that_are_moved_cannot_be_squeezed(engine: BundleEngine) -> None:
     with pytest.raises(SettingsError, match="--framing full"):
-        engine.settle(RenderSettings(framing="whole"))
+        engine.resolve_settings(RenderSettings(framing="whole"))
 
 
 @pytest.fixture
@@ -191,7 +191,7 @@ def speeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_render_leaves_its_speed(job: Job, engine: BundleEngine) -> None:
     run_job(shortened(job, duration_s=0.64), engine)
     (noted,) = read_speeds()
-    assert noted.load == engine.workload_of(engine.settle(job.settings))
+    assert noted.workload == engine.workload_of(engine.resolve_settings(job.settings))
     assert noted.seconds_per_frame > 0
 
 

@@ -119,4 +119,4 @@ def test_no_more_speeds_are_kept_than_the_limit(file: Path) -> None:
     kept = read_speeds(file)
     assert len(kept) == MAX_SPEEDS + 1
     assert kept[-1] == Speed(LOAD, 0.5)
-    assert kept[0].load.size == 99  # the oldest go first; one of the 300 was of the same load
+    assert kept[0].workload.size == 99  # the oldest go first; one of the 300 was of the same load

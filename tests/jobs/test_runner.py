@@ -326,7 +326,7 @@ def test_out_of_memory_while_loading_takes_the_next_fallback(
     job: Job, undisturbed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full: list[BaseException] = [MemoryError()]
-    monkeypatch.setattr(TrivialEngine, "load", lambda self, settings: raise_next(full))
+    monkeypatch.setattr(TrivialEngine, "load_networks", lambda self, settings: raise_next(full))
     run_job(job, TrivialEngine())
     assert hashes(job.output) == undisturbed
     assert not full

@@ -10,7 +10,7 @@ from scipy.io import wavfile
 
 from hallo_cli.errors import SpeechError
 from hallo_cli.media import audio
-from hallo_cli.media.audio import SAMPLE_RATE, Recording, Stretch, decode, load
+from hallo_cli.media.audio import SAMPLE_RATE, Recording, Stretch, decode, read_sound
 from hallo_cli.media.sound_track import MAX_LEVEL
 
 Ffmpeg = Callable[..., None]
@@ -23,11 +23,11 @@ def write_wav(file: Path, samples: np.ndarray, rate: int = SAMPLE_RATE) -> Path:
 
 def test_pcm_at_16_khz_is_returned_unchanged(tmp_path: Path) -> None:
     samples = np.random.default_rng(0).uniform(-1, 1, 5000).astype(np.float32)
-    assert np.array_equal(load(write_wav(tmp_path / "a.wav", samples)), samples)
+    assert np.array_equal(read_sound(write_wav(tmp_path / "a.wav", samples)), samples)
 
 
 def test_channels_are_averaged(wav: Path, speechlike: np.ndarray) -> None:
-    sound = load(wav)
+    sound = read_sound(wav)
     expected = speechlike.mean(axis=1)[::3]  # 48 to 16 kHz: the tone lies far below both limits
     assert abs(len(sound) - len(expected)) <= 1
     assert np.abs(sound[200:30_000] - expected[200:30_000]).max() < 1e-3
@@ -50,9 +50,9 @@ def test_channels_are_averaged(wav: Path, speechlike: np.ndarray) -> None:
 def test_every_format_gives_the_same_sound(
     wav: Path, ffmpeg_run: Ffmpeg, name: str, options: tuple[str, ...]
 ) -> None:
-    reference = load(wav)
+    reference = read_sound(wav)
     ffmpeg_run("-i", wav, *options, wav.with_name(name))
-    sound = load(wav.with_name(name))
+    sound = read_sound(wav.with_name(name))
     # Lossy codecs may pad the end; the envelope must stay where it was to within 10 ms.
     assert abs(len(sound) - len(reference)) < 0.12 * SAMPLE_RATE
     n = min(len(sound), len(reference)) // 160 * 160
@@ -63,46 +63,46 @@ def test_every_format_gives_the_same_sound(
 @pytest.mark.parametrize("rate", ["16000", "48000"])
 def test_encoders_padding_is_no_part_of_the_recording(wav: Path, ffmpeg_run: Ffmpeg, rate: str) -> None:
     ffmpeg_run("-i", wav, "-ar", rate, wav.with_name("a.m4a"))
-    assert len(load(wav.with_name("a.m4a"))) == pytest.approx(2 * SAMPLE_RATE, abs=2)
+    assert len(read_sound(wav.with_name("a.m4a"))) == pytest.approx(2 * SAMPLE_RATE, abs=2)
 
 
 def test_sound_of_a_video_is_used(wav: Path, ffmpeg_run: Ffmpeg) -> None:
     video = wav.with_name("v.mp4")
     ffmpeg_run("-f", "lavfi", "-i", "testsrc=d=2:s=64x64", "-i", wav, "-c:v", "libx264", "-shortest", video)
-    assert abs(len(load(video)) - 2 * SAMPLE_RATE) < 2000
+    assert abs(len(read_sound(video)) - 2 * SAMPLE_RATE) < 2000
 
 
 @pytest.mark.parametrize("n_channels", [1, 3, 5, 7, 11, 24])
 def test_any_number_of_channels_is_accepted(tmp_path: Path, n_channels: int) -> None:
     tone = np.sin(np.arange(8000) / 9).astype(np.float32)
-    sound = load(write_wav(tmp_path / "a.wav", np.repeat(tone[:, None], n_channels, axis=1)))
+    sound = read_sound(write_wav(tmp_path / "a.wav", np.repeat(tone[:, None], n_channels, axis=1)))
     assert np.allclose(sound, tone, atol=1e-6)
 
 
 @pytest.mark.parametrize("rate", [4000, 11025, 22050, 96000, 192000])
 def test_any_rate_keeps_the_duration(tmp_path: Path, rate: int) -> None:
     file = write_wav(tmp_path / "a.wav", np.zeros(rate, np.int16), rate)
-    assert len(load(file)) == pytest.approx(SAMPLE_RATE, abs=3)
+    assert len(read_sound(file)) == pytest.approx(SAMPLE_RATE, abs=3)
 
 
 def test_start_and_duration_cut_exactly(tmp_path: Path) -> None:
     samples = np.arange(16_000, dtype=np.float32) / 16_000
     file = write_wav(tmp_path / "a.wav", samples)
-    assert np.array_equal(load(file, Stretch(0.25, 0.5)), samples[4000:12_000])
-    assert np.array_equal(load(file, Stretch(0.75)), samples[12_000:])
+    assert np.array_equal(read_sound(file, Stretch(0.25, 0.5)), samples[4000:12_000])
+    assert np.array_equal(read_sound(file, Stretch(0.75)), samples[12_000:])
 
 
 def test_start_behind_the_end_is_refused(tmp_path: Path) -> None:
     file = write_wav(tmp_path / "a.wav", np.zeros(16_000, np.float32))
     with pytest.raises(SpeechError, match=r"is 1\.00 s long, but it should start at 3 s"):
-        load(file, Stretch(3))
+        read_sound(file, Stretch(3))
 
 
 def test_samples_that_are_no_number_become_zero(tmp_path: Path) -> None:
     samples = np.full(1600, 0.5, np.float32)
     samples[[10, 20, 30]] = np.nan, np.inf, -np.inf
     samples[40] = 1e30
-    sound = load(write_wav(tmp_path / "a.wav", samples))
+    sound = read_sound(write_wav(tmp_path / "a.wav", samples))
     assert np.isfinite(sound).all()
     assert sound[[10, 20, 30]].tolist() == [0, 0, 0]
     assert sound[40] == MAX_LEVEL
@@ -110,16 +110,16 @@ def test_samples_that_are_no_number_become_zero(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("n_samples", [1, 640, 641])
 def test_shortest_sounds_are_read_whole(tmp_path: Path, n_samples: int) -> None:
-    assert len(load(write_wav(tmp_path / "a.wav", np.ones(n_samples, np.float32)))) == n_samples
+    assert len(read_sound(write_wav(tmp_path / "a.wav", np.ones(n_samples, np.float32)))) == n_samples
 
 
 def test_no_samples_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SpeechError, match="holds no sound"):
-        load(write_wav(tmp_path / "a.wav", np.zeros(0, np.int16)))
+        read_sound(write_wav(tmp_path / "a.wav", np.zeros(0, np.int16)))
 
 
 def test_decoded_file_reads_like_the_whole(tmp_path: Path, wav: Path) -> None:
-    whole = load(wav)
+    whole = read_sound(wav)
     recording = decode(wav, tmp_path / "sound.f32")
     assert recording.n_samples == len(whole)
     assert np.array_equal(np.concatenate(list(recording.blocks(777))), whole)
@@ -140,25 +140,25 @@ def test_cut_off_wav_is_refused(tmp_path: Path, wav: Path) -> None:
     cut = tmp_path / "cut.wav"
     cut.write_bytes(wav.read_bytes()[:200_000])
     with pytest.raises(SpeechError, match=r"cut off|cannot be decoded"):
-        load(cut)
+        read_sound(cut)
 
 
 def test_cut_off_sound_can_be_used_up_to_there(tmp_path: Path, wav: Path) -> None:
     cut = tmp_path / "cut.wav"
     cut.write_bytes(wav.read_bytes()[:200_000])
-    assert len(load(cut, Stretch(duration_s=0.2))) == 3200
+    assert len(read_sound(cut, Stretch(duration_s=0.2))) == 3200
 
 
 def test_too_long_a_recording_is_refused(monkeypatch: pytest.MonkeyPatch, wav: Path) -> None:
     monkeypatch.setattr(audio, "MAX_DURATION_S", 1.0)
     with pytest.raises(SpeechError, match="--start and --duration"):
-        load(wav)
+        read_sound(wav)
 
 
 def test_picture_without_sound_is_refused(tmp_path: Path, ffmpeg_run: Ffmpeg) -> None:
     ffmpeg_run("-f", "lavfi", "-i", "testsrc=d=1:s=64x64", tmp_path / "v.mp4")
     with pytest.raises(SpeechError, match="no sound track"):
-        load(tmp_path / "v.mp4")
+        read_sound(tmp_path / "v.mp4")
 
 
 def test_names_like_options_and_in_any_script_are_read(
@@ -168,7 +168,7 @@ def test_names_like_options_and_in_any_script_are_read(
     for name in ("-i", "--help.wav", "ünï 声 🎤.wav", "a'b\"c.wav", "pipe:0", "%03d.wav", "http:x"):
         write_wav(tmp_path / "x.wav", np.ones(100, np.float32))
         (tmp_path / "x.wav").rename(name)
-        assert len(load(Path(name))) == 100
+        assert len(read_sound(Path(name))) == 100
 
 
 def test_playlists_are_not_followed(tmp_path: Path, wav: Path) -> None:
@@ -176,7 +176,7 @@ def test_playlists_are_not_followed(tmp_path: Path, wav: Path) -> None:
     (tmp_path / "list.txt").write_text(f"ffconcat version 1.0\nfile '{wav.name}'\n")
     for name in ("list.m3u8", "list.txt"):
         with pytest.raises(SpeechError):
-            load(tmp_path / name)
+            read_sound(tmp_path / name)
 
 
 def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
         ("x" * 5000, "cannot be found"),
     ]:
         with pytest.raises(SpeechError, match=reason) as caught:
-            load(tmp_path / name)
+            read_sound(tmp_path / name)
         assert "\n" not in str(caught.value)
 
 
@@ -230,7 +230,7 @@ def test_impossible_seeks_are_refused_without_a_trace(
     content[start + 16 : start + 24] = b"\x00" * 7 + b"\x7f"  # which ends where no file does
     (tmp_path / "a.w64").write_bytes(bytes(content))
     with pytest.raises(SpeechError, match=r"cannot be decoded|holds no sound|cut off"):
-        load(tmp_path / "a.w64")
+        read_sound(tmp_path / "a.w64")
     assert "Traceback" not in capfd.readouterr().err
 
 
@@ -244,7 +244,7 @@ def test_random_bytes_are_refused(tmp_path: Path, seed: int) -> None:
 def sound_or_reason(file: Path) -> np.ndarray | str:
     """Load a file that may be damaged; anything but sound or a one-line SpeechError fails the test."""
     try:
-        sound = load(file)
+        sound = read_sound(file)
     except SpeechError as error:
         reason = str(error)
         assert len(reason.splitlines()) == 1
@@ -259,5 +259,5 @@ def sound_or_reason(file: Path) -> np.ndarray | str:
 def test_web_addresses_are_told_as_they_were_given(address: str, tmp_path: Path) -> None:
     for path in (Path(address), tmp_path / address):  # a row's path lies in the manifest's folder
         with pytest.raises(SpeechError) as caught:
-            load(path)
+            read_sound(path)
         assert f"{address} is a web address. Download it first" in str(caught.value)

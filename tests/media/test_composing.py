@@ -5,7 +5,7 @@ import pytest
 from scipy.io import wavfile
 
 from hallo_cli.errors import SettingsError, SpeechError
-from hallo_cli.media.audio import load
+from hallo_cli.media.audio import read_sound
 from hallo_cli.media.composing import composed
 
 
@@ -22,7 +22,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 
 def test_recordings_are_heard_in_order_with_a_pause(files: list[Path]) -> None:
-    heard = load(composed(files, 0.25))
+    heard = read_sound(composed(files, 0.25))
     first, pause, second = np.split(heard, [8000, 12_000])
     assert len(heard) == pytest.approx(20_000, abs=2)
     assert np.abs(pause[50:-50]).max() < 0.001

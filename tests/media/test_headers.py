@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hallo_cli.errors import SpeechError
-from hallo_cli.media.audio import Decoding, load
+from hallo_cli.media.audio import Decoding, read_sound
 from hallo_cli.media.ffmpeg import find_ffmpeg
 
 RATE = 16_000
@@ -41,7 +41,7 @@ def wave(riff: int, data: int, *, tail: bytes = b"") -> bytes:
 )
 def test_wav_whose_header_cannot_be_true_is_read_to_its_end(tmp_path: Path, riff: int, data: int) -> None:
     (tmp_path / "a.wav").write_bytes(wave(riff, data))
-    assert np.allclose(load(tmp_path / "a.wav"), TONE / 32768, atol=1e-4)
+    assert np.allclose(read_sound(tmp_path / "a.wav"), TONE / 32768, atol=1e-4)
 
 
 def test_a_header_that_is_not_believed_is_spoken_of(tmp_path: Path) -> None:
@@ -56,26 +56,26 @@ def test_a_wav_that_is_cut_off_is_refused(tmp_path: Path, share: float) -> None:
     whole = wave(36 + len(TONE) * 2, len(TONE) * 2)
     (tmp_path / "a.wav").write_bytes(whole[: int(len(whole) * share)])
     with pytest.raises(SpeechError, match="cut off"):
-        load(tmp_path / "a.wav")
+        read_sound(tmp_path / "a.wav")
 
 
 def test_chunks_behind_the_sound_are_not_heard(tmp_path: Path) -> None:
     tail = b"LIST" + struct.pack("<I", 20_000) + bytes(range(250)) * 80
     (tmp_path / "a.wav").write_bytes(wave(36 + len(TONE) * 2 + len(tail), len(TONE) * 2, tail=tail))
-    assert len(load(tmp_path / "a.wav")) == len(TONE)
+    assert len(read_sound(tmp_path / "a.wav")) == len(TONE)
 
 
 @pytest.mark.parametrize("kind", ["wav", "aiff", "au", "caf", "w64", "flac", "matroska", "ogg", "mp3", "avi"])
 def test_sound_that_was_piped_is_read_whole(tmp_path: Path, kind: str) -> None:
     (tmp_path / "a.wav").write_bytes(wave(36 + len(TONE) * 2, len(TONE) * 2))
     piped(tmp_path / "a.wav", tmp_path / "piped", "-f", kind)
-    assert len(load(tmp_path / "piped")) == pytest.approx(len(TONE), abs=0.15 * RATE)
+    assert len(read_sound(tmp_path / "piped")) == pytest.approx(len(TONE), abs=0.15 * RATE)
 
 
 def test_long_wav_that_was_piped_is_read_whole(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(wave(36 + len(TONE) * 2, len(TONE) * 2))
     piped(tmp_path / "a.wav", tmp_path / "piped", "-f", "wav", "-rf64", "always")
-    assert len(load(tmp_path / "piped")) == len(TONE)
+    assert len(read_sound(tmp_path / "piped")) == len(TONE)
 
 
 def piped(source: Path, target: Path, *options: str) -> None:
@@ -92,4 +92,4 @@ def test_playing_time_of_a_flac_that_no_file_could_hold_is_not_believed(
     content = bytearray((tmp_path / "a.flac").read_bytes())
     content[21] |= 0x0F  # the upper bits of the number of samples
     (tmp_path / "a.flac").write_bytes(bytes(content))
-    assert len(load(tmp_path / "a.flac")) == len(TONE)
+    assert len(read_sound(tmp_path / "a.flac")) == len(TONE)

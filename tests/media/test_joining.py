@@ -10,7 +10,7 @@ import pytest
 from scipy.io import wavfile
 
 from hallo_cli.errors import EncoderError, InputError, SettingsError, SpeechError
-from hallo_cli.media.audio import load
+from hallo_cli.media.audio import read_sound
 from hallo_cli.media.joining import Sound, assemble
 from hallo_cli.media.probe import frame_hashes
 from hallo_cli.media.video import VideoFormat, read_frames
@@ -95,7 +95,7 @@ def test_sound_is_that_of_the_track_that_was_chosen(
     for codec in ("copy", "aac"):
         sound = Sound(source, codec=codec, track=1)
         assemble(segments, tmp_path / "out.mp4", video=SMALL, sound=sound)
-        heard, voice = load(tmp_path / "out.mp4")[:31_000], load(wav)[:31_000]
+        heard, voice = read_sound(tmp_path / "out.mp4")[:31_000], read_sound(wav)[:31_000]
         assert np.corrcoef(heard, voice)[0, 1] > 0.99
 
 
@@ -151,8 +151,8 @@ def test_any_number_of_channels_is_heard(segments: list[Path], tmp_path: Path, n
     source = tmp_path / "many.wav"
     wavfile.write(source, 16_000, np.int16(32767 * np.repeat(samples, n_channels, axis=1)))
     joined = assemble(segments, tmp_path / "out.mp4", video=SMALL, sound=Sound(source))
-    heard = load(joined.file)
-    assert np.std(heard) > 0.3 * np.std(load(source))  # players mix the layouts that they know
+    heard = read_sound(joined.file)
+    assert np.std(heard) > 0.3 * np.std(read_sound(source))  # players mix the layouts that they know
 
 
 def test_copied_sound_is_the_recordings_own_packets(
@@ -187,7 +187,7 @@ def test_sound_that_begins_late_in_its_file_is_heard_where_it_was_analysed(
     joined = assemble(segments, wav.with_name("out.mp4"), video=SMALL, sound=Sound(source))
     assert joined.info.audio is not None
     assert joined.info.audio.start_s == pytest.approx(0, abs=0.005)
-    heard, analysed = load(joined.file)[:31_000], load(source)[:31_000]
+    heard, analysed = read_sound(joined.file)[:31_000], read_sound(source)[:31_000]
     assert np.corrcoef(heard, analysed)[0, 1] > 0.99
 
 
@@ -214,7 +214,7 @@ def test_sound_is_where_it_was(segments: list[Path], tmp_path: Path, ffmpeg_run:
     source = tmp_path / f"sound.{suffix}"
     ffmpeg_run("-i", tmp_path / "clicks.wav", source)
     assemble(segments, tmp_path / "out.mp4", video=SMALL, sound=Sound(source))
-    analysed, heard = load(source), load(tmp_path / "out.mp4")
+    analysed, heard = read_sound(source), read_sound(tmp_path / "out.mp4")
     for part in (slice(0, 16_000), slice(16_000, 31_000)):
         # Ten milliseconds: what a lossy codec smears, a quarter of a frame.
         assert np.argmax(np.abs(heard[part])) == pytest.approx(np.argmax(np.abs(analysed[part])), abs=160)
@@ -225,7 +225,7 @@ def test_cut_sound_starts_where_asked(segments: list[Path], tmp_path: Path) -> N
     clicks[[8000, 24_000]] = 0.9
     wavfile.write(tmp_path / "clicks.wav", 16_000, clicks)
     assemble(segments, tmp_path / "out.mp4", video=SMALL, sound=Sound(tmp_path / "clicks.wav", start_s=0.25))
-    heard = load(tmp_path / "out.mp4")
+    heard = read_sound(tmp_path / "out.mp4")
     assert np.argmax(np.abs(heard[:12_000])) == pytest.approx(4000, abs=16)
     assert 12_000 + np.argmax(np.abs(heard[12_000:])) == pytest.approx(20_000, abs=16)
 

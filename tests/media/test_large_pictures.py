@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from hallo_cli.errors import PortraitError, SpeechError
-from hallo_cli.media.audio import load
+from hallo_cli.media.audio import read_sound
 from hallo_cli.media.image import read_image
 
 SIDE = 10_900
@@ -134,7 +134,7 @@ def test_swapped_files_are_recognised(tmp_path: Path, wav: Path) -> None:
     with pytest.raises(PortraitError, match="is a sound file"):
         read_image(wav)
     with pytest.raises(SpeechError, match="is a picture"):
-        load(picture)
+        read_sound(picture)
 
 
 @pytest.mark.parametrize("kind", ["mp3", "flac", "ogg", "m4a", "aiff"])
@@ -152,4 +152,4 @@ def test_every_picture_is_recognised_where_sound_is_expected(tmp_path: Path, kin
     Image.new("RGB", (64, 64)).save(buffer, kind)
     (tmp_path / "a").write_bytes(buffer.getvalue())
     with pytest.raises(SpeechError, match="is a picture"):
-        load(tmp_path / "a")
+        read_sound(tmp_path / "a")
