@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "settings": _BELOW_MODELS,
     "media": _BELOW_MODELS,
     "provenance": _BELOW_MODELS,
-    "models": _BELOW_MODELS,
+    "models": _BELOW_MODELS | {"settings"},  # the binder
     "analysis": _BELOW_ANALYSIS - {"settings"},
     "inference": _BELOW_ANALYSIS - {"media", "store"},  # no paths
     "evaluation": _BELOW_JOBS - {"inference", "settings", "provenance"},

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hallo_cli.batch.fields import build_checked
 from hallo_cli.batch.ledger import Record, read_records
 from hallo_cli.errors import InputError
 from hallo_cli.media.files import require_file, shown
 from hallo_cli.printable import printable
+from hallo_cli.settings.binding import bind
 
 FORMAT = 1
 APPROVED, REJECTED = "approved", "rejected"
@@ -95,7 +95,7 @@ def _list(value: object) -> list[object]:
 def _decision(value: object) -> Decision:
     if not isinstance(value, dict):
         raise ValueError("a decision is no object")
-    decision = build_checked(Decision, value)
+    decision = bind(Decision, value, skips_unknown=True)
     if decision.mark not in (APPROVED, REJECTED):
         raise ValueError(f"the mark {decision.mark[:40]!r} is neither {APPROVED} nor {REJECTED}")
     return decision

@@ -11,18 +11,23 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Annotated, BinaryIO, Self
 
-from hallo_cli.batch.fields import build_checked
+from annotated_types import Interval
+
 from hallo_cli.batch.states import RENDERED, STATES
 from hallo_cli.errors import JobError, OutputError
 from hallo_cli.printable import printable
+from hallo_cli.settings.binding import bind
 from hallo_cli.store.opening import flush_folder, handle_to_append, open_to_read
 from hallo_cli.store.writing import write_all
 
 LEDGER_VERSION = 1
 MAX_LINE = 4 << 20  # bytes
 _ENTRIES = {"row": "an entry of a row", "run": "the head of a run"}
+_MOST = 10**15  # larger than any count or measurement here
+Count = Annotated[int, Interval(ge=-_MOST, le=_MOST)]
+Seconds = Annotated[float, Interval(ge=-_MOST, le=_MOST)]
 _log = logging.getLogger(__name__)
 
 
@@ -31,17 +36,17 @@ class Record:
     """The result of one row."""
 
     id: str
-    row: int  # its line in the manifest
+    row: Count  # its line in the manifest
     status: str  # one of states.STATES
     output: str = ""  # relative to the ledger's folder where it lies inside it
     fingerprint: str = ""  # digest of inputs, weights and settings: if equal, a rerun skips the row
     sha256: str = ""
-    size: int = 0  # bytes of the output
-    frames: int = 0
-    seconds: float = 0.0  # of video
-    compute_s: float = 0.0
-    attempts: int = 0
-    seed: int | None = None
+    size: Count = 0  # bytes of the output
+    frames: Count = 0
+    seconds: Seconds = 0.0  # of video
+    compute_s: Seconds = 0.0
+    attempts: Count = 0
+    seed: Count | None = None
     worker: str = ""
     error: str = ""  # kind of the error
     message: str = ""
@@ -183,8 +188,8 @@ def _entry(line: bytes) -> Record | Run:
     if version > LEDGER_VERSION:
         raise JobError(f"the ledger is of version {version}, made by a newer hallo; update hallo to read it.")
     if fields["type"] == "run":
-        return build_checked(Run, fields)
-    record = build_checked(Record, fields)
+        return bind(Run, fields, skips_unknown=True)
+    record = bind(Record, fields, skips_unknown=True)
     if record.status not in STATES:
         raise ValueError(f"its status is {record.status!r}")
     return record

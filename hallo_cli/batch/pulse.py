@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from hallo_cli.batch.fields import build_checked
 from hallo_cli.batch.paths import Paths
 from hallo_cli.batch.tally import AtWork, Tally
 from hallo_cli.errors import OutputError
+from hallo_cli.settings.binding import bind
 from hallo_cli.store.locks import is_held
 from hallo_cli.store.writing import write_whole
 
@@ -43,7 +43,7 @@ class Running:
     @property
     def at_work(self) -> dict[str, AtWork]:
         """What each worker does."""
-        return {name: build_checked(AtWork, worker) for name, worker in self.workers.items()}
+        return {name: bind(AtWork, worker, skips_unknown=True) for name, worker in self.workers.items()}
 
 
 class Pulse:
@@ -81,7 +81,7 @@ def _read(path: Path) -> Running:
     try:
         if path.stat().st_size > _LIMIT:
             return Running()
-        running = build_checked(Running, json.loads(path.read_bytes()))
+        running = bind(Running, json.loads(path.read_bytes()), skips_unknown=True)
         _ = running.ends, running.at_work  # can be read, too
     except (OSError, ValueError, TypeError, AttributeError, RecursionError, OverflowError):
         return Running()

@@ -5,12 +5,13 @@ import os
 import shlex
 from pathlib import Path
 
+import tomli_w
+
 from hallo_cli.batch.task import Task
 from hallo_cli.store.opening import open_to_read
 from hallo_cli.store.writing import copy_whole, make_own_folder, write_whole
 
 MAX_LOG_BYTES = 1 << 20
-DELETE, UNICODE_DELETE = "\x7f", "\\u007f"  # valid in JSON strings, but not in TOML
 MAX_INPUT_BYTES = 2 << 30  # larger inputs are named, not copied
 
 
@@ -24,7 +25,7 @@ def put_aside(folder: Path, task: Task, reason: str, log: bytes) -> Path:
     row = {"row": task.number, "id": task.id, "reason": reason, "fingerprint": task.fingerprint, **inputs}
     write_whole(place / "row.json", (json.dumps({**row, "settings": settings}, indent=1) + "\n").encode())
     write_whole(place / "worker.log", log)
-    write_whole(place / "settings.toml", _toml(settings).encode())
+    write_whole(place / "settings.toml", tomli_w.dumps(settings).encode())
     write_whole(place / "README.txt", _how_to(inputs).encode())
     return place
 
@@ -55,11 +56,6 @@ def _copy(source: Path, target: Path) -> str:
     except OSError:
         return str(source)
     return target.name
-
-
-def _toml(settings: dict[str, object]) -> str:
-    values = {key: json.dumps(value, ensure_ascii=False) for key, value in settings.items()}
-    return "".join(f"{key} = {value.replace(DELETE, UNICODE_DELETE)}\n" for key, value in values.items())
 
 
 def _how_to(inputs: dict[str, str]) -> str:

@@ -270,10 +270,10 @@ class Telling:
 
 def read_options(values: dict[str, object]) -> BatchOptions:
     """The options in a ledger. Raises JobError if they are not options of a batch."""
-    from hallo_cli.batch.fields import build_checked
+    from hallo_cli.settings.binding import bind
 
     try:
-        return build_checked(BatchOptions, values)
+        return bind(BatchOptions, values, skips_unknown=True)
     except ValueError as error:
         raise JobError(
             f"the ledger does not hold the options of its run ({error}); use hallo batch run."

@@ -6,17 +6,18 @@ This module knows no networks' weights and looks into no other file, except to l
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
 import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from annotated_types import Interval
 
 from hallo_cli.errors import WeightsError
 from hallo_cli.models.network_config import NetworkConfig
+from hallo_cli.settings.binding import bind, plain, shortened
 from hallo_cli.store.digests import file_digest
 from hallo_cli.store.writing import write_whole
 
@@ -28,6 +29,9 @@ ROLES = frozenset(
     {"networks", "vae", "speech", "speech_config", "face_detector", "identity", "licence"}
     | {"vocals", "vocals_checks", "vocals_mdx_data", "vocals_vr_data"}
 )
+PieceLength = Annotated[float, Interval(ge=1, le=3600)]
+Ratio = Annotated[float, Interval(ge=0.1, le=10)]
+Shift = Annotated[float, Interval(ge=-1, le=10)]
 
 
 @dataclass(frozen=True)
@@ -36,27 +40,29 @@ class SpeechConfig:
 
     kind: Literal["wav2vec2", "embedded"] = "wav2vec2"
     config: Mapping[str, Any] = field(default_factory=dict)
-    piece_s: float | None = None  # recordings are cut into pieces so long, each heard by itself; None: not
+    piece_s: Annotated[float, Interval(ge=1, le=3600)] | None = (
+        None  # recordings are cut into pieces so long, each heard by itself; None: not
+    )
 
 
 @dataclass(frozen=True)
 class Geometry:
     """How the pictures were framed that the networks were trained with."""
 
-    crop_scale: float = 1.7  # side of the square / longer side of the face oval's box
-    crop_shift: float = 0.0  # centre moved down, as a share of the square's side
-    face_expand_ratio: float = 1.2  # face locator's rectangle / face oval's box
-    lip_expand_ratio: float = 2.0  # lip attention's rectangle / lips' box
-    shown_scale: float = 2.0  # what `crop` shows of models that move the picture itself, measured likewise
-    shown_shift: float = 0.04
+    crop_scale: Ratio = 1.7  # side of the square / longer side of the face oval's box
+    crop_shift: Shift = 0.0  # centre moved down, as a share of the square's side
+    face_expand_ratio: Ratio = 1.2  # face locator's rectangle / face oval's box
+    lip_expand_ratio: Ratio = 2.0  # lip attention's rectangle / lips' box
+    shown_scale: Ratio = 2.0  # what `crop` shows of models that move the picture itself, measured likewise
+    shown_shift: Shift = 0.04
 
 
 @dataclass(frozen=True)
 class Sampling:
     """The sampling that the bundle's makers recommend; settings may say otherwise."""
 
-    steps: int = 40
-    guidance: float = 3.5
+    steps: Annotated[int, Interval(ge=1, le=1000)] = 40
+    guidance: Annotated[float, Interval(ge=0, le=100)] = 3.5
     solver: str = "ddim"
 
 
@@ -67,6 +73,14 @@ class BundleFile:
     path: str  # inside the bundle, with forward slashes
     sha256: str | None = None  # None only for the published tree, which lists none
     n_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        path = PurePosixPath(self.path)
+        is_inside = not (path.is_absolute() or ".." in path.parts or set(self.path) & set("\\:"))
+        _require(bool(self.path) and is_inside, "path", self.path, "a path inside the bundle")
+        is_digest = self.sha256 is None or re.fullmatch("[0-9a-f]{64}", self.sha256) is not None
+        _require(is_digest, "sha256", self.sha256, "64 hexadecimal digits")
+        _require(self.n_bytes is None or self.n_bytes > 0, "n_bytes", self.n_bytes, "a number of bytes")
 
 
 @dataclass(frozen=True)
@@ -84,6 +98,10 @@ class BundleManifest:
     made_with: str = ""  # version of this program
     description: str = ""
     format: int = FORMAT
+
+    def __post_init__(self) -> None:
+        for role in self.files:
+            _require(role in ROLES, "files", role, "one of " + ", ".join(sorted(ROLES)))
 
     @property
     def needs_identity(self) -> bool:
@@ -103,12 +121,19 @@ def read_manifest(path: Path) -> BundleManifest:
     version = values.get("format")
     if version != FORMAT:
         raise WeightsError(
-            f"{path}: format {_short(version)}, this program reads {FORMAT}. Update program or bundle."
+            f"{path}: format {shortened(repr(version))}, this program reads {FORMAT}. "
+            "Update program or bundle."
         )
     try:
-        return _parse_manifest(values)
-    except (WeightsError, TypeError, ValueError) as error:
+        manifest = bind(BundleManifest, values)
+        for role, listed in manifest.files.items():
+            is_whole = listed.sha256 is not None and listed.n_bytes is not None
+            _require(is_whole, f"files.{role}", listed.path, "given with sha256 and n_bytes")
+    except ValueError as error:
+        raise WeightsError(f"{path}: {error}. Update the program or fetch the bundle again.") from error
+    except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
+    return manifest
 
 
 def write_manifest(directory: Path, manifest: BundleManifest) -> Path:
@@ -117,10 +142,9 @@ def write_manifest(directory: Path, manifest: BundleManifest) -> Path:
     Sizes and digests of the listed files are filled in, so the files must be there already.
     """
     files = {role: describe_file(directory, listed.path) for role, listed in manifest.files.items()}
-    manifest = dataclasses.replace(manifest, files=files)
-    values = dataclasses.asdict(dataclasses.replace(manifest, networks=NetworkConfig()))
-    values["networks"] = manifest.networks.to_dict()
-    text = "\n".join(_toml_lines(values)) + "\n"
+    import tomli_w
+
+    text = tomli_w.dumps(plain(dataclasses.replace(manifest, files=files)))
     write_whole(directory / MANIFEST, text.encode())
     return directory / MANIFEST
 
@@ -130,87 +154,9 @@ def describe_file(directory: Path, path: str) -> BundleFile:
     return BundleFile(path, file_digest(directory / path), (directory / path).stat().st_size)
 
 
-def _parse_manifest(values: dict[str, Any]) -> BundleManifest:
-    known = {item.name for item in dataclasses.fields(BundleManifest)}
-    _refuse_unknown("", values, known)
-    for name in ("name", "version", "licence", "networks", "files"):
-        if name not in values:
-            raise ValueError(f"{name} is missing. Fetch the bundle again.")
-    for name in ("name", "version", "licence", "made_with", "description"):
-        _require(isinstance(values.get(name, ""), str), name, values.get(name), "text")
-    for name in ("networks", "files", "speech", "geometry", "sampling"):
-        _require(isinstance(values.get(name, {}), dict), name, values.get(name), "a table")
-    return BundleManifest(
-        **{name: values[name] for name in known & set(values) if isinstance(values[name], str)},
-        networks=NetworkConfig.from_dict(values["networks"]),
-        files={role: _parse_file(role, listed) for role, listed in values["files"].items()},
-        speech=_parse_speech(values.get("speech", {})),
-        geometry=_parse_geometry(values.get("geometry", {})),
-        sampling=_parse_sampling(values.get("sampling", {})),
-    )
-
-
-def _parse_file(role: str, listed: Any) -> BundleFile:
-    _require(role in ROLES, "files", role, "one of " + ", ".join(sorted(ROLES)))
-    _require(isinstance(listed, dict), f"files.{role}", listed, "a table")
-    _refuse_unknown(f"files.{role}.", listed, {"path", "sha256", "n_bytes"})
-    path, sha256, n_bytes = listed.get("path"), listed.get("sha256"), listed.get("n_bytes")
-    _require(_is_inside(path), f"files.{role}.path", path, "a path inside the bundle")
-    is_digest = isinstance(sha256, str) and re.fullmatch("[0-9a-f]{64}", sha256) is not None
-    _require(is_digest, f"files.{role}.sha256", sha256, "64 hexadecimal digits")
-    _require(type(n_bytes) is int and n_bytes > 0, f"files.{role}.n_bytes", n_bytes, "a number of bytes")
-    return BundleFile(path, sha256, n_bytes)
-
-
-def _is_inside(path: Any) -> bool:
-    if not isinstance(path, str) or not path or "\\" in path or ":" in path:
-        return False
-    parts = PurePosixPath(path)
-    return not parts.is_absolute() and ".." not in parts.parts
-
-
-def _parse_speech(values: dict[str, Any]) -> SpeechConfig:
-    _refuse_unknown("speech.", values, {"kind", "config", "piece_s"})
-    kind = values.get("kind", "wav2vec2")
-    _require(kind in ("wav2vec2", "embedded"), "speech.kind", kind, "wav2vec2 or embedded")
-    config = values.get("config", {})
-    _require(isinstance(config, dict), "speech.config", config, "a table")
-    piece_s = values.get("piece_s")
-    _require(
-        piece_s is None or _is_number(piece_s, 1.0, 3600.0),
-        "speech.piece_s",
-        piece_s,
-        "a number from 1 to 3600",
-    )
-    return SpeechConfig(kind, config, None if piece_s is None else float(piece_s))
-
-
-def _parse_geometry(values: dict[str, Any]) -> Geometry:
-    _refuse_unknown("geometry.", values, {item.name for item in dataclasses.fields(Geometry)})
-    for name, value in values.items():
-        lower = -1.0 if name.endswith("_shift") else 0.1
-        _require(_is_number(value, lower, 10.0), f"geometry.{name}", value, f"a number from {lower} to 10")
-    return Geometry(**{name: float(value) for name, value in values.items()})
-
-
-def _parse_sampling(values: dict[str, Any]) -> Sampling:
-    _refuse_unknown("sampling.", values, {item.name for item in dataclasses.fields(Sampling)})
-    sampling = Sampling(**values)
-    steps, guidance = sampling.steps, sampling.guidance
-    _require(type(steps) is int and 1 <= steps <= 1000, "sampling.steps", steps, "1 to 1000")
-    _require(_is_number(guidance, 0.0, 100.0), "sampling.guidance", guidance, "a number of 0 to 100")
-    _require(isinstance(sampling.solver, str), "sampling.solver", sampling.solver, "text")
-    return dataclasses.replace(sampling, guidance=float(sampling.guidance))
-
-
-def _is_number(value: Any, lower: float, upper: float) -> bool:
-    is_number = type(value) in (int, float)
-    return is_number and math.isfinite(value) and lower <= value <= upper
-
-
 def _require(is_right: bool, name: str, value: Any, expected: str) -> None:
     if not is_right:
-        raise ValueError(f"{name} = {_short(value)} is not {expected}. Fetch the bundle again.")
+        raise ValueError(f"{name} = {shortened(repr(value))} is not {expected}")
 
 
 def _require_shallow(values: dict[str, Any]) -> None:
@@ -222,42 +168,3 @@ def _require_shallow(values: dict[str, Any]) -> None:
         if not level:
             return
     raise ValueError("its tables are nested too deeply")
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 100 else f"{text[:97]}..."
-
-
-def _refuse_unknown(prefix: str, values: dict[str, Any], known: set[str]) -> None:
-    if unknown := sorted(set(values) - known):
-        key = f"{prefix}{unknown[0][:100]}"
-        raise ValueError(f"unknown key {key}. Update the program, or fetch the bundle again.")
-
-
-def _toml_lines(table: Mapping[str, Any], prefix: str = "") -> list[str]:
-    plain = {key: value for key, value in table.items() if value is not None}
-    lines = [
-        f"{_toml_key(key)} = {_toml_value(value)}"
-        for key, value in plain.items()
-        if not isinstance(value, Mapping)
-    ]
-    for key, value in plain.items():
-        if isinstance(value, Mapping):
-            name = f"{prefix}{_toml_key(key)}"
-            lines += ["", f"[{name}]", *_toml_lines(value, f"{name}.")]
-    return lines
-
-
-def _toml_key(key: str) -> str:
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key)
-
-
-def _toml_value(value: Any) -> str:
-    if isinstance(value, tuple | list):
-        return "[" + ", ".join(map(_toml_value, value)) + "]"
-    if isinstance(value, str | bool):
-        return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, int | float) and math.isfinite(value):
-        return repr(value)
-    raise WeightsError(f"{MANIFEST} cannot hold {value!r}")

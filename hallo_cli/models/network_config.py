@@ -7,13 +7,12 @@ from different `NetworkConfig`s. This module knows no torch and reads no files.
 from __future__ import annotations
 
 import dataclasses
-import types
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from hallo_cli.errors import WeightsError
+from hallo_cli.settings.binding import bind, plain
 
 Compat = Literal["official", "sane"]
 MAX_COUNT = 64  # no number of levels or of layers in a block comes near it
@@ -83,7 +82,9 @@ class NetworkConfig:
     motion_thinning: float = 0.0  # share of the motion frames' pixels outside the face that are greyed
 
     def __post_init__(self) -> None:
-        _check(self)
+        object.__setattr__(self, "vae", {name: _frozen(value) for name, value in self.vae.items()})
+        _check_widths(self)
+        _check_conventions(self)
 
     @property
     def levels(self) -> int:
@@ -119,77 +120,27 @@ class NetworkConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings, lists and tables, as TOML and JSON hold them; None is left out."""
-        raw = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return {name: _plain(value) for name, value in raw.items() if value is not None}
+        tables: dict[str, Any] = plain(self)
+        return tables
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> NetworkConfig:
         """The inverse of `to_dict`. Raises WeightsError at an unknown key or a value of the wrong kind."""
-        kinds = typing.get_type_hints(cls)
-        unknown = sorted(set(values) - set(kinds))
-        if unknown:
+        try:
+            return bind(cls, values)
+        except ValueError as error:
             raise WeightsError(
-                f"network config: unknown key {unknown[0][:100]!r}. It was written by another version of "
-                "this program, or edited: update the program or fetch the bundle again."
-            )
-        return cls(**{name: _parsed(name, value, kinds[name]) for name, value in values.items()})
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
+                f"network config: {error}. Update the program or fetch the bundle again."
+            ) from error
 
 
 def _frozen(value: Any) -> Any:
-    return tuple(_frozen(item) for item in value) if isinstance(value, tuple | list) else value
-
-
-def _parsed(name: str, value: Any, kind: Any) -> Any:
-    if isinstance(value, Mapping):
-        value = {str(key): _frozen(item) for key, item in value.items()}
-    value = _frozen(value)
-    if kind is float and type(value) is int:
-        value = float(value)
-    if not _fits(value, kind):
-        raise WeightsError(
-            f"network config: {name} = {repr(value)[:100]} is not {_kind_name(kind)}. Fetch the bundle again."
-        )
-    return value
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is Literal:
-        return value in arguments
-    if origin is types.UnionType:
-        return any(_fits(value, one) for one in arguments)
-    if origin is tuple:
-        wanted = (
-            arguments[:1] * len(value) if isinstance(value, tuple) and arguments[-1] is ... else arguments
-        )
-        return isinstance(value, tuple) and len(value) == len(wanted) and all(map(_fits, value, wanted))
-    if origin is not None:
-        return isinstance(value, Mapping)
-    return type(value) is kind
-
-
-def _kind_name(kind: Any) -> str:
-    return (
-        "one of " + ", ".join(map(repr, typing.get_args(kind)))
-        if typing.get_origin(kind) is Literal
-        else str(kind)
-    )
+    return tuple(map(_frozen, value)) if isinstance(value, tuple | list) else value
 
 
 def _require(is_right: bool, message: str) -> None:
     if not is_right:
         raise WeightsError(f"network config: {message}")
-
-
-def _check(config: NetworkConfig) -> None:
-    _check_widths(config)
-    _check_conventions(config)
 
 
 def _check_widths(config: NetworkConfig) -> None:

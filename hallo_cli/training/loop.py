@@ -24,6 +24,7 @@ from hallo_cli.models.anchored import Anchor
 from hallo_cli.models.attention import matmul_kernel, use_attention_kernel
 from hallo_cli.models.autoencoder import Autoencoder
 from hallo_cli.models.network_config import NetworkConfig
+from hallo_cli.settings.binding import plain
 from hallo_cli.training.acceleration import DTYPES, make_accelerator
 from hallo_cli.training.checkpoint import (
     AVERAGE,
@@ -39,7 +40,7 @@ from hallo_cli.training.checkpoint import (
     restore,
     restore_optimizer,
 )
-from hallo_cli.training.config import DataSettings, Stage, TrainingConfig, to_dict
+from hallo_cli.training.config import DataSettings, Stage, TrainingConfig
 from hallo_cli.training.dataset import Batch, BatchSource, chosen_takes, prefetched
 from hallo_cli.training.forward import TrainedNetworks
 from hallo_cli.training.init import network_config, start_networks
@@ -136,7 +137,7 @@ class Trainer:
         self.model, self.stepper = self.accelerator.prepare(wrapped, self.optimizer)
         self._restore_loss_scale()
         if self.accelerator.is_main_process:
-            self.folder.describe({"stage": stage, **to_dict(config)}, network)
+            self.folder.describe({"stage": stage, **plain(config)}, network)
 
     def run(self, report: Callable[[TrainingEvent], None], should_stop: Callable[[], bool]) -> TrainingResult:
         """Train to the end of the run, or until asked to stop."""

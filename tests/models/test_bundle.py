@@ -119,15 +119,15 @@ def test_what_is_no_bundle_is_refused(name: str) -> None:
     [
         ("format = 1", "format = 2", "format 2, this program reads 1"),
         ("format = 1", "format = 1\nfromat = 1", "unknown key fromat"),
-        ('name = "small"', "name = 3", "name = 3 is not text"),
-        ('name = "small"', "", "name is missing"),
+        ('name = "small"', "name = 3", "name = 3 is not a text"),
+        ('name = "small"', "", "name must be given"),
         ("heads = 8", "heads = 7", "no multiple of 7 heads"),
-        ("heads = 8", "heds = 8", "unknown key 'heds'"),
+        ("heads = 8", "heds = 8", "unknown key networks.heds (did you mean 'heads'?)"),
         ("heads = 8", "heads = ", "cannot be read"),
         ('path = "sub/speech.bin"', 'path = "../speech.bin"', "not a path inside the bundle"),
         ('path = "sub/speech.bin"', 'path = "/etc/passwd"', "not a path inside the bundle"),
         ("n_bytes = 6", "n_bytes = -6", "not a number of bytes"),
-        ('kind = "embedded"', 'kind = "hubert"', "not wav2vec2 or embedded"),
+        ('kind = "embedded"', 'kind = "hubert"', "not 'wav2vec2' or 'embedded'"),
         ("crop_scale = 1.32", "crop_scale = nan", "geometry.crop_scale = nan"),
         ("crop_scale = 1.32", 'crop_scale = "1"', "geometry.crop_scale = '1'"),
         ("steps = 2", "steps = 0", "sampling.steps = 0"),
@@ -254,5 +254,5 @@ def test_length_of_speech_pieces_survives_the_round_trip(tmp_path: Path) -> None
     written = dataclasses.replace(manifest(), speech=SpeechConfig(piece_s=60.0))
     write_manifest(folder, written)
     assert read_manifest(folder / "bundle.toml").speech == SpeechConfig(piece_s=60.0)
-    with pytest.raises(WeightsError, match=r"speech.piece_s = 0.0 is not a number from 1 to 3600"):
+    with pytest.raises(WeightsError, match=r"speech.piece_s = 0.0 is not at least 1"):
         read_manifest(edited(folder, "piece_s = 60.0", "piece_s = 0.0") / "bundle.toml")

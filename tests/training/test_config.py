@@ -53,22 +53,34 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
         (MINIMAL + "[optimizer]\nrate = 1\n", "unknown key optimizer.rate"),
         (MINIMAL + "[optimizer]\nwarmpu = 1\n", "did you mean 'warmup'"),
         (MINIMAL + "[optimiser]\nlr = 1\n", "unknown key optimiser"),
-        (MINIMAL + "[optimizer]\nlr = 'fast'\n", "optimizer.lr = 'fast' does not fit"),
-        (MINIMAL + "[objective]\ntimesteps = 'some'\n", "'uniform', 'few_step'"),
+        (MINIMAL + "[optimizer]\nlr = 'fast'\n", "optimizer.lr = 'fast' is not a number"),
+        (MINIMAL + "[objective]\ntimesteps = 'some'\n", "'uniform' or 'few_step'"),
         (MINIMAL + "[objective]\nregions = [1, 2]\n", "objective.regions"),
-        (MINIMAL + "[objective]\nmiddle_timesteps = [600, 400]\n", "objective.middle_timesteps"),
+        (MINIMAL + "[objective]\nmiddle_timesteps = [600, 400]\n", "objective: middle_timesteps"),
         (MINIMAL + "[objective.drops]\naudio = 2\n", "objective.drops.audio"),
-        (MINIMAL + "[optimizer]\nlr = -1\n", "lr = -1.0"),
+        (MINIMAL + "[optimizer]\nlr = -1\n", "lr = -1 is not at least 0"),
         (MINIMAL + "data = 3\n", "not valid TOML|unknown|data"),
         ("[data]\nshards = 'x'\n", "run must be given"),
-        ("[run]\noutput = 'o'\nsteps = 0\n[data]\nshards = 'x'\n", "run.steps must be at least 1"),
+        (
+            "[run]\noutput = 'o'\nsteps = 0\n[data]\nshards = 'x'\n",
+            "run.steps = 0 is not at least",
+        ),
         (MINIMAL + "[validation]\npairs = ['a.png']\n", "validation.pairs"),
+        (
+            MINIMAL + "[start]\nbundle = 2020-01-01\nstage1 = 3\n",
+            r"run\.toml: start\.stage1 = 3 is not",
+        ),
         ("not toml", "not valid TOML"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         load_config(write(tmp_path, text))
+
+
+def test_a_wrong_override_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"--set optimizer\.lr=fast: optimizer\.lr = 'fast' is not"):
+        load_config(write(tmp_path, MINIMAL), ["run.steps=5", "optimizer.lr=fast"])
 
 
 def test_pairs_are_taken_from_the_files_folder(tmp_path: Path) -> None:
