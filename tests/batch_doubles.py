@@ -26,8 +26,9 @@ from hallo_cli.batch.paths import Paths
 from hallo_cli.batch.planner import RowSettings
 from hallo_cli.batch.renderer import JobRenderer, RendererSpec
 from hallo_cli.batch.rows import Layout
-from hallo_cli.batch.run import Batch, OpenBatch, Source, opened
+from hallo_cli.batch.run import Batch, Source, opened
 from hallo_cli.batch.task import Began, Broken, Ended, Message, Rendered, Task
+from hallo_cli.cli.signals import obeying_signals
 from hallo_cli.domain import Clip, MotionFrames, Portrait, Speech, StepDone
 from hallo_cli.errors import DeviceMemoryError, EncoderError, HalloError, Interrupted, WeightsError
 from hallo_cli.jobs.runner import StopRequest
@@ -52,6 +53,7 @@ class PoisonableEngine(TrivialEngine):
             os.kill(os.getpid(), signal.SIGSEGV)
         if path.stem.startswith("sleep-check"):
             time.sleep(600)
+        time.sleep(float(os.environ.get("HALLO_TEST_PREPARE_S", "0")))
         read_image(path)
         found = super().portrait(path, settings)
         self.poison = path.stem
@@ -87,6 +89,7 @@ def misbehave(poison: str, seed: int) -> None:
 
 
 def make_engine(bundle: str, runtime: RuntimeSettings) -> PoisonableEngine:
+    time.sleep(float(os.environ.get("HALLO_TEST_LOAD_S", "0")))
     return PoisonableEngine(bundle)
 
 
@@ -200,16 +203,13 @@ def write_batch(folder: Path, names: list[str], seconds: float = 0.6) -> Path:
     return manifest
 
 
-def obey_signals(open_batch: OpenBatch) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, frame: open_batch.stop(128 + number))
-
-
 def main() -> int:
     manifest, workers = Path(sys.argv[1]), int(sys.argv[2])
     try:
-        with opened(batch_of(manifest, workers=workers)) as open_batch:
-            obey_signals(open_batch)
+        with (
+            opened(batch_of(manifest, workers=workers)) as open_batch,
+            obeying_signals(open_batch.stop, in_hand="the current clips"),
+        ):
             list(open_batch.check())
             for event in open_batch.run():
                 print(events.to_json(event), flush=True)  # noqa: T201

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 MakeEngine = Callable[[str, RuntimeSettings], Engine]  # bundle, how to run it
 LOOK_S = 300.0  # for one look, and a second more for each MiB of the file
+_POLL_S = 0.3
 _AHEAD = 4  # requests in flight for each process
 
 
@@ -76,8 +77,11 @@ class Looker:
 
 def look_at_all(
     checks: Checks, make_engine: MakeEngine, runtime: RuntimeSettings, *, processes: int
-) -> Iterator[Finding]:
-    """Look at every wanted file in parallel and keep the findings; with 0 processes, in this one."""
+) -> Iterator[Finding | None]:
+    """Look at every wanted file in parallel and keep the findings; with 0 processes, in this one.
+
+    Yields None now and then while it waits, so that the caller can stop it.
+    """
     looker = Looker(make_engine, runtime, checks.path, LOOK_S)
     try:
         if processes:
@@ -91,13 +95,15 @@ def look_at_all(
         checks.commit()
 
 
-def _look_in_processes(checks: Checks, looker: Looker, processes: int) -> Iterator[Finding]:
+def _look_in_processes(checks: Checks, looker: Looker, processes: int) -> Iterator[Finding | None]:
     suspects: list[Request] = []
     requests = checks.wanted()  # a new pool continues after the broken one
     while True:
         with _Pool(looker, processes) as pool:
             for request, finding in pool.run(requests):
-                if finding is None:
+                if request is None:
+                    yield None
+                elif finding is None:
                     suspects.append(request)
                 else:
                     checks.keep(request, finding)
@@ -107,12 +113,15 @@ def _look_in_processes(checks: Checks, looker: Looker, processes: int) -> Iterat
     yield from _look_alone(checks, suspects, looker)
 
 
-def _look_alone(checks: Checks, suspects: Iterable[Request], looker: Looker) -> Iterator[Finding]:
+def _look_alone(checks: Checks, suspects: Iterable[Request], looker: Looker) -> Iterator[Finding | None]:
     """Give each file that was with a process when it died a process of its own."""
     for suspect in suspects:
         with _Pool(looker, 1) as pool:
             began = time.monotonic()
             for request, found in pool.run(iter([suspect])):
+                if request is None:
+                    yield None
+                    continue
                 finding = found or _end_of(request, looker.limit_s, time.monotonic() - began)
                 checks.keep(request, finding)
                 yield finding
@@ -158,8 +167,11 @@ class _Pool:
         for process in looking if kind else ():
             process.kill()  # leaving the program would wait for its look
 
-    def run(self, requests: Iterator[Request]) -> Iterator[tuple[Request, Finding | None]]:
-        """The findings as they come; None for what was in flight when a process died, then it ends."""
+    def run(self, requests: Iterator[Request]) -> Iterator[tuple[Request | None, Finding | None]]:
+        """The findings as they come; None for what was in flight when a process died, then it ends.
+
+        Two None where nothing has come for a while.
+        """
         flying: dict[Future[Finding], Request] = {}
         while True:
             while not self.is_broken and len(flying) < self._limit and (request := next(requests, None)):
@@ -170,7 +182,10 @@ class _Pool:
                     yield request, None
             if not flying:
                 return
-            for future in wait(flying, return_when=FIRST_COMPLETED).done:
+            done = wait(flying, timeout=_POLL_S, return_when=FIRST_COMPLETED).done
+            if not done:
+                yield None, None
+            for future in done:
                 request = flying.pop(future)
                 try:
                     yield request, future.result()

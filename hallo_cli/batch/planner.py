@@ -97,7 +97,9 @@ class Planner:
         self.n_files = self.checks.count_wanted()
         yield 0
         found = look_at_all(self.checks, self.make_engine, self.runtime, processes=processes)
-        for n_found, _ in enumerate(found, 1):
+        n_found = 0
+        for finding in found:
+            n_found += finding is not None
             yield n_found
         for row in self.queue.rows("new"):
             self._decide(row)

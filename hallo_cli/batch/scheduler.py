@@ -44,7 +44,8 @@ from hallo_cli.batch.task import (
 from hallo_cli.errors import HalloError, Interrupted, OutputError
 
 _POLL_S = 0.5
-_STOP_S = 22.0  # containers kill what has not stopped after 30 s
+_STOP_S = 20.0  # containers kill what has not stopped after 30 s
+_FINISHED_AT_STOP = frozenset({"render", "measure"})  # up to the end of the clip
 _AHEAD = 2  # rows a worker holds: the one in hand and the next, being prepared
 
 
@@ -105,10 +106,12 @@ class Scheduler:
         while True:
             self._obey_stop()
             self._fill()
-            if not any(self._held.values()) or time.monotonic() > self._give_up_at:
+            if self._has_ended():
                 break  # closing the pool ends workers that are still busy; their clips are kept
             for slot, message in self._pool.wait(_POLL_S):
                 yield from self._handle(slot, message)
+        for slot in self._held:
+            self._release(slot)
         if self._trouble:
             raise self._trouble
         if (left := self._queue.n_in("ready", "over budget", "waiting")) and self._stop_status is None:
@@ -128,6 +131,13 @@ class Scheduler:
             self._has_stopped = True
             self._give_up_at = time.monotonic() + _STOP_S
             self._pool.stop()
+
+    def _has_ended(self) -> bool:
+        """Whether no row is left; once the batch stops, whether none has anything worth finishing."""
+        stages = {row.stage for held in self._held.values() for row in held.values()}
+        if self._has_stopped:
+            return time.monotonic() > self._give_up_at or not stages & _FINISHED_AT_STOP
+        return not stages
 
     def _fill(self) -> None:
         """Give each worker up to two rows, shortest queue first; a suspect is alone with its worker."""

@@ -42,10 +42,11 @@ def run(batch: Batch, shown: Shown, extras: Extras) -> None:
         raise SettingsError("--sheet goes with --dry-run; hallo batch report writes a page of the results.")
     shown.start_log()
     style = Style.none if shown.as_json else shown.progress
+    hooks = HookRunner(extras.hooks)
     with (
-        HookRunner(extras.hooks) as hooks,
         opened(batch, is_dry=telling.is_dry) as open_batch,
         obeying_signals(open_batch.stop, in_hand="the current clips"),
+        hooks,
     ):
         with batch_view.checking(style, is_quiet=shown.is_quiet) as show:
             for n_done in open_batch.check():

@@ -5,7 +5,7 @@ A batch prepares the next row while it renders one; a single job prepares its ow
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
@@ -85,8 +85,21 @@ class SpeechAhead:
         return self._thread.submit(self._prepared.heard, *frames)
 
 
-def prepare(job: Job, engine: Engine, workspace: Workspace, inputs: Inputs) -> Prepared:
+def go_on() -> None:
+    """Never stop between steps."""
+
+
+def prepare(
+    job: Job,
+    engine: Engine,
+    workspace: Workspace,
+    inputs: Inputs,
+    *,
+    between: Callable[[], None] = go_on,
+) -> Prepared:
     """Analyse a resolved job's inputs and write its plan, or read that of an earlier run.
+
+    `between` is called between the steps; what it raises stops the analysis.
 
     What is kept counts once the plan is there, and that is written when the inputs have turned out to be
     still those that name the workspace. Raises InputError if an input cannot be used or was replaced; then a
@@ -95,8 +108,11 @@ def prepare(job: Job, engine: Engine, workspace: Workspace, inputs: Inputs) -> P
     settings = job.settings
     try:
         portrait = engine.portrait(job.portrait, settings)
+        between()
         compositor = engine.compositor(job.portrait, portrait, settings)
+        between()
         recording = _recording(job, engine, workspace)
+        between()
         require_unchanged(job, inputs)
     except InputError:
         if workspace.plan() is None:
@@ -104,11 +120,13 @@ def prepare(job: Job, engine: Engine, workspace: Workspace, inputs: Inputs) -> P
         raise
     n_frames = count_frames(recording.duration_s, float(exact_rate(settings.fps)))
     track = engine.track(recording, n_frames, settings)
+    between()
     plan = workspace.plan()
     if plan is None:
         plan = _new_plan(job, engine, track, fingerprint=inputs.pictures, n_frames=n_frames)
         workspace.write_plan(plan)
     missing = workspace.missing(plan)
+    between()
     speech = track.speech(*whole_clips(missing[0], plan.clip_frames)) if missing else None
     return Prepared(portrait, compositor, track, plan, speech, recording)
 

@@ -141,7 +141,8 @@ class _Run:
 
     def _prepare(self, ahead: Prepared | None, inputs: record.Inputs) -> None:
         if ahead is None or ahead.plan.fingerprint != inputs.pictures or not ahead.is_of(self.workspace):
-            ahead = prepare(self.job, self.engine, self.workspace, inputs)
+            ahead = prepare(self.job, self.engine, self.workspace, inputs, between=self._obey_stop)
+            self._obey_stop()
             for warning in ahead.warnings():
                 self.report(events.Warned(warning))
         self.prepared = ahead

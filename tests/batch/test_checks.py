@@ -132,6 +132,17 @@ def test_file_that_takes_for_ever_is_named_and_the_others_go_on(
     assert time.monotonic() - began < 60
 
 
+def test_stop_does_not_wait_for_a_file_that_takes_for_ever(tmp_path: Path) -> None:
+    began = time.monotonic()
+    with opened(batch_of(write_batch(tmp_path, ["sleep-check"]), workers=1)) as batch:
+        checking = batch.check()
+        next(checking)
+        batch.stop(143)
+        with pytest.raises(Interrupted):
+            list(checking)
+    assert time.monotonic() - began < 15
+
+
 def test_time_for_a_look_grows_with_the_file(tmp_path: Path) -> None:
     with (tmp_path / "large").open("wb") as file:
         file.truncate(100 << 20)

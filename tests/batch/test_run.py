@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,15 @@ from batch_doubles import (
     write_sound,
 )
 
-from hallo_cli.batch.events import BatchPlanned, RowEnded, RowRetried, RowStarted, WorkerLost
+from hallo_cli.batch import scheduler
+from hallo_cli.batch.events import (
+    BatchPlanned,
+    RowEnded,
+    RowRetried,
+    RowStarted,
+    WorkerLoading,
+    WorkerLost,
+)
 from hallo_cli.batch.ledger import Record, last_run, read_records
 from hallo_cli.batch.paths import Paths, Shard
 from hallo_cli.batch.planner import Repeat
@@ -25,6 +34,7 @@ from hallo_cli.batch.scheduler import Policy
 from hallo_cli.errors import (
     HalloError,
     InputError,
+    Interrupted,
     JobError,
     ManifestError,
 )
@@ -369,3 +379,41 @@ def test_each_input_of_a_row_is_hashed_once_from_check_to_video(
         "b.png": 1,
         "speech.wav": 1,
     }
+
+
+@pytest.mark.parametrize("slow", ["HALLO_TEST_LOAD_S", "HALLO_TEST_PREPARE_S"])
+def test_stop_does_not_wait_for_networks_and_inputs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: str
+) -> None:
+    began = time.monotonic()
+    manifest = write_batch(tmp_path, ["a", "b"])
+    with opened(batch_of(manifest, workers=1)) as batch:
+        list(batch.check())
+        monkeypatch.setenv(slow, "600")  # for the worker
+        running = batch.run()
+        next(event for event in running if isinstance(event, WorkerLoading))
+        batch.stop(143)
+        with pytest.raises(Interrupted):
+            list(running)
+        assert batch.tally.counts.pending == 2
+    assert time.monotonic() - began < 15
+
+
+def test_clip_that_takes_for_ever_is_given_up_at_the_time_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduler, "_STOP_S", 0.5)
+    monkeypatch.setenv("HALLO_TEST_CLIP_S", "600")
+    manifest = write_batch(tmp_path, ["a"])
+    with opened(batch_of(manifest, workers=1)) as batch:
+        list(batch.check())
+        running = batch.run()
+        next(event for event in running if isinstance(event, RowStarted))
+        began = time.monotonic()
+        batch.stop(143)
+        with pytest.raises(Interrupted):
+            list(running)
+    assert time.monotonic() - began < 15
+    monkeypatch.setenv("HALLO_TEST_CLIP_S", "0")
+    run(batch_of(manifest))
+    assert results(manifest)["a"].status == "done"

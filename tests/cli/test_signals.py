@@ -13,6 +13,8 @@ import pytest
 from PIL import Image
 from scipy.io import wavfile
 
+from hallo_cli.batch import scheduler
+from hallo_cli.cli import signals
 from hallo_cli.media.ffmpeg import find_ffmpeg
 from hallo_cli.media.probe import frame_hashes
 
@@ -104,3 +106,31 @@ def test_interrupt_from_the_terminal_does_not_break_the_join(folder: Path) -> No
     process.communicate(timeout=50)
     assert process.returncode == 0
     assert len(list(frame_hashes(folder / "out.mp4"))) == 25
+
+
+@pytest.mark.parametrize("step", ["portrait", "networks"])
+def test_step_that_takes_too_long_after_a_signal_is_stopped(folder: Path, step: str) -> None:
+    process = start(folder, "out.mp4", STUB_SLOW=step, STUB_STOP_S="0.5")
+    wait_for(process, event="stage_started", stage="load" if step == "networks" else "analyse")
+    began = time.monotonic()
+    interrupt(process, signal.SIGTERM)
+    _, said = process.communicate(timeout=50)
+    assert process.returncode == 143
+    assert "stopped at once; finished clips are kept" in said
+    assert time.monotonic() - began < 20
+
+
+def test_program_ends_even_if_a_step_cannot_be_interrupted(folder: Path) -> None:
+    process = start(folder, "out.mp4", STUB_DEAF="networks", STUB_STOP_S="0.5")
+    wait_for(process, event="stage_started", stage="load")
+    began = time.monotonic()
+    interrupt(process, signal.SIGTERM)
+    _, said = process.communicate(timeout=50)
+    assert process.returncode == 143
+    assert "stopped at once; finished clips are kept" in said
+    assert time.monotonic() - began < 20
+
+
+def test_stop_and_cleanup_are_over_before_a_container_is_killed() -> None:
+    assert scheduler._STOP_S < signals.STOP_S
+    assert signals.STOP_S + signals.CLEANUP_S < 30 - 2

@@ -4,7 +4,8 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -476,3 +477,34 @@ def test_a_clip_that_will_not_be_done_in_time_is_given_up_between_steps(
         run_job(job, SlowSteps(0.01), on_event=listen, stop=stop)
     assert steps[-1] == n_steps
     assert run_job(job, TrivialEngine()).n_frames == N_FRAMES
+
+
+class StoppedIn(TrivialEngine):
+    """Asks for a stop in one of its steps, and notes which it takes."""
+
+    def __init__(self, step: str, stop: StopRequest) -> None:
+        super().__init__()
+        self.steps: list[str] = []
+        for name in STEPS:
+            setattr(self, name, partial(self._take, name, name == step and stop, getattr(self, name)))
+
+    def _take(
+        self, name: str, stop: StopRequest | None, call: Callable[..., object], *given: object
+    ) -> object:
+        self.steps.append(name)
+        if stop:
+            stop.ask()
+        return call(*given)
+
+
+STEPS = ("portrait", "compositor", "decode", "track", "load_networks", "clips")
+
+
+@pytest.mark.parametrize("step", STEPS[:-1])
+def test_stop_takes_effect_after_the_step_in_hand(job: Job, step: str, undisturbed: list[str]) -> None:
+    stop = StopRequest()
+    engine = StoppedIn(step, stop)
+    with pytest.raises(Interrupted):
+        run_job(job, engine, stop=stop)
+    assert engine.steps[-1] == step
+    assert hashes(run_job(job, TrivialEngine()).output) == undisturbed
