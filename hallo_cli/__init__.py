@@ -19,6 +19,7 @@ __version__ = "0.2.0"
 
 from hallo_cli.api import Renderer, compose, render, render_batch, repeat, speak, verify
 from hallo_cli.errors import (
+    ConsentError,
     DeviceMemoryError,
     HalloError,
     InputError,
@@ -43,6 +44,7 @@ _LATE = {
 }  # these import numpy
 
 __all__ = [
+    "ConsentError",
     "DeviceMemoryError",
     "HalloError",
     "InputError",

@@ -5,6 +5,7 @@ HalloError (1)
 ├── InputError (4)           something the user gave cannot be used
 │   ├── PortraitError        the picture: unreadable, no face, too small, too much in profile
 │   ├── SpeechError          the recording: unreadable, empty, too long
+│   ├── ConsentError         the consent file does not allow the portrait or the voice
 │   └── ManifestError        the batch's manifest or one of its rows
 ├── WeightsError (5)         a bundle or weights file is missing, broken or does not fit
 ├── DeviceMemoryError (6)    out of memory after every fallback
@@ -44,6 +45,10 @@ class PortraitError(InputError):
 
 class SpeechError(InputError):
     """The recording cannot be used."""
+
+
+class ConsentError(InputError):
+    """The consent file does not allow the portrait or the voice."""
 
 
 class ManifestError(InputError):

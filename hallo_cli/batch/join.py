@@ -47,7 +47,7 @@ def join(job: Job, task: Task, engine: Engine, marking: Marking = UNMARKED) -> J
         try:
             video = assemble([workspace.segment_path(whole)], finished, video=form, sound=sound)
             video = with_subtitles(video, job, task.frames / settings.fps)
-            video = marking.put(video, inputs)
+            video = marking.put(video, job, inputs)
             plan = _plan(task, parts, fps=settings.fps)
             took = {"total": _seconds_of(videos) + time.monotonic() - began}
             record.require_unchanged(job, inputs)

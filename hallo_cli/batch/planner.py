@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from hallo_cli.batch.checks import MakeEngine, look_at_all
@@ -20,6 +21,8 @@ from hallo_cli.errors import HalloError, InputError
 from hallo_cli.jobs.engine import Engine
 from hallo_cli.jobs.fitting import by_content
 from hallo_cli.jobs.forecast import disk_needed, free_bytes, measuring_seconds
+from hallo_cli.jobs.marking import Marking
+from hallo_cli.jobs.permission import Permission
 from hallo_cli.jobs.plan import count_frames, fingerprint
 from hallo_cli.jobs.record import MAX_TRIES
 from hallo_cli.media.speaking import speak
@@ -89,6 +92,11 @@ class Planner:
     free: dict[Path, int] = field(default_factory=dict)  # bytes, by folder of outputs
     work_bytes: int = 0  # of the row that needs most
 
+    @cached_property
+    def permission(self) -> Permission:
+        """Which portraits and voices may be used."""
+        return Marking.of(self.runtime).permission
+
     def plan(self, *, processes: int) -> Iterator[int]:
         """Check all new rows; yields the number of files looked at, as it grows."""
         self._speak()
@@ -137,8 +145,13 @@ class Planner:
         rows = [row for row in self.queue.rows("new") if TEXT in row.own and not row.audio.exists()]
         if command is None or not rows:
             return
+
+        def spoken(row: Row) -> Path:
+            self.permission.require_voice(row.audio)
+            return speak(row.own[TEXT], command)
+
         with ThreadPoolExecutor(SPOKEN_AT_ONCE, "speak") as pool:
-            made = [(row, pool.submit(speak, row.own[TEXT], command)) for row in rows]
+            made = [(row, pool.submit(spoken, row)) for row in rows]
             for row, future in made:
                 try:
                     future.result()
@@ -157,14 +170,14 @@ class Planner:
             settings = self._resolved_settings(row)
             portrait, audio = map(self._finding, self._requests(row, settings))
             task, past = self._task(row, settings, portrait, audio), self.queue.past(row.output)
+            whole, parts = self._tried(task, past)
+            state = self._state(whole, past)
+            if state == "ready":
+                self.permission.given((row.portrait, portrait.digest), (row.audio, audio.digest))
         except HalloError as error:
             kind = error.kind if isinstance(error, _FoundError) else type(error).__name__
             self.queue.refuse(row.number, kind, str(error))
             return
-        whole, parts = self._split(task)
-        if offset := self.repeat.offset(whole, past):
-            whole, *parts = (dataclasses.replace(one, seed_offset=offset) for one in (whole, *parts))
-        state = self._state(whole, past)
         if state == "ready" and parts:
             self.queue.add_parts(whole, parts)
         else:
@@ -184,6 +197,13 @@ class Planner:
             self.free[folder] = free_bytes(task.output)
         self.disk_bytes += disk.output_bytes
         self.work_bytes = max(self.work_bytes, disk.work_bytes)
+
+    def _tried(self, task: Task, past: Past | None) -> tuple[Task, list[Task]]:
+        """The task and its parts, with the seed of the next try."""
+        whole, parts = self._split(task)
+        if offset := self.repeat.offset(whole, past):
+            whole, *parts = (dataclasses.replace(one, seed_offset=offset) for one in (whole, *parts))
+        return whole, parts
 
     def _split(self, task: Task) -> tuple[Task, list[Task]]:
         if self.parts_dir is None:

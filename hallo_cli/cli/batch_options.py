@@ -16,6 +16,7 @@ from hallo_cli.cli.help import MORE
 from hallo_cli.cli.options import Given
 from hallo_cli.errors import JobError, SettingsError
 from hallo_cli.settings.canvas import colour_of
+from hallo_cli.store.cache import at_home
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".txt")
 RESULTS = ".results.jsonl"
@@ -224,6 +225,8 @@ class BatchOptions:
             flags["subtitles"] = _absolute(subtitles)
         if isinstance(certificate := flags.get("certificate"), str) and certificate != "own":
             flags["certificate"] = _absolute(certificate)
+        if isinstance(consent := flags.get("consent"), str) and consent != "none":
+            flags["consent"] = _absolute(str(at_home(Path(consent))))
         return dataclasses.replace(
             self,
             manifest=_absolute(self.manifest) if is_file else self.manifest,

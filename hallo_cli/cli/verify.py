@@ -17,6 +17,7 @@ from hallo_cli.cli.progress import Style, showing
 
 if TYPE_CHECKING:
     from hallo_cli.jobs.verification import Verdict
+    from hallo_cli.provenance.marks import Consent
 
 SCHEMA = 1
 
@@ -63,6 +64,8 @@ def _lines(verdict: Verdict) -> Iterator[str]:
         by = f"with {mark.signed_with}"
         yield f"marked     made by AI, {by}" if mark.is_ai else f"marked     {by}, but not as made by AI"
         yield f"signed     by {mark.signer!r}, {_standing(verdict)}"
+        if mark.claim and mark.claim.consents:
+            yield f"consent    {'; '.join(map(_consented, mark.claim.consents))}"
         changed = f"CHANGED since it was signed ({', '.join(mark.problems) or 'no valid signature'})"
         yield f"content    {'unchanged since it was signed' if mark.is_whole else changed}"
     yield f"record     {_recorded(verdict)}"
@@ -70,6 +73,12 @@ def _lines(verdict: Verdict) -> Iterator[str]:
         same = f"all {verdict.n_frames} frames are the same"
         other = f"{verdict.n_other} of {verdict.n_frames} frames differ"
         yield f"again      {other if verdict.n_other else same}"
+
+
+def _consented(consent: Consent) -> str:
+    by = f" by {consent.who!r}" if consent.who else ""
+    until = f"until {consent.until}" if consent.until else "without end"
+    return f"{consent.of}{by}, {until} (entry {consent.entry[:12]})"
 
 
 def _standing(verdict: Verdict) -> str:

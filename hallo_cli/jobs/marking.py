@@ -1,4 +1,4 @@
-"""Marks a job's finished video as made by AI: the signer and the listed ingredients."""
+"""Marks a job's finished video as made by AI: the signer, the listed ingredients and the consent."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
+from hallo_cli.jobs.permission import ANYTHING, Given, Permission
+from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.record import Inputs
 from hallo_cli.media.joining import FinishedVideo
 from hallo_cli.provenance import COMMENT
 from hallo_cli.provenance.certificates import Identity, own_identity, read_identity
 from hallo_cli.settings.schema import RuntimeSettings
+from hallo_cli.store.cache import at_home
 
 
 @dataclass(frozen=True)
@@ -19,11 +22,18 @@ class Marking:
 
     is_wanted: bool = False
     certificate: Path | None = None  # None: this machine's own
+    permission: Permission = ANYTHING
+    names_people: bool = False  # say who consented
 
     @classmethod
     def of(cls, runtime: RuntimeSettings) -> Marking:
         """The marking that the settings ask for."""
-        return cls(runtime.provenance, Path(runtime.certificate) if runtime.certificate else None)
+        return cls(
+            runtime.provenance,
+            Path(runtime.certificate) if runtime.certificate else None,
+            Permission(at_home(Path(runtime.consent)) if runtime.consent else None),
+            runtime.name_consenters,
+        )
 
     @property
     def comment(self) -> str:
@@ -31,20 +41,38 @@ class Marking:
         return COMMENT if self.is_wanted else ""
 
     def require(self) -> None:
-        """Raise SettingsError if a video could not be signed; call it before anything is rendered."""
+        """Raise SettingsError if a video could not be signed, or the consent file not be read.
+
+        Call it before anything is rendered.
+        """
+        self.permission.require_usable()
         if self.is_wanted:
             from hallo_cli.provenance.marks import require_usable
 
             require_usable(self._identity())
 
-    def put(self, video: FinishedVideo, inputs: Inputs) -> FinishedVideo:
-        """Sign a finished video, in its place. Raises SettingsError or OutputError."""
+    def consents(self, job: Job, inputs: Inputs) -> tuple[Given, ...]:
+        """The consents for a job's portrait and voice. Raises ConsentError, SettingsError."""
+        return self.permission.given((job.portrait, inputs.portrait), (job.audio, inputs.audio))
+
+    def put(self, video: FinishedVideo, job: Job, inputs: Inputs) -> FinishedVideo:
+        """Sign a finished video, in its place. Raises ConsentError, SettingsError or OutputError."""
+        given = self.consents(job, inputs)
         if not self.is_wanted:
             return video
-        from hallo_cli.provenance.marks import Claim, sign_video
+        from hallo_cli.provenance.marks import Claim, Consent, sign_video
 
         identity = self._identity()
-        claim = Claim(inputs.fingerprint, inputs.portrait, inputs.audio, inputs.weights_id)
+        consents = tuple(
+            Consent(
+                one.of,
+                one.entry.digest,
+                one.entry.until.isoformat() if one.entry.until else "",
+                one.entry.who if self.names_people else "",
+            )
+            for one in given
+        )
+        claim = Claim(inputs.fingerprint, inputs.portrait, inputs.audio, inputs.weights_id, consents)
         sign_video(video.file, claim, identity)
         return dataclasses.replace(video, signed_by=identity.digest)
 

@@ -91,7 +91,7 @@ def prepare_ahead(job: Job, engine: Engine) -> Prepared:
 def find_obstacles(job: Job, inputs: record.Inputs, options: RunOptions = RunOptions()) -> JobResult | None:
     """Check a resolved job before anything is rendered; returns the result if it is already done.
 
-    Raises SettingsError, OutputError, InputError or EncoderError.
+    Raises SettingsError, OutputError, InputError (ConsentError among them) or EncoderError.
     """
     record.require_writable(job)
     if not options.overwrite:
@@ -99,6 +99,7 @@ def find_obstacles(job: Job, inputs: record.Inputs, options: RunOptions = RunOpt
             return done
         record.require_free_name(job)
     options.marking.require()
+    options.marking.consents(job, inputs)
     require_encoder(job.settings.codec)
     require_soundtrack(job)
     return None
@@ -234,7 +235,7 @@ class _Run:
                 sound = final_sound(job, self.workspace.root)
                 video = assemble(segments, part, video=self._format(), sound=sound)
                 video = with_subtitles(video, job, self.plan.n_frames / self.plan.fps)
-            video = self.options.marking.put(video, inputs)
+            video = self.options.marking.put(video, job, inputs)
             self.timings["total"] = time.monotonic() - self.began
             self._require_unchanged(inputs)
             if not self.options.overwrite:

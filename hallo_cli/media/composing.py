@@ -17,7 +17,7 @@ from hallo_cli.media.files import require_file
 from hallo_cli.media.pcm import pcm
 from hallo_cli.store.cache import cache_path
 from hallo_cli.store.digests import file_digest
-from hallo_cli.store.writing import copy_whole, make_folder
+from hallo_cli.store.writing import copy_whole, make_folder, write_whole
 
 MAX_PAUSE_S = 60.0
 MAX_RECORDINGS = 1000
@@ -37,11 +37,27 @@ def composed(recordings: Sequence[Path], pause_s: float = 0.0) -> Path:
         )
     if len(files) == 1:
         return recordings[0]
-    key = json.dumps([1, pause_s, *map(file_digest, files)]).encode()
+    digests = [*map(file_digest, files)]
+    key = json.dumps([1, pause_s, *digests]).encode()
     target = kept_path("recordings", f"{hashlib.sha256(key).hexdigest()[:40]}.flac")
     if not target.exists():
         _make(files, pause_s, target)
+    if tuple(digests) != sources_of(target):
+        write_whole(_note_of(target), json.dumps(digests).encode())
     return target
+
+
+def sources_of(recording: Path) -> tuple[str, ...]:
+    """SHA-256 of the recordings that `composed` joined to this one; empty if it made none."""
+    folder = cache_path("recordings")
+    if folder is None or recording.absolute().parent != folder.absolute():
+        return ()
+    try:
+        found = json.loads(_note_of(recording).read_bytes())
+    except (OSError, ValueError):
+        return ()
+    is_list = isinstance(found, list) and all(isinstance(digest, str) for digest in found)
+    return tuple(found) if is_list else ()
 
 
 def kept_path(kind: str, name: str) -> Path:
@@ -51,6 +67,10 @@ def kept_path(kind: str, name: str) -> Path:
         raise SettingsError("there is no home folder for cached sound: name a folder in HALLO_CACHE.")
     make_folder(folder)
     return folder / name
+
+
+def _note_of(recording: Path) -> Path:
+    return recording.with_suffix(".sources.json")
 
 
 def _make(files: Sequence[Path], pause_s: float, target: Path) -> None:

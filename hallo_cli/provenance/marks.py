@@ -1,7 +1,8 @@
 """Puts a signed C2PA manifest into a finished video, and reads one back.
 
 The manifest says that a trained model made the frames, and names tool, weights and digests of the inputs. It
-contains no path, and no name but the certificate's. Frames and sound stay the same, byte for byte.
+contains no path, and no name but the certificate's and, if asked, those of the people who consented. Frames
+and sound stay the same, byte for byte.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from hallo_cli.store.writing import PartFile, reporting_write_errors
 
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 LABEL = "hallo.render"
+CONSENT_LABEL = "hallo.consent"
 MP4, PNG = "video/mp4", "image/png"
 OFFLINE = {"remote_manifest_fetch": False, "ocsp_fetch": False}
 UNTRUSTED = "signingCredential.untrusted"
@@ -33,13 +35,24 @@ PIXEL = base64.b64decode(
 
 
 @dataclass(frozen=True)
+class Consent:
+    """A consent that a video was made with, as its mark tells it."""
+
+    of: str  # portrait or voice
+    entry: str  # SHA-256 of the consent file's entry
+    until: str = ""  # its last day, as in 2027-12-31; empty: without end
+    who: str = ""  # empty: not told
+
+
+@dataclass(frozen=True)
 class Claim:
-    """The ingredients of a video: digests only."""
+    """The ingredients of a video: digests, and the consents that it was made with."""
 
     fingerprint: str  # of inputs, weights and settings
     portrait: str  # SHA-256 of the picture file
     audio: str  # SHA-256 of the recording's file
     weights: str  # id of the weights
+    consents: tuple[Consent, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -119,16 +132,23 @@ def _mark(values: dict[str, Any], state: str) -> Mark:
         is_ai=SOURCE_TYPE in kinds,
         signer=_clean(signature.get("common_name") or signature.get("issuer") or "nobody"),
         signed_with=_clean(f"{tool.get('name', 'an unknown tool')} {tool.get('version', '')}".strip()),
-        claim=_claim(data.get(LABEL)),
+        claim=_claim(data.get(LABEL), data.get(CONSENT_LABEL)),
         problems=tuple(code for code in codes if code != UNTRUSTED),
     )
 
 
-def _claim(data: object) -> Claim | None:
-    names = Claim.__dataclass_fields__
-    if not isinstance(data, dict) or not names.keys() <= data.keys():
+def _claim(data: object, consent: object) -> Claim | None:
+    names = Claim.__dataclass_fields__.keys() - {"consents"}
+    if not isinstance(data, dict) or not names <= data.keys():
         return None
-    return Claim(**{name: _clean(data[name]) for name in names})
+    given = consent.get("given") if isinstance(consent, dict) else None
+    consents = tuple(map(_consent, given)) if isinstance(given, list) else ()
+    return Claim(**{name: _clean(data[name]) for name in names}, consents=consents)
+
+
+def _consent(data: object) -> Consent:
+    found = data if isinstance(data, dict) else {}
+    return Consent(**{name: _clean(found.get(name, "")) for name in Consent.__dataclass_fields__})
 
 
 def _clean(text: object) -> str:
@@ -152,7 +172,11 @@ def _manifest(kind: str, claim: Claim | None) -> dict[str, Any]:
     created = {"action": "c2pa.created", "digitalSourceType": SOURCE_TYPE, "softwareAgent": tool}
     assertions: list[dict[str, Any]] = [{"label": "c2pa.actions.v2", "data": {"actions": [created]}}]
     if claim is not None:
-        assertions.append({"label": LABEL, "data": asdict(claim)})
+        values = asdict(claim)
+        given = [{key: text for key, text in consent.items() if text} for consent in values.pop("consents")]
+        assertions.append({"label": LABEL, "data": values})
+        if given:
+            assertions.append({"label": CONSENT_LABEL, "data": {"given": given}})
     return {"claim_generator_info": [tool], "format": kind, "assertions": assertions}
 
 

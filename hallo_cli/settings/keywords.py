@@ -59,4 +59,6 @@ class Keywords(TypedDict, total=False):
     offload: bool
     provenance: bool
     certificate: str | None
+    consent: str | None
+    name_consenters: bool
     speak: str | None

@@ -234,6 +234,12 @@ class RuntimeSettings:
         "PEM file with the key and certificates that sign videos; own: this machine's own certificate.",
         none_word="own",
     )
+    consent: str | None = setting(
+        None,
+        "CSV file of the portraits and voices that may be used (hallo consent); others are refused.",
+        none_word="none",
+    )
+    name_consenters: bool = setting(False, "Name those who consented in the mark of a video.")
     speak: str | None = setting(
         None,
         "Command that speaks a text. {text} and {output} are filled in; without {text} it reads stdin.",

@@ -1,0 +1,93 @@
+"""Asks the consent file whether a job's portrait and voice may be used."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from hallo_cli.errors import ConsentError
+from hallo_cli.media.composing import sources_of
+from hallo_cli.media.files import shown
+from hallo_cli.media.speaking import has_spoken, is_spoken
+from hallo_cli.provenance.consent import Entry, read_entries
+
+
+@dataclass(frozen=True)
+class Given:
+    """A consent that a video was made with."""
+
+    of: str  # portrait or voice
+    entry: Entry
+
+
+@dataclass(frozen=True)
+class Permission:
+    """The consent file to obey; None: everything may be used."""
+
+    file: Path | None = None
+
+    def require_usable(self) -> None:
+        """Raise SettingsError if the consent file cannot be read."""
+        if self.file is not None:
+            read_entries(self.file)
+
+    def require_voice(self, spoken: Path) -> None:
+        """Raise ConsentError, before a text is spoken, if its voice may not be used."""
+        if self.file is not None and is_spoken(spoken):
+            self._spoken(spoken)
+
+    def given(self, portrait: tuple[Path, str], audio: tuple[Path, str]) -> tuple[Given, ...]:
+        """The consents for a portrait and a recording: each a file and its SHA-256.
+
+        Raises ConsentError if one is missing or has ended, SettingsError if the consent file cannot be read.
+        """
+        if self.file is None:
+            return ()
+        what = f"the portrait {shown(portrait[0])}"
+        face = Given("portrait", self._of_file(portrait[1], what, shown(portrait[0])))
+        return (face, *(Given("voice", entry) for entry in self._voices(*audio)))
+
+    def _voices(self, audio: Path, digest: str) -> Iterator[Entry]:
+        listed = any(entry.sha256 == digest for entry in self._entries())
+        if is_spoken(audio) and not listed:
+            yield self._spoken(audio)
+            return
+        sources = sources_of(audio)
+        if listed or not sources:
+            yield self._of_file(digest, f"the recording {shown(audio)}", shown(audio))
+            return
+        for number, source in enumerate(sources, 1):
+            yield self._of_file(source, f"recording {number} of {len(sources)}", "its file")
+
+    def _of_file(self, digest: str, what: str, file: str) -> Entry:
+        found = [entry for entry in self._entries() if entry.sha256 == digest]
+        return self._valid(found, what, f"{file} --who NAME")
+
+    def _spoken(self, audio: Path) -> Entry:
+        found = [entry for entry in self._entries() if entry.speak and has_spoken(entry.speak, audio)]
+        return self._valid(found, "the voice of the --speak command", "--speak COMMAND --who NAME")
+
+    def _valid(self, found: Iterable[Entry], what: str, remedy: str) -> Entry:
+        today = datetime.date.today()
+        entries = sorted(found, key=lambda entry: entry.until or datetime.date.max)
+        assert self.file is not None
+        if not entries:
+            raise ConsentError(
+                f"{what} has no entry in {shown(self.file)}. If the person consents, add it with "
+                f"`hallo consent add {shown(self.file)} {remedy}`."
+            )
+        if not entries[-1].is_valid(today):
+            raise ConsentError(
+                f"the consent for {what} ended on {entries[-1].until} (in {shown(self.file)}). If the person "
+                f"consents again, add it with `hallo consent add {shown(self.file)} {remedy}`."
+            )
+        return entries[-1]
+
+    def _entries(self) -> tuple[Entry, ...]:
+        assert self.file is not None
+        return read_entries(self.file)
+
+
+ANYTHING = Permission()
