@@ -144,29 +144,37 @@ def require_same_names(progress: Progress, names: Iterable[str], checkpoint: Pat
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> dict[str, Tensor]:
-    """AdamW's state under the parameters' names."""
-    state = optimizer.state_dict()["state"]
-    return {
-        f"{kind}.{name}": torch.as_tensor(value).detach().cpu().reshape(value.shape if value.ndim else (1,))
-        for index, name in enumerate(names)
-        for kind, value in state.get(index, {}).items()
-    }
+    """AdamW's state, also of eight bits, under the parameters' names."""
+    parameters = [value for group in optimizer.param_groups for value in group["params"]]
+    found = {}
+    for name, parameter in zip(names, parameters, strict=True):
+        for kind, value in optimizer.state.get(parameter, {}).items():
+            tensor = torch.as_tensor(value).detach().cpu()
+            if tensor.shape != parameter.shape:  # tables of eight-bit moments are shared between parameters
+                tensor = tensor.clone()
+            found[f"{kind}.{name}"] = tensor if tensor.ndim else tensor.reshape(1)
+    return found
 
 
 @torch.no_grad()
 def restore_optimizer(optimizer: torch.optim.Optimizer, names: list[str], path: Path) -> None:
     """The inverse of `optimizer_tensors`; parameters without gradients have none. Raises WeightsError."""
-    tensors = read_tensors(path)
+    kept: dict[str, dict[str, Tensor]] = {}
+    for key, value in read_tensors(path).items():
+        kind, _, name = key.partition(".")
+        kept.setdefault(name, {})[kind] = value
     parameters = [value for group in optimizer.param_groups for value in group["params"]]
-    state: dict[int, dict[str, Tensor]] = {}
-    for index, (name, parameter) in enumerate(zip(names, parameters, strict=True)):
-        own = {kind: tensors.get(f"{kind}.{name}") for kind in ("step", "exp_avg", "exp_avg_sq")}
-        moments = {kind: value for kind, value in own.items() if value is not None}
-        if not moments:
-            continue
-        # fused kernels need the moments in the parameter's own memory layout
-        state[index] = {
-            kind: value.reshape(()) if kind == "step" else torch.empty_like(parameter).copy_(value)
-            for kind, value in moments.items()
-        }
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    for name, parameter in zip(names, parameters, strict=True):
+        if name in kept:
+            optimizer.state[parameter] = {
+                kind: _restored(kind, value, parameter) for kind, value in kept[name].items()
+            }
+
+
+def _restored(kind: str, value: Tensor, parameter: Tensor) -> Tensor | int:
+    if kind == "step":  # bitsandbytes counts in whole numbers
+        return value.reshape(()) if value.is_floating_point() else int(value)
+    if value.shape == parameter.shape:
+        # kernels need the moments in the parameter's own memory layout
+        return torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+    return value.to(parameter.device)

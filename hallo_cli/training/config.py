@@ -177,6 +177,7 @@ class OptimizerSettings:
     betas: tuple[ShareBelowOne, ShareBelowOne] = (0.9, 0.999)
     eps: AboveZero = 1e-8
     clip_norm: AboveZero = 1.0
+    bits: Literal[8, 32] = 32  # of the moments; 8 needs bitsandbytes and saves three quarters of their memory
 
 
 @dataclass(frozen=True)

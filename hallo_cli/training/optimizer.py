@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from hallo_cli.errors import SettingsError
 from hallo_cli.training.checkpoint import Progress
 from hallo_cli.training.config import (
     STAGE_PARTS,
@@ -47,16 +49,24 @@ def choose_trained(module: nn.Module, objective: ObjectiveSettings, stage: Stage
     return trained
 
 
-def make_optimizer(parameters: Iterable[nn.Parameter], settings: OptimizerSettings) -> torch.optim.AdamW:
-    """AdamW in one fused kernel."""
-    return torch.optim.AdamW(
-        parameters,
-        lr=settings.lr,
-        betas=settings.betas,
-        eps=settings.eps,
-        weight_decay=settings.weight_decay,
-        fused=True,
-    )
+def make_optimizer(parameters: Iterable[nn.Parameter], settings: OptimizerSettings) -> torch.optim.Optimizer:
+    """AdamW in one fused kernel, or with moments of eight bits. Raises SettingsError."""
+    common: dict[str, Any] = {
+        "lr": settings.lr,
+        "betas": settings.betas,
+        "eps": settings.eps,
+        "weight_decay": settings.weight_decay,
+    }
+    if settings.bits == 32:
+        return torch.optim.AdamW(parameters, fused=True, **common)
+    try:
+        import bitsandbytes
+    except ImportError:
+        raise SettingsError(
+            "optimizer.bits = 8 needs bitsandbytes: pip install 'hallo-cli[eight-bit]'"
+        ) from None
+    optimizer: torch.optim.Optimizer = bitsandbytes.optim.AdamW8bit(parameters, **common)
+    return optimizer
 
 
 def learning_rate(settings: OptimizerSettings, run: RunSettings, progress: Progress) -> float:

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -87,6 +88,27 @@ def test_a_resumed_run_equals_an_uninterrupted_one(config: TrainingConfig, stage
         ours, theirs = weights(parts, name), weights(whole, name)
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(ours[key], theirs[key]) for key in ours), name
+
+
+def test_a_run_with_moments_of_eight_bits_resumes_closely(config: TrainingConfig) -> None:
+    pytest.importorskip("bitsandbytes", reason="needs the eight-bit extra")
+    whole = replace(config, optimizer=replace(config.optimizer, bits=8))
+    parts = elsewhere(whole, "parts")
+    train(whole, "stage1")
+    train(parts, "stage1", should_stop=stopping_after(2))
+    assert train(parts, "stage1").is_finished
+    start, ours, theirs = weights(parts, "average"), weights(parts), weights(whole)
+    apart = [(ours[key] - theirs[key]).abs().max() for key in start]
+    assert max(apart) < 0.5 * config.optimizer.lr  # rounding to 8 bits differs; a step is as long as the rate
+    assert any(value.dtype == torch.uint8 for value in weights(whole, "optimizer").values())
+
+
+def test_moments_of_eight_bits_name_the_missing_extra(
+    config: TrainingConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    with pytest.raises(HalloError, match=r"hallo-cli\[eight-bit\]"):
+        train(replace(config, optimizer=replace(config.optimizer, bits=8)), "stage1")
 
 
 def test_training_lowers_the_loss(config: TrainingConfig) -> None:
