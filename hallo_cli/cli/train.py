@@ -75,7 +75,10 @@ def stage2(config: Config, overrides: Set = None, as_json: Json = False) -> None
 
 @app.command()
 def prepare(
-    videos: Annotated[Path, typer.Argument(help="Folder of videos of talking people, searched recursively.")],
+    videos: Annotated[
+        Path,
+        typer.Argument(help="Folder of videos of talking people, or a data set in Hallo's published layout."),
+    ],
     output: Annotated[Path, typer.Argument(help="Folder for the takes, index.jsonl and rejects.jsonl.")],
     size: Annotated[
         int, typer.Option(min=64, max=2048, help="Height and width of the frames that the networks train on.")

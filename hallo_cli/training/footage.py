@@ -6,9 +6,8 @@ Watching reads every frame once and keeps a few numbers of each; choosing is a p
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -16,7 +15,6 @@ from PIL import Image
 from hallo_cli.analysis.face import Face, FaceAnalyser
 from hallo_cli.analysis.sight import sharpness
 from hallo_cli.domain import Bytes, Float
-from hallo_cli.media.video import read_frames
 
 FPS = 25
 LOOK_EVERY = 5  # frames between two searches of the whole picture; the face is tracked in between
@@ -68,11 +66,11 @@ class Reject:
     reason: str
 
 
-def watch(video: Path, analyser: FaceAnalyser, standard: Standard) -> Iterator[Seen]:
-    """Look at every frame at 25 a second. Raises InputError if the video cannot be decoded."""
+def watch(frames: Iterable[Bytes], analyser: FaceAnalyser, standard: Standard) -> Iterator[Seen]:
+    """Look at every frame; they come at 25 a second."""
     face: Face | None = None
     before: Float | None = None
-    for index, frame in enumerate(read_frames(video, fps=FPS)):
+    for index, frame in enumerate(frames):
         small = _thumbnail(frame)
         is_cut = before is not None and float(np.abs(small - before).mean()) > CUT_LEVEL
         before = small

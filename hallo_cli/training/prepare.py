@@ -31,14 +31,13 @@ from hallo_cli.analysis.vocals import find_model, require_extra, separate
 from hallo_cli.domain import Bytes, CropBox, Float
 from hallo_cli.errors import InputError, PortraitError
 from hallo_cli.media.audio import Recording, decode
-from hallo_cli.media.video import read_frames
 from hallo_cli.models.bundle import find_bundle
 from hallo_cli.models.bundle_manifest import Geometry
 from hallo_cli.store.writing import make_folder, reporting_write_errors, write_whole
 from hallo_cli.training.footage import FPS, Reject, Seen, Standard, Stretch, choose, shut_lids, watch
+from hallo_cli.training.sources import Source, find_sources
 from hallo_cli.training.takes import Take, TakeInfo, TakeWriter
 
-SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts")
 SAMPLE_RATE = 16_000
 LEAD_S, TAIL_S = 2.0, 0.4  # sound kept around a take, for the speech encoder's surroundings
 JPEG_QUALITY = 95
@@ -83,32 +82,35 @@ def prepare(
     Raises InputError if there is no video, SettingsError or WeightsError if a network that the settings
     ask for is missing, OutputError. A video that cannot be read is a reject with its reason.
     """
-    found = sorted(path for path in videos.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    if not found:
-        raise InputError(f"{videos} contains no videos ({', '.join(SUFFIXES)})")
+    found = find_sources(videos)
     make_folder(output / RECORDS)
-    names = [path.relative_to(videos).as_posix() for path in found]
-    work = [name for name in names if _record(output, name, settings) is None]
+    names = [source.name for source in found]
+    work = [source for source in found if _record(output, source.name, settings) is None]
     if work:
         _require_networks(settings)
     started, total = time.monotonic(), len(names)
-    for count, record in enumerate(_records(videos, output, work, settings, workers), 1):
+    for count, record in enumerate(_records(work, output, settings, workers), 1):
         left = (time.monotonic() - started) / count * (len(work) - count)
         done = total - len(work) + count
         yield VideoDone(record["video"], len(record["takes"]), len(record["rejects"]), done, total, left)
     _write_lists(output, [_record(output, name, settings) or {} for name in names])
 
 
-def prepare_video(videos: Path, name: str, output: Path, settings: PrepareSettings) -> dict[str, Any]:
+def prepare_video(source: Source, output: Path, settings: PrepareSettings) -> dict[str, Any]:
     """Make the takes of one video and write its record; gives the record.
 
     Only what is wrong with the video is recorded; a missing network or a full disk raises HalloError.
     """
-    key = video_key(name)
-    record: dict[str, Any] = {"video": name, "settings": settings.fingerprint, "takes": [], "rejects": []}
+    key = video_key(source.name)
+    record: dict[str, Any] = {
+        "video": source.name,
+        "settings": settings.fingerprint,
+        "takes": [],
+        "rejects": [],
+    }
     _remove_shards(output, key)
     try:
-        record["takes"], rejects = _made(videos, name, output, settings)
+        record["takes"], rejects = _made(source, output, settings)
         record["rejects"] = [_listed(reject.start, reject.stop, reject.reason) for reject in rejects]
     except InputError as error:
         _remove_shards(output, key)
@@ -143,8 +145,7 @@ def union_regions(landmarks: Sequence[Float], size: tuple[int, int]) -> tuple[re
 class _Video:
     """One video with its stretches chosen."""
 
-    file: Path
-    name: str
+    source: Source
     sound: Recording
     settings: PrepareSettings
 
@@ -152,7 +153,7 @@ class _Video:
         self, seen: Sequence[Seen], stretches: Sequence[Stretch]
     ) -> Iterator[tuple[Stretch, Take | Reject]]:
         """The takes in order; frames are read a second time, one take's in memory."""
-        frames = enumerate(read_frames(self.file, fps=FPS))
+        frames = enumerate(self.source.frames())
         for stretch in stretches:
             shown = seen[stretch.start : stretch.stop]
             landmarks = [points for one in shown if (points := one.landmarks) is not None]
@@ -178,12 +179,12 @@ class _Video:
         size = self.settings.size
         face, lip = union_regions(landmarks, (size, size))
         lead = min(stretch.start, round(LEAD_S * FPS))
-        digest = int(video_key(self.name)[:8], 16) / 2**32
+        digest = int(video_key(self.source.name)[:8], 16) / 2**32
         info = TakeInfo(
             n_frames=len(pictures),
             fps=float(FPS),
             size=size,
-            source=f"{self.name} at {stretch.start / FPS:.2f} s",
+            source=f"{self.source.name} at {stretch.start / FPS:.2f} s",
             face_box=_as_box(face),
             lip_box=_as_box(lip),
             split="validation" if digest < self.settings.validation_share else "train",
@@ -191,7 +192,7 @@ class _Video:
             audio_lead_s=lead / FPS,
         )
         return Take(
-            key=f"{video_key(self.name)}-{stretch.start:06d}",
+            key=f"{video_key(self.source.name)}-{stretch.start:06d}",
             info=info,
             frames=tuple(pictures),
             wav=self._wav(stretch.start - lead, stretch.stop),
@@ -233,17 +234,17 @@ class _Person:
 
 
 def _made(
-    videos: Path, name: str, output: Path, settings: PrepareSettings
+    source: Source, output: Path, settings: PrepareSettings
 ) -> tuple[list[dict[str, Any]], list[Reject]]:
     """Write one video's takes; gives their entries in the record, and what was left out."""
     entries: list[dict[str, Any]] = []
-    seen = list(watch(videos / name, _analyser(), settings.standard))
+    seen = list(watch(source.frames(), _analyser(), settings.standard))
     stretches, rejects = choose(seen, settings.standard)
     if not stretches:
         return entries, rejects
-    with _sound(videos / name, settings) as sound:
-        work = _Video(videos / name, name, sound, settings)
-        with TakeWriter(output, video_key(name), takes_per_shard=16) as writer:
+    with _sound(source.sound, settings) as sound:
+        work = _Video(source, sound, settings)
+        with TakeWriter(output, video_key(source.name), takes_per_shard=16) as writer:
             for stretch, take in work.takes(seen, stretches):
                 if isinstance(take, Reject):
                     rejects.append(take)
@@ -270,14 +271,14 @@ def _require_networks(settings: PrepareSettings) -> None:
 
 
 def _records(
-    videos: Path, output: Path, names: Sequence[str], settings: PrepareSettings, workers: int
+    sources: Sequence[Source], output: Path, settings: PrepareSettings, workers: int
 ) -> Iterator[dict[str, Any]]:
-    if workers <= 1 or len(names) <= 1:
-        for name in names:
-            yield prepare_video(videos, name, output, settings)
+    if workers <= 1 or len(sources) <= 1:
+        for source in sources:
+            yield prepare_video(source, output, settings)
         return
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        jobs = [pool.submit(prepare_video, videos, name, output, settings) for name in names]
+        jobs = [pool.submit(prepare_video, source, output, settings) for source in sources]
         try:
             for job in as_completed(jobs):
                 yield job.result()
@@ -304,16 +305,16 @@ def _write_lists(output: Path, records: Sequence[dict[str, Any]]) -> None:
 
 
 @contextlib.contextmanager
-def _sound(video: Path, settings: PrepareSettings) -> Iterator[Recording]:
-    """The video's sound, decoded into a temporary file."""
+def _sound(file: Path, settings: PrepareSettings) -> Iterator[Recording]:
+    """A file's sound, decoded into a temporary file."""
     with contextlib.ExitStack() as stack:
         with reporting_write_errors(Path(tempfile.gettempdir())):
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="hallo-prepare-"))
             target = Path(folder) / "sound.f32"
             if settings.separate_vocals:
-                recording = separate(video, target, find_bundle(settings.bundle or "official"))
+                recording = separate(file, target, find_bundle(settings.bundle or "official"))
             else:
-                recording = decode(video, target)
+                recording = decode(file, target)
         yield recording
 
 

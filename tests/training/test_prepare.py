@@ -1,18 +1,22 @@
 """Data preparation: what is chosen of a video, what becomes of it, and that nothing is done twice."""
 
 import json
+import wave
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from training.footage_files import write_video
 
 from hallo_cli.analysis.face import Face
 from hallo_cli.domain import Bytes, Float
 from hallo_cli.errors import InputError, OutputError, PortraitError, WeightsError
+from hallo_cli.media.video import read_frames
 from hallo_cli.training.encode import read_wav
 from hallo_cli.training.footage import Seen, Standard, Stretch, choose, shut_lids
 from hallo_cli.training.prepare import PrepareSettings, prepare
+from hallo_cli.training.sources import find_sources
 from hallo_cli.training.takes import read_takes, shards_in
 
 FACE = np.zeros((478, 2), np.float32)
@@ -159,3 +163,50 @@ def test_several_processes_make_the_same_takes(tmp_path: Path) -> None:
 def test_a_folder_without_videos_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="contains no videos"):
         list(prepare(tmp_path, tmp_path / "out", PrepareSettings()))
+
+
+def published(folder: Path, video: Path) -> Path:
+    """A data set as Hallo's published preprocessing writes it, of one video's frames."""
+    pictures = folder / "images" / "one"
+    pictures.mkdir(parents=True)
+    for index, frame in enumerate(read_frames(video, fps=25), 1):
+        Image.fromarray(frame).save(pictures / f"{index:04d}.png")
+    (folder / "audios").mkdir()
+    write_wav(folder / "audios" / "one.wav", 0.2)
+    (folder / "face_emb").mkdir()
+    (folder / "face_emb" / "one.pt").write_bytes(b"never read")
+    return folder
+
+
+def write_wav(path: Path, level: float) -> None:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes(np.full(16_000 * 2, level * 32767, np.int16).tobytes())
+
+
+def test_a_published_data_set_gives_the_takes_of_its_video(tmp_path: Path) -> None:
+    (tmp_path / "videos").mkdir()
+    write_video(tmp_path / "videos" / "one.mp4", n_face=24, n_empty=4)
+    folder = published(tmp_path / "set", tmp_path / "videos" / "one.mp4")
+    settings = PrepareSettings(size=128, standard=Standard(min_face=60, min_sharpness=5, min_s=0.4))
+    (video,), (done,) = (
+        list(prepare(source, tmp_path / name, settings))
+        for source, name in ((tmp_path / "videos", "a"), (folder, "b"))
+    )
+    assert (done.video, done.n_takes) == ("one", 1) == ("one", video.n_takes)
+    ours, theirs = (next(iter(read_takes(shards_in(tmp_path / name)[0]))) for name in ("b", "a"))
+    assert ours.frames == theirs.frames
+    assert np.array_equal(ours.landmarks, theirs.landmarks)
+
+
+def test_a_published_data_sets_separated_voice_is_heard(tmp_path: Path) -> None:
+    (tmp_path / "images" / "one").mkdir(parents=True)
+    for name in ("audios", "vocals"):
+        (tmp_path / name).mkdir()
+        write_wav(tmp_path / name / "one.wav", 0.1)
+    (source,) = find_sources(tmp_path)
+    assert source.sound == tmp_path / "vocals" / "one.wav"
+    with pytest.raises(InputError, match="no PNG pictures"):
+        list(source.frames())
