@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import faulthandler
 import json
+import math
 import multiprocessing
 import os
 import signal
@@ -35,6 +36,7 @@ MakeEngine = Callable[[str, RuntimeSettings], Engine]  # bundle, how to run it
 LOOK_S = 300.0  # for one look, and a second more for each MiB of the file
 _POLL_S = 0.3
 _AHEAD = 4  # requests in flight for each process
+_WORTH_A_PROCESS = 12  # files; starting a process takes as long as looking at some
 
 
 @dataclass
@@ -85,7 +87,8 @@ def look_at_all(
     looker = Looker(make_engine, runtime, checks.path, LOOK_S)
     try:
         if processes:
-            yield from _look_in_processes(checks, looker, processes)
+            enough = math.ceil(checks.count_wanted() / _WORTH_A_PROCESS)
+            yield from _look_in_processes(checks, looker, min(processes, enough))
         else:
             for wanted in checks.wanted():
                 found = looker.look_at(wanted)

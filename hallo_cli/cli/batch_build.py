@@ -59,12 +59,9 @@ def worker_devices(options: BatchOptions, device: str) -> list[str]:
     """One device for each worker."""
     named = [name.strip() for name in options.devices.split(",") if name.strip()] or [device]
     if named == ["auto"] and options.engine == "local":
-        import torch
+        from hallo_cli.inference.device_names import all_devices
 
-        from hallo_cli.inference.device import resolve_device
-
-        count = torch.cuda.device_count()
-        named = [f"cuda:{index}" for index in range(count)] or [str(resolve_device("auto"))]
+        named = all_devices()
     return [name for name in named for _ in range(options.jobs)]
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import torch
 
 from hallo_cli.errors import SettingsError
+from hallo_cli.inference.device_names import DTYPE_NAMES, has_fast_bfloat16
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in DTYPE_NAMES}
 
 
 def resolve_device(name: str) -> torch.device:
@@ -39,16 +38,6 @@ def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
     if device.type == "mps":
         return torch.float16
     return torch.bfloat16 if has_fast_bfloat16() else torch.float32
-
-
-@cache
-def has_fast_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 in hardware: AMX tiles or AVX-512's dot products.
-
-    torch's probes are private, so they may be missing; then float32 is the safe answer.
-    """
-    names = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    return any(getattr(torch.cpu, name, lambda: False)() for name in names)
 
 
 def autoencoder_dtype(dtype: torch.dtype, device: torch.device) -> torch.dtype:

@@ -16,6 +16,7 @@ from hallo_cli.analysis.framing import View, motion_canvas
 from hallo_cli.analysis.portrait import PortraitAnalyser, PortraitOptions, Requirements, canvas
 from hallo_cli.domain import Clip, MotionFrames, MotionShape, Portrait, Speech, StepDone
 from hallo_cli.errors import SettingsError
+from hallo_cli.inference.device_names import device_name, dtype_name
 from hallo_cli.jobs import forecast
 from hallo_cli.jobs.engine import Compositor, SpeechTrack
 from hallo_cli.jobs.fallbacks import next_fallback
@@ -75,23 +76,18 @@ class BundleEngine:
     @property
     def leaves_processor_free(self) -> bool:
         """See Engine."""
-        from hallo_cli.inference.device import resolve_device
-
-        return resolve_device(self.runtime.device).type != "cpu"
+        return device_name(self.runtime.device) != "cpu"
 
     def resolve_settings(self, settings: RenderSettings) -> RenderSettings:
         """See Engine."""
-        from hallo_cli.inference.device import resolve_device, resolve_dtype
-
         sampling = self.bundle.manifest.sampling
-        dtype = resolve_dtype(settings.dtype, resolve_device(self.runtime.device))
         resolved = dataclasses.replace(
             settings,
             steps=sampling.steps if settings.steps is None else settings.steps,
             guidance=sampling.guidance if settings.guidance is None else settings.guidance,
             solver=settings.solver or sampling.solver,
             size=settings.size or (ANCHORED_SIZE if self.networks.is_anchored else self.networks.image_size),
-            dtype=str(dtype).removeprefix("torch."),
+            dtype=dtype_name(settings.dtype, device_name(self.runtime.device)),
         )
         self._require_fitting(resolved)
         if resolved.separate_vocals:
@@ -104,14 +100,12 @@ class BundleEngine:
     def describe(self) -> dict[str, str]:
         """See Engine."""
         manifest = self.bundle.manifest
-        from hallo_cli.inference.device import resolve_device
-
         versions = {name: importlib.metadata.version(name) for name in RECORDED_PACKAGES}
         return {
             "name": manifest.name,
             "version": manifest.version,
             "licence": manifest.licence,
-            "device": str(resolve_device(self.runtime.device)),
+            "device": device_name(self.runtime.device),
             "ffmpeg": describe_ffmpeg(),
             **versions,
         }
@@ -237,12 +231,10 @@ class BundleEngine:
 
     def workload_of(self, settings: RenderSettings) -> forecast.Workload:
         """The facts that decide how long a frame of resolved settings takes."""
-        from hallo_cli.inference.device import resolve_device
-
         assert settings.size is not None
         return forecast.Workload(
             weights_id=self.weights_id,
-            device=resolve_device(self.runtime.device).type,
+            device=device_name(self.runtime.device).partition(":")[0],
             dtype=settings.dtype,
             size=settings.size,
             passes=forecast.count_passes(settings),
@@ -260,8 +252,6 @@ class BundleEngine:
             torch.cuda.empty_cache()
 
     def _require_fitting(self, settings: RenderSettings) -> None:
-        from hallo_cli.inference.latents import fits
-
         networks = self.networks
         if networks.is_anchored:
             if settings.framing == "whole":
@@ -270,6 +260,8 @@ class BundleEngine:
                     "picture itself. Use --framing full to show all of it."
                 )
             return
+        from hallo_cli.inference.latents import fits
+
         size = settings.size or networks.image_size
         if not fits(networks, size):
             sizes = [side for side in range(64, 2048 + 1, 8) if fits(networks, side)]
