@@ -47,6 +47,7 @@ class Windows:
     flow: Tensor  # [n, 2, side / 4, side / 4] shares of the whole picture's side
     seen: Tensor  # [n, 1, side / 4, side / 4]
     inner: Tensor  # [n, 1, side / 4, side / 4]
+    lids: Tensor  # [n, 1, side / 4, side / 4] 1 around the eyes where the portrait shows the skin or the eye
     weight: Tensor  # [n, 1, side, side] how much each pixel counts
     focus: Tensor  # [n, 2] left and top of a square of `FOCUS` pixels that shows a mouth or an eye
 
@@ -54,6 +55,7 @@ class Windows:
 FOCUS = 112
 _KINDS = (0.58, 0.26, 0.16)  # shares of windows around a mouth, around an eye, anywhere
 _EYE = 1
+_LID_MARGINS = np.array([-16, -34, 16, 14], np.float32)  # around an eye, in pixels of a frame
 _BLINKING = 0.5  # of the windows around an eye, where there is a blink
 
 
@@ -140,6 +142,7 @@ def _window(
         flow.transpose(2, 0, 1).astype(np.float32),
         take.seen[index][at][None].astype(np.float32),
         take.inner[index][at][None].astype(np.float32),
+        (take.seen[index][at] & _around_eyes(take)[at])[None].astype(np.float32),
         _weight(take, corner)[None],
     ]
     if rng.random() < 0.5:
@@ -147,6 +150,14 @@ def _window(
         maps[2][0] *= -1
         focus[0] = SIDE - FOCUS - focus[0]
     return (*maps, focus)
+
+
+def _around_eyes(take: MotionTake) -> npt.NDArray[np.bool_]:
+    around = np.zeros(take.seen.shape[1:], np.bool_)
+    for eye in take.eyes:
+        left, top, right, bottom = ((eye + _LID_MARGINS) / _MOTION_STEP).astype(int).clip(0)
+        around[top:bottom, left:right] = True
+    return around
 
 
 def _weight(take: MotionTake, corner: Float) -> Float:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from hallo_cli.workshop.features import FrozenFeatures, ProjectedDiscriminator, 
 from hallo_cli.workshop.motion_windows import FOCUS, MotionTake, Windows, whole, window_batches
 
 SHARPER = 2  # the windows have so many times the pixels each way that the networks see
+LID_WEIGHT = 2.0  # lids are moved, not painted: what flow and mask do there counts more
 GREY_SHARE = 0.12  # of the recolourings
 
 
@@ -182,7 +183,8 @@ def _losses(
         motion = network.decoder(latents, anchor)
         some = anchor.rows(torch.arange(4))
         still = network.decoder(training.latent_noise * torch.randn_like(raw[:4]), some)
-    made = compose(portrait, motion)
+    lids = F.interpolate(windows.lids, motion.mask.shape[-2:], mode="nearest")
+    made = compose(portrait, replace(motion, mask=motion.mask * (1 - lids)))  # there the flow does it all
     parts = _picture_losses(made, frame, windows, training) | _motion_losses(motion, frame, windows, training)
     rest = still.flow.abs().mean() * network.config.image_size + still.mask.mean()
     parts["rest"] = training.rest_weight * rest + 0.002 * at_rest.float().square().mean()
@@ -213,10 +215,12 @@ def _motion_losses(
     apart = (motion.flow - windows.flow).abs().sum(1, keepdim=True) * 256  # pixels as the networks see them
     mask = F.avg_pool2d(motion.mask, motion.mask.shape[-1] // windows.seen.shape[-1]).clamp(1e-4, 1 - 1e-4)
     hidden = (1 - windows.seen) * windows.inner  # elsewhere warping what is near may do as well as paint
-    surprise = 2 * hidden * mask.log() + 0.3 * windows.seen * (1 - mask).log()
+    unpainted = windows.seen * (0.3 + LID_WEIGHT * windows.lids)
+    surprise = 2 * hidden * mask.log() + unpainted * (1 - mask).log()
+    followed = windows.seen * weight * (1 + LID_WEIGHT * windows.lids)
     unseen = F.interpolate(1 - windows.seen, true.shape[-2:], mode="nearest")
     return {
-        "flow": training.flow_weight * (apart * windows.seen * weight).mean(),
+        "flow": training.flow_weight * (apart * followed).mean(),
         "mask": -training.mask_weight * (surprise * weight).mean(),
         "paint": training.paint_weight * ((motion.paint - true).abs() * unseen * windows.weight).mean(),
     }
