@@ -5,6 +5,7 @@ If a file crashes or blocks the process that checks it, that is the finding abou
 
 from __future__ import annotations
 
+import dataclasses
 import faulthandler
 import json
 import math
@@ -26,6 +27,8 @@ from typing import TYPE_CHECKING, Self
 from hallo_cli.batch.failure import attempt
 from hallo_cli.batch.findings import WORDS, Checks, Finding, Request, find_content
 from hallo_cli.jobs.engine import Engine
+from hallo_cli.jobs.looks import look_limit_s, too_slow
+from hallo_cli.media.files import shown
 from hallo_cli.media.image import take_turns
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings, build
 
@@ -33,7 +36,6 @@ if TYPE_CHECKING:
     from hallo_cli.analysis.hearing import Heard
 
 MakeEngine = Callable[[str, RuntimeSettings], Engine]  # bundle, how to run it
-LOOK_S = 300.0  # for one look, and a second more for each MiB of the file
 _POLL_S = 0.3
 _AHEAD = 4  # requests in flight for each process
 _WORTH_A_PROCESS = 12  # files; starting a process takes as long as looking at some
@@ -46,8 +48,12 @@ class Looker:
     make_engine: MakeEngine
     runtime: RuntimeSettings
     database: Path  # of the findings so far
-    limit_s: float = LOOK_S  # as `look_limit_s` has it
     engines: dict[str, Engine] = field(default_factory=dict)
+
+    @property
+    def limit_s(self) -> float | None:
+        """As `look_limit_s` has it; None: no limit."""
+        return self.runtime.look_limit_s
 
     def look_at(self, request: Request) -> Finding:
         """The finding about one file, including its faults."""
@@ -70,7 +76,8 @@ class Looker:
             heard = _listen(request.path, settings)
             return Finding(digest, heard.n_samples, notes=heard.warnings())
         if settings.bundle not in self.engines:
-            self.engines[settings.bundle] = self.make_engine(settings.bundle, self.runtime)
+            unlimited = dataclasses.replace(self.runtime, look_limit_s=None)  # this process has the limit
+            self.engines[settings.bundle] = self.make_engine(settings.bundle, unlimited)
         engine = self.engines[settings.bundle]
         portrait = engine.portrait(request.path, settings)
         width, height = engine.compositor(request.path, portrait, settings).size
@@ -84,7 +91,7 @@ def look_at_all(
 
     Yields None now and then while it waits, so that the caller can stop it.
     """
-    looker = Looker(make_engine, runtime, checks.path, LOOK_S)
+    looker = Looker(make_engine, runtime, checks.path)
     try:
         if processes:
             enough = math.ceil(checks.count_wanted() / _WORTH_A_PROCESS)
@@ -130,20 +137,13 @@ def _look_alone(checks: Checks, suspects: Iterable[Request], looker: Looker) -> 
                 yield finding
 
 
-def _end_of(request: Request, least_s: float, lasted_s: float) -> Finding:
+def _end_of(request: Request, least_s: float | None, lasted_s: float) -> Finding:
     """The finding about a file whose process died while it checked it."""
-    limit_s = look_limit_s(request.path, least_s)
-    does = f"takes longer than {limit_s:.0f} s to read" if lasted_s >= limit_s else "crashes its decoder"
-    what = f"the {WORDS[request.kind]} {request.path} {does}"
-    return Finding(error="InputError", message=f"{what}; convert it or leave it out.")
-
-
-def look_limit_s(path: Path, least_s: float) -> float:
-    """Seconds that the check of this file may take: one more for each MiB."""
-    try:
-        return least_s + path.stat().st_size / (1 << 20)
-    except OSError:
-        return least_s
+    word = WORDS[request.kind]
+    limit_s = math.inf if least_s is None else look_limit_s(request.path, least_s)
+    crashed = f"the {word} {shown(request.path)} crashes its decoder; convert it or leave it out."
+    message = too_slow(request.path, word, limit_s) if lasted_s >= limit_s else crashed
+    return Finding(error="InputError", message=message)
 
 
 class _Pool:
@@ -218,7 +218,8 @@ def _end_with_parent() -> None:
 
 def _look(request: Request) -> Finding:
     """Check a file; end this process if that takes too long, since native decoders cannot be stopped."""
-    faulthandler.dump_traceback_later(look_limit_s(request.path, _looker.limit_s), exit=True)
+    if _looker.limit_s is not None:
+        faulthandler.dump_traceback_later(look_limit_s(request.path, _looker.limit_s), exit=True)
     try:
         return _looker.look_at(request)
     finally:

@@ -21,6 +21,7 @@ from hallo_cli.jobs import forecast
 from hallo_cli.jobs.engine import Compositor, SpeechTrack
 from hallo_cli.jobs.fallbacks import next_fallback
 from hallo_cli.jobs.fitting import fitted
+from hallo_cli.jobs.looks import look_within
 from hallo_cli.jobs.sound import stretch_of
 from hallo_cli.media.audio import Recording, decode
 from hallo_cli.media.ffmpeg import describe_ffmpeg
@@ -125,7 +126,8 @@ class BundleEngine:
 
     def portrait(self, path: Path, settings: RenderSettings) -> Portrait:
         """See Engine."""
-        return self.analyser.analyse(path, self.portrait_options(settings))
+        look = partial(self.analyser.analyse, path, self.portrait_options(settings))
+        return look_within(self.runtime.look_limit_s, path, "portrait", look)
 
     def portrait_options(self, settings: RenderSettings) -> PortraitOptions:
         """What the settings say about the portrait."""
@@ -140,7 +142,9 @@ class BundleEngine:
 
     def compositor(self, path: Path, portrait: Portrait, settings: RenderSettings) -> Compositor:
         """See Engine."""
-        return fitted(self._canvas(path, portrait, settings), portrait, settings)
+        look = partial(self._canvas, path, portrait, settings)
+        canvas = look_within(self.runtime.look_limit_s, path, "portrait", look)
+        return fitted(canvas, portrait, settings)
 
     def _canvas(self, path: Path, portrait: Portrait, settings: RenderSettings) -> Compositor:
         picture = partial(self.analyser.upright, path, portrait)
@@ -152,9 +156,11 @@ class BundleEngine:
 
     def decode(self, source: Path, target: Path, settings: RenderSettings) -> Recording:
         """See Engine."""
-        stretch, notes = stretch_of(source, settings)
+        limit_s = self.runtime.look_limit_s
+        stretch, notes = look_within(limit_s, source, "recording", partial(stretch_of, source, settings))
         if not settings.separate_vocals:
-            recording = decode(source, target, stretch)
+            look = partial(decode, source, target, stretch)
+            recording = look_within(limit_s, source, "recording", look)
             return dataclasses.replace(recording, notes=(*notes, *recording.notes))
         from hallo_cli.analysis import vocals
 

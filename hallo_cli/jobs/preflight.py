@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from hallo_cli.analysis.hearing import listen_to
@@ -11,6 +12,7 @@ from hallo_cli.analysis.portrait import notes_of
 from hallo_cli.errors import SpeechError
 from hallo_cli.jobs.bundle_engine import BundleEngine
 from hallo_cli.jobs.forecast import disk_needed, disk_warnings, estimate, free_bytes
+from hallo_cli.jobs.looks import look_within
 from hallo_cli.jobs.plan import Job, count_frames
 from hallo_cli.jobs.sound import stretch_of
 from hallo_cli.media.files import shown
@@ -84,7 +86,8 @@ def look_at(job: Job, engine: BundleEngine) -> Preflight:
     settings = engine.resolve_settings(job.settings)
     require_encoder(settings.codec)
     portrait = look_at_portrait(job.portrait, settings, engine)
-    speech = look_at_speech(job.audio, settings)
+    look = partial(look_at_speech, job.audio, settings)
+    speech = look_within(engine.runtime.look_limit_s, job.audio, "recording", look)
     forecast = _forecast(job, settings, engine, speech.duration_s)
     needed = forecast.output_bytes + forecast.work_bytes
     warnings = [*portrait.warnings, *speech.warnings, *disk_warnings(needed, forecast.free_bytes)]
@@ -94,7 +97,8 @@ def look_at(job: Job, engine: BundleEngine) -> Preflight:
 def look_at_portrait(path: Path, settings: RenderSettings, engine: BundleEngine) -> PortraitFacts:
     """The picture and the face that would be used. Raises PortraitError."""
     options = engine.portrait_options(settings)
-    sight = engine.analyser.look(path, options)
+    look = partial(engine.analyser.look, path, options)
+    sight = look_within(engine.runtime.look_limit_s, path, "portrait", look)
     face = sight.face
     left, top, right, bottom = (round(float(edge), 1) for edge in face.box)
     is_moved = engine.networks.is_anchored  # the video's size is then independent of the networks

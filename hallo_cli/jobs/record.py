@@ -15,6 +15,7 @@ import platform
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from hallo_cli import __version__
 from hallo_cli.domain import CropBox
 from hallo_cli.errors import InputError, OutputError, PortraitError, SettingsError, SpeechError
 from hallo_cli.jobs.fitting import by_content
+from hallo_cli.jobs.looks import LOOK_S, look_within
 from hallo_cli.jobs.plan import Job, JobPlan, fingerprint
 from hallo_cli.media.files import require_file, shown
 from hallo_cli.media.joining import FinishedVideo
@@ -281,7 +283,8 @@ def _is_strange(sidecar: Path) -> bool:
 
 def _digest(path: Path, what: str, error: type[InputError]) -> str:
     try:
-        return file_digest(require_file(path, error, what))
+        file = require_file(path, error, what)
+        return look_within(LOOK_S, file, what, partial(file_digest, file))
     except OSError as reason:
         raise error(f"the {what} {shown(path)} cannot be read ({reason.strerror or reason}).") from reason
 

@@ -62,3 +62,4 @@ class Keywords(TypedDict, total=False):
     consent: str | None
     name_consenters: bool
     speak: str | None
+    look_limit: float | str | None

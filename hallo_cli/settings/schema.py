@@ -245,6 +245,13 @@ class RuntimeSettings:
         "Command that speaks a text. {text} and {output} are filled in; without {text} it reads stdin.",
         none_word="none",
     )
+    look_limit_s: float | None = setting(
+        300.0,
+        "Seconds to read a picture or recording; one more for each MiB of it.",
+        minimum=1,
+        maximum=1e6,
+        none_word="none",
+    )
 
 
 def fields_of(kind: type) -> dict[str, dataclasses.Field[Any]]:

@@ -10,14 +10,13 @@ import pytest
 from batch_doubles import batch_of, results, write_batch
 from job_doubles import SIZE
 
-from hallo_cli.batch import checks
 from hallo_cli.batch.checks import Looker
 from hallo_cli.batch.findings import Checks, Finding, Request, request_for
 from hallo_cli.batch.paths import Paths
 from hallo_cli.batch.run import opened
 from hallo_cli.errors import Interrupted, OutputError
 from hallo_cli.jobs.forecast import disk_needed
-from hallo_cli.settings.schema import RenderSettings, to_values
+from hallo_cli.settings.schema import RenderSettings, RuntimeSettings, to_values
 from hallo_cli.store.digests import file_digest
 
 
@@ -118,13 +117,13 @@ def test_digest_of_a_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> No
         file_digest(tmp_path / "pipe")
 
 
-def test_file_that_takes_for_ever_is_named_and_the_others_go_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_file_that_takes_for_ever_is_named_and_the_others_go_on(tmp_path: Path) -> None:
     manifest = write_batch(tmp_path, ["a", "sleep-check", "c"])
-    monkeypatch.setattr(checks, "LOOK_S", 2.0)
+    runtime = RuntimeSettings(device="cpu", look_limit_s=2.0)
+    patient = batch_of(manifest, workers=1)
     began = time.monotonic()
-    with opened(batch_of(manifest, workers=1)) as batch:
+    spec = dataclasses.replace(patient.renderer, runtime=runtime)
+    with opened(dataclasses.replace(patient, renderer=spec)) as batch:
         list(batch.check())
         ((bad, _),) = batch.bad_rows()
         assert (bad.id, batch.summary().ready) == ("sleep-check", 2)
@@ -141,13 +140,6 @@ def test_stop_does_not_wait_for_a_file_that_takes_for_ever(tmp_path: Path) -> No
         with pytest.raises(Interrupted):
             list(checking)
     assert time.monotonic() - began < 15
-
-
-def test_time_for_a_look_grows_with_the_file(tmp_path: Path) -> None:
-    with (tmp_path / "large").open("wb") as file:
-        file.truncate(100 << 20)
-    assert checks.look_limit_s(tmp_path / "none", 300.0) == 300.0
-    assert checks.look_limit_s(tmp_path / "large", 300.0) == 400.0
 
 
 def test_finding_is_looked_up_anew_when_anything_about_the_file_changes(tmp_path: Path) -> None:
