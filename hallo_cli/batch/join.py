@@ -15,7 +15,7 @@ from hallo_cli.jobs.engine import Engine
 from hallo_cli.jobs.marking import UNMARKED, Marking
 from hallo_cli.jobs.plan import Job, JobPlan, Segment
 from hallo_cli.jobs.record import JobResult
-from hallo_cli.jobs.soundtrack import final_sound, with_subtitles
+from hallo_cli.jobs.soundtrack import final_sound, with_burned_subtitles, with_subtitles
 from hallo_cli.jobs.workspace import open_workspace, remove_workspace
 from hallo_cli.media.joining import assemble
 from hallo_cli.media.probe import probe
@@ -45,7 +45,8 @@ def join(job: Job, task: Task, engine: Engine, marking: Marking = UNMARKED) -> J
         sound = final_sound(job, workspace.root)
         finished = job.output.with_name(f"{root.name}.mp4")
         try:
-            video = assemble([workspace.segment_path(whole)], finished, video=form, sound=sound)
+            segments = with_burned_subtitles(job, workspace, [whole], form)
+            video = assemble(segments, finished, video=form, sound=sound)
             video = with_subtitles(video, job, task.frames / settings.fps)
             video = marking.put(video, job, inputs)
             plan = _plan(task, parts, fps=settings.fps)

@@ -138,7 +138,7 @@ def _option(kind: type, key: str) -> Any:
     flag = flag_of(key)
     is_switch = type_of(field) is bool
     return typer.Option(
-        f"{flag}/--no-{flag[2:]}" if is_switch else flag,
+        f"{flag}/{limits.off_flag or f'--no-{flag[2:]}'}" if is_switch else flag,
         help=f"{limits.help}  [default: {_word(default)}]",
         metavar=None if is_switch else _metavar(field),
         show_default=False,

@@ -229,5 +229,7 @@ def _job(
     if heard.recordings and heard.text is not None:
         raise SettingsError("give AUDIO or --text, not both.")
     renderer = Renderer.of(given.resolve())
+    if given.flags.get("burn") and renderer.resolved.render.subtitles is None:
+        raise SettingsError("--burn needs --subtitles FILE.srt.")
     audio = heard.file(renderer.resolved.runtime.speak)
     return renderer, renderer.job(portrait, audio, output or default_output(portrait, heard))

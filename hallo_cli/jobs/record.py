@@ -76,7 +76,7 @@ def inspect_inputs(job: Job, weights_id: str) -> Inputs:
     portrait = _digest(job.portrait, "portrait", PortraitError)
     audio = _digest(job.audio, "recording", SpeechError)
     settings = by_content(job.settings)
-    silent = dataclasses.replace(settings, audio_codec="auto", loudness=None, subtitles=None)
+    silent = dataclasses.replace(settings, audio_codec="auto", loudness=None, subtitles=None, burn=False)
     name, pictures = (
         fingerprint(portrait=portrait, audio=audio, weights_id=weights_id, settings=values)
         for values in (settings, silent)

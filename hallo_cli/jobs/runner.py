@@ -21,7 +21,7 @@ from hallo_cli.jobs.marking import UNMARKED, Marking
 from hallo_cli.jobs.plan import Job, Segment
 from hallo_cli.jobs.prepared_inputs import Prepared, SpeechAhead, prepare
 from hallo_cli.jobs.record import JobResult
-from hallo_cli.jobs.soundtrack import final_sound, require_soundtrack, with_subtitles
+from hallo_cli.jobs.soundtrack import final_sound, require_soundtrack, with_burned_subtitles, with_subtitles
 from hallo_cli.jobs.stream import ClipSource, fall_back, last_words
 from hallo_cli.jobs.workspace import open_workspace, remove_abandoned, remove_workspace
 from hallo_cli.media.joining import assemble
@@ -229,9 +229,11 @@ class _Run:
         job = self.job
         self._require_whole_segments()
         part = job.output.with_name(f"{self.workspace.root.name}.mp4")
-        segments = [self.workspace.segment_path(segment) for segment in self.plan.segments]
         try:
             with reporting_write_errors(part):
+                segments = with_burned_subtitles(
+                    job, self.workspace, self.plan.segments, self._format(), between=self._obey_stop
+                )
                 sound = final_sound(job, self.workspace.root)
                 video = assemble(segments, part, video=self._format(), sound=sound)
                 video = with_subtitles(video, job, self.plan.n_frames / self.plan.fps)

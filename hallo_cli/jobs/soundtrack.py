@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hallo_cli.errors import SettingsError
-from hallo_cli.jobs.plan import Job
+from hallo_cli.jobs.plan import Job, Segment
 from hallo_cli.jobs.sound import stretch_of
+from hallo_cli.jobs.workspace import Workspace
 from hallo_cli.media.joining import FinishedVideo, Sound, sound_modes
 from hallo_cli.media.levelling import levelled
-from hallo_cli.media.subtitles import add_subtitles, cut_out, read_subtitles
+from hallo_cli.media.subtitles import (
+    add_subtitles,
+    burn_subtitles,
+    cut_out,
+    read_subtitles,
+    require_burning,
+)
+from hallo_cli.media.video import VideoFormat
 
 
 def require_soundtrack(job: Job) -> None:
-    """Raise SettingsError, SpeechError or InputError if sound or subtitles could not be put in."""
+    """Raise a HalloError if sound or subtitles could not be put in."""
     settings = job.settings
     if settings.audio_codec == "copy":
         if settings.loudness is not None:
@@ -23,6 +32,8 @@ def require_soundtrack(job: Job) -> None:
         sound_modes(original_sound(job))
     if settings.subtitles is not None:
         read_subtitles(Path(settings.subtitles))
+        if settings.burn:
+            require_burning()
 
 
 def original_sound(job: Job) -> Sound:
@@ -37,9 +48,35 @@ def final_sound(job: Job, folder: Path) -> Sound:
     return sound if loudness is None else levelled(sound, loudness, folder / "levelled.flac")
 
 
+def with_burned_subtitles(
+    job: Job,
+    workspace: Workspace,
+    segments: Sequence[Segment],
+    video: VideoFormat,
+    *,
+    between: Callable[[], None] = lambda: None,
+) -> list[Path]:
+    """The files of the segments, with subtitles in their pictures if the settings ask for that.
+
+    `between` is called before each segment. Raises InputError, EncoderError, and what `between` raises.
+    """
+    files = [workspace.segment_path(segment) for segment in segments]
+    if job.settings.subtitles is None or not job.settings.burn:
+        return files
+    known = read_subtitles(Path(job.settings.subtitles))
+    for at, segment in enumerate(segments):
+        start_s, length_s = segment.start / float(video.rate), segment.n_frames / float(video.rate)
+        if cues := cut_out(known, job.settings.start_s + start_s, length_s):
+            between()
+            burned = workspace.root / f"burned-{segment.index:05d}.mp4"
+            burn_subtitles(files[at], burned, cues, video)
+            files[at] = burned
+    return files
+
+
 def with_subtitles(video: FinishedVideo, job: Job, length_s: float) -> FinishedVideo:
-    """The finished video with the settings' subtitles in it. Raises InputError, EncoderError, OutputError."""
-    if job.settings.subtitles is not None:
+    """The finished video with a track of subtitles. Raises InputError, EncoderError, OutputError."""
+    if job.settings.subtitles is not None and not job.settings.burn:
         cues = cut_out(read_subtitles(Path(job.settings.subtitles)), job.settings.start_s, length_s)
         if cues:
             add_subtitles(video.file, cues, video.file.with_suffix(".words.srt"))

@@ -1,23 +1,32 @@
-"""Reads SubRip subtitles and puts them into a video as a track of their own."""
+"""Reads SubRip subtitles and puts them into a video: as a track of their own, or drawn into the pictures."""
 
 from __future__ import annotations
 
+import logging
 import re
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import ffmpeg
+import numpy as np
 
-from hallo_cli.errors import InputError
+from hallo_cli.errors import EncoderError, InputError
 from hallo_cli.media.ffmpeg import DETERMINISTIC, address, run
 from hallo_cli.media.files import require_file, shown
+from hallo_cli.media.video import SegmentWriter, VideoFormat, encoded, read_frames
 from hallo_cli.store.writing import rename, reporting_write_errors, write_whole
 
 LIMIT = 4 << 20  # bytes
+FONT_SHARE = 0.06  # height of drawn letters, as a share of the video's shorter side
+SCRIPT_HEIGHT = 288  # of the page on which ffmpeg lays out SubRip
 _STAMP = r"(\d{1,3}):(\d{2}):(\d{2})[,.](\d{1,3})"
 _TIMES = re.compile(rf"\s*{_STAMP}\s*-->\s*{_STAMP}")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,50 @@ def add_subtitles(video: Path, cues: list[Cue], work: Path) -> None:
         finally:
             work.unlink(missing_ok=True)
             part.unlink(missing_ok=True)
+
+
+def burn_subtitles(segment: Path, target: Path, cues: list[Cue], video: VideoFormat) -> None:
+    """Draw subtitles into the pictures of a video-only segment, which are encoded anew. Raises EncoderError.
+
+    The cues are written to a file of a plain name beside `target`, since ffmpeg's filters read names in their
+    own way. The letters have the same size in tall and wide videos.
+    """
+    words = target.with_name("burned.srt")
+    unit = FONT_SHARE * min(video.width, video.height) / video.height * SCRIPT_HEIGHT
+    style = f"Fontsize={unit:.1f},MarginV={unit:.1f}"
+    try:
+        write_whole(words, _written(cues).encode())
+        pictures = ffmpeg.input(address(segment)).video
+        drawn = pictures.filter("subtitles", filename=words.name, charenc="UTF-8", force_style=style)
+        output = encoded(drawn.filter("format", "yuv420p"), target, video)
+        said = run(output, cwd=target.parent, level="warning")
+    finally:
+        words.unlink(missing_ok=True)
+    if b"failed to find any fallback" in said:
+        log.warning(
+            "the fonts of this machine lack characters of the subtitles: install others, or use --soft"
+        )
+
+
+@cache
+def require_burning() -> None:
+    """Draw a letter on a trial picture. Raises EncoderError if this ffmpeg, or this machine, cannot."""
+    video = VideoFormat(256, 256, 25.0, crf=0)
+    try:
+        with tempfile.TemporaryDirectory(prefix="hallo-") as name:
+            plain, drawn = Path(name, "plain.mp4"), Path(name, "drawn.mp4")
+            with SegmentWriter(plain, video) as writer:
+                writer.write(np.zeros((1, video.height, video.width, 3), np.uint8))
+                writer.commit()
+            burn_subtitles(plain, drawn, [Cue(0.0, 1.0, "H")], video)
+            is_drawn = max(int(frame.max()) for frame in read_frames(drawn)) > 128
+    except EncoderError as error:
+        raise EncoderError(
+            f"--burn: this ffmpeg cannot draw subtitles, which needs libass ({error}). Set HALLO_FFMPEG to "
+            "another one, or use --soft."
+        ) from error
+    if not is_drawn:
+        raise EncoderError("--burn: this machine has no font. Install one, such as DejaVu, or use --soft.")
 
 
 def _adding(video: Path, subtitles: Path, part: Path) -> Any:

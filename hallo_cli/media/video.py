@@ -172,9 +172,14 @@ def _encoding(video: VideoFormat, target: Path) -> Any:
     converted = raw.filter(
         "scale", out_color_matrix="bt709", out_range="tv", flags="accurate_rnd+full_chroma_int+bitexact"
     ).filter("format", "yuv420p")
+    return encoded(converted, target, video)
+
+
+def encoded(pictures: Any, target: Path, video: VideoFormat) -> Any:
+    """The ffmpeg output that writes yuv420p pictures of BT.709 as a segment."""
     # On the frames, too: newer ffmpegs go by what these say and drop the output's own options.
     colours = {"colorspace": "bt709", "color_primaries": "bt709", "color_trc": "iec61966-2-1"}
-    tagged = converted.filter("setparams", range="tv", **colours)
+    tagged = pictures.filter("setparams", range="tv", **colours)
     return ffmpeg.output(
         tagged,
         address(target),

@@ -50,6 +50,7 @@ class Keywords(TypedDict, total=False):
     audio_codec: str
     loudness: float | str | None
     subtitles: str | None
+    burn: bool
 
     device: str
     threads: int

@@ -37,6 +37,7 @@ class Limits:
     choices: tuple[str, ...] = ()
     multiple_of: int = 1
     none_word: str = ""  # how users write None
+    off_flag: str = ""  # of a switch, if it is not --no-NAME
     reads: Callable[[str], object] | None = None  # raises ValueError if a text is not accepted
     means: str = ""  # what that accepts, for people
 
@@ -201,8 +202,13 @@ class RenderSettings:
     )
     subtitles: str | None = setting(
         None,
-        "A .srt file to add as a track of subtitles, timed like the recording.",
+        "A .srt file of subtitles, timed like the recording.",
         none_word="none",
+    )
+    burn: bool = setting(
+        False,
+        "Draw the subtitles into the pictures (--burn), or add them as a track to switch on (--soft).",
+        off_flag="--soft",
     )
 
 

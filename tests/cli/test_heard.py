@@ -70,6 +70,7 @@ def test_text_is_spoken_and_said(folder: Path) -> None:
         (("--text", "hello", "--speak", "false {output}"), 4, "failed (status 1)"),
         (("a.wav", "gone.wav"), 4, "gone.wav"),
         (("a.wav", "b.wav", "--pause", "61"), 2, "from 0 to 60"),
+        (("a.wav", "--burn"), 2, "--burn needs --subtitles"),
     ],
 )
 def test_what_cannot_be_heard_is_one_line(

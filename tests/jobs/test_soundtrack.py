@@ -1,4 +1,5 @@
 import dataclasses
+import json
 from pathlib import Path
 
 import av
@@ -38,6 +39,33 @@ def test_subtitles_become_a_track(job: Job, undisturbed: list[str]) -> None:
         assert len(container.streams.subtitles) == 1
         assert len(container.streams.audio) == 1
     assert list(frame_hashes(job.output)) == undisturbed
+
+
+def test_burned_subtitles_are_drawn_into_the_segments_that_have_them(
+    job: Job, undisturbed: list[str]
+) -> None:
+    words = job.output.with_name("it's [my], words.srt")
+    words.write_text("1\n00:00:00,600 --> 00:00:00,900\nGood morning\n")
+    wanted = with_settings(job, subtitles=str(words), burn=True)
+    run_job(wanted, TrivialEngine())
+    with av.open(str(job.output)) as container:
+        assert not container.streams.subtitles
+    drawn = list(frame_hashes(job.output))
+    segments = json.loads(job.output.with_suffix(".json").read_text())["output"]["segment_starts"]
+    first, second = segments[1:3]
+    changed = {n for n, (one, other) in enumerate(zip(drawn, undisturbed, strict=True)) if one != other}
+    assert {15, 20, 22} <= changed
+    assert changed <= {*range(first, second)}
+
+
+def test_burning_renders_no_frame_again(job: Job) -> None:
+    words = job.output.with_name("words.srt")
+    words.write_text(SRT)
+    run_job(with_settings(job, subtitles=str(words)), TrivialEngine(), options=RunOptions(keep_work=True))
+    engine = TrivialEngine()
+    burned = with_settings(job, subtitles=str(words), burn=True)
+    assert not run_job(burned, engine, options=RunOptions(overwrite=True)).was_done
+    assert engine.clips_rendered == []
 
 
 def test_missing_subtitles_are_told_before_rendering(job: Job, tmp_path: Path) -> None:
