@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hallo_cli.jobs.plan import Job
     from hallo_cli.jobs.preflight import Preflight
     from hallo_cli.jobs.record import JobResult
+    from hallo_cli.jobs.record import Record as RenderRecord
     from hallo_cli.jobs.runner import RunOptions, StopRequest
     from hallo_cli.jobs.verification import Verdict
 
@@ -67,14 +68,22 @@ def repeat(
     progress: Progress | None = None,
     stop: StopRequest | None = None,
     options: RunOptions | None = None,
+    audio: AnyPath | None = None,
     **settings: Unpack[Keywords],
 ) -> JobResult:
     """Repeat the render that the record OUT.json describes, with `settings` changed.
 
-    `output`: None puts the video where the record says. Raises InputError if inputs or record have changed,
-    WeightsError if the weights have, and what `render` raises.
+    `output`: None puts the video where the record says. `audio`: a corrected recording; if the work of the
+    earlier render was kept (`RunOptions.keep_work`), only what it changes is rendered. Raises InputError if
+    inputs or record have changed, WeightsError if the weights have, and what `render` raises.
     """
-    renderer, job = Renderer.of_record(Path(record), Path(output) if output else None, _sources(settings))
+    place = Path(output) if output else None
+    if audio is None:
+        renderer, job = Renderer.of_record(Path(record), place, _sources(settings))
+    else:
+        renderer, job, options = Renderer.of_correction(
+            Path(record), audio, place, sources=_sources(settings), options=options
+        )
     return renderer.run(job, progress=progress, stop=stop, options=options)
 
 
@@ -183,10 +192,43 @@ class Renderer:
         """
         from hallo_cli.jobs.record import read_record, require_same_inputs
 
+        known = read_record(record)
+        renderer, job = cls._of_known(known, record, output, sources)
+        require_same_inputs(known, job)
+        return renderer, job
+
+    @classmethod
+    def of_correction(
+        cls,
+        record: Path,
+        audio: AnyPath,
+        output: Path | None,
+        *,
+        sources: Sources,
+        options: RunOptions | None = None,
+    ) -> tuple[Self, Job, RunOptions]:
+        """The renderer, the job and the options that give an earlier render another recording.
+
+        Frames are taken over if the work of the earlier render was kept; else all are rendered. Raises
+        InputError, SettingsError or WeightsError.
+        """
+        from hallo_cli.jobs.correction import corrected
+        from hallo_cli.jobs.record import read_record
+        from hallo_cli.jobs.runner import RunOptions
+
+        options, known = options or RunOptions(), read_record(record)
+        renderer, job = cls._of_known(known, record, output, sources)
+        job = dataclasses.replace(job, audio=_recording(audio))
+        job, earlier = corrected(known, job, options.work_dir or record.absolute().parent)
+        return renderer, job, dataclasses.replace(options, earlier=earlier)
+
+    @classmethod
+    def _of_known(
+        cls, known: RenderRecord, record: Path, output: Path | None, sources: Sources
+    ) -> tuple[Self, Job]:
         if sources.preset or sources.config:
             raise SettingsError("a record has its own settings: leave preset and config out.")
         resolved = resolve(sources)
-        known = read_record(record)
         changed = {key: value for key, value in sources.flags.items() if key in fields_of(RenderSettings)}
         settings = _changed(known.job.settings, changed)
         origins = {
@@ -201,7 +243,6 @@ class Renderer:
         job = dataclasses.replace(
             known.job, output=at_home(output) if output else known.job.output, settings=settings
         )
-        require_same_inputs(known, job)
         return renderer, job
 
     @cached_property
@@ -256,9 +297,8 @@ class Renderer:
         from hallo_cli.media.files import local_path, require_file
 
         face = at_home(local_path(portrait, PortraitError, "portrait"))
-        speech = at_home(local_path(audio, SpeechError, "recording"))
         require_file(face, PortraitError, "portrait")  # at once, before the slow imports
-        require_file(speech, SpeechError, "recording")
+        speech = _recording(audio)
         settings = _changed(self.resolved.render, changes)
         settings = dataclasses.replace(
             settings,
@@ -295,6 +335,14 @@ def _sources(settings: Any) -> Sources:
     flags = dict(settings)
     preset, config = flags.pop("preset", None), flags.pop("config", None)
     return Sources(flags, os.environ, Path(config) if config else None, preset)
+
+
+def _recording(audio: AnyPath) -> Path:
+    from hallo_cli.media.files import local_path, require_file
+
+    speech = at_home(local_path(audio, SpeechError, "recording"))
+    require_file(speech, SpeechError, "recording")
+    return speech
 
 
 def _changed(settings: RenderSettings, changes: Any) -> RenderSettings:

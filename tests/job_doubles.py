@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hallo_cli.analysis.head_motion import Delay
 from hallo_cli.domain import (
     Bytes,
     Clip,
@@ -62,6 +63,9 @@ class LoudnessTrack:
     def speech(self, start: int, stop: int) -> Speech:
         loudness = np.array([self._loudness(n) for n in range(start - 2, stop + 2)], np.float32)
         return Speech(loudness.reshape(-1, 1, 1), start, stop - start, self.fps)
+
+    def delayed(self, delay: Delay) -> "LoudnessTrack":
+        return self
 
     def _loudness(self, frame: int) -> float:
         edges = [round(SAMPLE_RATE * n / self.fps) for n in (frame, frame + 1)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hallo_cli.analysis.head_motion import living
+from hallo_cli.analysis.head_motion import Delay, delayed, living
 from hallo_cli.analysis.loudness import SAMPLE_RATE, Sound, measure
 from hallo_cli.analysis.speech_network import (
     FRAME_SAMPLES,
@@ -95,6 +96,11 @@ class EmbeddedHearing:
     seed: int
     loudness: Float  # [n_frames] 0 silent to about 1 loud
     spoken: Float  # [n_frames] by loudness alone
+    delay: Delay | None = None  # of head and eyes
+
+    def delayed(self, delay: Delay) -> EmbeddedHearing:
+        """See Hearing."""
+        return dataclasses.replace(self, delay=delay)
 
     @torch.inference_mode()
     def features(self, start: int, stop: int, *, margin: int) -> Float:
@@ -108,9 +114,14 @@ class EmbeddedHearing:
         chosen = _at(encoded, times - first)
         # Speech only if network and loudness both detect it: noise between words keeps the mouth shut.
         activity = np.minimum(chosen[:, -1], self.spoken[start:stop])
-        controls = living(self.seed, self.loudness, start, stop - start, self.fps)
+        controls = self._controls(start, stop - start)
         features: Float = np.concatenate([chosen[:, :-1], activity[:, None], controls], axis=1)[:, None]
         return features.astype(np.float32)
+
+    def _controls(self, start: int, n_frames: int) -> Float:
+        if self.delay is None:
+            return living(self.seed, self.loudness, start, n_frames, self.fps)
+        return delayed(self.delay, self.seed, self.loudness, start, n_frames=n_frames, fps=self.fps)
 
 
 def _at(frames: Float, positions: npt.NDArray[np.floating[Any]]) -> Float:

@@ -7,6 +7,8 @@ a frame depend only on the seed, its time and the loudness around it, so any ran
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from hallo_cli.analysis.blinks import blinks
@@ -21,6 +23,7 @@ GLANCE = 0.035  # radians
 REACH = 8  # frames on either side in which the head's tilt changes its direction
 EARLIEST = 1000  # keeps the numbers of knots before the video above 0
 CALM = 0.35  # of the sway, where nobody speaks
+CHANGE_OVER_S = 1.0  # from one course of motion to another
 
 
 def living(seed: int, loudness: Float, first: int, n_frames: int, fps: float) -> Float:
@@ -50,6 +53,30 @@ def living(seed: int, loudness: Float, first: int, n_frames: int, fps: float) ->
         gaze,
     ]
     return np.asarray(np.concatenate(values, 1) / UNITS, np.float32)
+
+
+@dataclass(frozen=True)
+class Delay:
+    """From a frame on, head and eyes move as so many frames earlier; before it they change over."""
+
+    frame: int
+    n_frames: int  # negative: as they would later
+
+
+def delayed(delay: Delay, seed: int, loudness: Float, first: int, *, n_frames: int, fps: float) -> Float:
+    """As `living`, after something was inserted into a recording, or cut out, before `delay.frame`."""
+    values, stop = living(seed, loudness, first, n_frames, fps), first + n_frames
+    begins = max(first, delay.frame - round(CHANGE_OVER_S * fps), delay.n_frames, 0)
+    if begins >= stop:
+        return values
+    before = loudness[
+        np.clip(np.arange(len(loudness) - delay.n_frames) + delay.n_frames, 0, len(loudness) - 1)
+    ]
+    as_before = living(seed, before, begins - delay.n_frames, stop - begins, fps)
+    share = np.clip(1 - (delay.frame - np.arange(begins, stop)) / round(CHANGE_OVER_S * fps), 0, 1)
+    share = share * share * (3 - 2 * share)
+    values[begins - first :] += share[:, None] * (as_before - values[begins - first :])
+    return values
 
 
 def _stress(loudness: Float, fps: float) -> Float:

@@ -6,12 +6,14 @@ Memory does not grow with the recording, except for a few numbers a frame.
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from math import ceil, floor
 from typing import Protocol
 
 import numpy as np
 
+from hallo_cli.analysis.head_motion import Delay
 from hallo_cli.analysis.loudness import SAMPLE_RATE, Hushed, Sound, Waveform, measure, pauses
 from hallo_cli.domain import Float, Speech
 from hallo_cli.errors import WeightsError
@@ -25,6 +27,10 @@ class Hearing(Protocol):
 
     def features(self, start: int, stop: int, *, margin: int) -> Float:
         """Return features [stop - start, blocks, width] with `margin` frames of context on either side."""
+        ...
+
+    def delayed(self, delay: Delay) -> Hearing:
+        """The same with the motion of head and eyes delayed, if the features contain it."""
         ...
 
 
@@ -87,6 +93,12 @@ class RecordingTrack:
         features = np.pad(features, (missing, (0, 0), (0, 0)), mode="edge")
         return Speech(features, start, stop - start, self._options.fps, CONTEXT)
 
+    def delayed(self, delay: Delay) -> RecordingTrack:
+        """The same recording with the motion of head and eyes delayed."""
+        track = copy(self)
+        track._hearing = self._hearing.delayed(delay)
+        return track
+
     def pauses(self) -> list[tuple[int, int]]:
         """The pauses: ranges [start, stop) of whole frames."""
         found = pauses(self._sound, measure(self._sound))
@@ -114,6 +126,10 @@ class Pieces:
             within = max(start, first) - first, min(stop, last) - first
             parts.append(self._hearing(index).features(*within, margin=margin))
         return np.concatenate(parts)
+
+    def delayed(self, delay: Delay) -> Pieces:
+        """See Hearing; pieces have no motion of the head."""
+        return self
 
     def _index(self, frame: int) -> int:
         return min(frame // self._piece, self._n_pieces - 1)

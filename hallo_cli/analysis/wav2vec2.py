@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
+from hallo_cli.analysis.head_motion import Delay
 from hallo_cli.analysis.loudness import SAMPLE_RATE, Sound, measure
 from hallo_cli.domain import Float
 from hallo_cli.errors import WeightsError
@@ -147,6 +148,10 @@ class Wav2Vec2Hearing:
         n_windows = ceil(length.n_frames / round(WHOLE_S * length.fps))
         self.window_frames = ceil(length.n_frames / n_windows)
         self._held: tuple[int, Float] | None = None
+
+    def delayed(self, delay: Delay) -> Wav2Vec2Hearing:
+        """See `speech.Hearing`; these features contain no motion of the head."""
+        return self
 
     @torch.inference_mode()
     def features(self, start: int, stop: int, *, margin: int) -> Float:

@@ -48,7 +48,11 @@ class Files:
     ] = False
     keep_work: Annotated[
         bool,
-        typer.Option("--keep-work", help="Keep the work folder after the render.", rich_help_panel=MORE),
+        typer.Option(
+            "--keep-work",
+            help="Keep the work folder, which --from OUT.json --audio needs to render only what changes.",
+            rich_help_panel=MORE,
+        ),
     ] = False
     work_dir: Annotated[
         Path | None,
@@ -106,6 +110,16 @@ def command(
             rich_help_panel=MORE,
         ),
     ] = None,
+    corrected: Annotated[
+        str | None,
+        typer.Option(
+            "--audio",
+            help="With --from: the corrected recording. What it leaves as it was is not rendered again.",
+            metavar="AUDIO",
+            show_default=False,
+            rich_help_panel=MORE,
+        ),
+    ] = None,
     is_draft: Annotated[
         bool,
         typer.Option(
@@ -126,7 +140,7 @@ def command(
         hallo render portrait.jpg speech.wav -o out.mp4
 
     Ctrl-C stops after the current clip. The same command resumes, also after a crash. A record, OUT.json, is
-    written beside the video; --from OUT.json repeats the render.
+    written beside the video; --from OUT.json repeats the render, --from OUT.json --audio AUDIO corrects it.
 
     Exit status: 0 done, 1 failed, 2 wrong usage or settings, 3 a bug, 4 unusable input, 5 weights missing,
     6 out of memory, 130 or 143 interrupted.
@@ -136,12 +150,20 @@ def command(
         if is_draft:
             given = dataclasses.replace(given, flags={"duration": DRAFT_S, **given.flags})
         heard = Heard(tuple(audios or ()), pause_s, text)
-        renderer, job = _job(portrait, heard, record, files.output, given)
+        options = files.run_options()
+        if corrected is not None:
+            _require_alone(portrait, heard, record)
+            assert record is not None
+            renderer, job, options = Renderer.of_correction(
+                record, corrected, files.output, sources=given.sources, options=options
+            )
+        else:
+            renderer, job = _job(portrait, heard, record, files.output, given)
         if is_draft:
             job = dataclasses.replace(job, output=job.output.with_suffix(".draft.mp4"))
-            files = dataclasses.replace(files, overwrite=True)
+            options = dataclasses.replace(options, overwrite=True)
         if not dry_run:
-            render(renderer, job, files.run_options(), shown)
+            render(renderer, job, options, shown)
             return
         from hallo_cli.cli.check import report
         from hallo_cli.jobs.marking import Marking
@@ -150,7 +172,7 @@ def command(
 
         engine = renderer.engine
         resolved = dataclasses.replace(job, settings=engine.resolve_settings(job.settings))
-        options = dataclasses.replace(files.run_options(), marking=Marking.of(engine.runtime))
+        options = dataclasses.replace(options, marking=Marking.of(engine.runtime))
         find_obstacles(resolved, inspect_inputs(resolved, engine.weights_id), options)
         report(job, renderer, as_json=shown.as_json)
 
@@ -175,6 +197,13 @@ def render(renderer: Renderer, job: Job, options: RunOptions, shown: Shown) -> N
         said = "is already there" if result.was_done else f"rendered in {clock(result.seconds)}"
         length = f"{result.n_frames} frames, {result.n_frames / result.fps:.1f} s"
         say(f"{job.output}: {length}, {said}")
+        if result.n_taken:
+            n_new = result.n_frames - result.n_taken
+            say(f"rendered anew: {n_new / result.fps:.1f} s; the rest is from the earlier render")
+        if result.kept:
+            from hallo_cli.jobs.workspace import Workspace
+
+            say(f"kept {result.kept}: {Workspace(result.kept).size / 2**20:.1f} MiB")
     if not shown.as_json:
         answer(str(job.output))
 
@@ -186,6 +215,11 @@ class Heard:
     recordings: tuple[str, ...] = ()
     pause_s: float = 0.0
     text: str | None = None
+
+    @property
+    def is_given(self) -> bool:
+        """Whether there is anything."""
+        return bool(self.recordings) or self.text is not None
 
     def file(self, command: str | None) -> Path:
         """One recording of it. Raises SettingsError, SpeechError."""
@@ -217,14 +251,10 @@ def _job(
     portrait: str | None, heard: Heard, record: Path | None, output: Path | None, given: Given
 ) -> tuple[Renderer, Job]:
     """The job for inputs, or for the record of an earlier render."""
-    is_given = bool(heard.recordings) or heard.text is not None
     if record:
-        if portrait or is_given:
-            raise SettingsError(
-                "--from takes portrait and recording from the record. Leave PORTRAIT and AUDIO out."
-            )
+        _require_alone(portrait, heard, record)
         return Renderer.of_record(record, output, given.sources)
-    if portrait is None or not is_given:
+    if portrait is None or not heard.is_given:
         raise SettingsError("give a PORTRAIT and an AUDIO file (or --text); see hallo render --help.")
     if heard.recordings and heard.text is not None:
         raise SettingsError("give AUDIO or --text, not both.")
@@ -233,3 +263,14 @@ def _job(
         raise SettingsError("--burn needs --subtitles FILE.srt.")
     audio = heard.file(renderer.resolved.runtime.speak)
     return renderer, renderer.job(portrait, audio, output or default_output(portrait, heard))
+
+
+def _require_alone(portrait: str | None, heard: Heard, record: Path | None) -> None:
+    """Raise SettingsError if --from, or --audio, is combined with other inputs."""
+    if record is None:
+        raise SettingsError("--audio corrects an earlier render: add its record with --from OUT.json.")
+    if portrait or heard.is_given:
+        raise SettingsError(
+            "--from takes portrait and recording from the record. Leave PORTRAIT and AUDIO out; "
+            "--audio names a corrected recording."
+        )

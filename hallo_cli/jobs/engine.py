@@ -9,6 +9,7 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from hallo_cli.analysis.head_motion import Delay
 from hallo_cli.domain import Bytes, Clip, CropBox, MotionFrames, Portrait, Speech, StepDone
 from hallo_cli.media.audio import Recording
 from hallo_cli.settings.schema import RenderSettings
@@ -19,6 +20,10 @@ class SpeechTrack(Protocol):
 
     def pauses(self) -> Sequence[tuple[int, int]]:
         """Ranges of frames [start, stop) in which nobody speaks."""
+        ...
+
+    def delayed(self, delay: Delay) -> SpeechTrack:
+        """The same recording, in which head and eyes move as after an insertion."""
         ...
 
     def speech(self, start: int, stop: int) -> Speech:

@@ -28,6 +28,7 @@ class Job:
     audio: Path
     output: Path
     settings: RenderSettings
+    corrects: str = ""  # fingerprint of the earlier render whose frames it takes over
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Segment:
     index: int
     start: int
     stop: int
+    is_taken: bool = False  # copied from an earlier render, see `correction`; may start anywhere
 
     @property
     def n_frames(self) -> int:
@@ -55,17 +57,25 @@ class JobPlan:
     segments: tuple[Segment, ...]
 
     @property
+    def n_taken(self) -> int:
+        """Number of frames copied from an earlier render."""
+        return sum(segment.n_frames for segment in self.segments if segment.is_taken)
+
+    @property
     def n_clips(self) -> int:
         """Number of clips, the last one possibly cropped."""
         return -(-self.n_frames // self.clip_frames)
 
 
-def fingerprint(*, portrait: str, audio: str, weights_id: str, settings: RenderSettings) -> str:
+def fingerprint(
+    *, portrait: str, audio: str, weights_id: str, settings: RenderSettings, corrects: str = ""
+) -> str:
     """The identity of a result: equal if and only if input bytes, weights, settings and version are equal.
 
-    `portrait` and `audio` are digests of the files' bytes.
+    `portrait` and `audio` are digests of the files' bytes; `corrects`: see Job.
     """
     parts = [str(RENDER_VERSION), portrait, audio, weights_id, canonical(settings)]
+    parts += [corrects] if corrects else []
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

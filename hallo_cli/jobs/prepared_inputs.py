@@ -13,6 +13,7 @@ from itertools import pairwise
 from hallo_cli.analysis.hearing import listen
 from hallo_cli.domain import Portrait, Speech
 from hallo_cli.errors import InputError
+from hallo_cli.jobs.correction import Correction, Earlier
 from hallo_cli.jobs.engine import Compositor, Engine, SpeechTrack
 from hallo_cli.jobs.plan import Job, JobPlan, Segment, count_frames, plan_segments
 from hallo_cli.jobs.record import Inputs, require_unchanged
@@ -34,6 +35,7 @@ class Prepared:
     plan: JobPlan
     speech: Speech | None  # of the first missing segment, in whole clips
     recording: Recording
+    correction: Correction | None = None  # of an earlier render
 
     def heard(self, start: int, stop: int) -> Speech:
         """Features of frames [start, stop), precomputed if they are for exactly these frames."""
@@ -61,6 +63,7 @@ class SpeechAhead:
 
     def __init__(self, prepared: Prepared, segments: Sequence[Segment], *, works_ahead: bool) -> None:
         self._prepared = prepared
+        segments = [segment for segment in segments if not segment.is_taken]
         following = segments[1:] if works_ahead else ()
         self._next = {before.index: after for before, after in pairwise((*segments[:1], *following))}
         self._thread = ThreadPoolExecutor(1, "speech")
@@ -95,10 +98,12 @@ def prepare(
     workspace: Workspace,
     inputs: Inputs,
     *,
+    earlier: Earlier | None = None,
     between: Callable[[], None] = go_on,
 ) -> Prepared:
     """Analyse a resolved job's inputs and write its plan, or read that of an earlier run.
 
+    `earlier`: a render of another recording whose frames are taken over where the recordings agree.
     `between` is called between the steps; what it raises stops the analysis.
 
     What is kept counts once the plan is there, and that is written when the inputs have turned out to be
@@ -120,15 +125,19 @@ def prepare(
         raise
     n_frames = count_frames(recording.duration_s, float(exact_rate(settings.fps)))
     track = engine.track(recording, n_frames, settings)
+    correction = None if earlier is None else Correction.of(earlier, recording, n_frames)
+    if correction and correction.delay:
+        track = track.delayed(correction.delay)
     between()
     plan = workspace.plan()
     if plan is None:
         plan = _new_plan(job, engine, track, fingerprint=inputs.pictures, n_frames=n_frames)
+        plan = correction.planned(plan, settings.segment_s) if correction else plan
         workspace.write_plan(plan)
-    missing = workspace.missing(plan)
+    rendered = [segment for segment in workspace.missing(plan) if not segment.is_taken]
     between()
-    speech = track.speech(*whole_clips(missing[0], plan.clip_frames)) if missing else None
-    return Prepared(portrait, compositor, track, plan, speech, recording)
+    speech = track.speech(*whole_clips(rendered[0], plan.clip_frames)) if rendered else None
+    return Prepared(portrait, compositor, track, plan, speech, recording, correction)
 
 
 def whole_clips(segment: Segment, clip_frames: int) -> tuple[int, int]:

@@ -60,6 +60,8 @@ class JobResult:
     seconds: float  # this run took
     timings_s: Mapping[str, float]  # by stage
     was_done: bool = False  # an earlier run had finished it
+    n_taken: int = 0  # frames copied from an earlier render
+    kept: Path | None = None  # the work folder, if it was kept
 
 
 @dataclass(frozen=True)
@@ -75,13 +77,28 @@ def inspect_inputs(job: Job, weights_id: str) -> Inputs:
     """Digests of the inputs. Raises PortraitError or SpeechError if a file cannot be read."""
     portrait = _digest(job.portrait, "portrait", PortraitError)
     audio = _digest(job.audio, "recording", SpeechError)
-    settings = by_content(job.settings)
-    silent = dataclasses.replace(settings, audio_codec="auto", loudness=None, subtitles=None, burn=False)
+    return _inputs(job, portrait, audio, weights_id)
+
+
+def inputs_of(known: Record) -> Inputs:
+    """What `inspect_inputs` gave when the record was written, by this version; reads no input."""
+    return _inputs(known.job, known.inputs.portrait, known.inputs.audio, known.inputs.weights_id)
+
+
+def _inputs(job: Job, portrait: str, audio: str, weights_id: str) -> Inputs:
     name, pictures = (
-        fingerprint(portrait=portrait, audio=audio, weights_id=weights_id, settings=values)
-        for values in (settings, silent)
+        fingerprint(
+            portrait=portrait, audio=audio, weights_id=weights_id, settings=values, corrects=job.corrects
+        )
+        for values in (by_content(job.settings), picture_settings(job.settings))
     )
     return Inputs(portrait, audio, weights_id, name, pictures)
+
+
+def picture_settings(settings: RenderSettings) -> RenderSettings:
+    """The settings without those that count only when the segments are joined."""
+    settings = by_content(settings)
+    return dataclasses.replace(settings, audio_codec="auto", loudness=None, subtitles=None, burn=False)
 
 
 def require_unchanged(job: Job, inputs: Inputs) -> None:
@@ -231,13 +248,21 @@ def publish(
         "weights": {"id": inputs.weights_id, **made_with},
         "settings": to_values(job.settings),
         "output": output,
+        **({"corrects": {"fingerprint": job.corrects, "n_taken": plan.n_taken}} if job.corrects else {}),
         "timings_s": {stage: round(seconds, 3) for stage, seconds in timings_s.items()},
         "machine": {"python": platform.python_version(), "system": platform.platform()},
     }
     write_whole(sidecar, (json.dumps(values, indent=1) + "\n").encode())
     rename(video.file, job.output)
     return JobResult(
-        job.output, sidecar, plan.n_frames, plan.fps, digest, timings_s.get("total", 0.0), timings_s
+        job.output,
+        sidecar,
+        plan.n_frames,
+        plan.fps,
+        digest,
+        timings_s.get("total", 0.0),
+        timings_s,
+        n_taken=plan.n_taken,
     )
 
 
@@ -250,15 +275,20 @@ def read_record(sidecar: Path) -> Record:
         paths = [Path(str(values[key]["path"])) for key in ("portrait", "audio", "output")]
         digests = [str(values[key]["sha256"]) for key in ("portrait", "audio", "output")]
         inputs = Inputs(digests[0], digests[1], str(values["weights"]["id"]), str(values["fingerprint"]), "")
-    except (KeyError, TypeError) as error:
+        corrects = str(values.get("corrects", {}).get("fingerprint", ""))
+    except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{shown(sidecar)} is not a record of a render: {error} is missing.") from error
-    return Record(Job(paths[0], paths[1], paths[2], settings), inputs, digests[2])
+    return Record(Job(paths[0], paths[1], paths[2], settings, corrects), inputs, digests[2])
 
 
 def require_same_inputs(record: Record, job: Job) -> None:
-    """Raise InputError if a repeated render's inputs are no longer those of the record."""
+    """Raise InputError if a repeated render's inputs are no longer those of the record.
+
+    A job that corrects the record has another recording.
+    """
     now = inspect_inputs(job, record.inputs.weights_id)
-    for name, path in (("portrait", job.portrait), ("audio", job.audio)):
+    repeated = (("portrait", job.portrait), ("audio", job.audio))
+    for name, path in repeated[:1] if job.corrects == record.inputs.fingerprint else repeated:
         if getattr(now, name) != getattr(record.inputs, name):
             raise InputError(
                 f"the {name} {shown(path)} is not the one that was rendered: its content has changed. "

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from hallo_cli.errors import EncoderError, InputError, Interrupted
+from hallo_cli.errors import EncoderError, InputError, Interrupted, JobError
 from hallo_cli.inference.memory import is_out_of_memory
 from hallo_cli.jobs import events, record
+from hallo_cli.jobs.correction import Earlier
 from hallo_cli.jobs.engine import Engine
 from hallo_cli.jobs.marking import UNMARKED, Marking
 from hallo_cli.jobs.plan import Job, Segment
@@ -24,6 +25,7 @@ from hallo_cli.jobs.record import JobResult
 from hallo_cli.jobs.soundtrack import final_sound, require_soundtrack, with_burned_subtitles, with_subtitles
 from hallo_cli.jobs.stream import ClipSource, fall_back, last_words
 from hallo_cli.jobs.workspace import open_workspace, remove_abandoned, remove_workspace
+from hallo_cli.media.files import shown
 from hallo_cli.media.joining import assemble
 from hallo_cli.media.probe import probe
 from hallo_cli.media.video import SegmentWriter, VideoFormat, require_encoder
@@ -43,6 +45,7 @@ class RunOptions:
     keep_work: bool = False
     overwrite: bool = False
     marking: Marking = UNMARKED
+    earlier: Earlier | None = None  # a render of another recording that this one corrects
 
 
 class StopRequest:
@@ -127,6 +130,7 @@ class _Run:
             if done := find_obstacles(job, inputs, self.options):
                 self._report_finished(done)
                 return done
+            self._require_repeatable()
         root = _root(job, self.options, inputs.pictures)
         with open_workspace(root, resume=self.options.resume) as self.workspace:
             with self._stage("analyse"):
@@ -134,7 +138,9 @@ class _Run:
             self._render()
             with self._stage("join"):
                 result = self._join(inputs)
-            if not self.options.keep_work:
+            if self.options.keep_work:
+                result = dataclasses.replace(result, kept=root)
+            else:
                 remove_workspace(root)
                 remove_abandoned(root.parent, record.work_prefix(job))
         self._report_finished(result)
@@ -142,7 +148,14 @@ class _Run:
 
     def _prepare(self, ahead: Prepared | None, inputs: record.Inputs) -> None:
         if ahead is None or ahead.plan.fingerprint != inputs.pictures or not ahead.is_of(self.workspace):
-            ahead = prepare(self.job, self.engine, self.workspace, inputs, between=self._obey_stop)
+            ahead = prepare(
+                self.job,
+                self.engine,
+                self.workspace,
+                inputs,
+                earlier=self.options.earlier,
+                between=self._obey_stop,
+            )
             self._obey_stop()
             for warning in ahead.warnings():
                 self.report(events.Warned(warning))
@@ -150,7 +163,10 @@ class _Run:
         self.portrait, self.compositor, self.plan = ahead.portrait, ahead.compositor, ahead.plan
 
     def _render(self) -> None:
-        missing = self.workspace.missing(self.plan)
+        missing: Sequence[Segment] = self.workspace.missing(self.plan)
+        if missing and missing[0].is_taken:
+            self._take_over(missing[0])
+            missing = missing[1:]
         self.frames_done = missing[0].start if missing else self.plan.n_frames
         self.report(
             events.Planned(
@@ -166,13 +182,46 @@ class _Run:
             with self._stage("load"):
                 self._with_fallbacks(lambda: self.engine.load_networks(self.job.settings))
         self.clip_times = [time.monotonic()]
+        with self._stage("render"):
+            while missing:
+                missing = self._render_until_rejoined(missing)
+        self._note_speed()
+
+    def _render_until_rejoined(self, missing: Sequence[Segment]) -> Sequence[Segment]:
+        """Render segments in order; returns those of the new plan if the rest can be taken over."""
         speech = SpeechAhead(self.prepared, missing, works_ahead=self.engine.leaves_processor_free)
         self.source = ClipSource(self.engine, self.job.settings, self.prepared, speech, self._report_step)
-        with self._stage("render"), closing(speech):
+        with closing(speech):
             for segment in missing:
-                self._with_fallbacks(partial(self._attempt_segment, segment))
+                if segment.is_taken:
+                    self._take_over(segment)
+                else:
+                    self._with_fallbacks(partial(self._attempt_segment, segment))
                 self.report(events.SegmentCommitted(segment.index, len(self.plan.segments)))
-        self._note_speed()
+                correction = self.prepared.correction
+                plan = correction and correction.rejoined(self.plan, segment, self.workspace)
+                if plan:
+                    self.workspace.write_plan(plan)
+                    self.plan, self.prepared = plan, dataclasses.replace(self.prepared, plan=plan)
+                    return plan.segments[segment.index + 1 :]
+        return ()
+
+    def _take_over(self, segment: Segment) -> None:
+        """Copy a segment from the earlier render."""
+        if self.prepared.correction is None:
+            raise JobError(
+                f"the earlier render's work for {shown(self.job.output)} is gone. Add --no-resume to render "
+                "everything."
+            )
+        self.prepared.correction.take_over(segment, self.workspace, self._format())
+        self._report_clip(segment.stop)
+
+    def _require_repeatable(self) -> None:
+        if self.job.corrects and self.options.earlier is None:
+            raise InputError(
+                "this video was made with frames of an earlier render, so its record alone cannot repeat it. "
+                "Render its portrait and recording without --from."
+            )
 
     def _note_speed(self) -> None:
         n_clips = len(self.clip_times) - 1
@@ -209,6 +258,8 @@ class _Run:
                     writer.write(self.compositor.compose(clip.frames))
                     spool.append(clip)
                     frame += len(clip.frames)
+                    if self.options.keep_work and len(clip.frames) == self.plan.clip_frames:
+                        self.workspace.keep_state(frame, clip.motion)
                     self.clip_times.append(time.monotonic())
                     motion = clip.motion
                     self._report_clip(frame)

@@ -41,13 +41,12 @@ class ClipSource:
         """The segment's clips from frame `start` on, the job's last one cropped."""
         if start >= segment.stop:
             return
-        clip_frames = self.prepared.plan.clip_frames
-        speech = self._heard(segment, start)
+        speech, left = self._heard(segment, start), segment.stop - start
         with closing(self.engine.clips(self.prepared.portrait, self.settings, speech, motion)) as steps:
             for step in steps:
                 if isinstance(step, Clip):
-                    n_wanted = min(len(step.frames), segment.stop - step.index * clip_frames)
-                    yield dataclasses.replace(step, frames=step.frames[:n_wanted])
+                    yield dataclasses.replace(step, frames=step.frames[:left])
+                    left -= min(len(step.frames), left)
                 else:
                     self.report(events.StepRendered(step.clip, step.step, step.n_steps))
 

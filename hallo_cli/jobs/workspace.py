@@ -75,6 +75,27 @@ class Workspace:
         """Write the state that the next segment continues from; do this before the segment's video."""
         write_whole(self._state_path(segment), _array_bytes(motion.values))
 
+    def keep_state(self, frame: int, motion: MotionFrames) -> None:
+        """Keep the state after a clip that ends before this frame, for corrections."""
+        write_whole(self._kept_path(frame), _array_bytes(motion.values))
+
+    def kept_states(self) -> list[int]:
+        """The frames before which a state is kept, in order."""
+        names = (path.stem.removeprefix("after-") for path in self.root.glob("after-*.npy"))
+        return sorted(int(name) for name in names if name.isdecimal())
+
+    def kept_state(self, frame: int) -> MotionFrames:
+        """A state of `kept_states`. Raises JobError if it cannot be read."""
+        motion = _read_state(self._kept_path(frame))
+        if motion is None:
+            raise JobError(f"{self.root}: the state before frame {frame} is unreadable; delete the folder.")
+        return motion
+
+    @property
+    def size(self) -> int:
+        """Bytes in the folder."""
+        return sum(path.stat().st_size for path in self.root.iterdir() if path.is_file())
+
     def spool(self, segment: Segment) -> Spool:
         """The frames of a segment that is not done yet."""
         return Spool(self.root / f"spool-{segment.index:05d}")
@@ -89,12 +110,11 @@ class Workspace:
     def _state_path(self, segment: Segment) -> Path:
         return self.root / f"state-{segment.index:05d}.npy"
 
+    def _kept_path(self, frame: int) -> Path:
+        return self.root / f"after-{frame:07d}.npy"
+
     def _load_state(self, segment: Segment) -> MotionFrames | None:
-        try:
-            pixels = np.load(self._state_path(segment), allow_pickle=False)
-        except (OSError, ValueError, EOFError):
-            return None
-        return MotionFrames(pixels) if pixels.ndim == 4 and pixels.dtype == np.float32 else None
+        return _read_state(self._state_path(segment))
 
 
 @contextlib.contextmanager
@@ -133,6 +153,14 @@ def _empty(root: Path) -> None:
         if path.name != "lock":
             with reporting_write_errors(path):
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def _read_state(path: Path) -> MotionFrames | None:
+    try:
+        pixels = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return MotionFrames(pixels) if pixels.ndim == 4 and pixels.dtype == np.float32 else None
 
 
 def _array_bytes(array: Float) -> bytes:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hallo_cli.analysis.head_motion import UNITS, living
+from hallo_cli.analysis.head_motion import UNITS, Delay, delayed, living
 from hallo_cli.domain import CONTROLS, HEAD, Float
 
 FPS = 25.0
@@ -48,3 +48,20 @@ def test_eyes_hold_what_they_look_at_while_the_head_turns() -> None:
     values = living(1, speech(3000), 0, 3000, FPS) * UNITS
     yaw, gaze = values[:, CONTROLS.index("yaw")], values[:, CONTROLS.index("gaze_x")]
     assert np.corrcoef(yaw, gaze)[0, 1] < -0.3
+
+
+def test_motion_after_an_insertion_is_that_before_it() -> None:
+    inserted = np.concatenate([speech()[:150], speech()[40:67], speech()[150:]])
+    later = delayed(Delay(220, 27), 3, inserted, 0, n_frames=527, fps=FPS)
+    np.testing.assert_allclose(later[220:500], living(3, speech(), 193, 280, FPS), atol=1e-5)
+    np.testing.assert_array_equal(later[:195], living(3, inserted, 0, 195, FPS))
+    steps = np.abs(np.diff(later[195:221, HEAD], axis=0)).max()
+    assert steps < 1.5 * np.abs(np.diff(living(3, speech(), 0, 500, FPS)[:, HEAD], axis=0)).max()  # no jump
+
+
+def test_motion_after_a_cut_is_that_behind_it_in_any_stretch() -> None:
+    cut = np.concatenate([speech()[:150], speech()[177:]])
+    whole = delayed(Delay(220, -27), 3, cut, 0, n_frames=473, fps=FPS)
+    np.testing.assert_allclose(whole[220:440], living(3, speech(), 247, 220, FPS), atol=1e-5)
+    part = delayed(Delay(220, -27), 3, cut, 205, n_frames=100, fps=FPS)
+    np.testing.assert_allclose(part, whole[205:305], atol=1e-5)

@@ -190,3 +190,34 @@ def test_bad_portraits_end_the_program_with_status_4_and_one_line(tmp_path: Path
     assert result.stderr.count("\n") == 1
     assert "Traceback" not in result.stderr
     assert not list(tmp_path.glob("*.mp4"))
+
+
+def test_corrected_recording_is_rendered_with_the_record(rendered: Path, tmp_path: Path) -> None:
+    samples = np.random.default_rng(1).normal(0, 2000, 16_000 * N_FRAMES // 25).astype(np.int16)
+    wavfile.write(tmp_path / "corrected.wav", 16_000, samples)
+    again = tmp_path / "corrected.mp4"
+    audio = str(tmp_path / "corrected.wav")
+    run(rendered, "kept.mp4", "--keep-work")
+    options = ("--from", str(rendered / "kept.json"), "--audio", audio, "-o", str(again), "--threads", "1")
+    invoke("render", *options)
+    made = json.loads(again.with_suffix(".json").read_text())
+    kept = json.loads((rendered / "kept.json").read_text())
+    assert made["corrects"] == {"fingerprint": kept["fingerprint"], "n_taken": 0}  # it is too short
+    assert made["settings"] == kept["settings"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--audio", "b.wav"], "add its record with --from"),
+        (["a.jpg", "--from", "out.json", "--audio", "b.wav"], "Leave PORTRAIT and AUDIO out"),
+        (["--from", "out.json", "--audio", "b.wav", "--crf", "30"], "keeps the record's settings"),
+    ],
+)
+def test_correction_says_what_does_not_go_with_it(
+    rendered: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+) -> None:
+    wavfile.write(rendered / "b.wav", 16_000, np.zeros(16_000, np.int16))
+    monkeypatch.chdir(rendered)
+    with pytest.raises(SettingsError, match=said):
+        CliRunner().invoke(app, ["render", *arguments], catch_exceptions=False)
