@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from hallo_cli.analysis.face import CHIN, LIPS, SILHOUETTE
+from hallo_cli.analysis.face import LIPS, SILHOUETTE
 from hallo_cli.domain import Bytes, Float
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ EYES = (
     (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7),
     (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249),
 )
+_CUT_SIDE = 256  # pixels of the longer side while person and background are told apart
+_CUT_EDGE = 9  # of these pixels around the person that count as hers
+_LEAST_BACKGROUND = 0.02  # of the picture
 STEADY = (33, 133, 263, 362, 168, 6, 197, 195, 4, 127, 356)  # eye corners, nose, temples
 
 
@@ -32,13 +35,37 @@ def polygon(points: Float, size: Sequence[int], *, scale: float = 1.0) -> Mask:
     return canvas.astype(bool)
 
 
-def background(landmarks: Float, size: Sequence[int]) -> Mask:
-    """The background: outside the face (oval x 1.35) and not below it, where the chin drops."""
-    face = polygon(landmarks[list(SILHOUETTE)], size, scale=1.35)
-    left, right = np.flatnonzero(face.any(0))[[0, -1]]
-    below = np.arange(size[0])[:, None] > landmarks[CHIN, 1]
-    columns = (np.arange(size[1]) >= left) & (np.arange(size[1]) <= right)
-    return np.asarray(~face & ~(below & columns[None]), np.bool_)
+def background(picture: Bytes, landmarks: Float) -> Mask | None:
+    """What is neither head nor shoulders, found by GrabCut from the face's place; None if hardly anything is.
+
+    Source: Rother, Kolmogorov and Blake, "GrabCut", 2004.
+    """
+    scale = _CUT_SIDE / max(picture.shape[:2])
+    small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    face = landmarks[list(SILHOUETTE)] * np.float32(scale)
+    guess = np.full(small.shape[:2], cv2.GC_PR_BGD, np.uint8)
+    guess[polygon(face, guess.shape, scale=1.7) | polygon(_shoulders(face, len(small)), guess.shape)] = (
+        cv2.GC_PR_FGD
+    )
+    guess[polygon(face, guess.shape)] = cv2.GC_FGD
+    if not (guess == cv2.GC_PR_BGD).any():
+        return None
+    cv2.setRNGSeed(0)
+    models = np.zeros((1, 65)), np.zeros((1, 65))
+    cv2.grabCut(small, guess, (0, 0, 0, 0), *models, 6, cv2.GC_INIT_WITH_MASK)
+    person = np.isin(guess, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
+    grown = cv2.dilate(person, np.ones((_CUT_EDGE, _CUT_EDGE)))
+    size = picture.shape[1], picture.shape[0]
+    outside = cv2.resize(1 - grown, size, interpolation=cv2.INTER_NEAREST).astype(bool)
+    return outside if outside.mean() >= _LEAST_BACKGROUND else None
+
+
+def _shoulders(face: Float, bottom: int) -> Float:
+    (left, _), (right, chin) = face.min(0), face.max(0)
+    width = right - left
+    corners = [(left + 0.2 * width, chin), (right - 0.2 * width, chin)]
+    corners += [(right + 0.7 * width, bottom), (left - 0.7 * width, bottom)]
+    return np.array(corners, np.float32)
 
 
 def upper_face(landmarks: Float, size: Sequence[int]) -> Mask:

@@ -179,7 +179,7 @@ class VideoMeter:
         if faces:
             self._landmarks = faces[0].landmarks
             self._upper = geometry.upper_face(self._landmarks, reference.shape[:2])
-            self._background = geometry.background(self._landmarks, reference.shape[:2])
+            self._background = geometry.background(reference, self._landmarks)
             self._reference_embedding = self._embedding(reference, faces[0])
 
     def _embedding(self, picture: Bytes, face: Face) -> Float | None:
