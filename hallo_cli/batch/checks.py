@@ -94,7 +94,7 @@ def look_at_all(
     looker = Looker(make_engine, runtime, checks.path)
     try:
         if processes:
-            enough = math.ceil(checks.count_wanted() / _WORTH_A_PROCESS)
+            enough = max(1, math.ceil(checks.count_wanted() / _WORTH_A_PROCESS))
             yield from _look_in_processes(checks, looker, min(processes, enough))
         else:
             for wanted in checks.wanted():

@@ -26,6 +26,7 @@ class Tally:
 
     clock: Callable[[], float] = time.monotonic
     began: float = 0.0
+    rendering_since: float | None = None  # the first row's start; networks are loaded before it
     rows: int = 0
     done: int = 0
     failed: int = 0
@@ -65,7 +66,8 @@ class Tally:
     @property
     def fps(self) -> float:
         """Frames a second of all workers together."""
-        return self.frames_now / max(self.clock() - self.began, 1e-6)
+        since = self.began if self.rendering_since is None else self.rendering_since
+        return self.frames_now / max(self.clock() - since, 1e-6)
 
     @property
     def frames_in_hand(self) -> int:
@@ -79,11 +81,13 @@ class Tally:
         return left / self.fps if self.frames_now else None
 
     def _begin(self, plan: events.BatchPlanned) -> None:
-        self.began = self.clock()
+        self.began, self.rendering_since = self.clock(), None
         self.rows, self.frames = plan.rows, plan.frames
         self.done, self.failed, self.refused = plan.skipped, plan.left_out, plan.invalid
 
     def _start(self, event: events.RowStarted) -> None:
+        if self.rendering_since is None:
+            self.rendering_since = self.clock()
         worker = self.workers.setdefault(event.worker, AtWork())
         worker.doing, worker.id = "rendering", event.id
         worker.frames_done, worker.n_frames = 0, event.frames

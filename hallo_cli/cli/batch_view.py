@@ -42,14 +42,14 @@ def checking(style: Style, *, is_quiet: bool) -> Iterator[Callable[[int, int], N
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn
 
-        columns = (
-            TextColumn("checking"),
-            BarColumn(20),
-            TextColumn("{task.completed} of {task.total} files"),
-        )
+        columns = (TextColumn("checking"), BarColumn(20), TextColumn("{task.description}"))
         with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task("", total=None)
-            yield lambda done, of: progress.update(task, completed=done, total=of)
+            task = progress.add_task("reading the rows", total=None)
+
+            def show(done: int, of: int) -> None:
+                progress.update(task, description=f"{done} of {of} files", completed=done, total=of)
+
+            yield show
 
 
 @dataclass

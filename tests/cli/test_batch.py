@@ -374,9 +374,10 @@ def test_tally_counts_rows_frames_and_time_left() -> None:
     tally.add(PLAN)
     tally.add(events.WorkerLoading("cpu"))
     assert describe_worker(tally.workers["cpu"]) == "loading the networks"
+    now[0] = 160.0  # the networks were loading, which is no sign of the speed
     tally.add(events.WorkerReady("cpu"))
     tally.add(events.RowStarted("a", 2, "cpu", 1, 100))
-    now[0] = 110.0
+    now[0] = 170.0
     tally.add(events.RowAdvanced("a", "cpu", 50, 100))
     assert tally.fps == 5.0
     assert tally.seconds_left == 110.0
@@ -425,6 +426,17 @@ def test_files_that_are_checked_are_counted_in_the_log(
     plain, as_json = capsys.readouterr().err.splitlines()
     assert plain == "checked 3 of 40 files"
     assert json.loads(as_json)["n_files"] == 40
+
+
+def test_terminal_says_what_is_done_before_the_files_are_counted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
+    with checking(Style.bar, is_quiet=False) as show:
+        show(3, 40)
+    said = capsys.readouterr().err
+    assert "3 of 40 files" in said
+    assert "None" not in said
 
 
 def test_long_ids_keep_both_ends() -> None:
