@@ -10,6 +10,7 @@ import pytest
 from batch_doubles import batch_of, results, write_batch
 from job_doubles import SIZE
 
+from hallo_cli.batch import findings
 from hallo_cli.batch.checks import Looker
 from hallo_cli.batch.findings import Checks, Finding, Request, request_for
 from hallo_cli.batch.paths import Paths
@@ -40,13 +41,16 @@ def test_check_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
         assert list(batch.check())[-1] == 3  # of 4
 
 
-def test_disk_of_a_plan_is_that_of_its_videos_and_of_the_rows_in_hand(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("n_workers", "n_in_hand"), [(2, 2), (9, 3)])
+def test_disk_of_a_plan_is_that_of_its_videos_and_of_the_rows_in_hand(
+    tmp_path: Path, n_workers: int, n_in_hand: int
+) -> None:
     manifest = write_batch(tmp_path, ["a", "b", "c"])
-    with opened(dataclasses.replace(batch_of(manifest), n_workers=2)) as batch:
+    with opened(dataclasses.replace(batch_of(manifest), n_workers=n_workers)) as batch:
         list(batch.check())
         plan = batch.summary()
     one = disk_needed(RenderSettings(segment_s=0.5), 15, (SIZE, SIZE))
-    assert (plan.disk_bytes, plan.work_bytes) == (3 * one.output_bytes, 2 * one.work_bytes)
+    assert (plan.disk_bytes, plan.work_bytes) == (3 * one.output_bytes, n_in_hand * one.work_bytes)
 
 
 def test_damaged_findings_are_made_anew(tmp_path: Path) -> None:
@@ -159,3 +163,26 @@ def test_finding_is_looked_up_anew_when_anything_about_the_file_changes(tmp_path
     file.write_bytes(b"longer")
     os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns + 1))
     assert request_for("portrait", file, small).key not in (key, touched)
+
+
+@dataclasses.dataclass(frozen=True)
+class ScriptedFile:
+    """A file whose times stay the same, as on disks with a coarse clock."""
+
+    st_size: int
+    st_mtime_ns: int = 1
+    st_ctime_ns: int = 1
+    st_ino: int = 1
+
+    def stat(self) -> "ScriptedFile":
+        return self
+
+
+@pytest.mark.parametrize("changed", ["st_size", "st_mtime_ns", "st_ctime_ns", "st_ino"])
+def test_each_sign_of_a_changed_file_counts_by_itself(monkeypatch: pytest.MonkeyPatch, changed: str) -> None:
+    file = ScriptedFile(st_size=1)
+    monkeypatch.setattr(findings, "require_file", lambda path, error, what: file)
+    settings = dict[str, object](to_values(RenderSettings()))
+    before = request_for("portrait", Path("a.png"), settings).key
+    file = dataclasses.replace(file, **{changed: 2})
+    assert request_for("portrait", Path("a.png"), settings).key != before

@@ -12,6 +12,7 @@ from hallo_cli.jobs.forecast import (
     Workload,
     count_passes,
     disk_needed,
+    disk_warnings,
     estimate,
     measuring_seconds,
     read_speeds,
@@ -120,3 +121,8 @@ def test_no_more_speeds_are_kept_than_the_limit(file: Path) -> None:
     assert len(kept) == MAX_SPEEDS + 1
     assert kept[-1] == Speed(LOAD, 0.5)
     assert kept[0].workload.size == 99  # the oldest go first; one of the 300 was of the same load
+
+
+def test_disk_that_is_just_enough_is_no_warning() -> None:
+    assert disk_warnings(5_000_000_000, 5_000_000_000) == []
+    assert disk_warnings(5_000_000_000, 4_900_000_000) == ["5.0 GB of disk are needed, 4.9 GB are free"]
