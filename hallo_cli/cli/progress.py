@@ -255,7 +255,7 @@ def failures_as_json(is_wanted: bool) -> Iterator[None]:
         if is_wanted:
             _print_failure(type(error).__name__, str(error), error.exit_status)
         raise
-    except Exception as error:
+    except Exception as error:  # reported as an event, then raised on to the boundary
         if is_wanted:
             _print_failure("Bug", f"{type(error).__name__}: {error}", BUG_STATUS)
         raise

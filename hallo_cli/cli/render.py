@@ -74,12 +74,14 @@ class Files:
         )
 
 
-@takes_settings
-def command(
+@dataclass(frozen=True)
+class Inputs:
+    """What is rendered: a portrait with recordings or a text, or an earlier render again."""
+
     portrait: Annotated[
         str | None,
         typer.Argument(help="A picture with a face.", metavar="PORTRAIT", show_default=False),
-    ] = None,
+    ] = None
     audios: Annotated[
         list[str] | None,
         typer.Argument(
@@ -87,19 +89,19 @@ def command(
             metavar="AUDIO",
             show_default=False,
         ),
-    ] = None,
+    ] = None
     pause_s: Annotated[
         float,
         typer.Option(
             "--pause", help="Seconds between several recordings.", metavar="SECONDS", rich_help_panel=MORE
         ),
-    ] = 0.0,
+    ] = 0.0
     text: Annotated[
         str | None,
         typer.Option(
             help="Speak this text with the command of --speak.", show_default=False, rich_help_panel=MORE
         ),
-    ] = None,
+    ] = None
     record: Annotated[
         Path | None,
         typer.Option(
@@ -109,7 +111,7 @@ def command(
             show_default=False,
             rich_help_panel=MORE,
         ),
-    ] = None,
+    ] = None
     corrected: Annotated[
         str | None,
         typer.Option(
@@ -119,7 +121,19 @@ def command(
             show_default=False,
             rich_help_panel=MORE,
         ),
-    ] = None,
+    ] = None
+
+    @property
+    def heard(self) -> Heard:
+        """What the portrait says."""
+        return Heard(tuple(self.audios or ()), self.pause_s, self.text)
+
+
+@takes_settings
+def command(
+    *,
+    inputs: Inputs,
+    files: Files,
     is_draft: Annotated[
         bool,
         typer.Option(
@@ -129,8 +143,6 @@ def command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, show the plan and stop.")
     ] = False,
-    *,
-    files: Files,
     shown: Shown,
     given: Given,
 ) -> None:
@@ -149,32 +161,14 @@ def command(
     with failures_as_json(shown.as_json):
         if is_draft:
             given = dataclasses.replace(given, flags={"duration": DRAFT_S, **given.flags})
-        heard = Heard(tuple(audios or ()), pause_s, text)
-        options = files.run_options()
-        if corrected is not None:
-            _require_alone(portrait, heard, record)
-            assert record is not None
-            renderer, job, options = Renderer.of_correction(
-                record, corrected, files.output, sources=given.sources, options=options
-            )
-        else:
-            renderer, job = _job(portrait, heard, record, files.output, given)
+        renderer, job, options = _job(inputs, files, given)
         if is_draft:
             job = dataclasses.replace(job, output=job.output.with_suffix(".draft.mp4"))
             options = dataclasses.replace(options, overwrite=True)
-        if not dry_run:
+        if dry_run:
+            _show_plan(renderer, job, options, shown)
+        else:
             render(renderer, job, options, shown)
-            return
-        from hallo_cli.cli.check import report
-        from hallo_cli.jobs.marking import Marking
-        from hallo_cli.jobs.record import inspect_inputs
-        from hallo_cli.jobs.runner import find_obstacles
-
-        engine = renderer.engine
-        resolved = dataclasses.replace(job, settings=engine.resolve_settings(job.settings))
-        options = dataclasses.replace(options, marking=Marking.of(engine.runtime))
-        find_obstacles(resolved, inspect_inputs(resolved, engine.weights_id), options)
-        report(job, renderer, as_json=shown.as_json)
 
 
 def render(renderer: Renderer, job: Job, options: RunOptions, shown: Shown) -> None:
@@ -247,14 +241,31 @@ def default_output(portrait: str, heard: Heard) -> Path:
     return Path(f"{Path(portrait).stem[:100]}-{heard.name}.mp4")
 
 
-def _job(
-    portrait: str | None, heard: Heard, record: Path | None, output: Path | None, given: Given
-) -> tuple[Renderer, Job]:
-    """The job for inputs, or for the record of an earlier render."""
-    if record:
-        _require_alone(portrait, heard, record)
-        return Renderer.of_record(record, output, given.sources)
-    if portrait is None or not heard.is_given:
+def _show_plan(renderer: Renderer, job: Job, options: RunOptions, shown: Shown) -> None:
+    """Check everything as a render does, and report what it would make."""
+    from hallo_cli.cli.check import report
+    from hallo_cli.jobs.marking import Marking
+    from hallo_cli.jobs.record import inspect_inputs
+    from hallo_cli.jobs.runner import find_obstacles
+
+    engine = renderer.engine
+    resolved = dataclasses.replace(job, settings=engine.resolve_settings(job.settings))
+    options = dataclasses.replace(options, marking=Marking.of(engine.runtime))
+    find_obstacles(resolved, inspect_inputs(resolved, engine.weights_id), options)
+    report(job, renderer, as_json=shown.as_json)
+
+
+def _job(inputs: Inputs, files: Files, given: Given) -> tuple[Renderer, Job, RunOptions]:
+    """The job for inputs, or for the record of an earlier render, and how to run it."""
+    options = files.run_options()
+    if inputs.corrected is not None:
+        return Renderer.of_correction(
+            _record_alone(inputs), inputs.corrected, files.output, sources=given.sources, options=options
+        )
+    if inputs.record:
+        return *Renderer.of_record(_record_alone(inputs), files.output, given.sources), options
+    heard = inputs.heard
+    if inputs.portrait is None or not heard.is_given:
         raise SettingsError("give a PORTRAIT and an AUDIO file (or --text); see hallo render --help.")
     if heard.recordings and heard.text is not None:
         raise SettingsError("give AUDIO or --text, not both.")
@@ -262,15 +273,17 @@ def _job(
     if given.flags.get("burn") and renderer.resolved.render.subtitles is None:
         raise SettingsError("--burn needs --subtitles FILE.srt.")
     audio = heard.file(renderer.resolved.runtime.speak)
-    return renderer, renderer.job(portrait, audio, output or default_output(portrait, heard))
+    output = files.output or default_output(inputs.portrait, heard)
+    return renderer, renderer.job(inputs.portrait, audio, output), options
 
 
-def _require_alone(portrait: str | None, heard: Heard, record: Path | None) -> None:
-    """Raise SettingsError if --from, or --audio, is combined with other inputs."""
-    if record is None:
+def _record_alone(inputs: Inputs) -> Path:
+    """The record of --from. Raises SettingsError if there is none, or it is combined with other inputs."""
+    if inputs.record is None:
         raise SettingsError("--audio corrects an earlier render: add its record with --from OUT.json.")
-    if portrait or heard.is_given:
+    if inputs.portrait or inputs.heard.is_given:
         raise SettingsError(
             "--from takes portrait and recording from the record. Leave PORTRAIT and AUDIO out; "
             "--audio names a corrected recording."
         )
+    return inputs.record

@@ -75,7 +75,7 @@ class SpeechAhead:
         self._made = {one.index: self._made.get(one.index) or self._begin(one) for one in wanted}
         try:
             return self._made[segment.index].result()
-        except Exception:
+        except Exception:  # of any kind: raised again
             del self._made[segment.index]  # tried again if memory had run out
             raise
 

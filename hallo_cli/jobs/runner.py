@@ -236,7 +236,7 @@ class _Run:
         while True:
             try:
                 return attempt()
-            except Exception as error:
+            except Exception as error:  # torch and its backends share no class for lack of memory
                 if not is_out_of_memory(error):
                     raise
                 reason = last_words(error)

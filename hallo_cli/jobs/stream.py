@@ -115,7 +115,7 @@ def _with_fallbacks(source: ClipSource, segment: Segment, motion: MotionFrames |
                     start, motion = start + len(clip.frames), clip.motion
                     yield clip
             return
-        except Exception as error:
+        except Exception as error:  # torch and its backends share no class for lack of memory
             if not is_out_of_memory(error):
                 raise
             reason = last_words(error)

@@ -115,7 +115,7 @@ def _listing(endpoint: str, repo: str, revision: str) -> tuple[dict[str, Any], s
             f"{endpoint} does not list {repo} at revision {revision!r} ({_first_line(error)}). "
             "Check the network, --revision and HF_ENDPOINT, or use --offline with what is already here."
         ) from error
-    except Exception as error:
+    except Exception as error:  # a senseless answer makes its parser fail in any way
         raise _senseless(endpoint, _first_line(error)) from error
     if not isinstance(info.sha, str) or not re.fullmatch("[0-9a-f]{40}", info.sha):
         raise _senseless(endpoint, f"commit {info.sha!r}")

@@ -181,7 +181,7 @@ def test_damaged_pictures_end_in_pixels_or_in_a_portrait_error(
     for _ in range(seed // 10 * 6):
         content[int(rng.integers(len(content)))] = int(rng.integers(256))
     file.write_bytes(bytes(content))
-    pixels_or_reason(file)
+    assert_pixels_or_reason(file)
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tiff"])
@@ -194,7 +194,7 @@ def test_cut_off_pictures_are_refused(tmp_path: Path, suffix: str) -> None:
         read_image(file)
 
 
-def pixels_or_reason(file: Path) -> None:
+def assert_pixels_or_reason(file: Path) -> None:
     """Read a file that may be damaged; anything but pixels or a one-line PortraitError fails the test."""
     try:
         pixels = read_image(file)
