@@ -136,7 +136,7 @@ def verify(
     if not again:
         return verdict
     with tempfile.TemporaryDirectory(prefix="hallo-") as folder:
-        rendered = Path(folder) / "again.mp4"
+        rendered = Path(folder) / f"again{file.suffix}"
         renderer, job = Renderer.of_record(sidecar_path(file), rendered, sources or _sources({}))
         renderer.run(job, progress=progress)
         n_frames, n_other = count_differences(file, rendered)
@@ -226,6 +226,8 @@ class Renderer:
     def _of_known(
         cls, known: RenderRecord, record: Path, output: Path | None, sources: Sources
     ) -> tuple[Self, Job]:
+        from hallo_cli.jobs.containers import fitting_container
+
         if sources.preset or sources.config:
             raise SettingsError("a record has its own settings: leave preset and config out.")
         resolved = resolve(sources)
@@ -240,9 +242,8 @@ class Renderer:
                 f"{record}: the bundle {settings.bundle!r} no longer has the weights of that render. "
                 "Name a folder that has them with --bundle, or render without --from."
             )
-        job = dataclasses.replace(
-            known.job, output=at_home(output) if output else known.job.output, settings=settings
-        )
+        target = at_home(output) if output else known.job.output
+        job = dataclasses.replace(known.job, output=target, settings=fitting_container(settings, target))
         return renderer, job
 
     @cached_property
@@ -293,6 +294,7 @@ class Renderer:
 
     def job(self, portrait: AnyPath, audio: AnyPath, output: AnyPath, **changes: Unpack[Keywords]) -> Job:
         """What would be rendered. Raises PortraitError, SpeechError, SettingsError or WeightsError."""
+        from hallo_cli.jobs.containers import fitting_container
         from hallo_cli.jobs.plan import Job
         from hallo_cli.media.files import local_path, require_file
 
@@ -306,7 +308,7 @@ class Renderer:
             background=_lasting_picture(settings.background),
             subtitles=settings.subtitles and str(at_home(Path(settings.subtitles)).absolute()),
         )
-        return Job(face, speech, at_home(Path(output)), settings)
+        return Job(face, speech, at_home(Path(output)), fitting_container(settings, Path(output)))
 
     def run(
         self,

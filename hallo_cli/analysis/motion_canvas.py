@@ -79,6 +79,13 @@ class MotionCanvas:
             self._paint(target, motion)
         return composed
 
+    def warped(self, frames: Bytes) -> Bytes:
+        """The same without generated pixels: the picture's own, moved."""
+        composed = np.repeat(self._picture[None], len(frames), axis=0)
+        for target, motion in zip(composed, self._shape.unpack(frames), strict=True):
+            self._warp(target, motion.flow)
+        return composed
+
     def _warp(self, target: Bytes, flow: Float) -> None:
         """Warp the picture's pixels into the moved area by the flow."""
         moved = cv2.warpAffine(

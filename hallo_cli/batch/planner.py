@@ -18,6 +18,7 @@ from hallo_cli.batch.rows import TEXT, Row
 from hallo_cli.batch.states import RENDERED
 from hallo_cli.batch.task import Task
 from hallo_cli.errors import HalloError, InputError
+from hallo_cli.jobs.containers import fitting_container, is_transparent
 from hallo_cli.jobs.engine import Engine
 from hallo_cli.jobs.fitting import by_content
 from hallo_cli.jobs.forecast import disk_needed, free_bytes, measuring_seconds
@@ -44,7 +45,8 @@ class RowSettings:
         """The row's settings. Raises SettingsError."""
         names = {key: field.name for key, field in fields_of(RenderSettings).items()}
         cells = {names[key]: value for key, value in row.settings.items()}
-        return dataclasses.replace(self.resolve(row.preset), **cells)  # type: ignore[arg-type]
+        settings = dataclasses.replace(self.resolve(row.preset), **cells)  # type: ignore[arg-type]
+        return fitting_container(settings, row.output)
 
 
 @dataclass(frozen=True)
@@ -206,9 +208,9 @@ class Planner:
         return whole, parts
 
     def _split(self, task: Task) -> tuple[Task, list[Task]]:
-        if self.parts_dir is None:
-            return task, []
         settings = settings_of(task)
+        if self.parts_dir is None or is_transparent(settings):  # joins are blended without alpha
+            return task, []
         return split(task, settings, rate=float(exact_rate(settings.fps)), folder=self.parts_dir)
 
     def _state(self, task: Task, past: Past | None) -> str:
@@ -281,6 +283,7 @@ class Planner:
         engine = self._engine(settings.bundle)
         if not isinstance(engine, BundleEngine):
             return None
+        settings = dataclasses.replace(settings, codec=RenderSettings().codec)  # the still is opaque
         facts = look_at_portrait(row.portrait, engine.resolve_settings(settings), engine)
         return draw_still(Job(row.portrait, row.audio, row.output, settings), engine, facts)
 

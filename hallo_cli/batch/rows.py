@@ -13,6 +13,7 @@ from typing import Any
 
 from hallo_cli.batch.written import find_written
 from hallo_cli.errors import ManifestError, SettingsError
+from hallo_cli.jobs.containers import SUFFIXES
 from hallo_cli.media.files import local_path
 from hallo_cli.media.speaking import spoken_path
 from hallo_cli.models.bundle import list_bundles
@@ -113,7 +114,7 @@ class BadRow:
 
 
 def check_template(template: str) -> None:
-    """Raise SettingsError unless a name template uses plain known names and makes .mp4 files."""
+    """Raise SettingsError unless a name template uses plain known names and makes videos."""
     known = ", ".join(f"{{{name}}}" for name in TEMPLATE_NAMES)
     try:
         parts = list(string.Formatter().parse(template))
@@ -122,8 +123,8 @@ def check_template(template: str) -> None:
     for _, name, spec, conversion in parts:
         if name is not None and (name not in TEMPLATE_NAMES or conversion or (spec and name != "row")):
             raise SettingsError(f"--name-template {template!r}: {{{name}}} is unknown. Use {known}.")
-    if not template.lower().endswith(".mp4"):
-        raise SettingsError(f"--name-template {template!r}: names must end in .mp4.")
+    if not template.lower().endswith(SUFFIXES):
+        raise SettingsError(f"--name-template {template!r}: names must end in .mp4, .webm or .mov.")
 
 
 def make_row(number: int, cells: Mapping[str, object], layout: Layout) -> Row | BadRow:
@@ -232,8 +233,8 @@ def _input_path(value: object, column: str, layout: Layout) -> Path:
 def _output_path(row: Row, given: object, layout: Layout) -> Path:
     name = _text(given, "output") if given is not None else _templated(row, layout.name_template)
     path = Path(os.path.abspath(os.path.join(layout.output_dir, name)))
-    if path.suffix.lower() != ".mp4":
-        raise ManifestError(f"output {name!r} does not end in .mp4; only MP4 is written.")
+    if path.suffix.lower() not in SUFFIXES:
+        raise ManifestError(f"output {name!r} does not end in .mp4, .webm or .mov.")
     if layout.is_confined and not _is_inside(path, layout.output_dir):
         raise ManifestError(f"output {name!r} lies outside {layout.output_dir}, which --confine forbids.")
     return path

@@ -36,7 +36,8 @@ class Files:
         typer.Option(
             "-o",
             "--output",
-            help="The video, ending in .mp4.  [default: PORTRAIT-AUDIO.mp4]",
+            help="The video. OUT.webm and OUT.mov keep what is transparent in the portrait.  [default: "
+            "PORTRAIT-AUDIO.mp4]",
             metavar="OUT.mp4",
             show_default=False,
         ),
@@ -163,7 +164,7 @@ def command(
             given = dataclasses.replace(given, flags={"duration": DRAFT_S, **given.flags})
         renderer, job, options = _job(inputs, files, given)
         if is_draft:
-            job = dataclasses.replace(job, output=job.output.with_suffix(".draft.mp4"))
+            job = dataclasses.replace(job, output=job.output.with_suffix(f".draft{job.output.suffix}"))
             options = dataclasses.replace(options, overwrite=True)
         if dry_run:
             _show_plan(renderer, job, options, shown)

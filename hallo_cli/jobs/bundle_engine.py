@@ -7,22 +7,25 @@ import gc
 import importlib.metadata
 import logging
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hallo_cli.analysis.framing import View, motion_canvas
+from hallo_cli.analysis.framing import Canvas, View, motion_canvas
+from hallo_cli.analysis.motion_canvas import MotionCanvas
 from hallo_cli.analysis.portrait import PortraitAnalyser, PortraitOptions, Requirements, canvas
-from hallo_cli.domain import Clip, MotionFrames, MotionShape, Portrait, Speech, StepDone
+from hallo_cli.domain import Bytes, Clip, MotionFrames, MotionShape, Portrait, Speech, StepDone
 from hallo_cli.errors import SettingsError
 from hallo_cli.inference.device_names import device_name, dtype_name
 from hallo_cli.jobs import forecast
+from hallo_cli.jobs.containers import is_transparent
 from hallo_cli.jobs.engine import Compositor, SpeechTrack
 from hallo_cli.jobs.fallbacks import next_fallback
 from hallo_cli.jobs.fitting import fitted
 from hallo_cli.jobs.looks import look_within
 from hallo_cli.jobs.sound import stretch_of
+from hallo_cli.jobs.transparency import Straight, WithAlpha, alpha_of, cut_alpha, read_alpha
 from hallo_cli.media.audio import Recording, decode
 from hallo_cli.media.ffmpeg import describe_ffmpeg
 from hallo_cli.media.video import exact_rate
@@ -142,12 +145,22 @@ class BundleEngine:
 
     def compositor(self, path: Path, portrait: Portrait, settings: RenderSettings) -> Compositor:
         """See Engine."""
-        look = partial(self._canvas, path, portrait, settings)
-        canvas = look_within(self.runtime.look_limit_s, path, "portrait", look)
-        return fitted(canvas, portrait, settings)
+        look = partial(self._layers, path, portrait, settings)
+        layers = look_within(self.runtime.look_limit_s, path, "portrait", look)
+        shown = fitted(layers, portrait, settings)
+        return Straight(shown) if is_transparent(settings) else shown
 
-    def _canvas(self, path: Path, portrait: Portrait, settings: RenderSettings) -> Compositor:
-        picture = partial(self.analyser.upright, path, portrait)
+    def _layers(self, path: Path, portrait: Portrait, settings: RenderSettings) -> Compositor:
+        inner = self._canvas(partial(self.analyser.upright, path, portrait), portrait, settings)
+        if not is_transparent(settings):
+            return inner
+        grey = read_alpha(path, portrait)
+        layer = self._canvas(lambda: grey, cut_alpha(grey, portrait, settings.framing), settings)
+        return WithAlpha(inner, alpha_of(layer))
+
+    def _canvas(
+        self, picture: Callable[[], Bytes], portrait: Portrait, settings: RenderSettings
+    ) -> Canvas | MotionCanvas:
         if not self.networks.is_anchored:
             return canvas(picture, portrait, settings.framing)
         view = View(settings.framing, settings.size or ANCHORED_SIZE, self.bundle.manifest.geometry)

@@ -21,6 +21,7 @@ from hallo_cli.analysis.loudness import BLOCK_SAMPLES, SAMPLE_RATE, SPEECH_RANGE
 from hallo_cli.domain import Bytes
 from hallo_cli.errors import InputError, JobError, SettingsError
 from hallo_cli.jobs import record
+from hallo_cli.jobs.containers import is_transparent
 from hallo_cli.jobs.plan import Job, JobPlan, Segment, plan_segments
 from hallo_cli.jobs.workspace import Workspace
 from hallo_cli.media.audio import Recording
@@ -48,7 +49,12 @@ class Earlier:
 
     @classmethod
     def of(cls, known: record.Record, folder: Path) -> Earlier | None:
-        """The kept work of a record, in `folder`; None if it is incomplete or another version made it."""
+        """The kept work of a record, in `folder`; None if it is incomplete or another version made it.
+
+        None for transparent videos, too: their alpha would be lost when frames are compared and cut.
+        """
+        if is_transparent(known.job.settings):
+            return None
         pictures = record.inputs_of(known).pictures
         workspace = Workspace(folder / record.work_name(known.job, pictures))
         try:

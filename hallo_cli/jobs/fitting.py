@@ -10,10 +10,12 @@ import numpy as np
 
 from hallo_cli.domain import Bytes, CropBox, Portrait
 from hallo_cli.errors import InputError, SettingsError
+from hallo_cli.jobs.containers import is_transparent
 from hallo_cli.jobs.engine import Compositor
 from hallo_cli.media.files import require_file
 from hallo_cli.media.image import read_image
 from hallo_cli.media.layout import CanvasStage, cover, lay_out, resized
+from hallo_cli.media.pixels import BACKGROUND
 from hallo_cli.settings.canvas import canvas_size, colour_of
 from hallo_cli.settings.schema import RenderSettings
 from hallo_cli.store.digests import file_digest
@@ -66,7 +68,9 @@ def fitted(inner: Compositor, portrait: Portrait, settings: RenderSettings) -> C
     layout = lay_out(
         whole or inner.size, size, _eyes(inner, portrait, settings.framing), is_cropped=is_cropped
     )
-    background = _background(settings.background, size) if settings.fit == "pad" else None
+    background = None
+    if settings.fit == "pad":
+        background = _clear(size) if is_transparent(settings) else _background(settings.background, size)
     return FittedCompositor(inner, CanvasStage(layout, background), whole)
 
 
@@ -79,7 +83,9 @@ def by_content(settings: RenderSettings) -> RenderSettings:
     if settings.subtitles is not None:
         words = require_file(Path(settings.subtitles), InputError, "subtitles")
         settings = dataclasses.replace(settings, subtitles=_content(words))
-    if settings.canvas is None or settings.fit != "pad" or colour_of(settings.background):
+    if is_transparent(settings) or settings.canvas is None or settings.fit != "pad":
+        return settings
+    if colour_of(settings.background):
         return settings
     return dataclasses.replace(settings, background=_content(_picture_file(settings.background)))
 
@@ -105,6 +111,11 @@ def _eyes(inner: Compositor, portrait: Portrait, framing: str) -> tuple[float, f
     if inner.shown is not None:
         return (x - inner.shown.left) / inner.shown.side, (y - inner.shown.top) / inner.shown.side
     return x / portrait.source_size[0], y / portrait.source_size[1]
+
+
+def _clear(size: tuple[int, int]) -> Bytes:
+    """A transparent background, over white."""
+    return np.full((size[1], size[0], 4), (*BACKGROUND, 0), np.uint8)
 
 
 def _background(text: str, size: tuple[int, int]) -> Bytes:

@@ -15,6 +15,8 @@ from hallo_cli.provenance.certificates import Identity, own_identity, read_ident
 from hallo_cli.settings.schema import RuntimeSettings
 from hallo_cli.store.cache import at_home
 
+SIGNABLE = (".mp4", ".mov")
+
 
 @dataclass(frozen=True)
 class Marking:
@@ -51,6 +53,15 @@ class Marking:
 
             require_usable(self._identity())
 
+    def warnings(self, job: Job) -> list[str]:
+        """What to say about a video that cannot be signed as wanted."""
+        if not self.is_wanted or job.output.suffix.lower() in SIGNABLE:
+            return []
+        return [
+            f"{job.output.name} cannot be signed: C2PA knows no {job.output.suffix} files. Only its comment "
+            "says that AI made it; .mov and .mp4 can be signed."
+        ]
+
     def consents(self, job: Job, inputs: Inputs) -> tuple[Given, ...]:
         """The consents for a job's portrait and voice. Raises ConsentError, SettingsError."""
         return self.permission.given((job.portrait, inputs.portrait), (job.audio, inputs.audio))
@@ -58,7 +69,7 @@ class Marking:
     def put(self, video: FinishedVideo, job: Job, inputs: Inputs) -> FinishedVideo:
         """Sign a finished video, in its place. Raises ConsentError, SettingsError or OutputError."""
         given = self.consents(job, inputs)
-        if not self.is_wanted:
+        if not self.is_wanted or job.output.suffix.lower() not in SIGNABLE:
             return video
         from hallo_cli.provenance.marks import Claim, Consent, sign_video
 

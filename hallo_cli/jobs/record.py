@@ -22,6 +22,7 @@ from typing import Any
 from hallo_cli import __version__
 from hallo_cli.domain import CropBox
 from hallo_cli.errors import InputError, OutputError, PortraitError, SettingsError, SpeechError
+from hallo_cli.jobs.containers import SUFFIXES, fitting_container
 from hallo_cli.jobs.fitting import by_content
 from hallo_cli.jobs.looks import LOOK_S, look_within
 from hallo_cli.jobs.plan import Job, JobPlan, fingerprint
@@ -34,7 +35,6 @@ from hallo_cli.store.writing import rename, reporting_write_errors, write_whole
 SIDECAR_FORMAT = 1
 MAX_TRIES = 100  # other seeds that a batch tries
 SIDECAR_LIMIT = 1 << 20  # bytes; a real one has a few thousand
-SUFFIX = ".mp4"
 
 
 @dataclass(frozen=True)
@@ -137,8 +137,7 @@ def sidecar_path(output: Path) -> Path:
 def require_writable(job: Job) -> None:
     """Raise SettingsError or OutputError if the video could not be put under its name."""
     output = job.output
-    if output.suffix.lower() != SUFFIX:
-        raise SettingsError(f"the output {shown(output)} must end in {SUFFIX}.")
+    fitting_container(job.settings, output)
     with reporting_write_errors(output):  # even testing the path may be forbidden
         if output.is_dir():
             raise OutputError(f"the output {shown(output)} is a folder; name a file in it.")
@@ -166,6 +165,9 @@ def require_free_name(job: Job) -> None:
     A run that was killed between the two writes leaves a record without its video: it may be replaced.
     """
     sidecar = sidecar_path(job.output)
+    for other in (job.output.with_suffix(suffix) for suffix in SUFFIXES):
+        if other != job.output and _exists(other) and _exists(sidecar):
+            raise SettingsError(f"{shown(sidecar)} is the record of {shown(other)}; choose another output.")
     for path, is_taken in ((job.output, _exists(job.output)), (sidecar, _is_strange(sidecar))):
         if is_taken:
             raise SettingsError(

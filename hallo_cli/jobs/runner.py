@@ -135,6 +135,8 @@ class _Run:
         with open_workspace(root, resume=self.options.resume) as self.workspace:
             with self._stage("analyse"):
                 self._prepare(prepared, inputs)
+                for warning in self.options.marking.warnings(job):
+                    self.report(events.Warned(warning))
             self._render()
             with self._stage("join"):
                 result = self._join(inputs)
@@ -279,7 +281,7 @@ class _Run:
     def _join(self, inputs: record.Inputs) -> JobResult:
         job = self.job
         self._require_whole_segments()
-        part = job.output.with_name(f"{self.workspace.root.name}.mp4")
+        part = job.output.with_name(f"{self.workspace.root.name}{job.output.suffix.lower()}")
         try:
             with reporting_write_errors(part):
                 segments = with_burned_subtitles(

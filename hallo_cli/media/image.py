@@ -17,6 +17,7 @@ from hallo_cli.domain import Bytes
 from hallo_cli.errors import PortraitError
 from hallo_cli.media.files import reason_of, require_file, shown
 from hallo_cli.media.pixels import (
+    alpha_of,
     bytes_per_pixel,
     has_deep_colours,
     is_blank,
@@ -55,6 +56,15 @@ def read_image(file: Path) -> Bytes:
     Of an animation, the first frame that is not blank. Pictures of more than 36 million pixels are made
     smaller. Raises PortraitError if the file is not a picture, is damaged, or needs too much memory.
     """
+    return _read(file, keeps_alpha=False)
+
+
+def read_transparent(file: Path) -> Bytes:
+    """Like `read_image`, with how opaque each pixel is as a fourth channel; colours are over white, too."""
+    return _read(file, keeps_alpha=True)
+
+
+def _read(file: Path, *, keeps_alpha: bool) -> Bytes:
     checked = require_file(file, PortraitError, "portrait")
     try:
         with warnings.catch_warnings():
@@ -68,6 +78,8 @@ def read_image(file: Path) -> Bytes:
                 with _turn if picture.width * picture.height > LARGE_PIXELS else nullcontext():
                     is_deep, rgb = has_deep_colours(picture), _pixels(picture)
                     rgb = with_all_bits(checked, rgb) if is_deep else rgb
+                    if keeps_alpha:
+                        rgb = np.concatenate([rgb, alpha_of(picture, KEPT_PIXELS)[..., None]], axis=-1)
                     orientation = _orientation(picture)
         return np.ascontiguousarray(upright(rgb, orientation))
     except UnidentifiedImageError:

@@ -21,13 +21,17 @@ from hallo_cli.media.ffmpeg import DETERMINISTIC, address, run
 from hallo_cli.media.files import reason_of, shown
 from hallo_cli.media.pcm import copy_track, pcm
 from hallo_cli.media.probe import DECODING_ERRORS, MediaInfo, open_media, probe
-from hallo_cli.media.video import VideoFormat
+from hallo_cli.media.video import VideoFormat, clock_of
 from hallo_cli.store.writing import PartFile, reporting_write_errors, write_whole
 
-AAC = {"acodec": "aac", "audio_bitrate": "192k"}
+ENCODINGS: dict[str, dict[str, Any]] = {
+    "aac": {"acodec": "aac", "audio_bitrate": "192k"},
+    "opus": {"acodec": "libopus", "audio_bitrate": "160k", "ar": 48_000},
+}
 COPYABLE = frozenset({"aac", "ac3", "eac3", "alac", "mp3", "opus"})  # sound that MP4 can hold
 # Codecs that Windows, macOS, phones and browsers all play in an MP4; QuickTime does not play MP3 there.
 PLAYABLE = frozenset({("aac", "LC"), ("aac", "HE-AAC"), ("aac", "HE-AACv2")})
+OPUS_PACKET_S = 0.02  # the last one may be filled up
 COMPARED_S = 10.0  # largest difference of a copied sound to the analysed one
 MAX_SHIFT_S = 0.005
 
@@ -41,7 +45,7 @@ class Sound:
     file: Path
     start_s: float = 0.0
     duration_s: float | None = None  # None: to the end
-    codec: str = "auto"  # auto, copy or aac
+    codec: str = "auto"  # auto, copy or aac; WebM has Opus always
     track: int = 0  # of the file's sound tracks, counted from 0
 
     @property
@@ -56,7 +60,7 @@ class FinishedVideo:
 
     file: Path
     info: MediaInfo
-    sound: str  # how it was added: none, copy, aac
+    sound: str  # how it was added: none, copy, aac, opus
     signed_by: str = ""  # SHA-256 of the certificate that signed it as made by AI
 
 
@@ -93,7 +97,7 @@ def _concat_line(segment: Path) -> str:
 def _joined(names: Path, part: Path, video: VideoFormat, sound: Sound | None, n_frames: int) -> FinishedVideo:
     """Write `part` and check it; if a copied sound does not fit the video, encode the sound instead."""
     problem = ""
-    modes = sound_modes(sound)
+    modes = sound_modes(sound, video.container)
     for mode in modes:
         try:
             _join(names, part, video, (sound, mode), n_frames)
@@ -103,7 +107,9 @@ def _joined(names: Path, part: Path, video: VideoFormat, sound: Sound | None, n_
             log.info("not joined with sound %s: %s", mode, error)
             continue
         info = probe(part, what="result")
-        problem = _problem(info, video, n_frames, has_sound=sound is not None)
+        problem = _pictures_problem(info, video, n_frames)
+        if not problem and sound is not None:
+            problem = _length_problem(part, info, video)
         if not problem and sound is not None and mode == "copy":
             problem = _copying_problem(part, sound)
         if not problem:
@@ -112,8 +118,8 @@ def _joined(names: Path, part: Path, video: VideoFormat, sound: Sound | None, n_
     raise EncoderError(f"The joined video is wrong: {problem}. Try --audio-codec aac or another ffmpeg.")
 
 
-def sound_modes(sound: Sound | None) -> tuple[str, ...]:
-    """Return the ways to add the sound, to be tried in turn: none, copy, aac.
+def sound_modes(sound: Sound | None, container: str = "mp4") -> tuple[str, ...]:
+    """Return the ways to add the sound, to be tried in turn: none, copy, aac, opus.
 
     Raises SettingsError if the sound cannot be copied as wanted, SpeechError if there is none.
     """
@@ -122,6 +128,8 @@ def sound_modes(sound: Sound | None) -> tuple[str, ...]:
     track = probe(sound.file, what="recording", error=SpeechError, audio_track=sound.track).audio
     if track is None:
         raise SpeechError(f"The file {shown(sound.file)} has no sound track. Give a recording of speech.")
+    if container == "webm":
+        return ("opus",)
     is_whole = sound.start_s == 0 and sound.duration_s is None
     can_copy = is_whole and track.codec in COPYABLE
     is_playable = is_whole and (track.codec, track.profile) in PLAYABLE
@@ -144,41 +152,58 @@ def _join(
     pictures = ffmpeg.input(f"file:{names.name}", format="concat", safe=1)["v"]
     options: dict[str, Any] = {
         "vcodec": "copy",
-        "video_track_timescale": video.timescale,
-        "movflags": "+faststart",
+        **clock_of(video),
+        **({"movflags": "+faststart"} if video.container != "webm" else {"metadata:s:v:0": "alpha_mode=1"}),
     } | DETERMINISTIC
+    options["format"] = video.container
     if video.comment:
         options["metadata"] = f"comment={video.comment}"
     if sound is None:
-        run(ffmpeg.output(pictures, address(part), format="mp4", **options), cwd=names.parent)
+        run(ffmpeg.output(pictures, address(part), **options), cwd=names.parent)
     elif mode == "copy":
         copied = names.with_name("sound.mp4")
         options |= {"acodec": "copy", "t": length_s}
         try:
             recording = copy_track(sound.file, copied, sound.track)
-            run(ffmpeg.output(pictures, recording, address(part), format="mp4", **options), cwd=names.parent)
+            run(ffmpeg.output(pictures, recording, address(part), **options), cwd=names.parent)
         finally:
             copied.unlink(missing_ok=True)
     else:
         with pcm(sound.file, sound.stretch) as samples:
             streams = (pictures, samples.as_input())
-            encoding = ffmpeg.output(*streams, address(part), format="mp4", **AAC, **options)
+            encoding = ffmpeg.output(*streams, address(part), **ENCODINGS[mode], **options)
             run(encoding, cwd=names.parent, feed=samples.blocks(length_s=length_s))
 
 
-def _problem(info: MediaInfo, video: VideoFormat, n_frames: int, *, has_sound: bool) -> str:
-    """Return what is wrong with a joined file, or nothing."""
+def _pictures_problem(info: MediaInfo, video: VideoFormat, n_frames: int) -> str:
+    """Return what is wrong with a joined file's pictures, or nothing."""
     if info.video is None or info.video.n_frames != n_frames:
         return f"it has {info.video.n_frames if info.video else 0} frames instead of {n_frames}"
     frame_s = float(1 / video.rate)
     if abs(info.video.duration_s - n_frames * frame_s) > frame_s:
         return f"its picture lasts {info.video.duration_s:.3f} s instead of {n_frames * frame_s:.3f} s"
-    if not has_sound:
-        return ""
+    return ""
+
+
+def _length_problem(part: Path, info: MediaInfo, video: VideoFormat) -> str:
+    """Return how the sound's length differs from the picture's, or nothing."""
+    assert info.video is not None
+    leeway_s = float(1 / video.rate) + 1e-6
     heard_s = info.audio.duration_s if info.audio else None
-    if heard_s is None or abs(heard_s - info.video.duration_s) > frame_s + 1e-6:
+    if info.audio and heard_s is None:  # WebM does not say
+        heard_s, leeway_s = _sound_end_s(part), leeway_s + OPUS_PACKET_S
+    if heard_s is None or abs(heard_s - info.video.duration_s) > leeway_s:
         return f"its sound lasts {heard_s} s and its picture {info.video.duration_s:.3f} s"
     return ""
+
+
+def _sound_end_s(file: Path) -> float:
+    with open_media(file) as container:
+        stream = container.streams.audio[0]
+        ends = (
+            (packet.pts or 0) + (packet.duration or 0) for packet in container.demux(stream) if packet.size
+        )
+        return max(ends, default=0) * float(stream.time_base or 0)
 
 
 def _copying_problem(part: Path, sound: Sound) -> str:

@@ -60,14 +60,14 @@ class CanvasStage:
     """Turns frames of one size into frames of the canvas."""
 
     def __init__(self, layout: Layout, background: Bytes | None) -> None:
-        """`background`: [height, width, 3] of the canvas; None: the frame itself, blurred."""
+        """`background`: [height, width, channels] of the canvas; None: the frame itself, blurred."""
         self.layout = layout
         self._background = background
 
     def place(self, frames: Bytes) -> Bytes:
-        """Frames [n, height, width, 3] on canvases [n, height, width, 3]."""
+        """Frames [n, height, width, channels] on canvases [n, height, width, channels]."""
         width, height = self.layout.size
-        placed = np.empty((len(frames), height, width, 3), np.uint8)
+        placed = np.empty((len(frames), height, width, frames.shape[-1]), np.uint8)
         for canvas, frame in zip(placed, frames, strict=True):
             if self.layout.scaled[0] < width or self.layout.scaled[1] < height:
                 canvas[:] = self._blurred(frame) if self._background is None else self._background

@@ -59,8 +59,22 @@ def rgb_of(picture: Image.Image, kept_pixels: int) -> Bytes:
     return rgb
 
 
+def alpha_of(picture: Image.Image, kept_pixels: int) -> Bytes:
+    """How opaque the current frame is, [height, width], 255 where it is fully; reduced as `rgb_of` does."""
+    picture.load()
+    reduction = max(1, ceil(sqrt(picture.width * picture.height / kept_pixels)))
+    alpha: Bytes = np.full((-(-picture.height // reduction), -(-picture.width // reduction)), 255, np.uint8)
+    if not _has_alpha(picture):
+        return alpha
+    for top, strip in _strips(picture, reduction):
+        part = strip.convert("RGBA").getchannel("A")
+        part = part if reduction == 1 else part.reduce(reduction)
+        alpha[top // reduction : top // reduction + part.height] = np.asarray(part)
+    return alpha
+
+
 def upright(rgb: Bytes, orientation: int) -> Bytes:
-    """A view of pixels, turned and mirrored as the EXIF orientation (1..8) says."""
+    """A view of pixels [height, width, channels], turned and mirrored as the EXIF orientation (1..8) says."""
     if orientation in (5, 6, 7, 8):
         rgb = rgb.transpose(1, 0, 2)
     if orientation in (2, 3, 6, 7):
@@ -85,12 +99,16 @@ def _converter(picture: Image.Image) -> Callable[[Image.Image], Image.Image]:
     """The function that converts a strip to RGB."""
     if picture.mode.startswith(("I", "F")):
         return _deep_grey(picture)
-    if "transparency" in picture.info or picture.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
+    if _has_alpha(picture):
         return _over_background
     transform = _to_srgb(picture)
     if transform is None:
         return lambda strip: strip.convert("RGB")
     return lambda strip: ImageCms.applyTransform(strip, transform) or strip.convert("RGB")
+
+
+def _has_alpha(picture: Image.Image) -> bool:
+    return "transparency" in picture.info or picture.mode in ("LA", "La", "PA", "RGBA", "RGBa")
 
 
 def _over_background(strip: Image.Image) -> Image.Image:

@@ -64,11 +64,11 @@ def cut_out(cues: list[Cue], start_s: float, length_s: float) -> list[Cue]:
 
 
 def add_subtitles(video: Path, cues: list[Cue], work: Path) -> None:
-    """Put a track of subtitles into a finished MP4, in its place; pictures and sound are copied.
+    """Put a track of subtitles into a finished video, in its place; pictures and sound are copied.
 
     work: a temporary file. Raises EncoderError, OutputError.
     """
-    part = work.with_suffix(".mp4")
+    part = work.with_suffix(video.suffix)
     with reporting_write_errors(video):
         try:
             write_whole(work, _written(cues).encode())
@@ -125,9 +125,12 @@ def require_burning() -> None:
 
 def _adding(video: Path, subtitles: Path, part: Path) -> Any:
     source, words = ffmpeg.input(address(video)), ffmpeg.input(address(subtitles), format="srt")
-    options = {**DETERMINISTIC, "map_metadata": "0", "movflags": "+faststart"}
+    is_webm = video.suffix.lower() == ".webm"
+    fast = {} if is_webm else {"movflags": "+faststart"}
+    options = {**DETERMINISTIC, "map_metadata": "0", "scodec": "webvtt" if is_webm else "mov_text", **fast}
     tracks = [source["v"], source["a?"], words["s"]]
-    return ffmpeg.output(*tracks, address(part), format="mp4", c="copy", scodec="mov_text", **options)
+    kind = video.suffix.lower().removeprefix(".")
+    return ffmpeg.output(*tracks, address(part), format=kind, c="copy", **options)
 
 
 def _cues(text: str) -> Iterator[Cue]:

@@ -28,6 +28,7 @@ from hallo_cli.media.files import reason_of, require_file, shown
 from hallo_cli.media.probe import DECODING_ERRORS, open_media
 from hallo_cli.store.writing import PartFile, reporting_write_errors
 
+ALPHA_CODECS = {"libvpx-vp9": "webm", "prores_ks": "mov"}  # with an alpha channel, and their containers
 ENCODER_THREADS = 4  # fixed: the number of threads changes what x264 writes
 
 
@@ -48,6 +49,16 @@ class VideoFormat:
         return exact_rate(self.fps)
 
     @property
+    def has_alpha(self) -> bool:
+        """Whether frames have a fourth channel."""
+        return self.codec in ALPHA_CODECS
+
+    @property
+    def container(self) -> str:
+        """ffmpeg's name of the file format."""
+        return ALPHA_CODECS.get(self.codec, "mp4")
+
+    @property
     def timescale(self) -> int:
         """Clock ticks a second that every frame starts on."""
         numerator = self.rate.numerator
@@ -62,7 +73,7 @@ def exact_rate(fps: float) -> Fraction:
 
 
 class SegmentWriter:
-    """Encodes frames into one video-only MP4 file that gets its final name only when complete.
+    """Encodes frames into one video-only file that gets its final name only when complete.
 
     Use as a context manager: write(), then commit(). Leaving without commit() discards the file.
     """
@@ -102,8 +113,11 @@ class SegmentWriter:
         self._part.__exit__(kind, error, trace)
 
     def write(self, frames: Bytes) -> None:
-        """Add frames [n, height, width, 3] uint8 RGB. Raises EncoderError if ffmpeg has stopped."""
-        expected = (self._video.height, self._video.width, 3)
+        """Add frames [n, height, width, 3] uint8 RGB, or 4 with straight alpha.
+
+        Raises EncoderError if ffmpeg has stopped.
+        """
+        expected = (self._video.height, self._video.width, 4 if self._video.has_alpha else 3)
         if frames.shape[1:] != expected or frames.dtype != np.uint8:
             raise ValueError(f"frames are {frames.dtype} {frames.shape[1:]}, not uint8 {expected}")
         assert self._process is not None
@@ -140,7 +154,7 @@ def require_encoder(codec: str) -> None:
     A build of ffmpeg may list encoders that need a GPU or a driver which is not there.
     """
     video = VideoFormat(256, 256, 25.0, codec)
-    frame = np.zeros((1, video.height, video.width, 3), np.uint8)
+    frame = np.zeros((1, video.height, video.width, 4 if video.has_alpha else 3), np.uint8)
     try:
         with tempfile.TemporaryDirectory() as folder, SegmentWriter(Path(folder, "a.mp4"), video) as writer:
             writer.write(frame)
@@ -168,10 +182,11 @@ def read_frames(file: Path, *, fps: float | None = None) -> Generator[Bytes]:
 
 def _encoding(video: VideoFormat, target: Path) -> Any:
     size = f"{video.width + video.width % 2}x{video.height + video.height % 2}"
-    raw = ffmpeg.input("pipe:0", format="rawvideo", pix_fmt="rgb24", s=size, r=str(video.rate))
+    layout = "rgba" if video.has_alpha else "rgb24"
+    raw = ffmpeg.input("pipe:0", format="rawvideo", pix_fmt=layout, s=size, r=str(video.rate))
     converted = raw.filter(
         "scale", out_color_matrix="bt709", out_range="tv", flags="accurate_rnd+full_chroma_int+bitexact"
-    ).filter("format", "yuv420p")
+    ).filter("format", _FORMATS.get(video.codec, "yuv420p"))
     return encoded(converted, target, video)
 
 
@@ -183,13 +198,21 @@ def encoded(pictures: Any, target: Path, video: VideoFormat) -> Any:
     return ffmpeg.output(
         tagged,
         address(target),
-        format="mp4",
-        video_track_timescale=video.timescale,
+        format=video.container,
         color_range="tv",
+        **clock_of(video),
         **colours,
         **_codec_options(video),
         **DETERMINISTIC,
     )
+
+
+def clock_of(video: VideoFormat) -> dict[str, Any]:
+    """The option that makes every frame start on a tick; WebM counts milliseconds."""
+    return {} if video.container == "webm" else {"video_track_timescale": video.timescale}
+
+
+_FORMATS = {"libvpx-vp9": "yuva420p", "prores_ks": "yuva444p10le"}
 
 
 def _made_even(frames: Bytes) -> Bytes:
@@ -214,10 +237,20 @@ def _codec_options(video: VideoFormat) -> dict[str, Any]:
             "tag:v": "hvc1",
             "x265-params": fixed + lossless,
         }
+    if video.has_alpha:
+        return _alpha_options(video, group)
     tag = {"tag:v": "hvc1"} if video.codec.startswith("hevc") else {}
     # nvenc takes a quality of 0 to mean that it may choose one.
     quality = {"rc": "vbr", "cq": video.crf, "b:v": 0} if video.crf else {"tune": "lossless"}
     return common | {"preset": "p5"} | quality | tag
+
+
+def _alpha_options(video: VideoFormat, group: int) -> dict[str, Any]:
+    if video.codec == "prores_ks":
+        return {"vcodec": video.codec, "profile:v": "4444", "vendor": "apl0", "alpha_bits": 16}
+    quality = {"crf": round(video.crf * 63 / 51), "b:v": 0} if video.crf else {"lossless": 1}
+    fixed = {"threads": ENCODER_THREADS, "row-mt": 0, "auto-alt-ref": 0, "cpu-used": 2}
+    return {"vcodec": video.codec, "g": group, **quality, **fixed}
 
 
 def _encoder_failure(video: VideoFormat, status: int, said: str) -> str:

@@ -26,7 +26,8 @@ from hallo_cli.store.writing import PartFile, reporting_write_errors
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 LABEL = "hallo.render"
 CONSENT_LABEL = "hallo.consent"
-MP4, PNG = "video/mp4", "image/png"
+PNG = "image/png"
+KINDS = {".mp4": "video/mp4", ".mov": "video/quicktime"}  # that can be signed, by ending
 OFFLINE = {"remote_manifest_fetch": False, "ocsp_fetch": False}
 UNTRUSTED = "signingCredential.untrusted"
 PIXEL = base64.b64decode(
@@ -82,10 +83,10 @@ def require_usable(identity: Identity) -> None:
 
 
 def sign_video(video: Path, claim: Claim, identity: Identity) -> None:
-    """Put the mark into a finished MP4. Raises OutputError; the video is then unchanged."""
+    """Put the mark into a finished MP4 or MOV. Raises OutputError; the video is then unchanged."""
     with reporting_write_errors(video), video.open("rb") as source, PartFile(video) as part:
         try:
-            _sign(source, part.file, MP4, identity=identity, claim=claim)
+            _sign(source, part.file, _kind_of(video), identity=identity, claim=claim)
         except c2pa.C2paError as error:
             raise OutputError(
                 f"the video cannot be signed ({_first_line(error)}). Add --no-provenance to skip this."
@@ -98,6 +99,8 @@ def read_mark(video: Path, anchors: bytes = b"") -> Mark | None:
 
     `anchors`: trusted certificates, as PEM.
     """
+    if video.suffix.lower() == ".webm":
+        return None
     settings: dict[str, dict[str, object]] = {"verify": {"verify_trust": True, **OFFLINE}}
     if anchors:
         settings["trust"] = {"trust_anchors": anchors.decode("ascii", "replace")}
@@ -105,7 +108,7 @@ def read_mark(video: Path, anchors: bytes = b"") -> Mark | None:
         with (
             video.open("rb") as file,
             c2pa.Context.from_dict(settings) as context,
-            c2pa.Reader(MP4, file, context=context) as reader,
+            c2pa.Reader(_kind_of(video), file, context=context) as reader,
         ):
             return _mark(json.loads(reader.json()), reader.get_validation_state() or "")
     except c2pa.C2paError.ManifestNotFound:
@@ -178,6 +181,10 @@ def _manifest(kind: str, claim: Claim | None) -> dict[str, Any]:
         if given:
             assertions.append({"label": CONSENT_LABEL, "data": {"given": given}})
     return {"claim_generator_info": [tool], "format": kind, "assertions": assertions}
+
+
+def _kind_of(video: Path) -> str:
+    return KINDS.get(video.suffix.lower(), KINDS[".mp4"])
 
 
 def _first_line(error: Exception) -> str:

@@ -184,8 +184,8 @@ class RenderSettings:
     )
     codec: str = setting(
         "libx264",
-        "ffmpeg's video encoder.",
-        choices=("libx264", "libx265", "h264_nvenc", "hevc_nvenc"),
+        "ffmpeg's video encoder. Outputs that end in .webm or .mov choose theirs, which keep transparency.",
+        choices=("libx264", "libx265", "h264_nvenc", "hevc_nvenc", "libvpx-vp9", "prores_ks"),
     )
     crf: int = setting(18, "Quality of the video: 0 is lossless, 51 the worst.", minimum=0, maximum=51)
     audio_codec: str = setting(
