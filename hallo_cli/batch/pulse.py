@@ -17,7 +17,7 @@ from hallo_cli.batch.tally import AtWork, Tally
 from hallo_cli.errors import OutputError
 from hallo_cli.settings.binding import bind
 from hallo_cli.store.locks import is_held
-from hallo_cli.store.writing import write_whole
+from hallo_cli.store.writing import refuse_link, write_whole
 
 INTERVAL_S = 3.0
 _NAME = "now.json"
@@ -63,6 +63,7 @@ class Pulse:
         workers = {name: dataclasses.asdict(worker) for name, worker in tally.workers.items()}
         now = Running(os.getpid(), datetime.now(UTC).isoformat(), tally.seconds_left, workers)
         try:
+            refuse_link(self._path.parent)
             write_whole(self._path, json.dumps(dataclasses.asdict(now)).encode())
         except OutputError:
             return

@@ -15,6 +15,7 @@ from hallo_cli.batch.task import Rendered, Task
 from hallo_cli.errors import HalloError
 from hallo_cli.jobs import events, record
 from hallo_cli.jobs.engine import Engine
+from hallo_cli.jobs.fitting import by_content
 from hallo_cli.jobs.marking import Marking
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.prepared_inputs import Prepared
@@ -22,7 +23,7 @@ from hallo_cli.jobs.record import JobResult
 from hallo_cli.jobs.runner import RunOptions, StopRequest, prepare_ahead, run_job
 from hallo_cli.settings.quality import QualityLimits
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings, build
-from hallo_cli.store.writing import make_folder, make_own_folder
+from hallo_cli.store.writing import make_folder, make_own_folder, refuse_link
 
 Measure = Callable[[Path, Path], Mapping[str, float]]  # video, portrait -> figures
 N_SEEDS = 2**32
@@ -38,6 +39,7 @@ class RendererSpec:
     measure: Measure | None  # None: no quality gate
     limits: Mapping[str, QualityLimits]  # by preset; "": rows that name none
     first: RenderSettings | None = None  # load its networks before the first row
+    own_folders: tuple[Path, ...] = ()  # made by the batch: no link in them is followed
 
     def __call__(self, device: str) -> "JobRenderer":
         """The renderer of one worker."""
@@ -75,6 +77,7 @@ class JobRenderer:
     def prepare(self, task: Task) -> Ready:
         """The row as a job, and its inputs analysed where there is something to render."""
         job = self._job(task)
+        self._refuse_links(task)
         if task.parent:
             make_own_folder(task.output.parent.parent)
             make_own_folder(task.output.parent)
@@ -88,10 +91,10 @@ class JobRenderer:
     ) -> Rendered:
         """Render the row, or recognise that an earlier run was killed after it was done."""
         assert isinstance(prepared, Ready)
+        self._refuse_links(task)
         job = prepared.job
         engine = self.engine(job.settings.bundle)
-        checked = record.Inputs(task.portrait_sha256, task.audio_sha256, engine.weights_id, "", "")
-        record.require_unchanged(job, checked)  # since the batch was planned
+        self._require_unchanged(task, job, engine)
 
         def on_event(event: events.Event) -> None:
             if isinstance(event, events.ClipRendered):
@@ -137,6 +140,21 @@ class JobRenderer:
             objections=judgement.objections,
             limits=judgement.limits,
         )
+
+    def _require_unchanged(self, task: Task, job: Job, engine: Engine) -> None:
+        """Raise InputError if an input is no longer what it was when the batch was planned."""
+        has_files = by_content(job.settings) != job.settings
+        is_as_planned = not (task.parent or task.seed_offset)  # else the settings differ, too
+        planned = task.fingerprint if has_files and is_as_planned else ""
+        checked = record.Inputs(task.portrait_sha256, task.audio_sha256, engine.weights_id, planned, "")
+        record.require_unchanged(job, checked)
+
+    def _refuse_links(self, task: Task) -> None:
+        """Raise OutputError if a folder of the batch's own has become a link since it was planned."""
+        for own in self._spec.own_folders:
+            if task.output.is_relative_to(own):
+                for folder in task.output.relative_to(own).parents:
+                    refuse_link(own / folder)
 
     def _job(self, task: Task) -> Job:
         settings = settings_of(task)

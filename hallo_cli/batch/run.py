@@ -167,7 +167,7 @@ class OpenBatch:
 
     def _render(self, ledger: Ledger) -> Iterator[Event]:
         batch = self._batch
-        pool = batch.make_pool(batch.renderer)
+        pool = batch.make_pool(dataclasses.replace(batch.renderer, own_folders=_own_folders(batch)))
         try:
             self._scheduler = Scheduler(
                 self._queue, pool, ledger, batch.policy, self._put_aside, Allowance(batch.budget)
@@ -185,10 +185,13 @@ class OpenBatch:
         """Keep the worker's output during a row that failed; errors in doing so are ignored."""
         place = self._batch.paths.folder / "logs" / f"row-{ended.record.row:06d}.log"
         with suppress(OutputError):
+            refuse_link(self._batch.paths.folder)
+            refuse_link(place.parent)
             if content := quarantine.read_log(log, ended.log_offset):
                 write_whole(place, content)
 
     def _put_aside(self, task: Task, reason: str, log: Path | None, offset: int) -> str:
+        refuse_link(self._batch.paths.folder)
         folder = self._batch.paths.folder / "quarantine"
         return str(quarantine.put_aside(folder, task, reason, quarantine.read_log(log, offset)))
 
@@ -199,7 +202,8 @@ def opened(batch: Batch, *, is_dry: bool = False) -> Iterator[OpenBatch]:
 
     A dry run needs no lock and writes nothing.
     """
-    _refuse_links(batch)
+    for own in _own_folders(batch):
+        refuse_link(own)
     with ExitStack() as stack:
         queue = stack.enter_context(Queue())
         queue.add_rows(batch.source.rows(batch.layout))
@@ -225,11 +229,10 @@ def opened(batch: Batch, *, is_dry: bool = False) -> Iterator[OpenBatch]:
         yield OpenBatch(batch, queue, planner)
 
 
-def _refuse_links(batch: Batch) -> None:
-    """Raise OutputError where a folder that the batch makes itself leads elsewhere; --output-dir may."""
-    refuse_link(batch.paths.folder / "parts")
-    if batch.layout.output_dir == batch.paths.videos:
-        refuse_link(batch.paths.videos)
+def _own_folders(batch: Batch) -> tuple[Path, ...]:
+    """Folders of videos that the batch makes itself; --output-dir may lead elsewhere."""
+    parts, videos = batch.paths.folder / "parts", batch.paths.videos
+    return (parts, videos) if batch.layout.output_dir == videos else (parts,)
 
 
 @contextmanager

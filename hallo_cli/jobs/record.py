@@ -111,11 +111,13 @@ def require_unchanged(job: Job, inputs: Inputs) -> None:
                 f"the {name} {shown(path)} was replaced while it was being used. Run the same command again, "
                 "and do not change the file meanwhile."
             )
-    if inputs.pictures and now.pictures != inputs.pictures:
-        raise InputError(
-            f"the background {shown(Path(job.settings.background))} was replaced while it was being used. "
-            "Run the same command again, with the file left alone."
-        )
+    last = "subtitles" if job.settings.subtitles else "background"
+    for what, name in (("pictures", "background"), ("fingerprint", last)):
+        if getattr(inputs, what) and getattr(now, what) != getattr(inputs, what):
+            raise InputError(
+                f"the {name} {shown(Path(str(getattr(job.settings, name))))} was replaced while it was being "
+                "used. Run the same command again, and do not change the file meanwhile."
+            )
 
 
 def work_name(job: Job, name: str) -> str:

@@ -106,6 +106,23 @@ def test_file_that_is_replaced_after_the_check_is_never_done(tmp_path: Path, nam
     assert made[key]["sha256"] == file_digest(tmp_path / name)
 
 
+def test_subtitles_that_are_replaced_after_the_check_are_never_used(tmp_path: Path) -> None:
+    words = tmp_path / "words.srt"
+    words.write_text("1\n00:00:00,000 --> 00:00:00,400\nplanned\n", encoding="utf-8")
+    manifest = write_batch(tmp_path, ["a"])
+    manifest.write_text(f"id,portrait,audio,subtitles\na,a.png,speech.wav,{words}\n", encoding="utf-8")
+    with opened(batch_of(manifest)) as batch:
+        list(batch.check())
+        words.write_text("1\n00:00:00,000 --> 00:00:00,400\nother\n", encoding="utf-8")
+        list(batch.run())
+    record = results(manifest)["a"]
+    assert record.status == "error"
+    assert "the subtitles" in record.message
+    assert "was replaced while it was being used" in record.message
+    run(batch_of(manifest))
+    assert results(manifest)["a"].status == "done"
+
+
 def test_row_that_failed_has_a_log_of_its_own(troubled: Ran) -> None:
     logs = Paths(troubled.manifest.with_suffix("")).folder / "logs"
     bug = logs / f"row-{troubled.record('bug').row:06d}.log"

@@ -72,6 +72,21 @@ def test_input_that_is_replaced_while_it_is_rendered_gives_no_video(job: Job, wh
     assert not list(job.output.parent.glob(".hallo-*"))
 
 
+@pytest.mark.parametrize("stage", ["render", "join"])
+def test_subtitles_that_are_replaced_while_it_is_rendered_give_no_video(job: Job, stage: str) -> None:
+    words = job.output.with_name("words.srt")
+    words.write_text("1\n00:00:00,000 --> 00:00:01,000\nbefore\n", encoding="utf-8")
+    job = dataclasses.replace(job, settings=dataclasses.replace(job.settings, subtitles=str(words)))
+
+    def replace(event: events.Event) -> None:
+        if isinstance(event, events.StageStarted) and event.stage == stage:
+            words.write_text("1\n00:00:00,000 --> 00:00:01,000\nafter\n", encoding="utf-8")
+
+    with pytest.raises(InputError, match=r"subtitles .* was replaced while it was being used"):
+        run_job(job, TrivialEngine(), on_event=replace)
+    assert not job.output.exists()
+
+
 @pytest.mark.parametrize("moment", ["portrait", "decode"])
 @pytest.mark.parametrize("what", ["portrait", "audio"])
 def test_input_that_is_swapped_during_the_analysis_and_restored_after_a_kill_leaves_no_trace(
