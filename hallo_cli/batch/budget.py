@@ -13,11 +13,6 @@ class Budget:
     compute_s: float = math.inf  # of all workers together
     ends: float = math.inf  # seconds since the epoch
 
-    @property
-    def is_limited(self) -> bool:
-        """Whether there is any limit."""
-        return math.isfinite(self.compute_s) or math.isfinite(self.ends)
-
 
 @dataclass
 class Allowance:

@@ -18,7 +18,6 @@ WIDTH = 1024  # of an embedding
 FRAMES = 5  # a picture embedding sees
 STEPS = 20  # of 10 ms that a sound embedding hears
 SIDE = 224  # of a picture
-CEPSTRA = 13
 SOURCE = "https://www.robots.ox.ac.uk/~vgg/software/lipsync/data/syncnet_v2.model"
 
 

@@ -40,9 +40,7 @@ class SpeechConfig:
 
     kind: Literal["wav2vec2", "embedded"] = "wav2vec2"
     config: Mapping[str, Any] = field(default_factory=dict)
-    piece_s: Annotated[float, Interval(ge=1, le=3600)] | None = (
-        None  # recordings are cut into pieces so long, each heard by itself; None: not
-    )
+    piece_s: PieceLength | None = None  # recordings are cut into pieces so long, each heard by itself
 
 
 @dataclass(frozen=True)

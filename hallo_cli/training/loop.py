@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -179,17 +179,13 @@ class Trainer:
     @torch.no_grad()
     def validate(self) -> Validated:
         """The losses on held-out takes, with the averaged weights and always the same noise."""
-        if self.average is not None:
-            self.average.swap()
         n_batches = max(1, len(self.held_out.takes) // self.config.data.takes)
         found = []
-        for number in range(n_batches):
-            batch = self.held_out.batch(number).to(self.device)
-            generator = _generator(self.device, VALIDATION_SEED, number)
-            with self.accelerator.autocast():
+        with self._averaged(), self.accelerator.autocast():
+            for number in range(n_batches):
+                batch = self.held_out.batch(number).to(self.device)
+                generator = _generator(self.device, VALIDATION_SEED, number)
                 found.append(self.losses(self.module, batch, generator))
-        if self.average is not None:
-            self.average.swap()
         total, velocity, pixels = (
             torch.stack([getattr(one, name) for one in found]).mean().item()
             for name in ("total", "velocity", "pixels")
@@ -199,8 +195,6 @@ class Trainer:
     def render(self) -> Rendered:
         """Held-out takes by the averaged weights: in `validation` a picture, and of clips a video."""
         assert self.decode is not None
-        if self.average is not None:
-            self.average.swap()
         batch = self.held_out.batch(0).to(self.device)
         how = Rendering(
             self.module.config,
@@ -209,10 +203,8 @@ class Trainer:
             self.losses.has_audio,
             self.config.run.render_steps,
         )
-        with self.accelerator.autocast():
+        with self._averaged(), self.accelerator.autocast():
             made, true = render_takes(self.module, batch, how, _generator(self.device, VALIDATION_SEED, 0))
-        if self.average is not None:
-            self.average.swap()
         sheet = self.config.run.output / "validation" / f"step-{self.progress.step:08d}.png"
         write_sheet(sheet, made, true)
         clip = sheet.with_suffix(".mp4") if self.stage == "stage2" else None
@@ -222,13 +214,14 @@ class Trainer:
 
     def speak(self, pairs: SpokenPairs) -> Spoken:
         """The pairs of validation by the averaged weights: in `validation` a video each."""
-        if self.average is not None:
-            self.average.swap()
         folder = self.config.run.output / "validation" / f"step-{self.progress.step:08d}"
-        videos = pairs.render(self.networks, folder, DTYPES[self.config.run.mixed_precision])
-        if self.average is not None:
-            self.average.swap()
+        with self._averaged():
+            videos = pairs.render(self.networks, folder, DTYPES[self.config.run.mixed_precision])
         return Spoken(self.progress.step, folder, len(videos))
+
+    def _averaged(self) -> AbstractContextManager[None]:
+        """Meanwhile the networks have the averaged weights, where an average is kept."""
+        return nullcontext() if self.average is None else self.average.in_use()
 
     def save(self) -> Saved:
         """Write a checkpoint of this moment."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from hallo_cli.errors import SettingsError
 from hallo_cli.training.checkpoint import Progress
@@ -111,8 +113,8 @@ class MovingAverage:
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Take in the parameters as they are after that many steps."""
-        decay = min(self.decay, step / (step + 1))
-        torch._foreach_lerp_(list(self.values.values()), list(self._parameters.values()), 1 - decay)
+        average = get_ema_multi_avg_fn(min(self.decay, step / (step + 1)))
+        average(list(self.values.values()), list(self._parameters.values()), step)
 
     @torch.no_grad()
     def restore(self, values: dict[str, Tensor]) -> None:
@@ -120,9 +122,17 @@ class MovingAverage:
         for name, value in self.values.items():
             value.copy_(values[name])
 
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Meanwhile the parameters have the averaged values."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
     @torch.no_grad()
-    def swap(self) -> None:
-        """Swap average and parameters; a second call swaps back."""
+    def _swap(self) -> None:
         for name, parameter in self._parameters.items():
             kept = parameter.detach().clone()
             parameter.copy_(self.values[name])
