@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hallo_cli.batch.ledger import Record
     from hallo_cli.domain import Bytes
     from hallo_cli.jobs.bundle_engine import BundleEngine
+    from hallo_cli.jobs.engine import Engine
     from hallo_cli.jobs.events import Event
     from hallo_cli.jobs.plan import Job
     from hallo_cli.jobs.preflight import Preflight
@@ -310,6 +311,26 @@ class Renderer:
         )
         return Job(face, speech, at_home(Path(output)), fitting_container(settings, Path(output)))
 
+    def group_job(
+        self, portrait: AnyPath, voices: Mapping[int, AnyPath], output: AnyPath, **changes: Unpack[Keywords]
+    ) -> Job:
+        """What would be rendered of several faces of a picture.
+
+        `voices`: the recording of each face; faces are counted from the left, from 1. Raises PortraitError,
+        SpeechError, SettingsError or WeightsError.
+        """
+        from hallo_cli.jobs.plan import Voice
+        from hallo_cli.media.composing import mixed
+
+        said = tuple(Voice(face, _recording(voices[face]).absolute()) for face in sorted(voices))
+        job = self.job(portrait, mixed([voice.audio for voice in said]), output, **changes)
+        return dataclasses.replace(job, voices=said)
+
+    def _engine_for(self, job: Job) -> Engine:
+        from hallo_cli.jobs.group import GroupEngine
+
+        return GroupEngine(self.engine, job.voices) if job.voices else self.engine
+
     def run(
         self,
         job: Job,
@@ -326,7 +347,7 @@ class Renderer:
         marking = Marking.of(self.resolved.runtime)
         return run_job(
             job,
-            self.engine,
+            self._engine_for(job),
             options=dataclasses.replace(options or RunOptions(), marking=marking),
             on_event=progress or ignore,
             stop=stop,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 
 DRAFT_S = 2.0
+MAX_FACE = 99
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,17 @@ class Inputs:
             "--pause", help="Seconds between several recordings.", metavar="SECONDS", rich_help_panel=MORE
         ),
     ] = 0.0
+    faces: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--face",
+            help="What one face of the picture says, instead of AUDIO; give it for each face that speaks. "
+            "Faces are counted from the left, from 1.",
+            metavar="N=AUDIO",
+            show_default=False,
+            rich_help_panel=MORE,
+        ),
+    ] = None
     text: Annotated[
         str | None,
         typer.Option(
@@ -127,7 +140,7 @@ class Inputs:
     @property
     def heard(self) -> Heard:
         """What the portrait says."""
-        return Heard(tuple(self.audios or ()), self.pause_s, self.text)
+        return Heard(tuple(self.audios or ()), self.pause_s, self.text, voices_of(self.faces or ()))
 
 
 @takes_settings
@@ -210,11 +223,12 @@ class Heard:
     recordings: tuple[str, ...] = ()
     pause_s: float = 0.0
     text: str | None = None
+    voices: Mapping[int, str] = field(default_factory=dict)  # by face
 
     @property
     def is_given(self) -> bool:
         """Whether there is anything."""
-        return bool(self.recordings) or self.text is not None
+        return bool(self.recordings) or self.text is not None or bool(self.voices)
 
     def file(self, command: str | None) -> Path:
         """One recording of it. Raises SettingsError, SpeechError."""
@@ -231,6 +245,8 @@ class Heard:
         """What a video of it is called."""
         from hallo_cli.media.piped import is_piped
 
+        if self.voices:
+            return "group"
         if not self.recordings:
             return "text"
         first = Path(self.recordings[0])
@@ -244,6 +260,8 @@ def default_output(portrait: str, heard: Heard) -> Path:
 
 def _show_plan(renderer: Renderer, job: Job, options: RunOptions, shown: Shown) -> None:
     """Check everything as a render does, and report what it would make."""
+    if job.voices:
+        raise SettingsError("--dry-run checks one face: leave --face out and name it with --face-index.")
     from hallo_cli.cli.check import report
     from hallo_cli.jobs.marking import Marking
     from hallo_cli.jobs.record import inspect_inputs
@@ -270,11 +288,15 @@ def _job(inputs: Inputs, files: Files, given: Given) -> tuple[Renderer, Job, Run
         raise SettingsError("give a PORTRAIT and an AUDIO file (or --text); see hallo render --help.")
     if heard.recordings and heard.text is not None:
         raise SettingsError("give AUDIO or --text, not both.")
+    if heard.voices and (heard.recordings or heard.text is not None):
+        raise SettingsError("give --face for each face that speaks, or AUDIO or --text, not both.")
     renderer = Renderer.of(given.resolve())
+    output = files.output or default_output(inputs.portrait, heard)
+    if heard.voices:
+        return renderer, renderer.group_job(inputs.portrait, heard.voices, output), options
     if given.flags.get("burn") and renderer.resolved.render.subtitles is None:
         raise SettingsError("--burn needs --subtitles FILE.srt.")
     audio = heard.file(renderer.resolved.runtime.speak)
-    output = files.output or default_output(inputs.portrait, heard)
     return renderer, renderer.job(inputs.portrait, audio, output), options
 
 
@@ -288,3 +310,16 @@ def _record_alone(inputs: Inputs) -> Path:
             "--audio names a corrected recording."
         )
     return inputs.record
+
+
+def voices_of(given: Iterable[str]) -> dict[int, str]:
+    """The recordings by face of --face options. Raises SettingsError."""
+    voices: dict[int, str] = {}
+    for one in given:
+        number, _, audio = one.partition("=")
+        if not number.isdecimal() or not 1 <= int(number) <= MAX_FACE or not audio:
+            raise SettingsError(f"--face {one!r} is not a face and its recording, as in --face 1=anna.wav.")
+        if int(number) in voices:
+            raise SettingsError(f"--face {int(number)} is given twice: each face has one recording.")
+        voices[int(number)] = audio
+    return voices

@@ -103,6 +103,8 @@ def corrected(known: record.Record, job: Job, folder: Path) -> tuple[Job, Earlie
     `folder`: where the work was kept. Raises InputError if the portrait is not the record's, SettingsError if
     a setting that changes pixels is not.
     """
+    if job.voices:
+        raise SettingsError("a video of several faces cannot be corrected: render it again with --face.")
     now = record.inspect_inputs(job, known.inputs.weights_id)
     if now.audio == known.inputs.audio:
         record.require_same_inputs(known, job)

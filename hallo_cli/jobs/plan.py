@@ -21,6 +21,14 @@ LEEWAY = 0.25  # how far a cut may move towards a pause, as a share of the segme
 
 
 @dataclass(frozen=True)
+class Voice:
+    """What one face of a group says."""
+
+    face: int  # counted from the left, from 1
+    audio: Path
+
+
+@dataclass(frozen=True)
 class Job:
     """One portrait and one recording that become one video."""
 
@@ -29,6 +37,7 @@ class Job:
     output: Path
     settings: RenderSettings
     corrects: str = ""  # fingerprint of the earlier render whose frames it takes over
+    voices: tuple[Voice, ...] = ()  # of several faces; `audio` then is their mixed sound
 
 
 @dataclass(frozen=True)
@@ -68,14 +77,13 @@ class JobPlan:
 
 
 def fingerprint(
-    *, portrait: str, audio: str, weights_id: str, settings: RenderSettings, corrects: str = ""
+    *, portrait: str, audio: str, weights_id: str, settings: RenderSettings, more: Sequence[str] = ()
 ) -> str:
     """The identity of a result: equal if and only if input bytes, weights, settings and version are equal.
 
-    `portrait` and `audio` are digests of the files' bytes; `corrects`: see Job.
+    `portrait` and `audio` are digests of the files' bytes; `more`: what else decides.
     """
-    parts = [str(RENDER_VERSION), portrait, audio, weights_id, canonical(settings)]
-    parts += [corrects] if corrects else []
+    parts = [str(RENDER_VERSION), portrait, audio, weights_id, canonical(settings), *more]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

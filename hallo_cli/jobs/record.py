@@ -25,7 +25,7 @@ from hallo_cli.errors import InputError, OutputError, PortraitError, SettingsErr
 from hallo_cli.jobs.containers import SUFFIXES, fitting_container
 from hallo_cli.jobs.fitting import by_content
 from hallo_cli.jobs.looks import LOOK_S, look_within
-from hallo_cli.jobs.plan import Job, JobPlan, fingerprint
+from hallo_cli.jobs.plan import Job, JobPlan, Voice, fingerprint
 from hallo_cli.media.files import require_file, shown
 from hallo_cli.media.joining import FinishedVideo
 from hallo_cli.settings.schema import RenderSettings, build, to_values
@@ -46,6 +46,7 @@ class Inputs:
     weights_id: str
     fingerprint: str
     pictures: str  # the same for all sound settings: names the work folder
+    voices: tuple[str, ...] = ()  # SHA-256 of the recordings of `Job.voices`
 
 
 @dataclass(frozen=True)
@@ -77,22 +78,30 @@ def inspect_inputs(job: Job, weights_id: str) -> Inputs:
     """Digests of the inputs. Raises PortraitError or SpeechError if a file cannot be read."""
     portrait = _digest(job.portrait, "portrait", PortraitError)
     audio = _digest(job.audio, "recording", SpeechError)
-    return _inputs(job, portrait, audio, weights_id)
+    voices = tuple(_digest(voice.audio, "recording", SpeechError) for voice in job.voices)
+    return _inputs(job, Inputs(portrait, audio, weights_id, "", "", voices))
 
 
 def inputs_of(known: Record) -> Inputs:
     """What `inspect_inputs` gave when the record was written, by this version; reads no input."""
-    return _inputs(known.job, known.inputs.portrait, known.inputs.audio, known.inputs.weights_id)
+    return _inputs(known.job, known.inputs)
 
 
-def _inputs(job: Job, portrait: str, audio: str, weights_id: str) -> Inputs:
+def _inputs(job: Job, files: Inputs) -> Inputs:
+    """The digests of the files, with the names that follow from them."""
+    voices = (f"{voice.face}={digest}" for voice, digest in zip(job.voices, files.voices, strict=True))
+    more = (*filter(None, [job.corrects]), *voices)
     name, pictures = (
         fingerprint(
-            portrait=portrait, audio=audio, weights_id=weights_id, settings=values, corrects=job.corrects
+            portrait=files.portrait,
+            audio=files.audio,
+            weights_id=files.weights_id,
+            settings=values,
+            more=more,
         )
         for values in (by_content(job.settings), picture_settings(job.settings))
     )
-    return Inputs(portrait, audio, weights_id, name, pictures)
+    return dataclasses.replace(files, fingerprint=name, pictures=pictures)
 
 
 def picture_settings(settings: RenderSettings) -> RenderSettings:
@@ -111,6 +120,11 @@ def require_unchanged(job: Job, inputs: Inputs) -> None:
                 f"the {name} {shown(path)} was replaced while it was being used. Run the same command again, "
                 "and do not change the file meanwhile."
             )
+    if now.voices != inputs.voices:
+        raise InputError(
+            "a face's recording was replaced while it was being used. Run the same command again, "
+            "and do not change the file meanwhile."
+        )
     last = "subtitles" if job.settings.subtitles else "background"
     for what, name in (("pictures", "background"), ("fingerprint", last)):
         if getattr(inputs, what) and getattr(now, what) != getattr(inputs, what):
@@ -148,10 +162,14 @@ def require_writable(job: Job) -> None:
     for path in (output, sidecar_path(output)):
         with reporting_write_errors(path), contextlib.suppress(FileNotFoundError):
             path.lstat()  # for example, the name is too long
-        if any(_is_same(path, read) for read in (job.portrait, job.audio)):
+        if any(_is_same(path, read) for read in _read_by(job)):
             raise SettingsError(f"{shown(path)} is read by this render; choose another output with -o.")
     with reporting_write_errors(output), tempfile.NamedTemporaryFile(dir=output.parent, prefix=".hallo-"):
         pass
+
+
+def _read_by(job: Job) -> list[Path]:
+    return [job.portrait, job.audio, *(voice.audio for voice in job.voices)]
 
 
 def _is_same(path: Path, other: Path) -> bool:
@@ -252,6 +270,7 @@ def publish(
         "weights": {"id": inputs.weights_id, **made_with},
         "settings": to_values(job.settings),
         "output": output,
+        **({"voices": _voices(job, inputs)} if job.voices else {}),
         **({"corrects": {"fingerprint": job.corrects, "n_taken": plan.n_taken}} if job.corrects else {}),
         "timings_s": {stage: round(seconds, 3) for stage, seconds in timings_s.items()},
         "machine": {"python": platform.python_version(), "system": platform.platform()},
@@ -278,11 +297,19 @@ def read_record(sidecar: Path) -> Record:
         settings = build(RenderSettings, values["settings"], where=where)
         paths = [Path(str(values[key]["path"])) for key in ("portrait", "audio", "output")]
         digests = [str(values[key]["sha256"]) for key in ("portrait", "audio", "output")]
-        inputs = Inputs(digests[0], digests[1], str(values["weights"]["id"]), str(values["fingerprint"]), "")
+        voices = tuple(Voice(int(v["face"]), Path(str(v["path"]))) for v in values.get("voices", ()))
+        inputs = Inputs(
+            digests[0],
+            digests[1],
+            str(values["weights"]["id"]),
+            str(values["fingerprint"]),
+            "",
+            tuple(str(voice["sha256"]) for voice in values.get("voices", ())),
+        )
         corrects = str(values.get("corrects", {}).get("fingerprint", ""))
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{shown(sidecar)} is not a record of a render: {error} is missing.") from error
-    return Record(Job(paths[0], paths[1], paths[2], settings, corrects), inputs, digests[2])
+    return Record(Job(paths[0], paths[1], paths[2], settings, corrects, voices), inputs, digests[2])
 
 
 def require_same_inputs(record: Record, job: Job) -> None:
@@ -292,12 +319,21 @@ def require_same_inputs(record: Record, job: Job) -> None:
     """
     now = inspect_inputs(job, record.inputs.weights_id)
     repeated = (("portrait", job.portrait), ("audio", job.audio))
+    if now.voices != record.inputs.voices:
+        raise InputError("a face's recording has changed. Restore it, or render again without --from.")
     for name, path in repeated[:1] if job.corrects == record.inputs.fingerprint else repeated:
         if getattr(now, name) != getattr(record.inputs, name):
             raise InputError(
                 f"the {name} {shown(path)} is not the one that was rendered: its content has changed. "
                 "Restore it, or render again without --from."
             )
+
+
+def _voices(job: Job, inputs: Inputs) -> list[dict[str, object]]:
+    return [
+        {"face": voice.face, "path": str(voice.audio.absolute()), "sha256": digest}
+        for voice, digest in zip(job.voices, inputs.voices, strict=True)
+    ]
 
 
 def _exists(path: Path) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import ffmpeg
@@ -37,11 +37,25 @@ def composed(recordings: Sequence[Path], pause_s: float = 0.0) -> Path:
         )
     if len(files) == 1:
         return recordings[0]
+    return _kept(files, [1, pause_s], lambda target: _make(files, pause_s, target))
+
+
+def mixed(recordings: Sequence[Path]) -> Path:
+    """One recording in which all of them are heard at once, from the beginning.
+
+    Raises SpeechError, SettingsError, EncoderError or OutputError.
+    """
+    files = [require_file(file, SpeechError, "recording") for file in recordings]
+    return _kept(files, ["mixed"], lambda target: _mix(files, target))
+
+
+def _kept(files: Sequence[Path], how: list[object], make: Callable[[Path], None]) -> Path:
+    """What `make` makes of the files, from the cache if it was made before."""
     digests = [*map(file_digest, files)]
-    key = json.dumps([1, pause_s, *digests]).encode()
+    key = json.dumps([*how, *digests]).encode()
     target = kept_path("recordings", f"{hashlib.sha256(key).hexdigest()[:40]}.flac")
     if not target.exists():
-        _make(files, pause_s, target)
+        make(target)
     if tuple(digests) != sources_of(target):
         write_whole(_note_of(target), json.dumps(digests).encode())
     return target
@@ -81,6 +95,20 @@ def _make(files: Sequence[Path], pause_s: float, target: Path) -> None:
             _make_alike(file, part, pause_s if number < last else 0.0)
         made = Path(folder) / "composed.flac"
         whole = ffmpeg.concat(*(ffmpeg.input(address(part))["a:0"] for part in parts), v=0, a=1)
+        run(ffmpeg.output(whole, address(made), format="flac", sample_fmt="s32", **DETERMINISTIC))
+        copy_whole(made, target)
+
+
+def _mix(files: Sequence[Path], target: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="hallo-") as folder:
+        parts = [Path(folder) / f"{number}.flac" for number in range(len(files))]
+        for file, part in zip(files, parts, strict=True):
+            _make_alike(file, part, 0.0)
+        made = Path(folder) / "mixed.flac"
+        voices = [ffmpeg.input(address(part))["a:0"] for part in parts]
+        # the peaks of voices that speak at once are held below full scale
+        whole = ffmpeg.filter(voices, "amix", inputs=len(voices), duration="longest", normalize=0)
+        whole = whole.filter("alimiter", limit=0.95, level="disabled")
         run(ffmpeg.output(whole, address(made), format="flac", sample_fmt="s32", **DETERMINISTIC))
         copy_whole(made, target)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bundles import make_bundle
+from PIL import Image
 from scipy.io import wavfile
 from typer.testing import CliRunner
 
@@ -221,3 +222,39 @@ def test_correction_says_what_does_not_go_with_it(
     monkeypatch.chdir(rendered)
     with pytest.raises(SettingsError, match=said):
         CliRunner().invoke(app, ["render", *arguments], catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--face", "1=a.wav", "--face", "1=b.wav"], "--face 1 is given twice"),
+        (["--face", "0=a.wav"], "is not a face and its recording"),
+        (["--face", "a.wav"], "is not a face and its recording"),
+        (["b.wav", "--face", "1=a.wav"], "not both"),
+    ],
+)
+def test_faces_say_what_is_wrong_with_them(arguments: list[str], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        CliRunner().invoke(app, ["render", str(FACE), *arguments], catch_exceptions=False)
+
+
+def test_two_faces_of_one_picture_speak(
+    rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HALLO_CACHE", str(tmp_path / "cache"))
+    with Image.open(FACE) as portrait:
+        face = portrait.convert("RGB").resize((384, 384))
+    group = Image.new("RGB", (768, 384))
+    for left in (0, 384):
+        group.paste(face, (left, 0))
+    group.save(tmp_path / "group.png")
+    audio, output = rendered / "speech.wav", tmp_path / "out.mp4"
+    faces = [option for face in (1, 2) for option in ("--face", f"{face}={audio}")]
+    where = ["-o", str(output), "--bundle", str(rendered / "bundle"), "--threads", "1"]
+    invoke("render", str(tmp_path / "group.png"), *faces, *where)
+    info = probe(output)
+    assert info.video is not None
+    assert info.audio is not None
+    assert (info.video.n_frames, info.video.width, info.video.height) == (N_FRAMES, 768, 384)
+    with pytest.raises(PortraitError, match="--face 3"):
+        invoke("render", str(tmp_path / "group.png"), "--face", f"3={audio}", *where, "--overwrite")

@@ -1,0 +1,141 @@
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from job_doubles import PlainCompositor, TrivialEngine
+from PIL import Image
+from scipy.io import wavfile
+
+from hallo_cli.domain import Bytes, Clip, CropBox, MotionFrames, Portrait, Speech, StepDone
+from hallo_cli.errors import InputError, Interrupted, PortraitError, SettingsError
+from hallo_cli.jobs import events
+from hallo_cli.jobs.group import GroupEngine
+from hallo_cli.jobs.plan import Job, Voice
+from hallo_cli.jobs.record import read_record, require_same_inputs, sidecar_path
+from hallo_cli.jobs.runner import StopRequest, run_job
+from hallo_cli.media.composing import mixed
+from hallo_cli.media.probe import frame_hashes
+from hallo_cli.media.video import read_frames
+from hallo_cli.settings.schema import RenderSettings
+
+RATE = 16_000
+
+
+class Faces(TrivialEngine):
+    """Three faces of 8 pixels in a grey picture; a face's frames are as bright as its speech is loud."""
+
+    def __init__(self, space: int = 20) -> None:
+        super().__init__()
+        self.space = space
+
+    def portrait(self, path: Path, settings: RenderSettings) -> Portrait:
+        if settings.face_index not in (0, 1, 2):
+            raise PortraitError("There is no such face.")
+        whole = super().portrait(path, settings)
+        corners = np.array([[0, 0], [8, 8]], np.float32)
+        left = self.space * settings.face_index
+        return dataclasses.replace(
+            whole,
+            landmarks=np.resize(corners + np.array([left, 12]), (478, 2)),
+            crop=CropBox(0, 0, 32),
+            notes=("old",),
+        )
+
+    def compositor(self, path: Path, portrait: Portrait, settings: RenderSettings) -> PlainCompositor:
+        return PlainCompositor()
+
+    def clips(
+        self, portrait: Portrait, settings: RenderSettings, speech: Speech, motion: MotionFrames | None
+    ) -> Iterator[StepDone | Clip]:
+        carried = np.zeros((2, 1, 1, 1), np.float32) if motion is None else motion.values
+        for start in range(0, speech.n_frames, self.clip_frames):
+            index = (speech.first_frame + start) // self.clip_frames
+            heard = speech.features[start + 2 : start + 2 + self.clip_frames, 0, 0]
+            assert speech.features.shape[1] == 1
+            carried = carried + 1 + 100 * heard.sum()
+            level = np.clip(heard * 1000 + carried.max() % 5, 0, 255).astype(np.uint8)
+            yield StepDone(index, 1, 1)
+            yield Clip(index, np.repeat(level, 32 * 32 * 3).reshape(-1, 32, 32, 3), MotionFrames(carried))
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HALLO_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def group(tmp_path: Path) -> Job:
+    """The left face speaks for one second, the right one for two."""
+    Image.new("RGB", (32, 32), "grey").save(tmp_path / "group.png")
+    rng = np.random.default_rng(0)
+    for name, seconds in (("a", 1), ("b", 2)):
+        wavfile.write(tmp_path / f"{name}.wav", RATE, rng.normal(0, 3000, RATE * seconds).astype(np.int16))
+    voices = (Voice(1, tmp_path / "a.wav"), Voice(2, tmp_path / "b.wav"))
+    sound = mixed([voice.audio for voice in voices])
+    settings = RenderSettings(segment_s=0.5, crf=0)
+    return Job(tmp_path / "group.png", sound, tmp_path / "out.mp4", settings, voices=voices)
+
+
+def render(job: Job, **watched: object) -> list[str]:
+    run_job(job, GroupEngine(Faces(), job.voices), **watched)
+    return list(frame_hashes(job.output))
+
+
+def regions(frame: Bytes) -> tuple[int, int]:
+    """How bright the left and the right face are."""
+    return int(frame[16, 4].mean()), int(frame[16, 24].mean())
+
+
+def test_each_face_speaks_its_own_recording_and_the_longest_decides_the_length(group: Job) -> None:
+    assert len(render(group)) == 50
+    seen = [regions(frame) for frame in read_frames(group.output)]
+    assert all(left > 30 and right > 30 for left, right in seen[:24])
+    assert all(left < 10 and right > 30 for left, right in seen[26:])
+
+
+def test_stopped_and_resumed_group_equals_the_undisturbed_one(group: Job) -> None:
+    whole = render(dataclasses.replace(group, output=group.output.with_name("whole.mp4")))
+    stop = StopRequest()
+
+    def listen(event: events.Event) -> None:
+        if isinstance(event, events.ClipRendered) and event.frames_done > 20:
+            stop.ask()
+
+    with pytest.raises(Interrupted):
+        render(group, on_event=listen, stop=stop)
+    assert render(group) == whole
+
+
+def test_record_repeats_the_group_and_notices_another_recording(group: Job) -> None:
+    whole = render(group)
+    made = read_record(sidecar_path(group.output))
+    assert made.job.voices == group.voices
+    assert render(dataclasses.replace(made.job, output=group.output.with_name("again.mp4"))) == whole
+    wavfile.write(group.voices[1].audio, RATE, np.ones(RATE, np.int16))
+    with pytest.raises(InputError, match="a face's recording has changed"):
+        require_same_inputs(made, made.job)
+
+
+def test_warnings_name_the_face(group: Job) -> None:
+    said: list[str] = []
+    render(group, on_event=lambda event: said.append(getattr(event, "message", "")))
+    assert "face 2: old" in said
+
+
+def test_face_that_is_not_there_is_told(group: Job) -> None:
+    job = dataclasses.replace(group, voices=(group.voices[0], Voice(4, group.voices[1].audio)))
+    with pytest.raises(PortraitError, match=r"--face 4 .*no such face"):
+        render(job)
+
+
+def test_faces_that_overlap_are_refused(group: Job) -> None:
+    with pytest.raises(PortraitError, match="faces 1 and 2 overlap"):
+        run_job(group, GroupEngine(Faces(space=5), group.voices))
+
+
+def test_canvas_is_refused(group: Job) -> None:
+    settings = dataclasses.replace(group.settings, canvas="9:16")
+    with pytest.raises(SettingsError, match="leave --canvas out"):
+        render(dataclasses.replace(group, settings=settings))
