@@ -84,6 +84,7 @@ class FrameMotion:
     flow: Float  # [height, width, 2] x, y in shares of the square's side
     mask: Bytes  # [height, width] 255 is painted
     paint: Bytes  # [height, width, 3] RGB
+    lids: float = 0.0  # 0 as in the portrait, 1 shut
 
 
 @dataclass(frozen=True)
@@ -96,21 +97,25 @@ class MotionShape:
     @property
     def n_bytes(self) -> int:
         """Of one packed frame."""
-        return 4 * self.flow**2 + 4 * self.paint**2
+        return 4 * self.flow**2 + 4 * self.paint**2 + 1
 
-    def pack(self, flow: Float, painted: Bytes) -> Bytes:
-        """Flow [n, side, side, 2], paint and mask [n, side, side, 4] -> [n, bytes]."""
+    def pack(self, flow: Float, painted: Bytes, lids: Float | None = None) -> Bytes:
+        """Flow [n, side, side, 2], paint and mask [n, side, side, 4], lids [n] (None: open) -> [n, bytes]."""
         steps = np.clip(np.rint(flow * FLOW_STEPS), -32768, 32767).astype("<i2")
         n = len(flow)
-        return np.concatenate([steps.reshape(n, -1).view(np.uint8), painted.reshape(n, -1)], axis=1)
+        open_eyed = np.zeros(n, np.float32)
+        shut = np.rint((open_eyed if lids is None else lids).clip(0, 1) * 255).astype(np.uint8)[:, None]
+        return np.concatenate([steps.reshape(n, -1).view(np.uint8), painted.reshape(n, -1), shut], axis=1)
 
     def unpack(self, packed: Bytes) -> Iterator[FrameMotion]:
         """The inverse, frame by frame."""
         for frame in packed:
-            steps, painted = frame[: 4 * self.flow**2], frame[4 * self.flow**2 :]
+            steps, painted = frame[: 4 * self.flow**2], frame[4 * self.flow**2 : -1]
             flow = steps.view("<i2").reshape(self.flow, self.flow, 2).astype(np.float32) / FLOW_STEPS
             maps = painted.reshape(self.paint, self.paint, 4)
-            yield FrameMotion(np.asarray(flow, np.float32), maps[..., 3], maps[..., :3])
+            yield FrameMotion(
+                np.asarray(flow, np.float32), maps[..., 3], maps[..., :3], float(frame[-1]) / 255
+            )
 
 
 @dataclass(frozen=True)

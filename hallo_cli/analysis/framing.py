@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from hallo_cli.analysis.face import SILHOUETTE
+from hallo_cli.analysis.lids import Lids
 from hallo_cli.analysis.motion_canvas import MotionCanvas
 from hallo_cli.domain import Bytes, CropBox, Float, MotionShape, Portrait
 from hallo_cli.models.bundle_manifest import Geometry
@@ -156,17 +157,19 @@ def motion_canvas(picture: Bytes, portrait: Portrait, shape: MotionShape, view: 
     """What the framing shows of the picture, whose own pixels are moved."""
     crop, size = portrait.crop, portrait.pixels.shape[0]
     face = _face_map(portrait.landmarks * (shape.flow / size), shape.flow)
+    landmarks = portrait.landmarks * (crop.side / size) + np.array([crop.left, crop.top], np.float32)
     if view.framing == "full":
         ratio = min(1.0, MAX_VIDEO_SIDE / max(picture.shape[:2]))
-        return MotionCanvas(_scaled(picture, ratio), _moved(crop, (0.0, 0.0), ratio), shape, face=face)
-    landmarks = portrait.landmarks * (crop.side / size) + np.array([crop.left, crop.top], np.float32)
+        moved, lids = _moved(crop, (0.0, 0.0), ratio), Lids(landmarks * np.float32(ratio))
+        return MotionCanvas(_scaled(picture, ratio), moved, shape, face=face, lids=lids)
     scale, shift = view.geometry.shown_scale, view.geometry.shown_shift
     if view.framing == "head-and-shoulders":
         scale, shift = SHOULDERS_SCALE, SHOULDERS_SHIFT
     shown = _inside(_square(landmarks, scale, shift), picture)
     ratio = view.size / shown.side
     moved = _moved(crop, (shown.left, shown.top), ratio)
-    return MotionCanvas(cut(picture, shown, view.size), moved, shape, shown=shown, face=face)
+    lids = Lids(((landmarks - (shown.left, shown.top)) * ratio).astype(np.float32))
+    return MotionCanvas(cut(picture, shown, view.size), moved, shape, shown=shown, face=face, lids=lids)
 
 
 def _face_map(landmarks: Float, side: int) -> Float:

@@ -13,6 +13,7 @@ from math import ceil, floor
 import cv2
 import numpy as np
 
+from hallo_cli.analysis.lids import Lids
 from hallo_cli.domain import Bytes, CropBox, Float, FrameMotion, MotionShape
 
 REACH = 0.3  # of the square's side: how far beyond its edge motion fades out
@@ -56,12 +57,14 @@ class MotionCanvas:
         *,
         shown: CropBox | None = None,
         face: Float | None = None,
+        lids: Lids | None = None,
     ) -> None:
         """`picture` [height, width, 3]; `crop` in its pixels; `shown` as in `framing.Canvas`.
 
         `face` [flow side, flow side] is 1 where every motion counts, 0 where slight ones do not; None: 1.
+        `lids`: the picture's; None: eyes that do not blink.
         """
-        self.shown, self._face = shown, face
+        self.shown, self._face, self._lids = shown, face, lids
         self.frame_shape = (shape.n_bytes,)
         self.at_rest = np.zeros((1, shape.n_bytes), np.uint8)
         self._picture, self._crop, self._shape = np.ascontiguousarray(picture), crop, shape
@@ -75,7 +78,7 @@ class MotionCanvas:
         """Packed motions [n, bytes] -> frames [n, height, width, 3]."""
         composed = np.repeat(self._picture[None], len(frames), axis=0)
         for target, motion in zip(composed, self._shape.unpack(frames), strict=True):
-            self._warp(target, motion.flow)
+            self._warp(target, motion)
             self._paint(target, motion)
         return composed
 
@@ -83,24 +86,23 @@ class MotionCanvas:
         """The same without generated pixels: the picture's own, moved."""
         composed = np.repeat(self._picture[None], len(frames), axis=0)
         for target, motion in zip(composed, self._shape.unpack(frames), strict=True):
-            self._warp(target, motion.flow)
+            self._warp(target, motion)
         return composed
 
-    def _warp(self, target: Bytes, flow: Float) -> None:
-        """Warp the picture's pixels into the moved area by the flow."""
+    def _warp(self, target: Bytes, motion: FrameMotion) -> None:
+        """Warp the picture's pixels into the moved area by the flow, and shut the lids."""
         moved = cv2.warpAffine(
-            self._extended(self._calmed(flow)),
-            self._to_area(len(flow)),
+            self._extended(self._calmed(motion.flow)),
+            self._to_area(len(motion.flow)),
             self._moved.size,
             flags=cv2.INTER_LINEAR,
         )
+        places = np.asarray(self._grid + moved * np.float32(self._crop.side), np.float32)
         target[self._moved.slices] = cv2.remap(
-            self._picture,
-            np.asarray(self._grid + moved * np.float32(self._crop.side), np.float32),
-            np.zeros(0, np.float32),
-            cv2.INTER_CUBIC,
-            borderMode=cv2.BORDER_REPLICATE,
+            self._picture, places, np.zeros(0, np.float32), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
         )
+        if self._lids is not None:
+            self._lids.shut(target[self._moved.slices], self._picture, places, motion.lids)
 
     def _paint(self, target: Bytes, motion: FrameMotion) -> None:
         """Blend the paint over the frame by the mask."""

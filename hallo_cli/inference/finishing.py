@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hallo_cli.domain import Bytes, Clip, MotionFrames, MotionShape
+from hallo_cli.domain import Bytes, Clip, Float, MotionFrames, MotionShape
 from hallo_cli.inference import speed
 from hallo_cli.inference.decode import decode_frames
 from hallo_cli.inference.job_context import JobContext
@@ -45,9 +45,18 @@ class Finisher:
         return as_images(compat.as_bytes(self.config, frames / 2 + 0.5))
 
     def begin(
-        self, context: JobContext, generated: Tensor, index: int, motion: MotionFrames | None
+        self,
+        context: JobContext,
+        generated: Tensor,
+        index: int,
+        motion: MotionFrames | None,
+        *,
+        lids: Float | None = None,
     ) -> DenoisedClip:
-        """Decode the motion frames of a denoised clip, which itself started from `motion`."""
+        """Decode the motion frames of a denoised clip, which itself started from `motion`.
+
+        lids: how far they are shut in each frame, 0 to 1; None: not at all.
+        """
         n_motion = self.config.motion_frames
         n_others = max(0, len(generated) - n_motion)
         last = self.last(context, generated[n_others:])
@@ -58,7 +67,8 @@ class Finisher:
         ready = None
         if self.execution.device.type == "cuda":
             ready = torch.cuda.current_stream(self.execution.device).record_event()
-        return DenoisedClip(index, after, generated[:n_others], last, ready, self, context)
+        shut = np.zeros(len(generated), np.float32) if lids is None else lids
+        return DenoisedClip(index, after, generated[:n_others], last, ready, self, context, shut)
 
     def last(self, context: JobContext, generated: Tensor) -> Tensor:
         """What the next clip is to know of its motion frames: their pictures."""
@@ -112,10 +122,11 @@ class AnchoredFinisher(Finisher):
         assert isinstance(self.vae, AnchoredAutoencoder)
         assert clip.context.anchor is not None
         latents = torch.cat([clip.others, clip.last]).to(next(self.vae.parameters()).dtype)
-        parts = []
+        chunk, parts = self.execution.decode_chunk, []
         with speed.present(self.vae, self.execution):
-            for part in latents.split(self.execution.decode_chunk):
-                parts.append(_packed(self.vae.motion(part, clip.context.anchor)))
+            for first in range(0, len(latents), chunk):
+                some = slice(first, first + chunk)
+                parts.append(_packed(self.vae.motion(latents[some], clip.context.anchor), clip.lids[some]))
         return np.concatenate(parts)
 
 
@@ -124,12 +135,12 @@ def make_finisher(networks: Networks, execution: speed.Execution) -> Finisher:
     return (AnchoredFinisher if networks.config.is_anchored else Finisher)(networks, execution)
 
 
-def _packed(motion: Motion) -> Bytes:
+def _packed(motion: Motion, lids: Float) -> Bytes:
     flow = motion.flow.permute(0, 2, 3, 1).float().cpu().numpy()
     painted = torch.cat([(motion.paint + 1) / 2, motion.mask], 1).clamp(0, 1)
     painted[:, :3] *= painted[:, 3:] > 0.5 / 255  # what the mask hides is not kept
     maps = (painted.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).contiguous().cpu().numpy()
-    return MotionShape(flow.shape[1], maps.shape[1]).pack(flow, maps)
+    return MotionShape(flow.shape[1], maps.shape[1]).pack(flow, maps, lids)
 
 
 @dataclass(frozen=True)
@@ -143,6 +154,7 @@ class DenoisedClip:
     ready: Any  # a CUDA event behind all of this, or None
     finisher: Finisher
     context: JobContext
+    lids: Float  # [frames] 0 open to 1 shut; drawn where anchored models' frames are composed
 
     @torch.inference_mode()
     def finish(self) -> Clip:

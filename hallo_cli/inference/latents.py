@@ -50,6 +50,19 @@ def scaled_controls(config: NetworkConfig, windows: Float, weights: Float) -> Fl
     return scaled
 
 
+def without_blinks(config: NetworkConfig, windows: Float) -> tuple[Float, Float | None]:
+    """Audio windows whose control of the lids is at rest, and how far lids are shut in each frame [frames].
+
+    Geometry shuts them (`analysis.lids`), which networks of this size only do by half.
+    """
+    if config.control_channel is None:
+        return windows, None
+    channel = config.control_channel + CONTROLS.index("blink")
+    open_eyed = windows.copy()
+    open_eyed[..., channel] = 0
+    return open_eyed, windows[:, windows.shape[1] // 2, 0, channel].copy()
+
+
 def locator_input(config: NetworkConfig, pixels: Tensor | None, regions: Tensor) -> Tensor:
     """The face locator's pictures [rows, 3, height, width].
 
