@@ -85,7 +85,7 @@ class PortraitAnalyser:
         """Return the portrait in a picture file, from the cache where it was analysed before.
 
         Raises PortraitError if the picture cannot be read or has no face, or (unless as published) where
-        the face is smaller than 64 pixels, turned away or not found by the identity network.
+        the face is smaller than MIN_FACE, turned away or not found by the identity network.
         """
         digest = file_digest(require_file(file, PortraitError, "portrait"))
         if self._cache is None:

@@ -20,7 +20,7 @@ from hallo_cli.errors import PortraitError
 from hallo_cli.media.files import shown
 from hallo_cli.models.bundle_manifest import Geometry
 
-MIN_FACE = 64  # pixels, longer side of the face oval's box
+MIN_FACE = 32  # pixels, longer side of the face oval's box; the notes warn of faces that are rather small
 MAX_YAW = 50.0  # degrees
 COMFORTABLE_ROLL = 22.5  # degrees; further, and the lips of the upright faces in training do not fit
 TURNED = {1: "lies on its side", 2: "stands on its head", 3: "lies on its side"}

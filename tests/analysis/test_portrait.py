@@ -124,9 +124,9 @@ def test_picture_without_a_face_is_refused(portrait_analyser: PortraitAnalyser, 
 def test_small_face_is_refused_with_its_size(
     portrait_analyser: PortraitAnalyser, astronaut: Bytes, tmp_path: Path
 ) -> None:
-    small = cv2.resize(astronaut, (256, 256), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(astronaut, (136, 136), interpolation=cv2.INTER_AREA)
     write_png(tmp_path / "small.png", small)
-    with pytest.raises(PortraitError, match=r"is 5\d pixels high; at least 64"):
+    with pytest.raises(PortraitError, match=r"is 2\d pixels high; at least 32"):
         portrait_analyser.analyse(tmp_path / "small.png", OPTIONS)
 
 
@@ -283,9 +283,9 @@ def test_small_and_turned_faces_are_warned_of_as_published(
     tmp_path: Path, astronaut: Bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("hallo_cli.analysis.sight.MAX_YAW", 0.001)
-    write_png(tmp_path / "small.png", cv2.resize(astronaut, (256, 256), interpolation=cv2.INTER_AREA))
+    write_png(tmp_path / "small.png", cv2.resize(astronaut, (136, 136), interpolation=cv2.INTER_AREA))
     published(tmp_path, sees=True).analyse(tmp_path / "small.png", PUBLISHED)
-    assert "pixels high; at least 64" in caplog.text
+    assert "pixels high; at least 32" in caplog.text
     assert "degrees to the side" in caplog.text
     assert caplog.text.count("Continuing as published") == 2
 
