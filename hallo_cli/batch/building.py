@@ -132,7 +132,7 @@ def _batch_of_rows(rows: Iterable[Mapping[str, object]], options: RowsOptions, s
     spec = RendererSpec(
         make_engine=make_engine,
         runtime=runtime,
-        measure=measure_figures if options.has_gate else None,
+        measure=functools.partial(measure_figures, curves_dir=paths.curves) if options.has_gate else None,
         limits=read_all_limits(sources.preset, sources.config),
         first=resolved.render,
     )

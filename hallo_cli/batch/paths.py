@@ -57,6 +57,11 @@ class Paths:
         return self._named(f"{self.shard.name}.batch")
 
     @property
+    def curves(self) -> Path:
+        """The curves of measured videos, of all shards."""
+        return self._named(".batch") / "curves"
+
+    @property
     def report(self) -> Path:
         """The page; the table lies beside it."""
         return self._named(".report.html")

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hallo_cli.batch.checks import MakeEngine
+from hallo_cli.batch.curves import keep_curves
 from hallo_cli.batch.join import join, seconds_of
 from hallo_cli.batch.judge import Judgement, judge
 from hallo_cli.batch.task import Rendered, Task
-from hallo_cli.errors import HalloError
+from hallo_cli.errors import HalloError, OutputError
 from hallo_cli.jobs import events, record
 from hallo_cli.jobs.engine import Engine
 from hallo_cli.jobs.fitting import by_content
@@ -23,6 +24,7 @@ from hallo_cli.jobs.record import JobResult
 from hallo_cli.jobs.runner import RunOptions, StopRequest, prepare_ahead, run_job
 from hallo_cli.settings.quality import QualityLimits
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings, build
+from hallo_cli.store.digests import file_digest
 from hallo_cli.store.writing import make_folder, make_own_folder, refuse_link
 
 Measure = Callable[[Path, Path], Mapping[str, float]]  # video, portrait -> figures
@@ -175,9 +177,15 @@ def settings_of(task: Task) -> RenderSettings:
     return build(RenderSettings, json.loads(task.settings), where=f"row {task.number}")
 
 
-def measure_figures(video: Path, portrait: Path) -> dict[str, float]:
-    """The figures that can be measured offline."""
-    from hallo_cli.evaluation.measure_video import measure_video
+def measure_figures(video: Path, portrait: Path, *, curves_dir: Path | None = None) -> dict[str, float]:
+    """The figures that can be measured offline; curves for the report are kept in `curves_dir`."""
+    from hallo_cli.evaluation.measure_video import measure_with_curves
 
-    values = measure_video(video, portrait=portrait).to_dict()
+    figures, curves = measure_with_curves(video, portrait=portrait)
+    if curves_dir is not None:
+        try:
+            keep_curves(curves_dir, file_digest(video), curves)
+        except (OutputError, OSError) as error:
+            _log.warning("no curves of %s: %s", video, error)
+    values = figures.to_dict()
     return {name: float(value) for name, value in values.items() if isinstance(value, int | float)}

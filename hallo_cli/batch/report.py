@@ -14,10 +14,12 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from hallo_cli.batch.asked import Asked
+from hallo_cli.batch.curves import read_curves
 from hallo_cli.batch.ledger import Record
 from hallo_cli.batch.preview import poster, preview
 from hallo_cli.batch.states import STATES, Counts
 from hallo_cli.errors import InputError
+from hallo_cli.evaluation.plots import plots
 from hallo_cli.printable import printable
 from hallo_cli.settings.quality import LOW_IS_BAD, QualityLimits
 from hallo_cli.store.writing import replacing
@@ -47,6 +49,7 @@ class ReportOptions:
     max_previews: int = 200  # the page grows by about 80 kB for each
     asked: Mapping[str, Asked] = field(default_factory=dict)  # by id: what the manifest says now
     run: str = ""  # the settings of all rows, as people read them
+    curves: Path | None = None  # the folder of the videos' curves
 
 
 def write_page(path: Path, records: Iterable[Record], options: ReportOptions) -> None:
@@ -156,7 +159,7 @@ def _row(
     """One row; `columns` are its figures and the user's own, `folder` is where the page lies."""
     figures, own = columns
     video = options.folder / record.output
-    media = _media(video) if has_media else ""
+    media = _media(video) + _plots(options.curves, record) if has_media else ""
     asked = options.asked.get(record.id, Asked())
     said = record.message or "; ".join(record.objections)
     cells = [
@@ -237,6 +240,12 @@ def _media(video: Path) -> str:
         _log.warning("%s: no preview: %s", video, error)
         return '<span class="gone">video not readable</span>'
     return f'<video controls preload="none" playsinline poster="{image}" src="{moving}"></video>'
+
+
+def _plots(folder: Path | None, record: Record) -> str:
+    """The plots of a video that was measured, which the page shows beside its larger player."""
+    curves = read_curves(folder, record.sha256) if folder else None
+    return f'<div class="plots" hidden>{plots(curves)}</div>' if curves else ""
 
 
 def _inline(kind: str, make: Callable[[Path], bytes], video: Path) -> str:

@@ -244,7 +244,10 @@ def report_command(
     known = read_known(paths)
     page = output or paths.report
     records, asked, typed = _asked(known, paths)
-    options = ReportOptions(paths.base.name, paths.merged.parent, known.counts, previews, asked, typed)
+    folder = paths.merged.parent
+    options = ReportOptions(
+        paths.base.name, folder, known.counts, previews, asked, typed, curves=paths.curves
+    )
     write_page(page, records, options)
     write_table(page.with_suffix(".csv"), records, asked)
     answer(str(page))

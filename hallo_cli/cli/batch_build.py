@@ -125,7 +125,9 @@ def _renderer(
     return RendererSpec(
         make_engine=make_engine,
         runtime=runtime,
-        measure=measure_figures if options.has_gate else None,
+        measure=functools.partial(measure_figures, curves_dir=_paths(options).curves)
+        if options.has_gate
+        else None,
         limits=read_all_limits(given.preset, given.config),
         first=first,
     )

@@ -13,6 +13,7 @@ import typer
 from hallo_cli.cli import bench_view
 from hallo_cli.cli.console import answer
 from hallo_cli.cli.options import Given, takes_settings
+from hallo_cli.errors import SettingsError
 from hallo_cli.settings.resolve import Resolved
 from hallo_cli.settings.schema import RenderSettings
 from hallo_cli.store.writing import write_whole
@@ -44,7 +45,11 @@ class Measurement:
     clips: Annotated[int, typer.Option(min=1, max=100, help="Clips rendered in a row.")] = 3
     report: Annotated[
         Path | None,
-        typer.Option(help="Also write the results to this JSON file.", metavar="FILE", show_default=False),
+        typer.Option(
+            help="Also write the results to FILE.json, and as a page to FILE.html.",
+            metavar="FILE.json",
+            show_default=False,
+        ),
     ] = None
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
 
@@ -61,7 +66,9 @@ def command(*, measurement: Measurement, given: Given) -> None:
     on this machine; hallo check predicts with them.
     """
     from hallo_cli.bench.stages import Plan, bench, keep_speeds
+    from hallo_cli.evaluation.plots import write_page
 
+    require_report(measurement.report)
     resolved = given.resolve()
     names = ["settings", *(measurement.against or [])]
     variants = [resolved.render, *(_preset(name, resolved.render) for name in measurement.against or [])]
@@ -73,9 +80,16 @@ def command(*, measurement: Measurement, given: Given) -> None:
     result = bench_view.result(example, dict(zip(names, figures, strict=True)))
     if measurement.report:
         write_whole(measurement.report, (json.dumps(result, indent=1) + "\n").encode())
+        write_page(measurement.report.with_suffix(".html"), "How fast it renders", bench_view.page(result))
     lines = [json.dumps(result)] if measurement.as_json else bench_view.lines(result)
     for line in lines:
         answer(line)
+
+
+def require_report(report: Path | None) -> None:
+    """Raise SettingsError if a report's page would have the report's own name."""
+    if report is not None and report.suffix.lower() == ".html":
+        raise SettingsError(f"--report {report} is the page's name: give FILE.json, the page lies beside it.")
 
 
 def _example(resolved: Resolved, *, is_random: bool) -> Example:

@@ -47,6 +47,23 @@ def lines(result: Mapping[str, Any]) -> Iterator[str]:
             yield from _against(run)
 
 
+def page(result: Mapping[str, Any]) -> Iterator[str]:
+    """The result as the parts of a page."""
+    from hallo_cli.evaluation.plots import bars, table, text
+
+    yield table((key, result[key]) for key in ("weights", "device", "processor", "threads", "dtype", "torch"))
+    speeds = {run["name"]: run["frames_per_s"] for run in result["runs"]}
+    yield bars("Frames a second", speeds, "frames/s")
+    for run in result["runs"]:
+        yield f"<h2>{text(_headline(run))}</h2>\n"
+        spreads = {**run["stages"], "one step": run["step"], "one frame": run["frame"]}
+        medians = {name: spread["median_s"] * 1e3 for name, spread in spreads.items()}
+        yield bars("Time of each stage", medians, "ms")
+        yield table((name, _columns(spread)) for name, spread in spreads.items())
+        if "difference" in run:
+            yield "".join(f"<p>{text(line)}</p>\n" for line in _against(run))
+
+
 def _machine(example: Example) -> dict[str, Any]:
     import torch
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hallo_cli.cli.console import answer, plain
+from hallo_cli.cli.console import answer, plain, say
 from hallo_cli.cli.options import takes_settings
 from hallo_cli.errors import HalloError, InputError, SettingsError
 
 if TYPE_CHECKING:
+    from hallo_cli.evaluation.curves import Curves
     from hallo_cli.evaluation.distribution import FeatureNetwork, Kind
     from hallo_cli.evaluation.figures import VideoFigures
     from hallo_cli.evaluation.measure import IdentityNetwork
@@ -153,6 +155,7 @@ class Measured:
     video: Path
     figures: VideoFigures | None = None
     error: str | None = None
+    curves: Curves | None = None
 
 
 @dataclass(frozen=True)
@@ -177,6 +180,15 @@ def command(
             show_default=False,
         ),
     ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option(
+            "--html",
+            help="Also write a page with plots: mouth over speech, motion and joins, drift.",
+            metavar="PAGE.html",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     *,
     companions: Companions,
@@ -196,6 +208,8 @@ def command(
     results = [_measured(row, networks, is_only=len(rows) == 1) for row in rows]
     distances = _distances([result.video for result in results if result.figures], networks)
     _show(results, distances, as_json=as_json)
+    if page is not None:
+        _write_page(page, results)
     if any(result.error for result in results):
         raise typer.Exit(1)
     if distances.errors:
@@ -204,11 +218,11 @@ def command(
 
 def _measured(row: Row, networks: Networks, *, is_only: bool) -> Measured:
     """Measure one video; an error is raised only if there is no other video."""
-    from hallo_cli.evaluation.measure_video import measure_video, with_lip_sync
+    from hallo_cli.evaluation.measure_video import measure_with_curves, with_lip_sync
 
     beside = row.companions
     try:
-        figures = measure_video(
+        figures, curves = measure_with_curves(
             row.video,
             audio=beside.audio,
             portrait=beside.portrait,
@@ -221,7 +235,7 @@ def _measured(row: Row, networks: Networks, *, is_only: bool) -> Measured:
         if is_only:
             raise
         return Measured(row.video, error=str(error))
-    return Measured(row.video, figures)
+    return Measured(row.video, figures, curves=curves)
 
 
 def _distances(videos: list[Path], networks: Networks) -> Distances:
@@ -307,6 +321,22 @@ def _show(results: list[Measured], distances: Distances, *, as_json: bool) -> No
         answer(f"{LABELS[name]}: {distance:.3f}")
     for name, error in distances.errors.items():
         answer(f"{LABELS[name]}: not measured: {error}")
+
+
+def _write_page(page: Path, results: list[Measured]) -> None:
+    from hallo_cli.evaluation.plots import plots, table, text, write_page
+
+    def parts() -> Iterator[str]:
+        for result in results:
+            yield f"<h2>{text(result.video)}</h2>\n"
+            if result.curves is None or result.figures is None:
+                yield f"<p>{text(result.error)}</p>\n"
+                continue
+            yield plots(result.curves)
+            yield table([*result.figures.rows(), *(("note", note) for note in result.figures.notes)])
+
+    write_page(page, page.stem, parts())
+    say(f"{page}: {sum(result.curves is not None for result in results)} videos with plots")
 
 
 def _to_dict(results: list[Measured], distances: Distances) -> dict[str, object]:

@@ -13,6 +13,7 @@ from hallo_cli.analysis.face import SILHOUETTE, Face, FaceAnalyser
 from hallo_cli.domain import Bytes, Float
 from hallo_cli.errors import PortraitError
 from hallo_cli.evaluation import geometry
+from hallo_cli.evaluation.curves import MAX_JOINS, Curves, relative, sampled
 from hallo_cli.evaluation.figures import VideoFigures
 from hallo_cli.evaluation.joins import seam_jump
 from hallo_cli.evaluation.silence import LEAST_S, silence_motion
@@ -129,6 +130,22 @@ class VideoMeter:
             notes=tuple(self._notes()),
         )
         return self._with_joins(self._with_speech(figures, waveform, fps), joins)
+
+    def curves(self, waveform: Float | None, fps: float, *, joins: tuple[int, ...] = ()) -> Curves:
+        """The same over time, to be plotted."""
+        series, n_frames = self._series, len(self._series.opening)
+        level = speech_envelope(waveform, n_frames, fps) if waveform is not None and n_frames else np.zeros(0)
+        colour = np.array(series.colour, np.float32).reshape(-1, 3).mean(1)
+        return Curves(
+            seconds=n_frames / fps,
+            opening=sampled(self.opening),
+            level=sampled(np.asarray(level, np.float32)),
+            motion=sampled(np.array(series.change, np.float32)),
+            colour=sampled(relative(colour)),
+            sharpness=sampled(relative(np.array(series.sharpness, np.float32))),
+            likeness=sampled(relative(np.array(series.identity, np.float32))),
+            joins=tuple(round(join / n_frames, 5) for join in joins if join < n_frames)[:MAX_JOINS],
+        )
 
     @property
     def opening(self) -> Float:

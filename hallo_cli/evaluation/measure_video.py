@@ -19,6 +19,7 @@ from hallo_cli.analysis.framing import cut
 from hallo_cli.domain import Bytes, CropBox, Float
 from hallo_cli.errors import InputError, SpeechError
 from hallo_cli.evaluation import geometry, lip_sync
+from hallo_cli.evaluation.curves import Curves
 from hallo_cli.evaluation.distribution import FeatureNetwork, fitted, frechet_distance
 from hallo_cli.evaluation.figures import VideoFigures
 from hallo_cli.evaluation.measure import IdentityNetwork, VideoMeter
@@ -54,6 +55,18 @@ def measure_video(
     frames above 512 pixels only a window of that size around the face is measured.
     Raises InputError if a file cannot be used.
     """
+    return measure_with_curves(video, audio=audio, portrait=portrait, truth=truth, identity=identity)[0]
+
+
+def measure_with_curves(
+    video: Path,
+    *,
+    audio: Path | None = None,
+    portrait: Path | None = None,
+    truth: Path | None = None,
+    identity: IdentityNetwork | None = None,
+) -> tuple[VideoFigures, Curves]:
+    """The figures as `measure_video` has them, and the curves that its plots are drawn from."""
     track = probe(video, what="video").video
     if track is None:
         raise InputError(f"{video}: no picture in this file; give a video")
@@ -69,8 +82,10 @@ def measure_video(
     true_frames = read_frames(truth, fps=float(track.fps)) if truth is not None else iter(())
     seen, true_seen = map(view.of, itertools.chain([first], frames)), map(view.of, true_frames)
     _feed(meter, seen, comparison, true_seen)
-    figures = meter.figures(_waveform(audio, video), float(track.fps), joins=joins_of(video))
-    return figures if comparison is None else comparison.added_to(figures)
+    waveform, fps, joins = _waveform(audio, video), float(track.fps), joins_of(video)
+    figures = meter.figures(waveform, fps, joins=joins)
+    curves = meter.curves(waveform, fps, joins=joins)
+    return (figures if comparison is None else comparison.added_to(figures)), curves
 
 
 def with_lip_sync(

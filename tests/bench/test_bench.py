@@ -136,6 +136,14 @@ def test_preset_is_compared_with_the_settings(bundle: Path, tmp_path: Path) -> N
         other["frame"]["median_s"] / first["frame"]["median_s"]
     )
     assert f"PSNR {other['difference']['psnr']:.1f} dB" in shown
+    page = report.with_suffix(".html").read_text()
+    assert page.count("<svg") == 3
+    assert "realtime" in page
+
+
+def test_report_that_has_the_pages_name_is_refused(bundle: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="the page lies beside"):
+        run_bench(bundle, "--report", str(tmp_path / "report.html"))
 
 
 def test_steps_lie_between_marks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,6 +70,16 @@ def test_video_is_measured_with_syncnets_figures(folder: Path) -> None:
     assert row["figures"]["sync_d"] > 0
 
 
+def test_page_has_the_plots_and_figures_of_each_video(folder: Path) -> None:
+    (folder / "rows.csv").write_text("video\nvideo.mp4\ngone<b>.mp4\n")
+    run("--manifest", folder / "rows.csv", "--html", folder / "page.html", "--json")
+    page = (folder / "page.html").read_text()
+    assert page.count("<svg") == 3
+    assert "frames with one face found" in page
+    assert "gone&lt;b&gt;.mp4" in page
+    assert "<script" not in page
+
+
 def test_manifest_measures_every_row_and_says_which_failed(folder: Path) -> None:
     (folder / "rows.csv").write_text("video,audio\nvideo.mp4,noise.wav\ngone.mp4,\n")
     result = run("--manifest", folder / "rows.csv")
