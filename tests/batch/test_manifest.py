@@ -1,38 +1,16 @@
 """What a manifest may look like, and what is said of one that may not."""
 
-import io
 import json
 import subprocess
 import sys
-import unicodedata
 from pathlib import Path
 
 import pytest
+from manifest_rows import LAYOUT, only, only_bad, rows_of
 
-from hallo_cli.batch.manifest import read_manifest, read_rows
-from hallo_cli.batch.pairs import pair_folders
+from hallo_cli.batch.manifest import read_manifest
 from hallo_cli.batch.rows import BadRow, Layout, Row
-from hallo_cli.batch.written import find_written
-from hallo_cli.errors import ManifestError, SettingsError
-
-LAYOUT = Layout(Path("/in"), Path("/out"))
-
-
-def rows_of(text: str | bytes, layout: Layout = LAYOUT) -> list[Row | BadRow]:
-    data = text.encode() if isinstance(text, str) else text
-    return list(read_rows(io.BytesIO(data), layout))
-
-
-def only(text: str | bytes, layout: Layout = LAYOUT) -> Row:
-    (row,) = rows_of(text, layout)
-    assert isinstance(row, Row)
-    return row
-
-
-def only_bad(text: str | bytes, layout: Layout = LAYOUT) -> BadRow:
-    (row,) = rows_of(text, layout)
-    assert isinstance(row, BadRow)
-    return row
+from hallo_cli.errors import ManifestError
 
 
 def test_csv_row_gets_absolute_paths_and_parsed_settings() -> None:
@@ -187,101 +165,6 @@ def test_bad_json_line_is_named_and_the_others_go_on(line: str, message: str) ->
     assert message in rows[1].message
 
 
-@pytest.mark.parametrize("cells", ["../p.png,s.wav,", "p.png,/etc/s.wav,", "p.png,s.wav,../v.mp4"])
-def test_confined_row_may_not_reach_outside(cells: str, tmp_path: Path) -> None:
-    layout = Layout(tmp_path / "in", tmp_path / "out", is_confined=True)
-    assert "--confine forbids" in only_bad(f"portrait,audio,output\n{cells}\n", layout).message
-
-
-@pytest.mark.parametrize(
-    "bundle", ["/home/other/weights", "../weights", "a/b", "~/weights", ".hidden", "weights"]
-)
-def test_confined_row_may_not_name_a_bundles_folder(
-    bundle: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "weights").mkdir()
-    layout = Layout(tmp_path / "in", tmp_path / "out", is_confined=True)
-    assert "--confine forbids" in only_bad(f"portrait,audio,bundle\np,s,{bundle}\n", layout).message
-
-
-def test_confined_row_may_not_leave_through_a_link(tmp_path: Path) -> None:
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "link").symlink_to(tmp_path)
-    layout = Layout(tmp_path / "in", tmp_path / "out", is_confined=True)
-    assert "lies outside" in only_bad("portrait,audio\nlink/p.png,s.wav\n", layout).message
-
-
-def test_name_template_fills_in_what_it_names() -> None:
-    layout = Layout(Path("/in"), Path("/out"), "{portrait}/{row:04}-{seed}-{preset}.mp4")
-    row = only("portrait,audio,seed\nface.png,s.wav,9\n", layout)
-    assert row.output == Path("/out/face/0002-9-default.mp4")
-
-
-@pytest.mark.parametrize("template", ["{id.__class__}.mp4", "{name}.mp4", "{id!r}.mp4", "{id.mp4", "{id}"])
-def test_name_template_takes_plain_known_names_only(template: str) -> None:
-    with pytest.raises(SettingsError, match="--name-template"):
-        Layout(Path("/in"), Path("/out"), template)
-
-
-def test_folders_pair_by_cross_zip_and_stem(tmp_path: Path) -> None:
-    for name in ("pictures/a.png", "pictures/b.JPG", "pictures/notes.txt", "sounds/b.wav", "sounds/c.mp3"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    folders = (tmp_path / "pictures", tmp_path / "sounds")
-    rows = {how: list(pair_folders(*folders, how, LAYOUT)) for how in ("cross", "zip", "stem")}
-    ids = {how: [row.id for row in found if isinstance(row, Row)] for how, found in rows.items()}
-    assert ids == {"cross": ["a_b", "a_c", "b_b", "b_c"], "zip": ["a_b", "b_c"], "stem": ["b_b"]}
-
-
-def paired_by_stem(tmp_path: Path, *names: str, may_be_alone: bool = False) -> list[Row | BadRow]:
-    for name in names:
-        (tmp_path / name).touch()
-    return list(pair_folders(tmp_path, tmp_path, "stem", LAYOUT, may_be_alone=may_be_alone))
-
-
-def test_files_without_a_partner_are_bad_rows(tmp_path: Path) -> None:
-    rows = paired_by_stem(tmp_path, "anna.png", "anna.wav", "zoe.png", "extra.wav")
-    bad = [row.message for row in rows if isinstance(row, BadRow)]
-    assert len(rows) == 3
-    assert "extra.wav: no picture has its name" in bad[0]
-    assert "zoe.png: no recording has its name" in bad[1]
-    assert "--allow-unmatched" in bad[0]
-
-
-def test_files_that_may_be_alone_are_named_and_left_out(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    (row,) = paired_by_stem(tmp_path, "anna.png", "anna.wav", "zoe.png", may_be_alone=True)
-    assert row.id == "anna_anna"
-    assert "zoe.png is left out: no recording has its name" in caplog.text
-
-
-def test_recordings_that_share_a_name_are_told_instead_of_guessed(tmp_path: Path) -> None:
-    rows = paired_by_stem(tmp_path, "anna.png", "anna.wav", "anna.mp3", "ben.png", "ben.wav")
-    assert [type(row) for row in rows] == [BadRow, BadRow, BadRow, Row]
-    assert isinstance(rows[0], BadRow)
-    assert "anna.png: anna.mp3 and anna.wav have its name, too" in rows[0].message
-
-
-def test_names_composed_differently_are_partners(tmp_path: Path) -> None:
-    names = (unicodedata.normalize("NFC", "zoë.png"), unicodedata.normalize("NFD", "zoë.wav"))
-    (row,) = paired_by_stem(tmp_path, *names)
-    assert isinstance(row, Row)
-
-
-def test_folders_of_different_length_cannot_be_zipped(tmp_path: Path) -> None:
-    for name in ("a.png", "b.png", "c.wav"):
-        (tmp_path / name).touch()
-    with pytest.raises(ManifestError, match="2 pictures and 1 recordings cannot be paired in order"):
-        list(pair_folders(tmp_path, tmp_path, "zip", LAYOUT))
-
-
-def test_folder_without_pictures_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="holds no pictures"):
-        list(pair_folders(tmp_path, tmp_path, "cross", LAYOUT))
-
-
 @pytest.mark.parametrize(
     ("text", "duration"),
     [
@@ -363,47 +246,6 @@ def test_json_row_that_gives_a_column_twice_is_refused() -> None:
     assert "'audio' is given twice" in only_bad('{"portrait": "p", "audio": "s", "Audio": "t"}\n').message
 
 
-@pytest.mark.parametrize("form", ["NFC", "NFD"])
-def test_file_is_found_however_its_name_is_composed(tmp_path: Path, form: str) -> None:
-    on_disk = "NFD" if form == "NFC" else "NFC"
-    folder = tmp_path / unicodedata.normalize(on_disk, "Gesichter für Zoë")
-    folder.mkdir()
-    for name in ("Zoë.png", "Zoë.wav"):
-        (folder / unicodedata.normalize(on_disk, name)).touch()
-    text = "portrait,audio\nGesichter für Zoë/Zoë.png,Gesichter für Zoë/Zoë.wav\n"
-    row = only(unicodedata.normalize(form, text), Layout(tmp_path, tmp_path / "out"))
-    assert row.portrait.exists()
-    assert row.audio.exists()
-
-
-def test_file_that_is_there_as_written_is_taken_before_one_composed_otherwise(tmp_path: Path) -> None:
-    for form in ("NFC", "NFD"):
-        (tmp_path / unicodedata.normalize(form, "ë.png")).touch()
-    for form in ("NFC", "NFD"):
-        name = unicodedata.normalize(form, "ë.png")
-        assert find_written(tmp_path, name) == tmp_path / name
-
-
-def test_paths_with_backslashes_are_found_where_nothing_has_that_name(tmp_path: Path) -> None:
-    (tmp_path / "faces").mkdir()
-    (tmp_path / "faces" / "anna.png").touch()
-    row = only("portrait,audio\nfaces\\anna.png,s.wav\n", Layout(tmp_path, tmp_path / "out"))
-    assert row.portrait == tmp_path / "faces" / "anna.png"
-
-
-def test_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "p.png").touch()
-    assert only("portrait,audio\n~/p.png,s.wav\n").portrait == tmp_path / "p.png"
-
-
-def test_confined_row_may_not_leave_through_another_spelling(tmp_path: Path) -> None:
-    (tmp_path / "in").mkdir()
-    (tmp_path / "p.png").touch()
-    layout = Layout(tmp_path / "in", tmp_path / "out", is_confined=True)
-    assert "lies outside" in only_bad("portrait,audio\n..\\p.png,s.wav\n", layout).message
-
-
 COUNT_MEMORY = """
 import io, json, resource, sys
 from pathlib import Path
@@ -439,9 +281,3 @@ def test_memory_does_not_grow_with_the_manifest() -> None:
     assert n_rows == 1_000_000
     # SQLite's cache and the sorting of an index take 16 MiB each; 750,000 rows in memory would take 250 MiB.
     assert all_kib - early_kib < 40 * 1024
-
-
-@pytest.mark.parametrize("folders", [("/in\udcff", "/out"), ("/in", "/out\udcff")])
-def test_folders_whose_names_ledgers_cannot_hold_are_refused(folders: tuple[str, str]) -> None:
-    with pytest.raises(SettingsError, match="UTF-8"):
-        Layout(Path(folders[0]), Path(folders[1]))

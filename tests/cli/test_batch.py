@@ -10,47 +10,15 @@ from pathlib import Path
 
 import batch_doubles
 import pytest
-from batch_doubles import InlinePool
-from typer.testing import CliRunner, Result
+from batch_command import hallo, trivial  # noqa: F401
 
-from hallo_cli.batch import events
-from hallo_cli.batch import run as batch
-from hallo_cli.batch.ledger import Record
-from hallo_cli.batch.planner import Planner
-from hallo_cli.batch.tally import AtWork, Tally
-from hallo_cli.cli import batch_build, batch_view
-from hallo_cli.cli.app import register
+from hallo_cli.cli import batch_build
 from hallo_cli.cli.batch_options import BatchOptions
-from hallo_cli.cli.batch_plan import PLAN as PLAN_COLUMNS
-from hallo_cli.cli.batch_plan import csv_line
-from hallo_cli.cli.batch_run import plan_lines
 from hallo_cli.cli.batch_spending import next_time
 from hallo_cli.cli.batch_view import (
     PORCELAIN,
-    SPARE,
-    checking,
-    describe,
-    describe_worker,
-    line_of,
-    shorten,
-    table,
 )
-from hallo_cli.cli.progress import Style
 from hallo_cli.errors import HalloError, InputError, ManifestError, SettingsError
-
-PLAN = events.BatchPlanned(10, 6, 2, 1, 1, 600, 24.0, 7200.0, 5_000_000_000, 3_000_000_000)
-
-
-@pytest.fixture(autouse=True)
-def trivial(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch, "default_check_processes", lambda: 0)
-    monkeypatch.setattr(batch_build, "make_pool", lambda options, devices, spec: InlinePool(spec))
-    monkeypatch.setattr(batch_build, "make_engine", batch_doubles.make_engine)
-    monkeypatch.setattr(batch_build, "predict", lambda engine, settings, frames: frames / 10)
-
-
-def hallo(*arguments: object, stdin: str | None = None) -> Result:
-    return CliRunner().invoke(register("batch"), ["batch", *map(str, arguments)], input=stdin)
 
 
 def test_manifest_to_videos_status_and_report(tmp_path: Path) -> None:
@@ -109,57 +77,6 @@ def test_failure_of_the_batch_is_the_last_event(tmp_path: Path) -> None:
     result = hallo(tmp_path / "none.csv", "--json")
     last = json.loads(result.stdout.splitlines()[-1])
     assert (last["event"], last["kind"], last["exit_status"]) == ("failed", "ManifestError", 4)
-
-
-def test_dry_run_prints_the_plan_and_renders_nothing(tmp_path: Path) -> None:
-    manifest = batch_doubles.write_batch(tmp_path, ["a", "b"], seconds=2.0)
-    (tmp_path / "b.png").unlink()
-    result = hallo(manifest, "--dry-run", "--gpu-hour-price", "36")
-    assert result.exit_code == 1
-    assert "row 3 (b): InputError: The portrait" in result.stderr
-    assert "2 rows: 1 to render (0:00:02 of video), 1 refused" in result.stdout
-    assert "about 0.05 at 36 an hour" in result.stdout
-    assert "of measuring on one core at the same time" in result.stdout
-    assert "measuring" not in hallo(manifest, "--dry-run", "--no-quality").stdout
-
-
-def planned(tmp_path: Path, *options: str) -> Result:
-    """The plan of a good row, one that is done, and a refused one."""
-    manifest = batch_doubles.write_batch(tmp_path, ["a", "b", "c"], seconds=2.0)
-    hallo(manifest, "--no-quality", "--device", "cpu", "--only", "b")
-    (tmp_path / "c.png").unlink()
-    return hallo(manifest, "--dry-run", "--device", "cpu", "--gpu-hour-price", "36", *options)
-
-
-def test_plan_shows_a_line_for_each_row(tmp_path: Path) -> None:
-    lines = planned(tmp_path).stdout.splitlines()
-    assert lines[0].split() == ["id", "state", "portrait", "length", "size", "compute", "price", "output"]
-    assert lines[1].split() == ["a", "to", "render", "a.png", "0:00:02", "32x32", "0:00:05", "0.05", "a.mp4"]
-    assert lines[2].split()[:3] == ["b", "done", "before"]
-    assert lines[3].split()[:2] == ["c", "refused"]
-
-
-def test_plan_for_programs_has_fixed_columns(tmp_path: Path) -> None:
-    rows = [line.split("\t") for line in planned(tmp_path, "--porcelain").stdout.splitlines()]
-    assert {len(row) for row in rows} == {len(PLAN_COLUMNS)}
-    assert [row[:2] for row in rows] == [["a", "to render"], ["b", "done before"], ["c", "refused"]]
-    assert (rows[0][3], rows[0][4], rows[0][6]) == ("2.000", "32x32", "0.0500")
-
-
-def test_plan_as_csv_has_a_header_and_no_formula(tmp_path: Path) -> None:
-    result = planned(tmp_path, "--csv")
-    rows = list(csv.DictReader(result.stdout.splitlines()))
-    assert tuple(rows[0]) == PLAN_COLUMNS
-    assert [row["state"] for row in rows] == ["to render", "done before", "refused"]
-    assert csv_line(["=1+1", "a,b"]) == '\'=1+1,"a,b"'
-    with pytest.raises(SettingsError, match="--csv goes with --dry-run"):
-        raise hallo(tmp_path / "batch.csv", "--csv").exception  # type: ignore[misc]
-
-
-def test_plan_as_json_has_a_line_for_each_row_and_the_sum(tmp_path: Path) -> None:
-    lines = [json.loads(line) for line in planned(tmp_path, "--json").stdout.splitlines()]
-    assert [line["event"] for line in lines] == [*["row_planned"] * 3, "batch_planned"]
-    assert (lines[0]["id"], lines[0]["seconds"], lines[0]["width"]) == ("a", 2.0, 32)
 
 
 def test_budget_that_is_spent_says_what_is_left(tmp_path: Path) -> None:
@@ -221,30 +138,6 @@ def test_ledger_names_no_command(tmp_path: Path) -> None:
     manifest = batch_doubles.write_batch(tmp_path, ["a"])
     hallo(manifest, "--no-quality", "--device", "cpu", "--on-end", "true")
     assert '"true"' not in (tmp_path / "batch.results.jsonl").read_text(encoding="utf-8")
-
-
-def test_dry_run_leaves_nothing_behind(tmp_path: Path) -> None:
-    manifest = batch_doubles.write_batch(tmp_path, ["a"])
-    before = sorted(tmp_path.rglob("*"))
-    assert hallo(manifest, "--dry-run").exit_code == 0
-    assert sorted(tmp_path.rglob("*")) == before
-
-
-def test_dry_run_looks_at_no_file_twice_and_changes_no_finding(tmp_path: Path) -> None:
-    manifest = batch_doubles.write_batch(tmp_path, ["a"])
-    hallo(manifest, "--no-quality", "--device", "cpu")
-    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    batch_doubles.write_picture(tmp_path / "b.png", 3)
-    manifest.write_text(manifest.read_text(encoding="utf-8") + "b,b.png,speech.wav\n", encoding="utf-8")
-    assert "1 to render" in hallo(manifest, "--dry-run", "--device", "cpu").stdout
-    changed = {path for path, content in before.items() if path.read_bytes() != content}
-    assert changed == {manifest}
-
-
-def test_dry_run_waits_for_no_running_batch(tmp_path: Path) -> None:
-    manifest = batch_doubles.write_batch(tmp_path, ["a"])
-    with batch.opened(batch_doubles.batch_of(manifest)):
-        assert hallo(manifest, "--dry-run").exit_code == 0
 
 
 def test_manifest_that_cannot_be_read_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -358,118 +251,6 @@ def test_workers_that_share_the_processor_share_its_cores(monkeypatch: pytest.Mo
     options = BatchOptions(manifest="-", base="/b", devices="cpu", jobs=2)
     assert batch_build.build_batch(options).renderer.runtime.threads == 4
     assert batch_build.worker_devices(options, "auto") == ["cpu", "cpu"]
-
-
-def test_plan_names_compute_price_and_disk() -> None:
-    text = "\n".join(plan_lines(PLAN, 3.0))
-    assert "10 rows: 6 to render (0:00:24 of video), 2 done before, 1 waiting for" in text
-    assert "2.00 hours" in text
-    assert "about 6.00 at 3 an hour" in text
-    assert "about 8000 MB while rendering, 5000.0 MB in the end" in text
-
-
-def test_tally_counts_rows_frames_and_time_left() -> None:
-    now = [100.0]
-    tally = Tally(clock=lambda: now[0])
-    tally.add(PLAN)
-    tally.add(events.WorkerLoading("cpu"))
-    assert describe_worker(tally.workers["cpu"]) == "loading the networks"
-    now[0] = 160.0  # the networks were loading, which is no sign of the speed
-    tally.add(events.WorkerReady("cpu"))
-    tally.add(events.RowStarted("a", 2, "cpu", 1, 100))
-    now[0] = 170.0
-    tally.add(events.RowAdvanced("a", "cpu", 50, 100))
-    assert tally.fps == 5.0
-    assert tally.seconds_left == 110.0
-    tally.add(events.RowMeasured("a", 2, "cpu"))
-    assert describe_worker(tally.workers["cpu"]) == "measuring a"
-    tally.add(events.RowEnded(Record("a", 2, "done", "a.mp4", frames=100, worker="cpu")))
-    tally.add(events.RowEnded(Record("b", 3, "error", "b.mp4", message="no")))
-    tally.add(events.RowEnded(Record("c", 4, "invalid", message="no")))  # counted with the plan
-    assert line_of(tally).startswith("3 of 10 rows done, 2 failed, 1 refused, 4 pending, 5.0 frames/s")
-    assert tally.workers == {"cpu": AtWork("waiting")}
-
-
-def test_worker_that_is_not_replaced_leaves_the_view() -> None:
-    tally = Tally()
-    for event in (events.WorkerReady("a"), events.WorkerReady("b"), events.WorkerLost("a", "no", False)):
-        tally.add(event)
-    assert tally.workers == {"b": AtWork("waiting")}
-
-
-@pytest.mark.parametrize("width", [40, 80, 120])
-def test_live_view_has_one_line_for_each_worker_on_every_terminal(width: int) -> None:
-    from rich.console import Console
-
-    tally = Tally()
-    started = events.RowStarted("a-very-long-id-" * 9 + "end", 2, "cuda:1", 1, 80)
-    for event in (PLAN, events.WorkerLoading("cuda:0"), events.WorkerReady("cuda:1"), started):
-        tally.add(event)
-    tally.add(events.RowAdvanced(started.id, "cuda:1", 12, 80))
-    console = Console(width=width)
-    with console.capture() as capture:
-        console.print(table(tally, width))
-    lines = capture.get().splitlines()
-    assert [line.split()[0] for line in lines] == ["all", "cuda:0", "cuda:1"]
-    assert max(map(len, lines)) <= width - SPARE
-    assert "end" in lines[2] or width == 40
-    assert "left" in lines[0] or width == 40
-
-
-def test_files_that_are_checked_are_counted_in_the_log(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(batch_view, "PLAIN_INTERVAL_S", 0.0)
-    for style in (Style.plain, Style.json, Style.none):
-        with checking(style, is_quiet=False) as show:
-            show(3, 40)
-    plain, as_json = capsys.readouterr().err.splitlines()
-    assert plain == "checked 3 of 40 files"
-    assert json.loads(as_json)["n_files"] == 40
-
-
-def test_terminal_says_what_is_done_before_the_files_are_counted(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
-    with checking(Style.bar, is_quiet=False) as show:
-        show(3, 40)
-    said = capsys.readouterr().err
-    assert "3 of 40 files" in said
-    assert "None" not in said
-
-
-def test_long_ids_keep_both_ends() -> None:
-    assert shorten("anna-in-the-garden-07", 9) == "anna…n-07"
-    assert shorten("anna", 9) == "anna"
-
-
-def test_lines_for_people_name_row_and_reason() -> None:
-    retried = events.RowRetried("a", 2, "worker cpu died")
-    assert describe(retried) == "row 2 (a) is tried again: worker cpu died"
-    killed = events.WorkerLost("cpu", "it was ended by SIGKILL", is_replaced=True)
-    assert describe(killed) == "worker cpu: it was ended by SIGKILL; another one takes its place"
-    broken = events.WorkerLost("cpu", "no such device", is_replaced=False)
-    assert describe(broken) == "worker cpu: no such device; it is not replaced"
-    warned = Record("a", 2, "warn", "a.mp4", seconds=2.0, compute_s=4.0, worker="cpu", objections=("jump",))
-    assert describe(events.RowEnded(warned)) == "row 2 (a): warn, 2.0 s of video in 4.0 s on cpu: jump"
-
-
-def test_dry_run_writes_a_sheet_of_all_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Planner, "still", lambda planner, row: (tmp_path / "a.png").read_bytes())
-    manifest = batch_doubles.write_batch(tmp_path, ["a", "b"])
-    (tmp_path / "b.png").write_text("no picture", encoding="utf-8")
-    result = hallo(manifest, "--dry-run", "--device", "cpu", "--sheet", tmp_path / "sheet.html")
-    page = (tmp_path / "sheet.html").read_text(encoding="utf-8")
-    assert result.exit_code == 1
-    assert (page.count("<article"), page.count("data:image/jpeg")) == (2, 1)
-    assert "cannot be rendered" in page
-
-
-def test_sheet_goes_with_a_dry_run(tmp_path: Path) -> None:
-    manifest = batch_doubles.write_batch(tmp_path, ["a"])
-    result = hallo(manifest, "--device", "cpu", "--sheet", tmp_path / "sheet.html")
-    assert isinstance(result.exception, SettingsError)
 
 
 def marks_of(manifest: Path, **marks: str) -> Path:

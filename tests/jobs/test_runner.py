@@ -4,59 +4,33 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Generator, Iterator
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from job_doubles import TrivialEngine
+from job_runs import N_CLIPS, N_FRAMES, hashes, stop_after, work_dirs
 
-from hallo_cli.domain import Clip, MotionFrames, Portrait, Speech, StepDone
+from hallo_cli.domain import Clip, Portrait, StepDone
 from hallo_cli.errors import (
     DeviceMemoryError,
-    EncoderError,
     InputError,
-    Interrupted,
     JobError,
     OutputError,
     PortraitError,
     SettingsError,
     SpeechError,
 )
-from hallo_cli.jobs import events, runner
+from hallo_cli.jobs import events
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.record import read_record
-from hallo_cli.jobs.runner import JobResult, RunOptions, StopRequest, run_job
+from hallo_cli.jobs.runner import JobResult, RunOptions, run_job
 from hallo_cli.media.audio import Recording
 from hallo_cli.media.ffmpeg import find_ffmpeg
-from hallo_cli.media.probe import frame_hashes, probe
+from hallo_cli.media.probe import probe
 from hallo_cli.settings.schema import RenderSettings
 from hallo_cli.store.locks import locked
-
-N_FRAMES = 50
-N_CLIPS = 13
-
-
-def hashes(video: Path) -> list[str]:
-    return list(frame_hashes(video))
-
-
-def work_dirs(job: Job) -> list[Path]:
-    return list(job.output.parent.glob(".hallo-*"))
-
-
-def stop_after(job: Job, n_clips: int, exit_status: int = 130) -> None:
-    """Run the job, asking it to stop when it has done that many clips."""
-    stop = StopRequest()
-
-    def listen(event: events.Event) -> None:
-        if isinstance(event, events.StepRendered) and event.clip == n_clips - 1:
-            stop.ask(exit_status)
-
-    with pytest.raises(Interrupted) as caught:
-        run_job(job, TrivialEngine(), on_event=listen, stop=stop)
-    assert caught.value.exit_status == exit_status
 
 
 @pytest.mark.parametrize("what", ["portrait", "audio"])
@@ -135,41 +109,10 @@ def test_finished_job_leaves_video_and_record_only(job: Job) -> None:
     assert sorted(os.listdir(job.output.parent)) == ["face.png", "out.json", "out.mp4", "speech.wav"]
 
 
-def test_kept_work_holds_plan_and_segments(job: Job) -> None:
-    run_job(job, TrivialEngine(), options=RunOptions(keep_work=True))
-    names = {path.name for path in work_dirs(job)[0].iterdir()}
-    assert {"plan.json", "segment-00000.mp4", "state-00000.npy"} <= names
-
-
 def test_work_dir_is_where_it_was_asked_for(job: Job, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     run_job(job, TrivialEngine(), options=RunOptions(work_dir=elsewhere, keep_work=True))
     assert len(list(elsewhere.iterdir())) == 1
-
-
-@pytest.mark.parametrize("n_clips", [1, 3, 4, 8, 13])
-def test_stopped_and_resumed_job_equals_undisturbed_one(
-    job: Job, n_clips: int, undisturbed: list[str]
-) -> None:
-    stop_after(job, n_clips)
-    engine = TrivialEngine()
-    run_job(job, engine)
-    assert hashes(job.output) == undisturbed
-    assert engine.clips_rendered == list(range(n_clips, N_CLIPS))
-
-
-def test_stopped_job_shows_nothing_under_the_final_name(job: Job) -> None:
-    stop_after(job, 5, exit_status=143)
-    assert not job.output.exists()
-
-
-def test_work_is_kept_when_only_the_sound_is_wanted_otherwise(job: Job, undisturbed: list[str]) -> None:
-    stop_after(job, 5)
-    engine = TrivialEngine()
-    settings = dataclasses.replace(job.settings, audio_codec="aac")
-    run_job(dataclasses.replace(job, settings=settings), engine)
-    assert engine.clips_rendered[0] == 5
-    assert hashes(job.output) == undisturbed
 
 
 def test_file_that_appears_meanwhile_is_not_replaced(job: Job, undisturbed: list[str]) -> None:
@@ -202,63 +145,6 @@ def test_inputs_are_never_overwritten(job: Job, field: str) -> None:
     with pytest.raises(SettingsError, match="is read by this render"):
         run_job(dataclasses.replace(job, **{field: own}), TrivialEngine(), options=RunOptions(overwrite=True))
     assert own.read_bytes() == before
-
-
-def test_no_resume_starts_again(job: Job) -> None:
-    stop_after(job, 5)
-    engine = TrivialEngine()
-    run_job(job, engine, options=RunOptions(resume=False))
-    assert engine.clips_rendered == list(range(N_CLIPS))
-
-
-def test_other_settings_do_not_go_on_with_kept_work(job: Job) -> None:
-    stop_after(job, 5)
-    other = dataclasses.replace(job, settings=dataclasses.replace(job.settings, seed=1))
-    engine = TrivialEngine()
-    run_job(other, engine)
-    assert engine.clips_rendered == list(range(N_CLIPS))
-    assert work_dirs(job) == []  # the output is made: what was begun for it is of no more use
-
-
-def test_kept_work_of_another_output_stays(job: Job) -> None:
-    stop_after(job, 5)
-    run_job(dataclasses.replace(job, output=job.output.with_name("other.mp4")), TrivialEngine())
-    assert len(work_dirs(job)) == 1
-
-
-def test_lost_state_makes_its_segment_again(job: Job, undisturbed: list[str]) -> None:
-    stop_after(job, 5)
-    next(work_dirs(job)[0].glob("state-00000.npy")).write_bytes(b"torn")
-    run_job(job, TrivialEngine())
-    assert hashes(job.output) == undisturbed
-
-
-def test_torn_spool_is_cut_back_to_its_note(job: Job, undisturbed: list[str]) -> None:
-    stop_after(job, 5)
-    with next(work_dirs(job)[0].glob("spool-*.rgb")).open("ab") as file:
-        file.write(b"half a clip")
-    run_job(job, TrivialEngine())
-    assert hashes(job.output) == undisturbed
-
-
-@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 and no more", b"something else"])
-def test_damaged_note_of_the_spool_makes_its_segment_again(
-    job: Job, undisturbed: list[str], damage: bytes
-) -> None:
-    stop_after(job, 5)
-    next(work_dirs(job)[0].glob("spool-*.npz")).write_bytes(damage)
-    run_job(job, TrivialEngine())
-    assert hashes(job.output) == undisturbed
-
-
-def test_damaged_segment_is_found_at_the_join_and_made_again(job: Job, undisturbed: list[str]) -> None:
-    stop_after(job, 8)
-    segment = next(work_dirs(job)[0].glob("segment-00000.mp4"))
-    segment.write_bytes(segment.read_bytes()[:1000])
-    with pytest.raises(EncoderError, match="segment 0"):
-        run_job(job, TrivialEngine())
-    run_job(job, TrivialEngine())
-    assert hashes(job.output) == undisturbed
 
 
 def test_names_may_be_as_long_as_the_record_allows(job: Job) -> None:
@@ -455,71 +341,3 @@ def test_speed_is_noted_without_what_the_first_clip_took_longer(job: Job) -> Non
     engine = SlowStart(clip_s=0.05)
     run_job(job, engine)
     assert 0.0125 < engine.seconds_per_frame < 0.1
-
-
-class SlowSteps(TrivialEngine):
-    """Ten denoising steps before each clip."""
-
-    def __init__(self, step_s: float) -> None:
-        super().__init__()
-        self.step_s = step_s
-
-    def clips(
-        self, portrait: Portrait, settings: RenderSettings, speech: Speech, motion: MotionFrames | None
-    ) -> Generator[StepDone | Clip]:
-        for item in super().clips(portrait, settings, speech, motion):
-            if isinstance(item, Clip):
-                for step in range(1, 11):
-                    time.sleep(self.step_s)
-                    yield StepDone(item.index, step, 10)
-                yield item
-
-
-@pytest.mark.parametrize(("stop_s", "n_steps"), [(0.0, 3), (60.0, 10)])
-def test_a_clip_that_will_not_be_done_in_time_is_given_up_between_steps(
-    job: Job, monkeypatch: pytest.MonkeyPatch, stop_s: float, n_steps: int
-) -> None:
-    monkeypatch.setattr(runner, "STOP_S", stop_s)
-    stop, steps = StopRequest(), []
-
-    def listen(event: events.Event) -> None:
-        if isinstance(event, events.StepRendered):
-            steps.append(event.step)
-            if event.step == 3:
-                stop.ask()
-
-    with pytest.raises(Interrupted):
-        run_job(job, SlowSteps(0.01), on_event=listen, stop=stop)
-    assert steps[-1] == n_steps
-    assert run_job(job, TrivialEngine()).n_frames == N_FRAMES
-
-
-class StoppedIn(TrivialEngine):
-    """Asks for a stop in one of its steps, and notes which it takes."""
-
-    def __init__(self, step: str, stop: StopRequest) -> None:
-        super().__init__()
-        self.steps: list[str] = []
-        for name in STEPS:
-            setattr(self, name, partial(self._take, name, name == step and stop, getattr(self, name)))
-
-    def _take(
-        self, name: str, stop: StopRequest | None, call: Callable[..., object], *given: object
-    ) -> object:
-        self.steps.append(name)
-        if stop:
-            stop.ask()
-        return call(*given)
-
-
-STEPS = ("portrait", "compositor", "decode", "track", "load_networks", "clips")
-
-
-@pytest.mark.parametrize("step", STEPS[:-1])
-def test_stop_takes_effect_after_the_step_in_hand(job: Job, step: str, undisturbed: list[str]) -> None:
-    stop = StopRequest()
-    engine = StoppedIn(step, stop)
-    with pytest.raises(Interrupted):
-        run_job(job, engine, stop=stop)
-    assert engine.steps[-1] == step
-    assert hashes(run_job(job, TrivialEngine()).output) == undisturbed

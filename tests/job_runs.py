@@ -1,0 +1,36 @@
+"""Runs of the small job of the tests, and what they leave."""
+
+from pathlib import Path
+
+import pytest
+from job_doubles import TrivialEngine
+
+from hallo_cli.errors import Interrupted
+from hallo_cli.jobs import events
+from hallo_cli.jobs.plan import Job
+from hallo_cli.jobs.runner import StopRequest, run_job
+from hallo_cli.media.probe import frame_hashes
+
+N_FRAMES = 50
+N_CLIPS = 13
+
+
+def hashes(video: Path) -> list[str]:
+    return list(frame_hashes(video))
+
+
+def work_dirs(job: Job) -> list[Path]:
+    return list(job.output.parent.glob(".hallo-*"))
+
+
+def stop_after(job: Job, n_clips: int, exit_status: int = 130) -> None:
+    """Run the job, asking it to stop when it has done that many clips."""
+    stop = StopRequest()
+
+    def listen(event: events.Event) -> None:
+        if isinstance(event, events.StepRendered) and event.clip == n_clips - 1:
+            stop.ask(exit_status)
+
+    with pytest.raises(Interrupted) as caught:
+        run_job(job, TrivialEngine(), on_event=listen, stop=stop)
+    assert caught.value.exit_status == exit_status
