@@ -162,12 +162,12 @@ def compose(recordings: Sequence[AnyPath], *, pause: float = 0.0) -> Path:
     SettingsError.
     """
     from hallo_cli.media.composing import composed
-    from hallo_cli.media.files import local_path
+    from hallo_cli.media.far import near_path
     from hallo_cli.media.piped import STANDARD_INPUT, as_file
 
     if [os.fspath(file) for file in recordings].count(STANDARD_INPUT) > 1:
         raise SpeechError("standard input (-) can be heard only once.")
-    files = [at_home(local_path(file, SpeechError, "recording")) for file in recordings]
+    files = [at_home(near_path(file, SpeechError, "recording")) for file in recordings]
     return composed([as_file(file) for file in files], pause)
 
 
@@ -297,9 +297,10 @@ class Renderer:
         """What would be rendered. Raises PortraitError, SpeechError, SettingsError or WeightsError."""
         from hallo_cli.jobs.containers import fitting_container
         from hallo_cli.jobs.plan import Job
-        from hallo_cli.media.files import local_path, require_file
+        from hallo_cli.media.far import near_path
+        from hallo_cli.media.files import require_file
 
-        face = at_home(local_path(portrait, PortraitError, "portrait"))
+        face = at_home(near_path(portrait, PortraitError, "portrait"))
         require_file(face, PortraitError, "portrait")  # at once, before the slow imports
         speech = _recording(audio)
         settings = _changed(self.resolved.render, changes)
@@ -361,9 +362,10 @@ def _sources(settings: Any) -> Sources:
 
 
 def _recording(audio: AnyPath) -> Path:
-    from hallo_cli.media.files import local_path, require_file
+    from hallo_cli.media.far import near_path
+    from hallo_cli.media.files import require_file
 
-    speech = at_home(local_path(audio, SpeechError, "recording"))
+    speech = at_home(near_path(audio, SpeechError, "recording"))
     require_file(speech, SpeechError, "recording")
     return speech
 

@@ -243,6 +243,7 @@ class Heard:
     @property
     def name(self) -> str:
         """What a video of it is called."""
+        from hallo_cli.media.far import stem_of
         from hallo_cli.media.piped import is_piped
 
         if self.voices:
@@ -250,12 +251,14 @@ class Heard:
         if not self.recordings:
             return "text"
         first = Path(self.recordings[0])
-        return "piped" if is_piped(first) else first.stem[:100]
+        return "piped" if is_piped(first) else stem_of(self.recordings[0])
 
 
 def default_output(portrait: str, heard: Heard) -> Path:
     """PORTRAIT-AUDIO.mp4 in the current folder."""
-    return Path(f"{Path(portrait).stem[:100]}-{heard.name}.mp4")
+    from hallo_cli.media.far import stem_of
+
+    return Path(f"{stem_of(portrait)}-{heard.name}.mp4")
 
 
 def _show_plan(renderer: Renderer, job: Job, options: RunOptions, shown: Shown) -> None:

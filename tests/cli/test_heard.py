@@ -112,8 +112,8 @@ def test_sound_from_a_shells_process_substitution_is_rendered(folder: Path) -> N
         (b"", ["-", "-"], "only once"),
         (
             b"",
-            ["https://a.example//b.mp3?c=//d"],
-            "https://a.example//b.mp3?c=//d is a web address. Download",
+            ["http://127.0.0.1:9//b.mp3?c=//d"],
+            "'http://127.0.0.1:9//b.mp3' cannot be fetched: Connection refused",
         ),
     ],
 )
