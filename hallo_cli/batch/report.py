@@ -18,7 +18,7 @@ from hallo_cli.batch.curves import read_curves
 from hallo_cli.batch.ledger import Record
 from hallo_cli.batch.preview import poster, preview
 from hallo_cli.batch.states import STATES, Counts
-from hallo_cli.errors import InputError
+from hallo_cli.errors import InputError, OutputError
 from hallo_cli.evaluation.plots import plots
 from hallo_cli.printable import printable
 from hallo_cli.settings.quality import LOW_IS_BAD, QualityLimits
@@ -77,6 +77,22 @@ def write_page(path: Path, records: Iterable[Record], options: ReportOptions) ->
         yield foot
 
     _write(path, parts())
+
+
+def table_beside(page: Path) -> Path:
+    """The table's path, beside its page. Raises OutputError if the two would replace a file of the user's."""
+    if page.suffix.lower() not in (".html", ".htm"):
+        raise OutputError(f"the page {str(page)!r} must end in .html.")
+    table = page.with_suffix(".csv")
+    if table.is_file() and not table.is_symlink():
+        with table.open("rb") as file:
+            head = file.read(100)
+        if head and not head.startswith(",".join(COLUMNS[:4]).encode()):
+            raise OutputError(
+                f"the report's table would replace {str(table)!r}, which is no report. "
+                "Give another name with -o."
+            )
+    return table
 
 
 def write_table(path: Path, records: Iterable[Record], asked: Mapping[str, Asked] | None = None) -> None:

@@ -236,22 +236,23 @@ def report_command(
     FILE renders the rejected rows again. hallo batch promote --decisions FILE renders the approved ones with
     another preset.
     """
-    from hallo_cli.batch.report import ReportOptions, write_page, write_table
+    from hallo_cli.batch.report import ReportOptions, table_beside, write_page, write_table
     from hallo_cli.batch.status import read_known
 
     Shown().start_log()
     paths = _paths(named)
     known = read_known(paths)
     page = output or paths.report
+    table = table_beside(page)
     records, asked, typed = _asked(known, paths)
     folder = paths.merged.parent
     options = ReportOptions(
         paths.base.name, folder, known.counts, previews, asked, typed, curves=paths.curves
     )
     write_page(page, records, options)
-    write_table(page.with_suffix(".csv"), records, asked)
+    write_table(table, records, asked)
     answer(str(page))
-    answer(str(page.with_suffix(".csv")))
+    answer(str(table))
 
 
 @app.command("merge")

@@ -40,6 +40,8 @@ def run(batch: Batch, shown: Shown, extras: Extras) -> None:
         raise SettingsError("--csv goes with --dry-run; hallo batch report writes a CSV of the results.")
     if telling.sheet and not telling.is_dry:
         raise SettingsError("--sheet goes with --dry-run; hallo batch report writes a page of the results.")
+    if telling.sheet and telling.sheet.suffix.lower() not in (".html", ".htm"):
+        raise SettingsError(f"--sheet {str(telling.sheet)!r} must end in .html.")
     shown.start_log()
     style = Style.none if shown.as_json else shown.progress
     hooks = HookRunner(extras.hooks)

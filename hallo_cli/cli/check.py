@@ -75,6 +75,8 @@ def _draw(still: Path, job: Job, renderer: Renderer, found: Preflight) -> None:
 
     if still.suffix.lower() != ".png":
         raise SettingsError(f"--still {str(still)!r} must end in .png.")
+    if at_home(still).resolve() == job.portrait.resolve():
+        raise SettingsError(f"--still {str(still)!r} would replace the portrait. Give another name.")
     write_whole(at_home(still), draw_still(job, renderer.engine, found.portrait))
 
 

@@ -14,8 +14,9 @@ import pytest
 from scipy.io import wavfile
 
 from hallo_cli.batch.ledger import Record
-from hallo_cli.batch.report import ReportOptions, _number, write_page, write_table
+from hallo_cli.batch.report import ReportOptions, _number, table_beside, write_page, write_table
 from hallo_cli.batch.states import Counts
+from hallo_cli.errors import OutputError
 from hallo_cli.media.joining import Sound, assemble
 from hallo_cli.media.video import SegmentWriter, VideoFormat
 
@@ -215,3 +216,17 @@ def test_page_fits_sorts_filters_and_plays_in_a_browser(folder: Path, width: int
     assert "open true\n" in said
     assert "saved fineapprovedaa,oddrejected" in said
     assert re.search(r"video 96 2", said)  # the whole video, no preview
+
+
+@pytest.mark.parametrize("name", ["week.csv", "week.html"])
+def test_report_never_replaces_a_file_of_the_users(tmp_path: Path, name: str) -> None:
+    manifest = tmp_path / "week.csv"
+    manifest.write_text("id,portrait,audio\n", encoding="utf-8")
+    with pytest.raises(OutputError, match=r"must end in \.html|is no report"):
+        table_beside(tmp_path / name)
+    assert manifest.read_text(encoding="utf-8") == "id,portrait,audio\n"
+
+
+def test_report_replaces_the_one_before(tmp_path: Path) -> None:
+    write_table(tmp_path / "page.csv", [])
+    assert table_beside(tmp_path / "page.html") == tmp_path / "page.csv"

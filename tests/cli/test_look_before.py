@@ -56,6 +56,8 @@ def test_still_that_cannot_be_written_is_told(folder: Path) -> None:
         invoke(folder, "check", "--still", str(folder / "still.gif"))
     with pytest.raises(OutputError):
         invoke(folder, "check", "--still", str(folder / "gone" / "still.png"))
+    with pytest.raises(SettingsError, match="would replace the portrait"):
+        invoke(folder, "check", "--still", str(FACE))
 
 
 def test_draft_lies_beside_the_video_and_replaces_the_one_before(folder: Path) -> None:
