@@ -47,6 +47,10 @@ def test_size_is_exact_and_nothing_is_stretched(canvas: str, fit: str, kind: str
     placed = place(frame, eyes, canvas, fit)
     width, height = canvas_size(canvas)
     assert placed.shape == (height, width, 3)
+    assert width % 2 == height % 2 == 0
+    scaled = lay_out(FRAMES[kind], (width, height), eyes, is_cropped=fit == "crop").scaled
+    across, down = FRAMES[kind]
+    assert abs(scaled[0] / across - scaled[1] / down) <= 0.51 / across + 0.51 / down  # whole pixels
     if fit == "pad":  # only here is the disc surely whole
         scaled = lay_out(FRAMES[kind], (width, height), eyes, is_cropped=False).scaled
         _, _, across, down = disc_in(placed)
