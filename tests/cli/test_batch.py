@@ -317,7 +317,7 @@ def test_approved_rows_become_a_batch_with_the_promoted_preset(tmp_path: Path) -
             '{"format": 1, "decisions": [{"id": "a", "mark": "fine", "sha256": ""}]}',
             "the mark 'fine' is neither",
         ),
-        ('{"format": 1, "decisions": [{"id": "a"}]}', "mark is missing"),
+        ('{"format": 1, "decisions": [{"id": "a"}]}', "mark must be given"),
         ('{"format": 1, "decisions": []}', "holds no decisions"),
         ("[" * 100_000, "is no file of decisions"),
     ],
