@@ -13,12 +13,23 @@ import numpy as np
 
 from hallo_cli.domain import Bytes, Float
 
-# Landmarks from one corner of an eye to the other
+# Landmarks from left to right: the edges of the upper and the lower lid, the brow's lower side
 _EYES = (
-    ((33, 246, 161, 160, 159, 158, 157, 173, 133), (33, 7, 163, 144, 145, 153, 154, 155, 133)),
-    ((362, 398, 384, 385, 386, 387, 388, 466, 263), (362, 382, 381, 380, 374, 373, 390, 249, 263)),
+    (
+        (33, 246, 161, 160, 159, 158, 157, 173, 133),
+        (33, 7, 163, 144, 145, 153, 154, 155, 133),
+        (46, 53, 52, 65, 55),
+    ),
+    (
+        (362, 398, 384, 385, 386, 387, 388, 466, 263),
+        (362, 382, 381, 380, 374, 373, 390, 249, 263),
+        (285, 295, 282, 283, 276),
+    ),
 )
-_REACH = 0.45  # of the eye's width: how far above the edge skin gives way
+_REACH = (0.08, 0.45)  # of the eye's width, least and most: how far above the edge skin gives way
+_BELOW_BROW = 0.8  # of the way up to the brow: hairs of a brow must not be stretched
+_LITTLE = 0.33  # of the eye's width: with less skin above the edge, skin under the eye helps out
+_UNDER = 0.08  # of the eye's width: where that begins, below the lower lid
 _LASHES = 0.10  # of the eye's width: the strip above the edge that moves without being stretched
 _BEYOND = 0.06  # of the eye's height: how far the edge goes below the lower one
 _SOFT = 0.15  # of the eye's width: how far beyond the corners skin gives way
@@ -33,21 +44,37 @@ class _Eye:
     columns: Float  # [n] rising
     upper: Float  # [n] rows of the upper lid's edge
     gap: Float  # [n] rows from there down to the lower one's; falls off softly beyond the corners
+    reach: Float  # [n] rows of skin above the edge that give way
     width: float  # from corner to corner
 
-    def sources(self, places: Float, shut: float) -> tuple[Float, Float]:
-        """Rows [h, w] from which places [h, w, 2] of the picture take their pixels; how far, 0..1."""
+    def sources(self, places: Float, shut: float) -> _Sources:
+        """Where places [h, w, 2] of the picture take their pixels from."""
         x, y = places[..., 0], places[..., 1]
         edge = np.interp(x, self.columns, self.upper).astype(np.float32)
         gap = np.interp(x, self.columns, self.gap, left=0, right=0).astype(np.float32)
         drop = gap * np.float32(shut * (1 + _BEYOND))
-        reach, strip = np.float32(_REACH * self.width), np.float32(_LASHES * self.width)
+        reach = np.interp(x, self.columns, self.reach).astype(np.float32)
+        strip = np.minimum(np.float32(_LASHES * self.width), reach / 2)
         top = edge - reach
         share = (y - top) / np.maximum(reach - strip + drop, 1)
         rows = np.where(share < 1, top + share * (reach - strip), y - drop)
         moved = (y > top) & (drop > 0)
         cover = np.clip(edge + drop - y + 0.5, 0, 1) * moved
-        return np.asarray(rows, np.float32), np.asarray(cover, np.float32)
+        floor, small = edge + gap, np.float32(_LITTLE * self.width)
+        borrowed = floor + np.float32(_UNDER * self.width) + (floor - y) / 2
+        inside = np.clip((y - edge) / strip, 0, 1) * np.clip((edge + drop - strip - y) / strip, 0, 1)
+        lack = np.clip(1 - reach / small, 0, 1) * inside
+        return _Sources(*(np.asarray(part, np.float32) for part in (rows, cover, borrowed, lack)))
+
+
+@dataclass(frozen=True)
+class _Sources:
+    """For each place [h, w]."""
+
+    rows: Float  # the row that it shows
+    cover: Float  # how much the lid covers it, 0..1
+    borrowed: Float  # the row of skin under the eye that may serve instead
+    lack: Float  # how far it must, 0..1: there is hardly any lid below a low brow
 
 
 class Lids:
@@ -55,9 +82,8 @@ class Lids:
 
     def __init__(self, landmarks: Float) -> None:
         """`landmarks` [478, 2]."""
-        self._eyes = [
-            eye for upper, lower in _EYES if (eye := _eye(landmarks[list(upper)], landmarks[list(lower)]))
-        ]
+        eyes = (_eye(*(landmarks[list(line)] for line in lines)) for lines in _EYES)
+        self._eyes = [eye for eye in eyes if eye is not None]
 
     def shut(self, target: Bytes, picture: Bytes, places: Float, amount: float) -> None:
         """Draw the lids, 0 open to 1 shut, over part of a frame.
@@ -72,19 +98,21 @@ class Lids:
             if window is None:
                 continue
             inside = places[window]
-            rows, cover = eye.sources(inside, min(amount, 1.0))
-            lid = cv2.remap(
-                picture,
-                np.ascontiguousarray(inside[..., 0]),
-                rows,
-                cv2.INTER_CUBIC,
-                borderMode=cv2.BORDER_REPLICATE,
-            ).astype(np.float32)
+            source, columns = eye.sources(inside, min(amount, 1.0)), np.ascontiguousarray(inside[..., 0])
+            lid = _looked_up(picture, columns, source.rows)
+            if source.lack.any():
+                lid += source.lack[..., None] * (_looked_up(picture, columns, source.borrowed) - lid)
             under = target[window].astype(np.float32)
-            target[window] = np.clip(under + cover[..., None] * (lid - under) + 0.5, 0, 255).astype(np.uint8)
+            shown = under + source.cover[..., None] * (lid - under)
+            target[window] = np.clip(shown + 0.5, 0, 255).astype(np.uint8)
 
 
-def _eye(upper: Float, lower: Float) -> _Eye | None:
+def _looked_up(picture: Bytes, columns: Float, rows: Float) -> Float:
+    found = cv2.remap(picture, columns, rows, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(found, np.float32)
+
+
+def _eye(upper: Float, lower: Float, brow: Float) -> _Eye | None:
     """None for an eye that is hardly seen, such as one of a face in profile."""
     left, right = (float(upper[at, 0]) for at in (0, -1))
     width = right - left
@@ -95,8 +123,11 @@ def _eye(upper: Float, lower: Float) -> _Eye | None:
     gap = np.maximum(floor - edge, 0)
     kernel = np.hanning(2 * round(64 * _SOFT / (1 + 2 * _SOFT)) + 1)
     softened = np.convolve(gap, kernel / kernel.sum(), "same")
-    lines = np.stack([columns, edge, np.maximum(gap, softened)]).astype(np.float32)
-    return _Eye(lines[0], lines[1], lines[2], width)
+    order = np.argsort(brow[:, 0])
+    free = _BELOW_BROW * (edge - np.interp(columns, brow[order, 0], brow[order, 1]))
+    reach = np.clip(free, _REACH[0] * width, _REACH[1] * width)
+    lines = np.stack([columns, edge, np.maximum(gap, softened), reach]).astype(np.float32)
+    return _Eye(lines[0], lines[1], lines[2], lines[3], width)
 
 
 def _window(eye: _Eye, places: Float) -> tuple[slice, slice] | None:
@@ -104,7 +135,7 @@ def _window(eye: _Eye, places: Float) -> tuple[slice, slice] | None:
     left, top = places[0, 0]
     scale = (places[-1, -1] - places[0, 0]) / np.maximum(np.array(places.shape[1::-1]) - 1, 1)
     margin = _MARGIN * eye.width
-    low = (np.array([eye.columns[0], eye.upper.min() - _REACH * eye.width]) - margin - (left, top)) / scale
+    low = (np.array([eye.columns[0], (eye.upper - eye.reach).min()]) - margin - (left, top)) / scale
     high = (np.array([eye.columns[-1], (eye.upper + eye.gap).max()]) + margin - (left, top)) / scale
     low, high = np.maximum(np.floor(low), 0).astype(int), np.ceil(high).astype(int)
     window = slice(low[1], max(high[1], low[1])), slice(low[0], max(high[0], low[0]))

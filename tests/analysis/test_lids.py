@@ -6,8 +6,10 @@ import pytest
 from hallo_cli.analysis.lids import Lids
 from hallo_cli.domain import Bytes, Float
 
-SKIN, LINE, EYE = 200, 40, 255
+SKIN, LINE, EYE, HAIR = 200, 90, 255, 10
+BROW_ROW = 74
 UPPER = ((33, 246, 161, 160, 159, 158, 157, 173, 133), (362, 398, 384, 385, 386, 387, 388, 466, 263))
+BROW = ((46, 53, 52, 65, 55), (285, 295, 282, 283, 276))
 LOWER = ((33, 7, 163, 144, 145, 153, 154, 155, 133), (362, 382, 381, 380, 374, 373, 390, 249, 263))
 HEIGHT, WIDTH = 200, 300
 
@@ -16,7 +18,9 @@ def drawn() -> tuple[Bytes, Float]:
     """Two white eyes with a dark edge above, and their landmarks."""
     landmarks = np.zeros((478, 2), np.float32)
     picture = np.full((HEIGHT, WIDTH, 3), SKIN, np.uint8)
-    for left, uppers, lowers in ((50, UPPER[0], LOWER[0]), (180, UPPER[1], LOWER[1])):
+    for left, uppers, lowers, brows in zip((50, 180), UPPER, LOWER, BROW, strict=True):
+        landmarks[list(brows)] = np.stack([np.linspace(left, left + 60, 5), np.full(5, BROW_ROW)], 1)
+        picture[BROW_ROW - 8 : BROW_ROW, left : left + 61] = HAIR
         columns = np.linspace(left, left + 60, 9)
         arch = 14 * np.sin(np.linspace(0, np.pi, 9))
         landmarks[list(uppers)] = np.stack([columns, 100 - arch], 1)
@@ -44,7 +48,14 @@ def test_shut_lids_cover_the_eyes_with_skin_and_their_dark_edge() -> None:
     before, after = drawn()[0], shut(1.0)
     assert (before == EYE).any(2).sum() > 1000
     assert (after[:, :, 0] > 240).sum() < 15
-    assert (after[100:115, 75:85] < 80).any()  # the edge lies where the lower lid is
+    assert (after[100:115, 75:85] < 130).any()  # the edge lies where the lower lid is
+
+
+def test_hairs_of_a_brow_close_above_are_not_drawn_over_the_eye() -> None:
+    before, after = drawn()[0], shut(1.0)
+    assert (before == HAIR).any()
+    assert np.array_equal((after == HAIR)[:BROW_ROW], (before == HAIR)[:BROW_ROW])
+    assert not (after[BROW_ROW + 2 :] < 40).any()
 
 
 @pytest.mark.parametrize("amount", [0.0, 1 / 500])
