@@ -29,7 +29,8 @@ def join(job: Job, task: Task, engine: Engine, marking: Marking = UNMARKED) -> J
     """
     began = time.monotonic()
     name = task.fingerprint + (f" seed {job.settings.seed}" if task.seed_offset else "")
-    inputs = dataclasses.replace(record.inspect_inputs(job, engine.weights_id), fingerprint=name)
+    found = record.inspect_inputs(job, engine.weights_id)
+    inputs = dataclasses.replace(found, fingerprint=name)
     if (done := record.find_finished(job, inputs)) is not None:
         return done
     if not task.may_replace:
@@ -51,7 +52,7 @@ def join(job: Job, task: Task, engine: Engine, marking: Marking = UNMARKED) -> J
             video = marking.put(video, job, inputs)
             plan = _plan(task, parts, fps=settings.fps)
             took = {"total": _seconds_of(videos) + time.monotonic() - began}
-            record.require_unchanged(job, inputs)
+            record.require_unchanged(job, found)
             if not task.may_replace:
                 record.require_free_name(job)
             portrait = engine.portrait(job.portrait, settings)

@@ -112,6 +112,7 @@ def test_interrupt_from_the_terminal_does_not_break_the_join(folder: Path) -> No
 def test_step_that_takes_too_long_after_a_signal_is_stopped(folder: Path, step: str) -> None:
     process = start(folder, "out.mp4", STUB_SLOW=step, STUB_STOP_S="0.5")
     wait_for(process, event="stage_started", stage="load" if step == "networks" else "analyse")
+    time.sleep(1.5)  # the stage is announced before its slow step begins
     began = time.monotonic()
     interrupt(process, signal.SIGTERM)
     _, said = process.communicate(timeout=50)
