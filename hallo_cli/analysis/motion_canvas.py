@@ -21,9 +21,19 @@ SLIGHT = (
     0.0014,
     0.0034,
 )  # of the side: motion outside the face below the first is dropped, above the second kept in full
-LEAST_PAINT = 2 / 255  # a mask below it shows nothing
+UNSURE = (0.15, 0.75)  # masks below the first show nothing, above the second paint alone
 GREY = 4.0  # levels by which the channels of a colourless picture may differ on average
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+def _decisions() -> Bytes:
+    """Masks 0..255 with what is unsure drawn apart: a breath of paint would blur lips and skin."""
+    low, high = UNSURE
+    sure = np.clip((np.arange(256) / 255 - low) / (high - low), 0, 1)
+    return np.asarray((sure * sure * (3 - 2 * sure) * 255 + 0.5), np.uint8)
+
+
+_DECISIONS = _decisions()
 
 
 @dataclass(frozen=True)
@@ -106,10 +116,11 @@ class MotionCanvas:
 
     def _paint(self, target: Bytes, motion: FrameMotion) -> None:
         """Blend the paint over the frame by the mask."""
-        rows, columns = (np.flatnonzero((motion.mask > 255 * LEAST_PAINT).any(axis=axis)) for axis in (1, 0))
+        decided = cv2.LUT(motion.mask, _DECISIONS)
+        rows, columns = (np.flatnonzero(decided.any(axis=axis)) for axis in (1, 0))
         if not len(rows):
             return
-        side = len(motion.mask)
+        side = len(decided)
         area = self._inside(
             self._crop.left + self._crop.side * (columns[0] - 1) / side,
             self._crop.top + self._crop.side * (rows[0] - 1) / side,
@@ -120,7 +131,7 @@ class MotionCanvas:
             return
         matrix = self._matrix(area, side, 0)
         flags = cv2.INTER_CUBIC if self._crop.side >= side else cv2.INTER_AREA
-        mask = cv2.warpAffine(motion.mask, matrix, area.size, flags=flags)[:, :, None] / np.float32(255)
+        mask = cv2.warpAffine(decided, matrix, area.size, flags=flags)[:, :, None] / np.float32(255)
         paint = cv2.warpAffine(
             self._coloured(motion.paint), matrix, area.size, flags=flags, borderMode=cv2.BORDER_REPLICATE
         ).astype(np.float32)

@@ -101,3 +101,14 @@ def test_slight_motion_counts_in_the_face_alone() -> None:
         changed = MotionCanvas(picture(), crop, SHAPE, face=face).compose(packed(flow))[0] != picture()
         assert changed[40:90, 50:80].any()
         assert changed[40:90, 100:130].any() != is_still
+
+
+@pytest.mark.parametrize(("mask", "share"), [(30, 0.0), (115, 0.5), (200, 1.0)])
+def test_paint_is_shown_where_the_mask_is_sure(mask: int, share: float) -> None:
+    painted = np.zeros((1, 128, 128, 4), np.uint8)
+    painted[0, 40:90, 40:90] = (255, 0, 0, mask)
+    canvas = MotionCanvas(picture(), CropBox(0, 0, 128), SHAPE)
+    middle = canvas.compose(packed(None, painted))[0][60:70, 60:70].astype(float)
+    plain = picture()[60:70, 60:70].astype(float)
+    wanted = plain + share * (np.array([255.0, 0, 0]) - plain)
+    assert np.abs(middle - wanted).max() < 4
