@@ -25,11 +25,10 @@ LEAST = 8  # of 255: below this alpha, a colour cannot be told from the white
 
 
 @dataclass(frozen=True)
-class WithAlpha:
-    """A compositor whose frames, over white, come with their alpha as a fourth channel."""
+class _Around:
+    """A compositor that shows what another one shows."""
 
     inner: Compositor
-    alpha: Callable[[Bytes], Bytes]  # generated frames -> [n, height, width]
 
     @property
     def size(self) -> tuple[int, int]:
@@ -50,6 +49,13 @@ class WithAlpha:
     def shown(self) -> CropBox | None:
         """See Compositor."""
         return self.inner.shown
+
+
+@dataclass(frozen=True)
+class WithAlpha(_Around):
+    """A compositor whose frames, over white, come with their alpha as a fourth channel."""
+
+    alpha: Callable[[Bytes], Bytes]  # generated frames -> [n, height, width]
 
     def compose(self, frames: Bytes) -> Bytes:
         """Frames [n, height, width, 4]."""
@@ -58,30 +64,8 @@ class WithAlpha:
 
 
 @dataclass(frozen=True)
-class Straight:
+class Straight(_Around):
     """A compositor whose frames hold their colours without the white behind them."""
-
-    inner: Compositor
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """See Compositor."""
-        return self.inner.size
-
-    @property
-    def frame_shape(self) -> tuple[int, ...]:
-        """See Compositor."""
-        return self.inner.frame_shape
-
-    @property
-    def at_rest(self) -> Bytes:
-        """See Compositor."""
-        return self.inner.at_rest
-
-    @property
-    def shown(self) -> CropBox | None:
-        """See Compositor."""
-        return self.inner.shown
 
     def compose(self, frames: Bytes) -> Bytes:
         """Frames [n, height, width, 4] with straight alpha."""

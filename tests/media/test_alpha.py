@@ -71,8 +71,19 @@ def test_joined_video_keeps_alpha_sound_and_words(
 
 
 @pytest.mark.parametrize("codec", ALPHA_CODECS)
-def test_encoders_with_alpha_are_tried(codec: str) -> None:
-    require_encoder(codec)
+def test_encoders_with_alpha_are_tried_on_a_transparent_frame(
+    codec: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[tuple[int, ...]] = []
+    write = SegmentWriter.write
+
+    def note(writer: SegmentWriter, frames: Bytes) -> None:
+        tried.append(frames.shape)
+        write(writer, frames)
+
+    monkeypatch.setattr(SegmentWriter, "write", note)
+    require_encoder.__wrapped__(codec)  # an encoder is tried once a process
+    assert tried == [(1, 256, 256, 4)]
 
 
 def test_alpha_is_read_upright_beside_the_colours_over_white(tmp_path: Path) -> None:
