@@ -11,6 +11,7 @@ HalloError (1)
 ├── DeviceMemoryError (6)    out of memory after every fallback
 ├── JobError (1)             the render itself failed
 │   ├── OutputError          the result or the work folder cannot be written
+│   │   └── FarFolderError   the object store that takes a batch's videos refuses, or cannot be reached
 │   └── EncoderError         ffmpeg failed
 └── Interrupted (130/143)    stopped by the user or the system; finished work is kept
 
@@ -73,6 +74,10 @@ class JobError(HalloError):
 
 class OutputError(JobError):
     """The result or the work folder cannot be written."""
+
+
+class FarFolderError(OutputError):
+    """The object store that takes a batch's videos refuses, or cannot be reached."""
 
 
 class EncoderError(JobError):

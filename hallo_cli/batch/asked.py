@@ -40,7 +40,7 @@ def _asked(row: Row) -> Asked:
         **row.settings,
     }
     return Asked(
-        str(row.portrait),
-        row.own[TEXT] if TEXT in row.own else str(row.audio),
+        row.source("portrait"),
+        row.own[TEXT] if TEXT in row.own else row.source("audio"),
         " ".join(f"{key}={value}" for key, value in settings.items()),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from hallo_cli.errors import (
+    FarFolderError,
     HalloError,
     InputError,
     Interrupted,
@@ -29,7 +30,7 @@ class Failure:
     message: str
     is_final: bool = False  # trying again cannot help
     is_interrupt: bool = False  # we were asked to stop; finished work was kept
-    is_disk_full: bool = False
+    ends_batch: bool = False  # no result can be kept: the disk is full, or the far folder refuses
     is_device_lost: bool = False  # the accelerator's context is broken: only a new process helps
     is_out_of_memory: bool = False  # a new process has clean memory
 
@@ -53,7 +54,7 @@ def failure_of(error: Exception) -> Failure:
         message=str(error) or type(error).__name__,
         is_final=isinstance(error, _FINAL),
         is_interrupt=isinstance(error, Interrupted),
-        is_disk_full=_is_disk_full(error),
+        ends_batch=isinstance(error, FarFolderError) or _is_disk_full(error),
         is_device_lost=_is_device_lost(error),
         is_out_of_memory=is_out_of_memory(error),
     )

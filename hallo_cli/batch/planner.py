@@ -10,14 +10,16 @@ from pathlib import Path
 
 from hallo_cli.batch.checks import MakeEngine, look_at_all
 from hallo_cli.batch.events import BatchPlanned, RowWarned
+from hallo_cli.batch.fetching import fetch_inputs
 from hallo_cli.batch.findings import Checks, Finding, Request, request_for
+from hallo_cli.batch.mirror import Mirror
 from hallo_cli.batch.parts import split
 from hallo_cli.batch.queue import Past, Queue, Totals
 from hallo_cli.batch.renderer import N_SEEDS, settings_of
 from hallo_cli.batch.rows import TEXT, Row
 from hallo_cli.batch.states import RENDERED
 from hallo_cli.batch.task import Task
-from hallo_cli.errors import HalloError, InputError
+from hallo_cli.errors import HalloError, InputError, ManifestError
 from hallo_cli.jobs.containers import fitting_container, is_transparent
 from hallo_cli.jobs.engine import Engine
 from hallo_cli.jobs.fitting import by_content
@@ -87,6 +89,7 @@ class Planner:
     n_workers: int = 1
     has_gate: bool = True
     parts_dir: Path | None = None  # render long rows in parallel parts, kept here
+    mirror: Mirror | None = None  # where finished videos go
     engines: dict[str, Engine] = field(default_factory=dict)
     n_files: int = 0  # to look at
     measure_s: float = 0.0  # of all videos
@@ -99,8 +102,15 @@ class Planner:
         """Which portraits and voices may be used."""
         return Marking.of(self.runtime).permission
 
+    @cached_property
+    def far_sizes(self) -> Mapping[Path, int]:
+        """The videos in the far folder."""
+        return self.mirror.sizes() if self.mirror else {}
+
     def plan(self, *, processes: int) -> Iterator[int]:
         """Check all new rows; yields the number of files looked at, as it grows."""
+        for _ in fetch_inputs(self.queue):
+            yield 0
         self._speak()
         for row in self.queue.rows("new"):
             self._want(row)
@@ -160,8 +170,22 @@ class Planner:
                 except HalloError as error:
                     self.queue.refuse(row.number, type(error).__name__, str(error))
 
+    def _is_there(self, output: Path, size: int) -> bool:
+        """Whether a video of this size is where finished videos belong."""
+        if self.mirror:
+            return self.far_sizes.get(output) == size
+        try:
+            return output.stat().st_size == size
+        except OSError:
+            return False
+
     def _want(self, row: Row) -> None:
         try:
+            if self.mirror and not row.output.is_relative_to(self.mirror.videos):
+                raise ManifestError(
+                    f"output {row.output} lies outside {self.mirror.videos}, which goes to "
+                    f"{self.mirror.folder.address}; give a name without folders outside it."
+                )
             for request in self._requests(row, self._resolved_settings(row)):
                 self.checks.want(request)
         except HalloError as error:
@@ -218,7 +242,7 @@ class Planner:
             return "ready"
         if past.status == "quarantined":
             return "left out"
-        if past.status not in RENDERED or not _is_there(task.output, past.size):
+        if past.status not in RENDERED or not self._is_there(task.output, past.size):
             return "ready"
         return "left out" if past.status == "fail" else "skipped"
 
@@ -299,10 +323,3 @@ class _FoundError(InputError):
     def __init__(self, finding: Finding) -> None:
         super().__init__(finding.message)
         self.kind = finding.error
-
-
-def _is_there(output: Path, size: int) -> bool:
-    try:
-        return output.stat().st_size == size
-    except OSError:
-        return False

@@ -47,14 +47,14 @@ def write_promoted(
 
 
 def _line(row: Row, video: Record, output_dir: Path, replaced: Collection[str]) -> dict[str, object]:
-    heard = {TEXT: row.own[TEXT]} if TEXT in row.own else {"audio": str(row.audio)}
+    heard = {TEXT: row.own[TEXT]} if TEXT in row.own else {"audio": row.far.get("audio", str(row.audio))}
     settings = {key: value for key, value in row.settings.items() if key not in replaced}
     if video.seed is not None:
         settings["seed"] = video.seed
     inside = row.output.is_relative_to(output_dir)
     return {
         "id": row.id,
-        "portrait": str(row.portrait),
+        "portrait": row.far.get("portrait", str(row.portrait)),
         **heard,
         "output": os.path.relpath(row.output, output_dir) if inside else row.output.name,
         **({PRIORITY: row.priority} if row.priority else {}),

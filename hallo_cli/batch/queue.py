@@ -18,6 +18,7 @@ from hallo_cli.batch.ledger import Record
 from hallo_cli.batch.rows import BadRow, Row
 from hallo_cli.batch.task import Task
 from hallo_cli.errors import ManifestError
+from hallo_cli.media.addresses import bare_address
 from hallo_cli.printable import printable
 
 _SCHEMA = """
@@ -28,7 +29,7 @@ CREATE TABLE rows(
   may_replace INTEGER DEFAULT 0, parent INTEGER DEFAULT 0, parts TEXT DEFAULT '', parts_dir TEXT DEFAULT '',
   kind TEXT DEFAULT '', message TEXT DEFAULT '', own TEXT DEFAULT '{}', notes TEXT DEFAULT '',
   portrait_sha256 TEXT DEFAULT '', audio_sha256 TEXT DEFAULT '', width INTEGER DEFAULT 0,
-  height INTEGER DEFAULT 0, priority INTEGER DEFAULT 0);
+  height INTEGER DEFAULT 0, priority INTEGER DEFAULT 0, far TEXT DEFAULT '{}');
 CREATE TABLE history(output TEXT PRIMARY KEY, id TEXT, status TEXT, fingerprint TEXT, size INTEGER,
   is_ours INTEGER, ledger INTEGER, finished TEXT);
 CREATE TABLE known(id TEXT PRIMARY KEY, output TEXT, row INTEGER, status TEXT, ledger INTEGER, finished TEXT);
@@ -36,7 +37,7 @@ CREATE TABLE known(id TEXT PRIMARY KEY, output TEXT, row INTEGER, status TEXT, l
 _INDEXES = (
     "CREATE INDEX by_state ON rows(state, priority DESC, cost DESC, number); CREATE INDEX by_id ON rows(id);"
 )
-_READ = "SELECT number,id,portrait,audio,output,preset,given,own,priority FROM rows NOT INDEXED"
+_READ = "SELECT number,id,portrait,audio,output,preset,given,own,priority,far FROM rows NOT INDEXED"
 _READ_BAD = "SELECT number,id,message,output,own,kind FROM rows NOT INDEXED WHERE state='invalid'"
 _ACCEPT = (
     "UPDATE rows SET state=?,settings=?,fingerprint=?,frames=?,seconds=?,cost=?,may_replace=?,parts=?,"
@@ -58,7 +59,8 @@ UPDATE rows SET state='elsewhere' WHERE number IN (
 """
 _PLANNED = """
 SELECT number, id, state, portrait, audio, output, COALESCE(seconds, 0), width, height, COALESCE(cost, 0),
-  message FROM rows NOT INDEXED WHERE number>? AND number>=0 AND state!='elsewhere' ORDER BY number LIMIT ?
+  message, far FROM rows NOT INDEXED WHERE number>? AND number>=0 AND state!='elsewhere'
+ORDER BY number LIMIT ?
 """
 # Between two ledgers the later entry counts, within one the last.
 _REMEMBER = """
@@ -138,11 +140,10 @@ class Queue:
 
     def add_rows(self, rows: Iterable[Row | BadRow]) -> None:
         """Add a manifest's rows. Raises ManifestError if two rows write one file or share an id."""
-        statement = (
-            "INSERT INTO rows(number,id,portrait,audio,output,preset,given,state,kind,message,own,priority)"
-        )
+        columns = "number,id,portrait,audio,output,preset,given,state,kind,message,own,priority,far"
+        marks = ",".join("?" for _ in columns.split(","))
         for block in _blocks(map(_values, rows)):
-            self._db.executemany(f"{statement} VALUES(?,?,?,?,?,?,?,?,?,?,?,?)", block)
+            self._db.executemany(f"INSERT INTO rows({columns}) VALUES({marks})", block)
         self._db.executescript(_INDEXES)
         self._refuse_repeats("output", "would both write")
         self._refuse_repeats("id", "both have the id")
@@ -165,8 +166,11 @@ class Queue:
         """Every row of this run as it was planned, in the manifest's order."""
         last = -1
         while block := self._db.execute(_PLANNED, (last, _BLOCK)).fetchall():
-            for row in block:
-                yield RowPlanned(*row)
+            for *row, addresses in block:
+                planned = RowPlanned(*row)
+                far = {column: bare_address(address) for column, address in json.loads(addresses).items()}
+                portrait, audio = far.get("portrait", planned.portrait), far.get("audio", planned.audio)
+                yield dataclasses.replace(planned, portrait=portrait, audio=audio)
             last = block[-1][0]
 
     def n_in(self, *states: str) -> int:
@@ -226,6 +230,12 @@ class Queue:
             for number, name, message, output, own, kind in block:
                 yield BadRow(number, name, message, output, json.loads(own)), kind
             last = block[-1][0]
+
+    def place(self, number: int, portrait: Path, audio: Path) -> None:
+        """Set where the inputs of a row are, once they have been fetched."""
+        self._db.execute(
+            "UPDATE rows SET portrait=?, audio=? WHERE number=?", (str(portrait), str(audio), number)
+        )
 
     def accept(self, tasks: Iterable[Task], state: str = "ready") -> None:
         """Set what checking found out about rows."""
@@ -347,18 +357,21 @@ class Queue:
 
 
 def _row(found: tuple[Any, ...]) -> Row:
-    number, name, portrait, audio, output, preset, given, own, priority = found
+    number, name, portrait, audio, output, preset, given, own, priority, far = found
     paths = (Path(portrait), Path(audio), Path(output))
-    return Row(number, name, *paths, preset or None, json.loads(given), json.loads(own), priority)
+    return Row(
+        number, name, *paths, preset or None, json.loads(given), json.loads(own), priority, json.loads(far)
+    )
 
 
 def _values(row: Row | BadRow) -> tuple[object, ...]:
     if isinstance(row, BadRow):
-        bad = ("invalid", "ManifestError", printable(row.message), json.dumps(dict(row.own)), 0)
+        bad = ("invalid", "ManifestError", printable(row.message), json.dumps(dict(row.own)), 0, "{}")
         return (row.number, row.id, "", "", row.output, "", "{}", *bad)
     given, own = json.dumps(dict(row.settings)), json.dumps(dict(row.own))
     paths = (str(row.portrait), str(row.audio), str(row.output))
-    return (row.number, row.id, *paths, row.preset or "", given, "new", "", "", own, row.priority)
+    more = (given, "new", "", "", own, row.priority, json.dumps(dict(row.far)))
+    return (row.number, row.id, *paths, row.preset or "", *more)
 
 
 def _task(row: tuple[Any, ...]) -> Task:

@@ -12,6 +12,7 @@ from hallo_cli.batch.checks import MakeEngine
 from hallo_cli.batch.curves import keep_curves
 from hallo_cli.batch.join import join, seconds_of
 from hallo_cli.batch.judge import Judgement, judge
+from hallo_cli.batch.mirror import Mirror
 from hallo_cli.batch.task import Rendered, Task
 from hallo_cli.errors import HalloError, OutputError
 from hallo_cli.jobs import events, record
@@ -42,6 +43,7 @@ class RendererSpec:
     limits: Mapping[str, QualityLimits]  # by preset; "": rows that name none
     first: RenderSettings | None = None  # load its networks before the first row
     own_folders: tuple[Path, ...] = ()  # made by the batch: no link in them is followed
+    mirror: Mirror | None = None  # where finished videos go
 
     def __call__(self, device: str) -> "JobRenderer":
         """The renderer of one worker."""
@@ -84,6 +86,8 @@ class JobRenderer:
             make_own_folder(task.output.parent.parent)
             make_own_folder(task.output.parent)
         make_folder(task.output.parent)
+        if self._spec.mirror and not (task.parent or task.may_replace):
+            self._spec.mirror.bring(task.output)
         if task.parts or task.output.exists():
             return Ready(job)
         return Ready(job, prepare_ahead(job, self.engine(job.settings.bundle)))
@@ -121,7 +125,7 @@ class JobRenderer:
         )
 
     def measure(self, task: Task, rendered: Rendered) -> Rendered:
-        """Add the quality gate's figures and verdict."""
+        """Add the quality gate's figures and verdict; then put the video where it belongs."""
         rendered = dataclasses.replace(rendered, size=task.output.stat().st_size)
         figures: dict[str, float] = {"n_frames": rendered.frames}
         judgement = None
@@ -135,6 +139,8 @@ class JobRenderer:
         judgement = judgement or judge(
             figures, self._spec.limits[task.preset], expected_frames=expected, seconds=rendered.seconds
         )
+        if self._spec.mirror and not task.parent:
+            self._spec.mirror.put(task.output)
         return dataclasses.replace(
             rendered,
             quality={name: round(value, 4) for name, value in figures.items()},

@@ -14,6 +14,15 @@ from typing import Any
 from hallo_cli.batch.written import find_written
 from hallo_cli.errors import ManifestError, SettingsError
 from hallo_cli.jobs.containers import SUFFIXES
+from hallo_cli.media.addresses import (
+    address_in,
+    bare_address,
+    is_address,
+    is_within,
+    require_fetchable,
+    shown_address,
+    stem_of,
+)
 from hallo_cli.media.files import local_path
 from hallo_cli.media.speaking import spoken_path
 from hallo_cli.models.bundle import list_bundles
@@ -63,6 +72,7 @@ class Layout:
     is_confined: bool = False  # refuse rows that reach outside root or output_dir
     own_columns: frozenset[str] = frozenset()  # the user's own columns, which are kept
     speak: str | None = None  # the text-to-speech command
+    far_root: str = ""  # an address instead of `root`
 
     def column(self, name: str) -> str:
         """The key of a column as people write it; one of the user's own keeps its name."""
@@ -100,6 +110,14 @@ class Row:
     settings: Mapping[str, Value] = field(default_factory=dict)  # parsed, by key
     own: Mapping[str, str] = field(default_factory=dict)  # cells of the user's own columns
     priority: int = 0  # rows of a higher one are rendered first
+    far: Mapping[str, str] = field(default_factory=dict)  # addresses by column; their paths are only names
+
+    def source(self, column: str) -> str:
+        """The portrait's or the recording's path, or its address as it may be shown."""
+        address = self.far.get(column)
+        return (
+            bare_address(address) if address else str(self.portrait if column == "portrait" else self.audio)
+        )
 
 
 @dataclass(frozen=True)
@@ -152,14 +170,17 @@ def _row(number: int, given: Mapping[str, object], layout: Layout) -> Row:
     missing = missing_columns(given)
     if missing:
         raise ManifestError(f"{' and '.join(missing)} is empty; give a file.")
-    portrait = _input_path(given["portrait"], "portrait", layout)
-    audio, own = _heard(given, layout)
+    far = {column: address for column in REQUIRED if (address := _address(given.get(column), column, layout))}
+    portrait = (
+        _named(far["portrait"]) if "portrait" in far else _input_path(given["portrait"], "portrait", layout)
+    )
+    audio, own = _heard(given, far, layout)
     preset = _text(given["preset"], "preset") if "preset" in given else None
     keys = sorted(given.keys() - {*REQUIRED, TEXT, "id", "output", "preset", PRIORITY})
     settings = {key: parse(_fields()[key], given[key], where=key) for key in keys}
     if layout.is_confined and "bundle" in settings:
         _require_installed(str(settings["bundle"]))
-    row = Row(number, "", portrait, audio, Path(), preset, settings, own, priority=_priority(given))
+    row = Row(number, "", portrait, audio, Path(), preset, settings, own, _priority(given), far)
     row = dataclasses.replace(row, id=_row_id(row, given.get("id")))
     if colour_of(str(settings.get("background", "black"))) is None:
         picture = _input_path(settings["background"], "background", layout)
@@ -173,10 +194,31 @@ def _row(number: int, given: Mapping[str, object], layout: Layout) -> Row:
     return row
 
 
-def _heard(given: Mapping[str, object], layout: Layout) -> tuple[Path, Mapping[str, str]]:
+def _address(value: object, column: str, layout: Layout) -> str:
+    """The address of an input that has to be fetched; empty for a file of this machine."""
+    text = "" if value is None else _text(value, column)
+    if layout.far_root and text and not is_address(text) and not Path(text).is_absolute():
+        text = address_in(layout.far_root, text)
+    if not is_address(text):
+        return ""
+    require_fetchable(text, ManifestError, column)
+    if layout.is_confined and not (layout.far_root and is_within(text, layout.far_root)):
+        place = layout.far_root or layout.root
+        raise ManifestError(f"{column} {shown_address(text)} lies outside {place}, which --confine forbids.")
+    return text
+
+
+def _named(address: str) -> Path:
+    """A path that has an address's name, for ids and outputs."""
+    return Path(f"{_FORBIDDEN_IN_ID.sub('-', stem_of(address))}.far")
+
+
+def _heard(
+    given: Mapping[str, object], far: Mapping[str, str], layout: Layout
+) -> tuple[Path, Mapping[str, str]]:
     """The recording, and the text that it is spoken from, if any."""
     if TEXT not in given:
-        return _input_path(given["audio"], "audio", layout), {}
+        return _named(far["audio"]) if "audio" in far else _input_path(given["audio"], "audio", layout), {}
     if "audio" in given:
         raise ManifestError("audio and text are both given; leave one of them empty.")
     if layout.speak is None:
@@ -225,13 +267,16 @@ def _input_path(value: object, column: str, layout: Layout) -> Path:
         raise ManifestError(f"{column} is '-': a batch reads nothing from standard input; name a file.")
     local_path(text, ManifestError, column)
     path = find_written(layout.root, text)
-    if layout.is_confined and not _is_inside(path, layout.root):
-        raise ManifestError(f"{column} {str(value)!r} lies outside {layout.root}, which --confine forbids.")
+    if layout.is_confined and (layout.far_root or not _is_inside(path, layout.root)):
+        raise ManifestError(
+            f"{column} {str(value)!r} lies outside {layout.far_root or layout.root}, which --confine forbids."
+        )
     return path
 
 
 def _output_path(row: Row, given: object, layout: Layout) -> Path:
     name = _text(given, "output") if given is not None else _templated(row, layout.name_template)
+    local_path(name, ManifestError, "output")
     path = Path(os.path.abspath(os.path.join(layout.output_dir, name)))
     if path.suffix.lower() not in SUFFIXES:
         raise ManifestError(f"output {name!r} does not end in .mp4, .webm or .mov.")

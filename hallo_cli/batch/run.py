@@ -15,6 +15,7 @@ from hallo_cli.batch.events import BatchPlanned, Event, RowEnded, RowPlanned, Ro
 from hallo_cli.batch.findings import Checks, copy_findings
 from hallo_cli.batch.ledger import Ledger, Record, Run, read_records, stored_path
 from hallo_cli.batch.manifest import read_manifest, read_rows
+from hallo_cli.batch.mirror import FarLedger, Mirror, take_over
 from hallo_cli.batch.pairs import pair_folders
 from hallo_cli.batch.paths import Paths
 from hallo_cli.batch.planner import Planner, Predict, Repeat, RowSettings
@@ -72,6 +73,7 @@ class Batch:
     budget: Budget = field(default_factory=Budget)
     only: tuple[str, ...] = ()  # patterns of the ids of the rows to render; none: all
     may_overwrite: bool = False
+    mirror: Mirror | None = None  # where finished videos and the ledger go, too
     has_parallel_parts: bool = False
     check_processes: int = 1
     n_workers: int = 1
@@ -83,10 +85,12 @@ class Batch:
 class OpenBatch:
     """A batch that is planned and locked: no other process can run it."""
 
-    def __init__(self, batch: Batch, queue: Queue, planner: Planner) -> None:
+    def __init__(self, batch: Batch, queue: Queue, planner: Planner, unsent: list[str]) -> None:
+        """`unsent`: lines of the ledger that the far folder lacks."""
         self._batch = batch
         self._queue = queue
         self._planner = planner
+        self._unsent = unsent
         self._scheduler: Scheduler | None = None
         self._stop_status: int | None = None
         self.tally = Tally()
@@ -148,7 +152,7 @@ class OpenBatch:
         batch = self._batch
         plan = self.summary()
         ledgers = batch.paths.ledgers()
-        with Ledger(batch.paths.results) as ledger:
+        with self._ledger() as ledger:
             ledger.append(Run({**batch.options, "rows": plan.rows + plan.elsewhere}, now()))
             bring_in_step(ledger, self._queue, ledgers, now=now())
             yield plan
@@ -156,6 +160,10 @@ class OpenBatch:
             yield from self._write_invalid(ledger)
             if plan.ready and not (plan.invalid and batch.policy.is_fail_fast):
                 yield from self._render(ledger)
+
+    def _ledger(self) -> Ledger:
+        path, mirror = self._batch.paths.results, self._batch.mirror
+        return FarLedger(path, mirror, self._unsent) if mirror else Ledger(path)
 
     def _write_invalid(self, ledger: Ledger) -> Iterator[Event]:
         for bad, kind in self._queue.bad_rows():
@@ -167,7 +175,8 @@ class OpenBatch:
 
     def _render(self, ledger: Ledger) -> Iterator[Event]:
         batch = self._batch
-        pool = batch.make_pool(dataclasses.replace(batch.renderer, own_folders=_own_folders(batch)))
+        spec = dataclasses.replace(batch.renderer, own_folders=_own_folders(batch), mirror=batch.mirror)
+        pool = batch.make_pool(spec)
         try:
             self._scheduler = Scheduler(
                 self._queue, pool, ledger, batch.policy, self._put_aside, Allowance(batch.budget)
@@ -210,8 +219,11 @@ def opened(batch: Batch, *, is_dry: bool = False) -> Iterator[OpenBatch]:
         folder = stack.enter_context(_dry_folder(batch.paths) if is_dry else _locked_folder(batch.paths))
         queue.keep_share(batch.paths.shard.index - 1, batch.paths.shard.count)
         queue.keep_chosen(batch.only)
-        for number, ledger in enumerate(batch.paths.ledgers()):
-            queue.remember(read_records(ledger), ledger.parent.absolute(), ledger=number)
+        parts = batch.mirror.pull(folder / "far") if batch.mirror else []
+        unsent = [] if is_dry or not batch.mirror else take_over(parts, batch.paths)
+        for number, ledger in enumerate([*(parts if is_dry else ()), *batch.paths.ledgers()]):
+            place = batch.paths.base.parent if ledger in parts else ledger.parent
+            queue.remember(read_records(ledger), place.absolute(), ledger=number)
         checks = stack.enter_context(Checks(folder / FINDINGS))
         planner = Planner(
             queue,
@@ -225,8 +237,9 @@ def opened(batch: Batch, *, is_dry: bool = False) -> Iterator[OpenBatch]:
             batch.n_workers,
             batch.renderer.measure is not None,
             batch.paths.folder / "parts" if batch.has_parallel_parts else None,
+            batch.mirror,
         )
-        yield OpenBatch(batch, queue, planner)
+        yield OpenBatch(batch, queue, planner, unsent)
 
 
 def _own_folders(batch: Batch) -> tuple[Path, ...]:

@@ -237,7 +237,7 @@ class Scheduler:
         task = held.task
         if failure.is_interrupt:
             self._queue.put_back(task)
-        elif failure.is_disk_full:
+        elif failure.ends_batch:
             self._queue.put_back(task)
             self._trouble = self._trouble or OutputError(failure.message)
         elif not failure.is_final and task.attempts < self._policy.retries and not self._is_stopping:

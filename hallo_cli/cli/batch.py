@@ -17,6 +17,7 @@ from hallo_cli.cli.batch_options import (
     STDIN,
     BatchOptions,
     Telling,
+    absolute,
     base_of,
     read_options,
     require_source,
@@ -150,13 +151,13 @@ def promote_command(
         ),
     ] = None,
     output_dir: Annotated[
-        Path | None,
+        str,
         typer.Option(
             help="The folder for its videos.  [default: NAME.PRESET.videos]",
             metavar="DIR",
             show_default=False,
         ),
-    ] = None,
+    ] = "",
     *,
     shown: Shown,
     spending: Spending,
@@ -184,8 +185,7 @@ def promote_command(
         base = (base or paths.base.with_name(f"{paths.base.name}.{given.preset}")).absolute()
         if base == paths.base:
             raise SettingsError(f"--name {base.name} is the first batch itself; choose another name.")
-        videos = str(output_dir.absolute()) if output_dir else ""
-        options = promoted_options(options, judged, given, base=base, output_dir=videos)
+        options = promoted_options(options, judged, given, base=base, output_dir=absolute(output_dir))
         run(build_batch(options, spending), shown, Extras(spending=spending, hooks=hooks))
 
 

@@ -12,8 +12,11 @@ from hallo_cli.batch.building import make_engine, per_worker, predict, preset_re
 from hallo_cli.cli.batch_options import STDIN, BatchOptions
 from hallo_cli.cli.batch_spending import Spending
 from hallo_cli.cli.options import Given
+from hallo_cli.errors import ManifestError
+from hallo_cli.media.addresses import bare_address, is_address
 
 if TYPE_CHECKING:
+    from hallo_cli.batch.mirror import Mirror
     from hallo_cli.batch.paths import Paths
     from hallo_cli.batch.planner import Repeat
     from hallo_cli.batch.renderer import RendererSpec
@@ -48,11 +51,21 @@ def build_batch(
         budget=spending.budget(options.max_gpu_hours),
         only=tuple(spending.only or ()),
         may_overwrite=options.may_overwrite,
+        mirror=_mirror(options),
         has_parallel_parts=options.has_parallel_parts,
         check_processes=batch.default_check_processes(),
         n_workers=len(devices),
-        options=dataclasses.asdict(options),
+        options=_kept(options),
     )
+
+
+def _kept(options: BatchOptions) -> dict[str, object]:
+    """The options for the ledger, without the signature of an address."""
+    manifest = options.manifest
+    return {
+        **dataclasses.asdict(options),
+        "manifest": bare_address(manifest) if is_address(manifest) else manifest,
+    }
 
 
 def worker_devices(options: BatchOptions, device: str) -> list[str]:
@@ -82,17 +95,30 @@ def rows_of(options: BatchOptions) -> Iterator[Row | BadRow]:
 
 
 def output_dir_of(options: BatchOptions) -> Path:
-    """Where relative outputs of rows lie."""
-    return Path(options.output_dir) if options.output_dir else _paths(options).videos
+    """Where relative outputs of rows lie on this machine."""
+    is_here = options.output_dir and not is_address(options.output_dir)
+    return Path(options.output_dir) if is_here else _paths(options).videos
+
+
+def _mirror(options: BatchOptions) -> Mirror | None:
+    """The far folder for videos, if --output-dir is an address. Raises SettingsError."""
+    from hallo_cli.batch.mirror import Mirror
+    from hallo_cli.media.stores import FarFolder
+
+    if not is_address(options.output_dir):
+        return None
+    paths = _paths(options)
+    return Mirror(FarFolder(options.output_dir), paths.videos, paths.base.name)
 
 
 def _source(options: BatchOptions) -> Source:
     from hallo_cli.batch.run import Source
+    from hallo_cli.media.far import near_path
 
     if options.manifest == STDIN:
         return Source(is_stdin=True)
     if options.manifest:
-        return Source(Path(options.manifest))
+        return Source(near_path(options.manifest, ManifestError, "manifest"))
     return Source(
         portraits=Path(options.portraits),
         audios=Path(options.audios),
@@ -106,7 +132,9 @@ def _layout(options: BatchOptions, speak: str | None) -> Layout:
 
     output_dir = output_dir_of(options)
     own = frozenset(options.own_columns or ())
-    return Layout(Path(options.root), output_dir, options.name_template, options.is_confined, own, speak)
+    far_root = options.root if is_address(options.root) else ""
+    root = Path.cwd() if far_root else Path(options.root)
+    return Layout(root, output_dir, options.name_template, options.is_confined, own, speak, far_root)
 
 
 def _paths(options: BatchOptions) -> Paths:

@@ -15,6 +15,7 @@ from hallo_cli.cli.batch_view import PORCELAIN
 from hallo_cli.cli.help import MORE
 from hallo_cli.cli.options import Given
 from hallo_cli.errors import JobError, SettingsError
+from hallo_cli.media.addresses import address_in, bare_address, is_address, stem_of
 from hallo_cli.settings.canvas import colour_of
 from hallo_cli.store.cache import at_home
 
@@ -90,7 +91,10 @@ class BatchOptions:
     output_dir: Annotated[
         str,
         typer.Option(
-            help="The folder for videos.  [default: NAME.videos]", metavar="DIR", show_default=False
+            help="The folder for videos, also s3://BUCKET/FOLDER: see hallo docs clusters.  "
+            "[default: NAME.videos]",
+            metavar="DIR",
+            show_default=False,
         ),
     ] = ""
     name_template: Annotated[
@@ -207,6 +211,12 @@ class BatchOptions:
     preset: str = ""
     config: str = ""
 
+    def _root_of(self, manifest: Path) -> str:
+        """Where the manifest's relative inputs are."""
+        if is_address(self.manifest):
+            return address_in(bare_address(self.manifest), "..")
+        return str(manifest.parent)
+
     @property
     def given(self) -> Given:
         """The settings that were given as flags."""
@@ -214,30 +224,32 @@ class BatchOptions:
 
     def with_settings(self, given: Given) -> BatchOptions:
         """These options with the settings. Paths become absolute, so that `retry` works from any folder."""
-        is_file = self.manifest not in ("", STDIN)
+        is_file = self.manifest not in ("", STDIN) and not is_address(self.manifest)
         manifest = Path(self.manifest if is_file else "batch")
+        if is_address(self.manifest):
+            manifest = Path(stem_of(self.manifest))
         flags = dict(given.flags)
         if isinstance(bundle := flags.get("bundle"), str) and Path(bundle).is_dir():
-            flags["bundle"] = _absolute(bundle)
+            flags["bundle"] = absolute(bundle)
         if isinstance(background := flags.get("background"), str) and colour_of(background) is None:
-            flags["background"] = _absolute(background)
+            flags["background"] = absolute(background)
         if isinstance(subtitles := flags.get("subtitles"), str) and subtitles != "none":
-            flags["subtitles"] = _absolute(subtitles)
+            flags["subtitles"] = absolute(subtitles)
         if isinstance(certificate := flags.get("certificate"), str) and certificate != "own":
-            flags["certificate"] = _absolute(certificate)
+            flags["certificate"] = absolute(certificate)
         if isinstance(consent := flags.get("consent"), str) and consent != "none":
-            flags["consent"] = _absolute(str(at_home(Path(consent))))
+            flags["consent"] = absolute(str(at_home(Path(consent))))
         return dataclasses.replace(
             self,
-            manifest=_absolute(self.manifest) if is_file else self.manifest,
-            portraits=_absolute(self.portraits),
-            audios=_absolute(self.audios),
-            base=_absolute(self.base) or str(base_of(manifest)),
-            root=_absolute(self.root or str(manifest.parent)),
-            output_dir=_absolute(self.output_dir),
+            manifest=absolute(self.manifest) if is_file else self.manifest,
+            portraits=absolute(self.portraits),
+            audios=absolute(self.audios),
+            base=absolute(self.base) or str(base_of(manifest)),
+            root=absolute(self.root or self._root_of(manifest)),
+            output_dir=absolute(self.output_dir),
             flags=flags,
             preset=given.preset or "",
-            config=_absolute(str(given.config or "")),
+            config=absolute(str(given.config or "")),
         )
 
 
@@ -285,6 +297,8 @@ def read_options(values: dict[str, object]) -> BatchOptions:
 
 def base_of(named: Path) -> Path:
     """The path that names a batch's files, from its manifest, its ledger or its name."""
+    if is_address(str(named)):
+        named = Path(stem_of(str(named)))
     if named.name.endswith(RESULTS):
         return named.with_name(named.name.removesuffix(RESULTS)).absolute()
     return (named.with_suffix("") if named.suffix.lower() in SUFFIXES else named).absolute()
@@ -296,8 +310,11 @@ def require_source(options: BatchOptions) -> None:
         raise SettingsError("give either a MANIFEST or --portraits and --audios, not both.")
     if not options.manifest and not (options.portraits and options.audios):
         raise SettingsError("give a MANIFEST, or both --portraits and --audios; see hallo batch run --help.")
+    for flag, folder in (("--portraits", options.portraits), ("--audios", options.audios)):
+        if is_address(folder):
+            raise SettingsError(f"{flag} is a folder on this machine; list addresses in a manifest.")
 
 
-def _absolute(path: str) -> str:
-    """The absolute path; empty text stays empty."""
-    return str(Path(path).absolute()) if path else ""
+def absolute(path: str) -> str:
+    """The absolute path; empty text stays empty, and an address as it is."""
+    return path if is_address(path) else str(Path(path).absolute()) if path else ""

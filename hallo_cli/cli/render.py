@@ -243,7 +243,7 @@ class Heard:
     @property
     def name(self) -> str:
         """What a video of it is called."""
-        from hallo_cli.media.far import stem_of
+        from hallo_cli.media.addresses import stem_of
         from hallo_cli.media.piped import is_piped
 
         if self.voices:
@@ -256,7 +256,7 @@ class Heard:
 
 def default_output(portrait: str, heard: Heard) -> Path:
     """PORTRAIT-AUDIO.mp4 in the current folder."""
-    from hallo_cli.media.far import stem_of
+    from hallo_cli.media.addresses import stem_of
 
     return Path(f"{stem_of(portrait)}-{heard.name}.mp4")
 

@@ -1,7 +1,6 @@
 """Fetches a portrait or a recording from a web server or an object store into the cache.
 
-A file is fetched once: later, only whether it has changed is asked. Addresses are never kept or shown with
-their query, which may hold a signature.
+A file is fetched once: later, only whether it has changed is asked.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,14 +18,15 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.error import HTTPError
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from hallo_cli import __version__
-from hallo_cli.errors import InputError, SettingsError
+from hallo_cli.errors import InputError
+from hallo_cli.media.addresses import WEB, is_address, require_fetchable, scheme_of, shown_address
 from hallo_cli.media.composing import kept_path
-from hallo_cli.media.files import WEB_ADDRESS, local_path, reason_of
-from hallo_cli.printable import printable
+from hallo_cli.media.files import local_path
+from hallo_cli.media.stores import Refused, refusal_of, reporting, store_of
 from hallo_cli.store.opening import sweep_parts
 from hallo_cli.store.writing import rename, replacing, write_whole
 
@@ -42,36 +43,16 @@ def near_path(given: str | os.PathLike[str], error: type[InputError], what: str)
     Raises `error` if it cannot be fetched, SettingsError if a package or the cache is missing, OutputError.
     """
     typed = os.fspath(given)
-    if not WEB_ADDRESS.match(typed) or os.path.lexists(typed):
+    if not is_address(typed):
         return local_path(given, error, what)
-    parts = urlsplit(typed)
-    if parts.scheme.lower() not in ("http", "https", "s3"):
-        raise error(f"the {what} {shown_address(typed)}: only https, http and s3 addresses are fetched.")
-    if "@" in parts.netloc:
-        raise error(f"the {what} {shown_address(typed)} has a password in it: use a signed address, or s3.")
+    require_fetchable(typed, error, what)
     try:
-        return _fetched(typed, _open_web if parts.scheme.lower() in ("http", "https") else _open_store)
-    except (OSError, HTTPException, ValueError, _Refused) as reason:
+        return _fetched(typed, _open_web if scheme_of(typed) in WEB else _open_store)
+    except (OSError, HTTPException, ValueError, Refused) as reason:
         raise error(
-            f"the {what} {shown_address(typed)} cannot be fetched: {_reason_of(reason)}. Check the "
+            f"the {what} {shown_address(typed)} cannot be fetched: {refusal_of(reason)}. Check the "
             "address, or download the file first."
         ) from None  # the cause may show the query
-
-
-def stem_of(given: str) -> str:
-    """The name of a file or an address without folder, ending and query."""
-    return Path(unquote(urlsplit(given).path) if WEB_ADDRESS.match(given) else given).stem[:100]
-
-
-def shown_address(address: str) -> str:
-    """An address as one printable line, without what may be secret."""
-    parts = urlsplit(address)
-    host = parts.netloc.rpartition("@")[2]
-    return repr(printable(f"{parts.scheme}://{host}{parts.path}"[:300]))
-
-
-class _Refused(Exception):
-    """What a server or a limit says, for the message."""
 
 
 class _Content(Protocol):
@@ -99,7 +80,7 @@ def _fetched(address: str, opened: _Opener) -> Path:
         if answer.content is None and kept is not None:
             return kept
         if answer.content is None:
-            raise _Refused("the server sent nothing")
+            raise Refused("the server sent nothing")
         file = _stored(answer.content, note.parent, _suffix_of(address))
     write_whole(note, json.dumps({"stamp": answer.stamp, "file": file.name}).encode())
     return file
@@ -117,19 +98,19 @@ def _read(note: Path) -> tuple[str, Path | None]:
 
 def _stored(content: _Content, folder: Path, suffix: str) -> Path:
     sweep_parts(folder)
-    made = folder / f"fetch-{os.getpid()}"
+    made = folder / f"fetch-{os.getpid()}-{threading.get_ident()}"
     digest, n_bytes, deadline = hashlib.sha256(), 0, time.monotonic() + LONGEST_S
     with replacing(made) as file:
         while block := content.read(CHUNK):
             n_bytes += len(block)
             if n_bytes > MAX_BYTES:
-                raise _Refused(f"it has more than {MAX_BYTES / (1 << 30):g} GiB")
+                raise Refused(f"it has more than {MAX_BYTES / (1 << 30):g} GiB")
             if time.monotonic() > deadline:
-                raise _Refused(f"it took more than {LONGEST_S / 60:g} minutes")
+                raise Refused(f"it took more than {LONGEST_S / 60:g} minutes")
             digest.update(block)
             file.write(block)
         if not n_bytes:
-            raise _Refused("it is empty")
+            raise Refused("it is empty")
         _require_whole(content, n_bytes)
     target = folder / f"{digest.hexdigest()[:40]}{suffix}"
     rename(made, target)
@@ -140,7 +121,7 @@ def _require_whole(content: _Content, n_bytes: int) -> None:
     headers = getattr(content, "headers", None)
     length = headers.get("Content-Length") if headers is not None else None
     if length is not None and length.isdecimal() and int(length) != n_bytes:
-        raise _Refused(f"the connection broke after {n_bytes} of {length} bytes")
+        raise Refused(f"the connection broke after {n_bytes} of {length} bytes")
 
 
 @contextlib.contextmanager
@@ -154,66 +135,39 @@ def _open_web(address: str, stamp: str) -> Iterator[_Answer]:
     except HTTPError as answer:
         answer.close()
         if answer.code != 304:
-            raise _Refused(f"the server answers {answer.code} {answer.reason}") from None
+            raise Refused(f"the server answers {answer.code} {answer.reason}") from None
         yield _Answer(None, stamp)
 
 
 @contextlib.contextmanager
 def _open_store(address: str, stamp: str) -> Iterator[_Answer]:
-    try:
-        import fsspec.core
-
-        with _reporting():
-            files, path = fsspec.core.url_to_fs(address)
-            facts = files.info(path)
-    except ImportError:
-        raise SettingsError(
-            "s3 addresses need the far extra: run pip install 'hallo-cli[far]', or download the file first."
-        ) from None
-    now = str(facts.get("ETag") or "")
+    with reporting(scheme_of(address)):
+        files, path = store_of(address)
+        facts = files.info(path)
+    now = str(facts.get("ETag") or facts.get("etag") or "")
     if (facts.get("size") or 0) > MAX_BYTES:
-        raise _Refused(f"it has more than {MAX_BYTES / (1 << 30):g} GiB")
+        raise Refused(f"it has more than {MAX_BYTES / (1 << 30):g} GiB")
     if now and now == stamp:
         yield _Answer(None, stamp)
         return
-    with _reporting():
+    with reporting(scheme_of(address)):
         content = files.open(path, "rb")
     with content:
-        yield _Answer(_Guarded(content), now)
+        yield _Answer(_Guarded(content, scheme_of(address)), now)
 
 
 class _Guarded:
-    """A store's file, whose reading raises only `_Refused`."""
+    """A store's file, whose reading raises only `Refused`."""
 
-    def __init__(self, content: Any) -> None:
-        self._content = content
+    def __init__(self, content: Any, scheme: str) -> None:
+        self._content, self._scheme = content, scheme
 
     def read(self, size: int) -> bytes:
         """The next bytes."""
-        with _reporting():
+        with reporting(self._scheme):
             return bytes(self._content.read(size))
-
-
-@contextlib.contextmanager
-def _reporting() -> Iterator[None]:
-    """Raise `_Refused` for whatever a store's client raises: each has exceptions of its own."""
-    try:
-        yield
-    except ImportError:
-        raise
-    except Exception as error:  # noqa: BLE001 - of any package
-        raise _Refused(_reason_of(error)) from None
 
 
 def _suffix_of(address: str) -> str:
     suffix = Path(urlsplit(address).path).suffix
     return suffix.lower() if SUFFIX.fullmatch(suffix) else ""
-
-
-def _reason_of(error: BaseException) -> str:
-    cause = getattr(error, "reason", None)  # of URLError
-    if isinstance(error, FileNotFoundError):
-        return "it does not exist"
-    if isinstance(error, PermissionError):
-        return "access is denied"
-    return printable(reason_of(cause if isinstance(cause, BaseException) else error))

@@ -104,7 +104,7 @@ def test_row_that_is_done_is_not_analysed_again(tmp_path: Path, monkeypatch: pyt
     [
         (RuntimeError("CUDA error: device-side assert triggered"), {"is_device_lost"}),
         (DeviceMemoryError("out of memory"), {"is_out_of_memory"}),
-        (OSError(28, "No space left on device"), {"is_disk_full"}),
+        (OSError(28, "No space left on device"), {"ends_batch"}),
         (ZeroDivisionError("division by zero"), set()),
     ],
 )

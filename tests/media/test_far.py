@@ -1,60 +1,14 @@
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from file_server import Server, serving  # noqa: F401
 
 from hallo_cli.errors import PortraitError, SettingsError, SpeechError
 from hallo_cli.media import far
-from hallo_cli.media.far import near_path, stem_of
+from hallo_cli.media.addresses import stem_of
+from hallo_cli.media.far import near_path
 
 SECRET = "X-Signature=abc123"
-
-
-class Server(ThreadingHTTPServer):
-    """Serves `files`; `answers` keeps the status of every answer."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.files = {"/a.wav": b"sound " * 1000}
-        self.answers: list[int] = []
-        self.claimed = 0  # bytes that a length promises too much
-
-    def address(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}{path}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self) -> None:
-        content = self.server.files.get(self.path.partition("?")[0])
-        tag = f'"{hash(content)}"'
-        status = 403 if content == b"secret" else 200 if content is not None else 404
-        if self.headers.get("If-None-Match") == tag:
-            status, content = 304, None
-        self.server.answers.append(status)
-        self.send_response(status)
-        self.send_header("ETag", tag)
-        self.send_header("Content-Length", str(len(content or b"") + self.server.claimed))
-        self.end_headers()
-        self.wfile.write(content or b"")
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setenv("HALLO_CACHE", str(tmp_path / "cache"))
-    with Server() as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        thread.start()
-        yield running
-        running.shutdown()
 
 
 def fetch(address: str) -> Path:
@@ -129,7 +83,7 @@ def test_too_slow_a_file_is_refused(server: Server, monkeypatch: pytest.MonkeyPa
     ("address", "said"),
     [
         ("https://ann:secret@host.example/a.wav", "'https://host.example/a.wav' has a password in it"),
-        ("rtsp://host.example/a", "only https, http and s3"),
+        ("rtsp://host.example/a", "only https, http, s3 and gs"),
     ],
 )
 def test_other_addresses_are_refused(address: str, said: str) -> None:

@@ -1,0 +1,121 @@
+"""Batches whose manifest, portraits and recordings lie on a web server."""
+
+import json
+from pathlib import Path
+
+import pytest
+from batch_command import hallo, trivial  # noqa: F401
+from batch_doubles import results, write_batch
+from file_server import Server, serving  # noqa: F401
+
+from hallo_cli.batch.paths import Paths
+from hallo_cli.batch.rows import BadRow, Layout, Row, make_row
+from hallo_cli.errors import ManifestError
+from hallo_cli.media.addresses import address_in, is_within
+
+OPTIONS = ("--no-quality", "--no-provenance", "--device", "cpu")
+SECRET = "X-Signature=abc123"
+
+
+def serve_batch(server: Server, folder: Path) -> None:
+    """Put a batch of two rows onto the server."""
+    manifest = write_batch(folder, ["a", "b"])
+    server.files = {f"/week/{file.name}": file.read_bytes() for file in folder.glob("*.*")}
+    manifest.unlink()
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_rows_of_a_far_manifest_are_rendered_here(server: Server, tmp_path: Path, here: Path) -> None:
+    serve_batch(server, tmp_path)
+    result = hallo(server.address(f"/week/batch.csv?{SECRET}"), *OPTIONS)
+    assert result.exit_code == 0
+    assert {path.name for path in (here / "batch.videos").glob("*.mp4")} == {"a.mp4", "b.mp4"}
+    assert "abc123" not in (here / "batch.results.jsonl").read_text()
+
+
+def test_each_file_is_fetched_once_for_all_rows(server: Server, tmp_path: Path, here: Path) -> None:
+    serve_batch(server, tmp_path)
+    address = server.address("/week/batch.csv")
+    assert hallo(address, *OPTIONS).exit_code == 0
+    assert server.answers == [200] * 4  # manifest, two portraits, one recording
+    assert "2 done before" in hallo(address, "--dry-run", *OPTIONS).stdout
+    assert server.answers[4:] == [304] * 4
+    assert hallo("status", address).stdout.startswith("2 of 2 rows done")
+
+
+def test_row_that_cannot_be_fetched_is_refused_in_one_line(server: Server, here: Path) -> None:
+    write_batch(here, ["a", "b"])
+    lines = [
+        "id,portrait,audio",
+        f"a,{server.address('/none.png')}?{SECRET},speech.wav",
+        "b,b.png,speech.wav",
+    ]
+    (here / "batch.csv").write_text("\n".join(lines))
+    assert hallo("batch.csv", *OPTIONS).exit_code == 1
+    found = results(here / "batch.csv")
+    assert (found["a"].status, found["a"].error, found["b"].status) == ("invalid", "PortraitError", "done")
+    assert "the server answers 404" in found["a"].message
+    assert "abc123" not in Paths(here / "batch").results.read_text()
+
+
+def test_unreachable_manifest_is_told_in_one_line(server: Server, here: Path) -> None:
+    result = hallo("http://127.0.0.1:9/batch.csv", *OPTIONS)
+    assert isinstance(result.exception, ManifestError)
+    assert "the manifest 'http://127.0.0.1:9/batch.csv' cannot be fetched" in str(result.exception)
+    assert not list(here.iterdir())
+
+
+def test_plan_and_report_name_addresses_without_their_query(
+    server: Server, tmp_path: Path, here: Path
+) -> None:
+    serve_batch(server, tmp_path)
+    speech = server.address("/week/speech.wav")
+    line = {"id": "a", "portrait": server.address(f"/week/a.png?{SECRET}"), "audio": speech}
+    (here / "batch.jsonl").write_text(json.dumps(line) + "\n")
+    plan = hallo("batch.jsonl", "--dry-run", "--json", *OPTIONS).stdout
+    assert json.loads(plan.splitlines()[0])["portrait"] == server.address("/week/a.png")
+    assert hallo("batch.jsonl", *OPTIONS).exit_code == 0
+    assert hallo("report", "batch.jsonl").exit_code == 0
+    assert speech in (here / "batch.report.csv").read_text()
+    assert "abc123" not in (here / "batch.report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        ({"portrait": "https://other.example/a.png"}, "lies outside https://host/week, which --confine"),
+        ({"portrait": "../a.png"}, "lies outside https://host/week, which --confine"),
+        ({"portrait": "/etc/a.png"}, "lies outside https://host/week, which --confine"),
+        ({"portrait": "https://host/week/%2e%2e/a.png"}, "lies outside https://host/week, which --confine"),
+        ({"portrait": "rtsp://host/week/a.png"}, "only https, http, s3 and gs addresses"),
+        ({"output": "s3://bucket/a.mp4"}, "is a web address"),
+    ],
+)
+def test_far_rows_that_may_not_be_used_are_refused(cells: dict[str, str], said: str, tmp_path: Path) -> None:
+    layout = Layout(tmp_path, tmp_path, is_confined=True, far_root="https://host/week")
+    row = make_row(1, {"portrait": "a.png", "audio": "b.wav", **cells}, layout)
+    assert isinstance(row, BadRow)
+    assert said in row.message
+
+
+def test_names_come_from_addresses(tmp_path: Path) -> None:
+    layout = Layout(tmp_path, tmp_path, "{portrait}-{audio}.mp4")
+    row = make_row(1, {"portrait": "https://host/x/anna%20b.png?sig=1", "audio": "s3://b/01.wav"}, layout)
+    assert isinstance(row, Row)
+    assert (row.id, row.output.name) == ("anna b_01", "anna b-01.mp4")
+    assert row.source("portrait") == "https://host/x/anna%20b.png"
+
+
+def test_addresses_are_joined_and_compared() -> None:
+    assert address_in("https://host/x%20y", "faces/anna b.png") == "https://host/x%20y/faces/anna%20b.png"
+    assert address_in("s3://bucket", "faces/anna b.png") == "s3://bucket/faces/anna b.png"
+    assert is_within("s3://bucket/week/a.png", "s3://bucket/week/")
+    assert not is_within("s3://bucket/weekend/a.png", "s3://bucket/week")
+    assert not is_within("s3://other/week/a.png", "s3://bucket/week")
