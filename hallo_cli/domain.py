@@ -12,6 +12,7 @@ Float = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
 
 
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green, blue
 FLOW_STEPS = np.float32(65536)  # packed flow counts in this part of the square's side
 CONTROLS = (
     "blink",
@@ -85,6 +86,7 @@ class FrameMotion:
     mask: Bytes  # [height, width] 255 is painted
     paint: Bytes  # [height, width, 3] RGB
     lids: float = 0.0  # 0 as in the portrait, 1 shut
+    brows: float = 0.0  # 0 as in the portrait, 1 as high as they go
 
 
 @dataclass(frozen=True)
@@ -97,25 +99,27 @@ class MotionShape:
     @property
     def n_bytes(self) -> int:
         """Of one packed frame."""
-        return 4 * self.flow**2 + 4 * self.paint**2 + 1
+        return 4 * self.flow**2 + 4 * self.paint**2 + 2
 
-    def pack(self, flow: Float, painted: Bytes, lids: Float | None = None) -> Bytes:
-        """Flow [n, side, side, 2], paint and mask [n, side, side, 4], lids [n] (None: open) -> [n, bytes]."""
+    def pack(self, flow: Float, painted: Bytes, eyes: Float | None = None) -> Bytes:
+        """Flow [n, side, side, 2], paint and mask [n, side, side, 4], lids and brows [n, 2] -> [n, bytes].
+
+        eyes: 0 to 1 each; None: as in the portrait.
+        """
         steps = np.clip(np.rint(flow * FLOW_STEPS), -32768, 32767).astype("<i2")
         n = len(flow)
-        open_eyed = np.zeros(n, np.float32)
-        shut = np.rint((open_eyed if lids is None else lids).clip(0, 1) * 255).astype(np.uint8)[:, None]
-        return np.concatenate([steps.reshape(n, -1).view(np.uint8), painted.reshape(n, -1), shut], axis=1)
+        moved = np.zeros((n, 2), np.float32) if eyes is None else eyes
+        levels = np.rint(moved.clip(0, 1) * 255).astype(np.uint8)
+        return np.concatenate([steps.reshape(n, -1).view(np.uint8), painted.reshape(n, -1), levels], axis=1)
 
     def unpack(self, packed: Bytes) -> Iterator[FrameMotion]:
         """The inverse, frame by frame."""
         for frame in packed:
-            steps, painted = frame[: 4 * self.flow**2], frame[4 * self.flow**2 : -1]
+            steps, painted = frame[: 4 * self.flow**2], frame[4 * self.flow**2 : -2]
             flow = steps.view("<i2").reshape(self.flow, self.flow, 2).astype(np.float32) / FLOW_STEPS
             maps = painted.reshape(self.paint, self.paint, 4)
-            yield FrameMotion(
-                np.asarray(flow, np.float32), maps[..., 3], maps[..., :3], float(frame[-1]) / 255
-            )
+            lids, brows = (float(level) / 255 for level in frame[-2:])
+            yield FrameMotion(np.asarray(flow, np.float32), maps[..., 3], maps[..., :3], lids, brows)
 
 
 @dataclass(frozen=True)

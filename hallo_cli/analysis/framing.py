@@ -13,9 +13,11 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from hallo_cli.analysis.brows import Brows
 from hallo_cli.analysis.face import SILHOUETTE
 from hallo_cli.analysis.lids import Lids
-from hallo_cli.analysis.motion_canvas import MotionCanvas
+from hallo_cli.analysis.lips import Lips
+from hallo_cli.analysis.motion_canvas import FaceParts, MotionCanvas
 from hallo_cli.domain import Bytes, CropBox, Float, MotionShape, Portrait
 from hallo_cli.models.bundle_manifest import Geometry
 
@@ -160,16 +162,24 @@ def motion_canvas(picture: Bytes, portrait: Portrait, shape: MotionShape, view: 
     landmarks = portrait.landmarks * (crop.side / size) + np.array([crop.left, crop.top], np.float32)
     if view.framing == "full":
         ratio = min(1.0, MAX_VIDEO_SIDE / max(picture.shape[:2]))
-        moved, lids = _moved(crop, (0.0, 0.0), ratio), Lids(landmarks * np.float32(ratio))
-        return MotionCanvas(_scaled(picture, ratio), moved, shape, face=face, lids=lids)
-    scale, shift = view.geometry.shown_scale, view.geometry.shown_shift
-    if view.framing == "head-and-shoulders":
-        scale, shift = SHOULDERS_SCALE, SHOULDERS_SHIFT
-    shown = _inside(_square(landmarks, scale, shift), picture)
-    ratio = view.size / shown.side
-    moved = _moved(crop, (shown.left, shown.top), ratio)
-    lids = Lids(((landmarks - (shown.left, shown.top)) * ratio).astype(np.float32))
-    return MotionCanvas(cut(picture, shown, view.size), moved, shape, shown=shown, face=face, lids=lids)
+        origin, shown, picture = (0.0, 0.0), None, _scaled(picture, ratio)
+    else:
+        scale, shift = view.geometry.shown_scale, view.geometry.shown_shift
+        if view.framing == "head-and-shoulders":
+            scale, shift = SHOULDERS_SCALE, SHOULDERS_SHIFT
+        shown = _inside(_square(landmarks, scale, shift), picture)
+        ratio, origin = view.size / shown.side, (shown.left, shown.top)
+        picture = cut(picture, shown, view.size)
+    landmarks = ((landmarks - origin) * ratio).astype(np.float32)
+    lips = Lips(landmarks, picture)
+    return MotionCanvas(
+        lips.shut(),
+        _moved(crop, origin, ratio),
+        shape,
+        shown=shown,
+        face=face,
+        parts=FaceParts(Lids(landmarks), Brows(landmarks), lips),
+    )
 
 
 def _face_map(landmarks: Float, side: int) -> Float:

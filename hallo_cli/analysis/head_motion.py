@@ -16,9 +16,9 @@ from hallo_cli.domain import Float
 
 UNITS = np.array([1, 0.05, 0.05, 0.05, 1, 0.1, 0.1], np.float32)  # shut lids; radians; raised brows; radians
 MARGIN_S = 1.5  # of loudness before and after the frames that are asked for
-SWAY = np.array([0.030, 0.016, 0.014], np.float32)  # slow turns, radians (standard deviation)
+SWAY = np.array([0.034, 0.022, 0.028], np.float32)  # slow turns, radians (standard deviation)
 NOD, NOD_ROLL = 0.030, 0.010  # what a stressed syllable adds to pitch (downwards) and roll, radians
-BROW = 0.30  # what the strongest stress raises the brows by
+BROW, BROW_IDLE = 1.2, 0.2  # what the strongest stress raises the brows by, and what they do without
 GLANCE = 0.035  # radians
 REACH = 8  # frames on either side in which the head's tilt changes its direction
 EARLIEST = 1000  # keeps the numbers of knots before the video above 0
@@ -43,13 +43,15 @@ def living(seed: int, loudness: Float, first: int, n_frames: int, fps: float) ->
     side = np.sign(_noise([seed, 0x511, 0], around_s, period_s=2.5))
     head[:, 1] += NOD * stress
     head[:, 2] += NOD_ROLL * stress * np.convolve(side, np.full(2 * REACH + 1, 1 / (2 * REACH + 1)), "valid")
+    idle = _noise([seed, 0xB0, 0], times_s, period_s=2.2) * lively
+    brows = np.clip(BROW * stress + BROW_IDLE * np.maximum(idle, 0), 0, 1)
     glance = np.stack([_noise([seed, 0x61A, axis], times_s, period_s=1.9) for axis in range(2)], 1)
     gaze = GLANCE * np.clip(glance, -1.5, 1.5) * (0.7, 0.4)
     gaze += 0.6 * head[:, :2] * (-1, 1)  # the gaze compensates the head's turn
     values = [
         blinks(seed, total, fps)[first : first + n_frames, None],
         head,
-        (BROW * stress)[:, None],
+        brows[:, None],
         gaze,
     ]
     return np.asarray(np.concatenate(values, 1) / UNITS, np.float32)

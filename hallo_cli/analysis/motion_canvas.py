@@ -13,27 +13,19 @@ from math import ceil, floor
 import cv2
 import numpy as np
 
+from hallo_cli.analysis.brows import Brows
 from hallo_cli.analysis.lids import Lids
-from hallo_cli.domain import Bytes, CropBox, Float, FrameMotion, MotionShape
+from hallo_cli.analysis.lips import Lips
+from hallo_cli.domain import LUMA, Bytes, CropBox, Float, FrameMotion, MotionShape
 
 REACH = 0.3  # of the square's side: how far beyond its edge motion fades out
 SLIGHT = (
     0.0014,
     0.0034,
 )  # of the side: motion outside the face below the first is dropped, above the second kept in full
-UNSURE = (0.15, 0.75)  # masks below the first show nothing, above the second paint alone
+UNSURE = (0.35, 0.65)  # masks below the first show nothing, above the second paint alone
+SURE = (0.65, 0.9)  # from there on a mask counts even where the lips' outlines contradict
 GREY = 4.0  # levels by which the channels of a colourless picture may differ on average
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-
-
-def _decisions() -> Bytes:
-    """Masks 0..255 with what is unsure drawn apart: a breath of paint would blur lips and skin."""
-    low, high = UNSURE
-    sure = np.clip((np.arange(256) / 255 - low) / (high - low), 0, 1)
-    return np.asarray((sure * sure * (3 - 2 * sure) * 255 + 0.5), np.uint8)
-
-
-_DECISIONS = _decisions()
 
 
 @dataclass(frozen=True)
@@ -56,6 +48,15 @@ class _Area:
         return self.right - self.left, self.bottom - self.top
 
 
+@dataclass(frozen=True)
+class FaceParts:
+    """What a face's outlines let geometry do without networks; None: that part is left to them."""
+
+    lids: Lids | None = None
+    brows: Brows | None = None
+    lips: Lips | None = None  # the portrait's before they were shut
+
+
 class MotionCanvas:
     """Composes the video's frames from a picture and the motion of the square at `crop`."""
 
@@ -67,14 +68,14 @@ class MotionCanvas:
         *,
         shown: CropBox | None = None,
         face: Float | None = None,
-        lids: Lids | None = None,
+        parts: FaceParts | None = None,
     ) -> None:
         """`picture` [height, width, 3]; `crop` in its pixels; `shown` as in `framing.Canvas`.
 
         `face` [flow side, flow side] is 1 where every motion counts, 0 where slight ones do not; None: 1.
-        `lids`: the picture's; None: eyes that do not blink.
+        `parts`: of the face, moved and limited by geometry.
         """
-        self.shown, self._face, self._lids = shown, face, lids
+        self.shown, self._face, self._parts = shown, face, parts or FaceParts()
         self.frame_shape = (shape.n_bytes,)
         self.at_rest = np.zeros((1, shape.n_bytes), np.uint8)
         self._picture, self._crop, self._shape = np.ascontiguousarray(picture), crop, shape
@@ -88,8 +89,7 @@ class MotionCanvas:
         """Packed motions [n, bytes] -> frames [n, height, width, 3]."""
         composed = np.repeat(self._picture[None], len(frames), axis=0)
         for target, motion in zip(composed, self._shape.unpack(frames), strict=True):
-            self._warp(target, motion)
-            self._paint(target, motion)
+            self._paint(target, motion, self._warp(target, motion))
         return composed
 
     def warped(self, frames: Bytes) -> Bytes:
@@ -99,8 +99,11 @@ class MotionCanvas:
             self._warp(target, motion)
         return composed
 
-    def _warp(self, target: Bytes, motion: FrameMotion) -> None:
-        """Warp the picture's pixels into the moved area by the flow, and shut the lids."""
+    def _warp(self, target: Bytes, motion: FrameMotion) -> Float:
+        """Warp the picture's pixels into the moved area by the flow, raise the brows and shut the lids.
+
+        Gives where the area's pixels came from [height, width, 2].
+        """
         moved = cv2.warpAffine(
             self._extended(self._calmed(motion.flow)),
             self._to_area(len(motion.flow)),
@@ -108,19 +111,22 @@ class MotionCanvas:
             flags=cv2.INTER_LINEAR,
         )
         places = np.asarray(self._grid + moved * np.float32(self._crop.side), np.float32)
+        if self._parts.brows is not None:
+            self._parts.brows.lift(places, motion.brows)
         target[self._moved.slices] = cv2.remap(
             self._picture, places, np.zeros(0, np.float32), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
         )
-        if self._lids is not None:
-            self._lids.shut(target[self._moved.slices], self._picture, places, motion.lids)
+        if self._parts.lids is not None:
+            self._parts.lids.shut(target[self._moved.slices], self._picture, places, motion.lids)
+        return places
 
-    def _paint(self, target: Bytes, motion: FrameMotion) -> None:
+    def _paint(self, target: Bytes, motion: FrameMotion, places: Float) -> None:
         """Blend the paint over the frame by the mask."""
-        decided = cv2.LUT(motion.mask, _DECISIONS)
-        rows, columns = (np.flatnonzero(decided.any(axis=axis)) for axis in (1, 0))
+        seen = motion.mask > 255 * UNSURE[0]
+        rows, columns = (np.flatnonzero(seen.any(axis=axis)) for axis in (1, 0))
         if not len(rows):
             return
-        side = len(decided)
+        side = len(seen)
         area = self._inside(
             self._crop.left + self._crop.side * (columns[0] - 1) / side,
             self._crop.top + self._crop.side * (rows[0] - 1) / side,
@@ -131,19 +137,43 @@ class MotionCanvas:
             return
         matrix = self._matrix(area, side, 0)
         flags = cv2.INTER_CUBIC if self._crop.side >= side else cv2.INTER_AREA
-        mask = cv2.warpAffine(decided, matrix, area.size, flags=flags)[:, :, None] / np.float32(255)
+        mask = cv2.warpAffine(motion.mask, matrix, area.size, flags=flags) / np.float32(255)
         paint = cv2.warpAffine(
             self._coloured(motion.paint), matrix, area.size, flags=flags, borderMode=cv2.BORDER_REPLICATE
         ).astype(np.float32)
+        if self._parts.lips is not None:
+            moved = self._moved_points(self._parts.lips.steady, motion.flow)
+            self._parts.lips.finish(paint, (area.left, area.top), moved)
         under = target[area.slices].astype(np.float32)
-        target[area.slices] = np.clip(under + mask * (paint - under) + 0.5, 0, 255).astype(np.uint8)
+        shown = self._decided(mask, places, area)[:, :, None]
+        target[area.slices] = np.clip(under + shown * (paint - under) + 0.5, 0, 255).astype(np.uint8)
+
+    def _decided(self, mask: Float, places: Float, area: _Area) -> Float:
+        """The mask [h, w] of an area, crisp: a breath of paint would blur lips and skin.
+
+        Where the mask is unsure, the lips' outlines decide.
+        """
+        decided = _step(mask, UNSURE)
+        top, left = area.top - self._moved.top, area.left - self._moved.left
+        width, height = area.size
+        opening = None
+        if self._parts.lips is not None:
+            opening = self._parts.lips.opening(places[top : top + height, left : left + width])
+        return decided if opening is None else np.maximum(decided * opening, _step(mask, SURE))
+
+    def _moved_points(self, points: Float, flow: Float) -> Float:
+        """Where the picture shows what the frame has at `points` [n, 2]; both in the picture's pixels."""
+        scale = self._crop.side / len(flow)
+        at = ((points - (self._crop.left, self._crop.top)) / scale - 0.5).astype(np.float32)
+        columns, rows = at.T[:, None].copy()
+        found = cv2.remap(flow, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return np.asarray(points + found[0] * self._crop.side, np.float32)
 
     def _calmed(self, flow: Float) -> Float:
         """The flow without slight jitter outside the face, such as in the background."""
         if self._face is None:
             return flow
-        rise = np.clip((np.linalg.norm(flow, axis=2) - SLIGHT[0]) / (SLIGHT[1] - SLIGHT[0]), 0, 1)
-        counts = np.maximum(self._face, rise * rise * (3 - 2 * rise))
+        counts = np.maximum(self._face, _step(np.linalg.norm(flow, axis=2), SLIGHT))
         return np.asarray(flow * counts[:, :, None], np.float32)
 
     def _coloured(self, paint: Bytes) -> Bytes:
@@ -208,3 +238,9 @@ class MotionCanvas:
             max(0, floor(left)), max(0, floor(top)), min(width, ceil(right)), min(height, ceil(bottom))
         )
         return area if area.left < area.right and area.top < area.bottom else None
+
+
+def _step(values: Float, ends: tuple[float, float]) -> Float:
+    """0 below the first end, 1 above the second, smooth between."""
+    share = np.clip((values - ends[0]) / (ends[1] - ends[0]), 0, 1)
+    return np.asarray(share * share * (3 - 2 * share), np.float32)

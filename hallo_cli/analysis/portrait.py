@@ -28,6 +28,7 @@ from hallo_cli.analysis.framing import (
     to_square,
 )
 from hallo_cli.analysis.identity import IdentityNetwork
+from hallo_cli.analysis.lips import Lips
 from hallo_cli.analysis.portrait_cache import recall, remember
 from hallo_cli.analysis.sight import Sight, choose_face, from_left, listed, require_usable, unfitness
 from hallo_cli.domain import Bytes, CropBox, Float, Portrait, RegionMasks
@@ -39,7 +40,7 @@ from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.store.cache import cache_path
 from hallo_cli.store.digests import file_digest
 
-CACHE_VERSION = 5  # raise when the analysis changes
+CACHE_VERSION = 6  # raise when the analysis changes
 
 log = logging.getLogger(__name__)
 
@@ -163,8 +164,11 @@ class PortraitAnalyser:
         crop = face_square(face.landmarks, self._requirements.geometry)
         landmarks = to_square(face.landmarks, crop, options.size)
         size = (options.size, options.size)
+        pixels = cut(picture, crop, options.size)
+        if self._requirements.networks.is_anchored:
+            pixels = Lips(landmarks, pixels).shut()
         return _Frame(
-            pixels=cut(picture, crop, options.size),
+            pixels=pixels,
             crop=crop,
             landmarks=landmarks,
             size=size,

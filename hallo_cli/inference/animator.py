@@ -152,7 +152,7 @@ class Animator:
                 n_frames = min(self.config.clip_frames, speech.n_frames - offset)
                 windows = audio_windows(speech, offset, n_frames, self.config.audio_window)
                 windows = conventions.scaled_controls(self.config, windows, weights)
-                windows, lids = conventions.without_blinks(self.config, windows)
+                windows, eyes = conventions.without_eyes(self.config, windows)
                 pair = self.clip_context(context, windows, motion, index=index)
                 latents = noise(index, self.latents_shape(context, n_frames)).to(self.execution.device)
                 solver, predictor = self.sampler(context.settings, pair)
@@ -161,7 +161,7 @@ class Animator:
                     yield StepDone(index, step, len(solver.timesteps))
                     if is_cancelled():
                         return
-                clip = self.finisher.begin(context, latents, index, motion, lids=lids)
+                clip = self.finisher.begin(context, latents, index, motion, eyes=eyes)
                 motion = clip.motion
                 yield clip
 

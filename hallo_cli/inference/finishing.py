@@ -51,11 +51,11 @@ class Finisher:
         index: int,
         motion: MotionFrames | None,
         *,
-        lids: Float | None = None,
+        eyes: Float | None = None,
     ) -> DenoisedClip:
         """Decode the motion frames of a denoised clip, which itself started from `motion`.
 
-        lids: how far they are shut in each frame, 0 to 1; None: not at all.
+        eyes: how far lids are shut and brows raised in each frame [frames, 2], 0 to 1; None: not at all.
         """
         n_motion = self.config.motion_frames
         n_others = max(0, len(generated) - n_motion)
@@ -67,8 +67,8 @@ class Finisher:
         ready = None
         if self.execution.device.type == "cuda":
             ready = torch.cuda.current_stream(self.execution.device).record_event()
-        shut = np.zeros(len(generated), np.float32) if lids is None else lids
-        return DenoisedClip(index, after, generated[:n_others], last, ready, self, context, shut)
+        moved = np.zeros((len(generated), 2), np.float32) if eyes is None else eyes
+        return DenoisedClip(index, after, generated[:n_others], last, ready, self, context, moved)
 
     def last(self, context: JobContext, generated: Tensor) -> Tensor:
         """What the next clip is to know of its motion frames: their pictures."""
@@ -126,7 +126,7 @@ class AnchoredFinisher(Finisher):
         with speed.present(self.vae, self.execution):
             for first in range(0, len(latents), chunk):
                 some = slice(first, first + chunk)
-                parts.append(_packed(self.vae.motion(latents[some], clip.context.anchor), clip.lids[some]))
+                parts.append(_packed(self.vae.motion(latents[some], clip.context.anchor), clip.eyes[some]))
         return np.concatenate(parts)
 
 
@@ -135,12 +135,12 @@ def make_finisher(networks: Networks, execution: speed.Execution) -> Finisher:
     return (AnchoredFinisher if networks.config.is_anchored else Finisher)(networks, execution)
 
 
-def _packed(motion: Motion, lids: Float) -> Bytes:
+def _packed(motion: Motion, eyes: Float) -> Bytes:
     flow = motion.flow.permute(0, 2, 3, 1).float().cpu().numpy()
     painted = torch.cat([(motion.paint + 1) / 2, motion.mask], 1).clamp(0, 1)
     painted[:, :3] *= painted[:, 3:] > 0.5 / 255  # what the mask hides is not kept
     maps = (painted.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).contiguous().cpu().numpy()
-    return MotionShape(flow.shape[1], maps.shape[1]).pack(flow, maps, lids)
+    return MotionShape(flow.shape[1], maps.shape[1]).pack(flow, maps, eyes)
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class DenoisedClip:
     ready: Any  # a CUDA event behind all of this, or None
     finisher: Finisher
     context: JobContext
-    lids: Float  # [frames] 0 open to 1 shut; drawn where anchored models' frames are composed
+    eyes: Float  # [frames, 2] lids shut and brows raised, 0 to 1; moved where frames are composed
 
     @torch.inference_mode()
     def finish(self) -> Clip:

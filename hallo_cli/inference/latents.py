@@ -50,17 +50,17 @@ def scaled_controls(config: NetworkConfig, windows: Float, weights: Float) -> Fl
     return scaled
 
 
-def without_blinks(config: NetworkConfig, windows: Float) -> tuple[Float, Float | None]:
-    """Audio windows whose control of the lids is at rest, and how far lids are shut in each frame [frames].
+def without_eyes(config: NetworkConfig, windows: Float) -> tuple[Float, Float | None]:
+    """Audio windows whose controls of lids and brows are at rest, and those of each frame [frames, 2].
 
-    Geometry shuts them (`analysis.lids`), which networks of this size only do by half.
+    Geometry moves them (`analysis.lids`, `analysis.brows`), which networks of this size only do by half.
     """
     if config.control_channel is None:
         return windows, None
-    channel = config.control_channel + CONTROLS.index("blink")
-    open_eyed = windows.copy()
-    open_eyed[..., channel] = 0
-    return open_eyed, windows[:, windows.shape[1] // 2, 0, channel].copy()
+    channels = [config.control_channel + CONTROLS.index(name) for name in ("blink", "brow")]
+    resting = windows.copy()
+    resting[..., channels] = 0
+    return resting, windows[:, windows.shape[1] // 2, 0, channels]
 
 
 def locator_input(config: NetworkConfig, pixels: Tensor | None, regions: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from hallo_cli.analysis.motion_canvas import REACH, MotionCanvas
+from hallo_cli.analysis.motion_canvas import REACH, FaceParts, MotionCanvas
 from hallo_cli.domain import Bytes, CropBox, Float, MotionShape
 from hallo_cli.models.anchored import Motion, compose
 
@@ -103,7 +103,7 @@ def test_slight_motion_counts_in_the_face_alone() -> None:
         assert changed[40:90, 100:130].any() != is_still
 
 
-@pytest.mark.parametrize(("mask", "share"), [(30, 0.0), (115, 0.5), (200, 1.0)])
+@pytest.mark.parametrize(("mask", "share"), [(80, 0.0), (127, 0.49), (200, 1.0)])
 def test_paint_is_shown_where_the_mask_is_sure(mask: int, share: float) -> None:
     painted = np.zeros((1, 128, 128, 4), np.uint8)
     painted[0, 40:90, 40:90] = (255, 0, 0, mask)
@@ -112,3 +112,23 @@ def test_paint_is_shown_where_the_mask_is_sure(mask: int, share: float) -> None:
     plain = picture()[60:70, 60:70].astype(float)
     wanted = plain + share * (np.array([255.0, 0, 0]) - plain)
     assert np.abs(middle - wanted).max() < 4
+
+
+def test_lips_decide_where_the_mask_is_unsure_and_not_where_it_is_sure() -> None:
+    class Below:
+        steady = np.array([[60, 60], [70, 60], [60, 70], [70, 70]] * 2, np.float32)
+
+        def opening(self, places: Float) -> Float:
+            return np.asarray(places[..., 1] >= 64, np.float32)
+
+        def finish(self, paint: Float, origin: tuple[int, int], moved: Float) -> None:
+            assert np.allclose(moved, self.steady, atol=0.1)
+
+    painted = np.zeros((1, 128, 128, 4), np.uint8)
+    painted[0, 40:90, 40:65] = (255, 0, 0, 165)
+    painted[0, 40:90, 65:90] = (255, 0, 0, 250)
+    canvas = MotionCanvas(picture(), CropBox(0, 0, 128), SHAPE, parts=FaceParts(lips=Below()))  # type: ignore[arg-type]
+    changed = np.abs(canvas.compose(packed(None, painted))[0].astype(int) - picture()).max(2) > 20
+    assert not changed[45:60, 45:60].any()
+    assert changed[68:85, 45:60].mean() > 0.95
+    assert changed[45:60, 70:85].mean() > 0.95

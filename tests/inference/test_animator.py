@@ -201,17 +201,19 @@ def levels(config, clip):
     return np.concatenate([flow, clip.frames[:, n_flow:]], axis=1).astype(int)
 
 
-def test_lids_reach_the_frames_and_not_the_networks():
+def test_lids_and_brows_reach_the_frames_and_not_the_networks():
     config = tiny_config()
     speech = make_speech(config, 4)
-    at = config.control_channel + CONTROLS.index("blink")
-    speech.features[..., at] = 0
-    (open_eyed,) = clips_of(config, speech)
-    speech.features[2:6, 0, at] = (0, 0.5, 1, 0.2)
-    (blinking,) = clips_of(config, speech)
-    assert (blinking.frames[:, -1] == (0, 128, 255, 51)).all()
-    assert not open_eyed.frames[:, -1].any()
-    assert np.array_equal(open_eyed.frames[:, :-1], blinking.frames[:, :-1])
+    lids, brows = (config.control_channel + CONTROLS.index(name) for name in ("blink", "brow"))
+    speech.features[..., [lids, brows]] = 0
+    (resting,) = clips_of(config, speech)
+    speech.features[2:6, 0, lids] = (0, 0.5, 1, 0.2)
+    speech.features[2:6, 0, brows] = (1, 0.2, 0, 0)
+    (moving,) = clips_of(config, speech)
+    assert (moving.frames[:, -2] == (0, 128, 255, 51)).all()
+    assert (moving.frames[:, -1] == (255, 51, 0, 0)).all()
+    assert not resting.frames[:, -2:].any()
+    assert np.array_equal(resting.frames[:, :-2], moving.frames[:, :-2])
 
 
 def clips_of(config, speech):

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from hallo_cli.domain import Bytes, Float
+from hallo_cli.domain import LUMA, Bytes, Float
 from hallo_cli.workshop.corpus.filters import blurred, enlarged, looked_up, noise, smoothed, transformed
 
 Filter = Callable[[Float], Float]
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclass(frozen=True)
@@ -89,9 +88,9 @@ class Look:
         saturation = rng.uniform(0.45, 1.3)
         if rng.random() < 0.12:
             saturation = 0.0
-        mix = saturation * mix + (1 - saturation) * _LUMA
+        mix = saturation * mix + (1 - saturation) * LUMA
         if rng.random() < 0.06:  # sepia and other single inks
-            mix = np.outer(rng.uniform(0.7, 1.1, 3), _LUMA)
+            mix = np.outer(rng.uniform(0.7, 1.1, 3), LUMA)
         gain, lift = rng.uniform(0.85, 1.15), rng.uniform(-0.04, 0.10)
         gamma = np.exp(rng.normal(size=3) * 0.05 + rng.normal() * 0.12)
         contrast = rng.uniform(-0.15, 0.35)
@@ -137,7 +136,7 @@ class Look:
         ink = rng.uniform(0, 0.3, 3).astype(np.float32)
 
         def outlines(picture: Float) -> Float:
-            grey = np.clip(picture, 0, 1) @ _LUMA
+            grey = np.clip(picture, 0, 1) @ LUMA
             edges = blurred(grey, narrow) - blurred(grey, narrow * 1.8)
             line = weight * np.clip(-edges * sharp, 0, 1)[..., None]
             shaded = picture * (1 - paper) + paper * (0.45 + 0.55 * grey[..., None]) * tint

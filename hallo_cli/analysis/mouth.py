@@ -1,0 +1,148 @@
+"""The geometry of a portrait's mouth: its edges, where its lips meet, how its pixels lie along them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import ceil, floor
+
+import cv2
+import numpy as np
+
+from hallo_cli.domain import LUMA, Bytes, Float
+
+# Landmarks from corner to corner: the inner edges of the upper and the lower lip, the lower lip's outer edge
+_UPPER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
+_LOWER = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
+_UNDER = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291)
+_CORNERS = (61, 291)
+_BELOW_NOSE, _CHIN = 2, 152
+_MIDDLE = slice(3, 8)  # of the lips' landmarks
+
+# All in widths of the mouth, but where it says otherwise
+_LEAST_WIDTH = 4  # pixels
+_PARTED = 0.02  # lips that are less apart are left as they are
+_MEET = (0.2, 0.5)  # of the gap, from the upper lip down: where the lips of a smile and of an open jaw meet
+_SMILE, _JAW = 0.15, 0.35  # their gaps
+_CHANGE = 60.0  # grey levels by which the line must be darker to be looked for so far away
+_SEARCH = 0.035  # how far from the landmarks the line between shut lips may be
+
+
+@dataclass(frozen=True)
+class Mouth:
+    """A mouth upright: x along the line between its corners, y down from there, in the picture's pixels."""
+
+    centre: Float  # [2]
+    along: Float  # [2] unit vector
+    width: float
+    upper: Float  # [11, 2] the upper lip's inner edge, x rising
+    lower: Float  # [11, 2]
+    under: Float  # [11, 2] the lower lip's outer edge
+    top: float  # where the nose ends
+    bottom: float  # where the chin ends
+
+    @property
+    def gap(self) -> float:
+        """Between the lips' middles, in widths of the mouth."""
+        return float((self.lower - self.upper)[_MIDDLE, 1].mean()) / self.width
+
+    @property
+    def is_parted(self) -> bool:
+        """Whether the lips are apart."""
+        return self.gap >= _PARTED
+
+    @property
+    def meet(self) -> float:
+        """Where the lips meet, as a share of the gap from the upper lip down."""
+        return float(np.interp(self.gap, (_SMILE, _JAW), _MEET))
+
+    @property
+    def _down(self) -> Float:
+        return np.array([-self.along[1], self.along[0]], np.float32)
+
+    def upright(self, points: Float) -> tuple[Float, Float]:
+        """Points [..., 2] of the picture -> x, y."""
+        away = points - self.centre
+        return np.asarray(away @ self.along, np.float32), np.asarray(away @ self._down, np.float32)
+
+    def placed(self, x: Float, y: Float) -> tuple[Float, Float]:
+        """The inverse: columns and rows of the picture."""
+        columns, rows = (self.centre[axis] + x * self.along[axis] + y * self._down[axis] for axis in (0, 1))
+        return np.asarray(columns, np.float32), np.asarray(rows, np.float32)
+
+    def edges(self, x: Float) -> tuple[Float, Float]:
+        """The upper lip's inner edge at each x, and the gap below it (0 beyond the corners)."""
+        upper = np.interp(x, *self.upper.T)
+        gap = np.interp(x, *self.lower.T) - upper
+        inside = (x > self.upper[0, 0]) & (x < self.upper[-1, 0])
+        return np.asarray(upper, np.float32), np.asarray(np.where(inside, np.maximum(gap, 0), 0), np.float32)
+
+    def line(self, x: Float) -> Float:
+        """Where the lips meet at each x."""
+        upper, gap = self.edges(x)
+        return np.asarray(upper + self.meet * gap, np.float32)
+
+    def window(self, size: tuple[int, int]) -> tuple[slice, slice] | None:
+        """The rows and columns of a picture (height, width) that shutting may change."""
+        x = np.repeat(self.upper[[0, -1], 0], 2)
+        columns, rows = self.placed(x, np.array([self.top, self.bottom] * 2, np.float32))
+        low = max(floor(rows.min()), 0), max(floor(columns.min()), 0)
+        high = min(ceil(rows.max()) + 1, size[0]), min(ceil(columns.max()) + 1, size[1])
+        if high[0] <= low[0] or high[1] <= low[1]:
+            return None
+        return slice(low[0], high[0]), slice(low[1], high[1])
+
+    def grid(self, window: tuple[slice, slice]) -> tuple[Float, Float]:
+        """x and y of a window's pixels, [h, w] each."""
+        rows, columns = (np.arange(part.start, part.stop, dtype=np.float32) for part in window)
+        return self.upright(np.stack(np.meshgrid(columns, rows), -1))
+
+
+def find_mouth(landmarks: Float) -> Mouth | None:
+    """None where a mouth is hardly seen, as in a profile."""
+    left, right = landmarks[list(_CORNERS)]
+    width = float(np.linalg.norm(right - left))
+    if width < _LEAST_WIDTH:
+        return None
+    nothing = landmarks[:1]
+    bare = Mouth((left + right) / 2, (right - left) / width, width, nothing, nothing, nothing, 0, 0)
+    lines = (np.stack(bare.upright(landmarks[list(line)]), 1) for line in (_UPPER, _LOWER, _UNDER))
+    upper, lower, under = lines
+    if any((np.diff(line[:, 0]) <= 0).any() for line in (upper, lower, under)):
+        return None
+    top, bottom = (float(bare.upright(landmarks[at])[1]) for at in (_BELOW_NOSE, _CHIN))
+    if not top < upper[:, 1].min() or not lower[:, 1].max() < bottom:
+        return None
+    return replace(bare, upper=upper, lower=lower, under=under, top=top, bottom=bottom)
+
+
+def lower_lip(mouth: Mouth, picture: Bytes) -> Float | None:
+    """Its mean colour [3]; None where it is black."""
+    x = np.linspace(mouth.upper[0, 0], mouth.upper[-1, 0], 41)[10:-10]
+    low, high = np.interp(x, *mouth.lower.T), np.interp(x, *mouth.under.T)
+    shares = np.linspace(0.3, 0.8, 9)[:, None]
+    columns, rows = mouth.placed(
+        np.broadcast_to(x, (9, len(x))), np.asarray(low + shares * (high - low), np.float32)
+    )
+    seen = cv2.remap(picture, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    colour = seen.reshape(-1, 3).astype(np.float32).mean(0)
+    return np.asarray(colour, np.float32) if colour @ LUMA > 1 else None
+
+
+def along_the_dark(mouth: Mouth, picture: Bytes) -> Mouth:
+    """The mouth, its lips meeting in the picture's dark line that is nearest to the landmarks'."""
+    x = np.linspace(mouth.upper[0, 0], mouth.upper[-1, 0], 33)[1:-1]
+    middle = (np.interp(x, *mouth.upper.T) + np.interp(x, *mouth.lower.T)) / 2
+    reach = _SEARCH * mouth.width
+    away = np.linspace(-reach, reach, 2 * ceil(2 * reach) + 1)
+    columns, rows = mouth.placed(
+        np.broadcast_to(x, (len(away), len(x))), np.asarray(middle + away[:, None], np.float32)
+    )
+    seen = cv2.remap(picture, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    light = cv2.GaussianBlur(seen.astype(np.float32).mean(2), (7, 1), 1.5)
+    light += _CHANGE * (away[:, None] / reach) ** 2
+    found = away[light.argmin(0)].astype(np.float32)
+    shift = np.convolve(np.pad(cv2.medianBlur(found[None], 5)[0], 3, mode="edge"), np.full(7, 1 / 7), "valid")
+    ends = mouth.upper[[0, -1]]
+    shift *= np.sin(np.linspace(0, np.pi, len(x) + 2))[1:-1]
+    line = np.concatenate([ends[:1], np.stack([x, middle + shift], 1), ends[1:]]).astype(np.float32)
+    return replace(mouth, upper=line, lower=line)

@@ -1,0 +1,138 @@
+"""Lips shut by geometry, the portrait's own teeth shown again, and paint kept inside the mouth."""
+
+import numpy as np
+import pytest
+
+from hallo_cli.analysis.lips import Lips
+from hallo_cli.domain import Bytes, Float
+
+SKIN, UPPER_LIP, LOWER_LIP, TEETH = (210, 170, 150), (180, 60, 60), (190, 80, 80), (250, 250, 245)
+UPPER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
+LOWER = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
+UNDER = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291)
+STEADY = (
+    (33, 60, 40),
+    (133, 85, 40),
+    (362, 115, 40),
+    (263, 140, 40),
+    (6, 100, 45),
+    (197, 100, 55),
+    (195, 100, 62),
+)
+LINE, LEFT, RIGHT = 120, 60, 140
+
+
+def drawn(gap: float, *, turned: float = 0.0) -> tuple[Bytes, Float]:
+    """A mouth 80 pixels wide whose lips are `gap` pixels apart, teeth between them, and its landmarks."""
+    landmarks = np.zeros((478, 2), np.float32)
+    columns = np.linspace(LEFT, RIGHT, 11)
+    arch = np.sin(np.linspace(0, np.pi, 11))
+    landmarks[list(UPPER)] = np.stack([columns, LINE - gap / 2 * arch], 1)
+    landmarks[list(LOWER)] = np.stack([columns, LINE + gap / 2 * arch], 1)
+    landmarks[list(UNDER)] = np.stack([columns, LINE + (gap / 2 + 12) * arch], 1)
+    landmarks[61], landmarks[291], landmarks[2], landmarks[152] = (60, 120), (140, 120), (100, 85), (100, 180)
+    for index, x, y in (*STEADY, (5, 100, 68)):
+        landmarks[index] = x, y
+    picture = np.full((220, 200, 3), SKIN, np.uint8)
+    for x in range(LEFT, RIGHT + 1):
+        height = float(np.interp(x, columns, arch))
+        edges = [LINE - (gap / 2 + 8) * height, LINE - gap / 2 * height, LINE + gap / 2 * height]
+        edges.append(LINE + (gap / 2 + 12) * height)
+        top, inner, outer, bottom = (round(edge) for edge in edges)
+        picture[top:inner, x], picture[inner:outer, x], picture[outer:bottom, x] = UPPER_LIP, TEETH, LOWER_LIP
+    return picture, landmarks
+
+
+def white(picture: Bytes) -> int:
+    return int((picture.min(2) > 225).sum())
+
+
+def places(shape: tuple[int, ...], shift: tuple[float, float] = (0, 0)) -> Float:
+    grid = np.stack(np.meshgrid(np.arange(shape[1]), np.arange(shape[0])), -1)
+    return (grid + np.array(shift)).astype(np.float32)
+
+
+@pytest.mark.parametrize("gap", [8, 14, 30])
+def test_lips_of_a_smile_meet_and_hide_the_teeth(gap: float) -> None:
+    picture, landmarks = drawn(gap)
+    assert white(picture) > 200
+    shut = Lips(landmarks, picture).shut()
+    assert white(shut) < 10
+    column = shut[:, 100].astype(int)
+    redder = np.flatnonzero(column[:, 0] - column[:, 1] > 70)
+    assert len(redder) >= 18  # both lips are there, whole
+    assert np.ptp(redder) < len(redder) + 6  # and meet
+
+
+def test_shutting_changes_nothing_above_the_nose_below_the_chin_and_beside_the_mouth() -> None:
+    picture, landmarks = drawn(20)
+    rng = np.random.default_rng(0)
+    noisy = np.clip(picture.astype(int) + rng.integers(-9, 9, picture.shape), 0, 255).astype(np.uint8)
+    changed = (Lips(landmarks, noisy).shut() != noisy).any(2)
+    assert changed[90:170, 70:130].any()
+    changed[85:181, LEFT : RIGHT + 1] = False
+    assert not changed.any()
+
+
+def test_picture_with_shut_lips_stays_as_it_is() -> None:
+    picture, landmarks = drawn(0)
+    assert Lips(landmarks, picture).shut() is picture
+
+
+def test_mouth_that_is_hardly_seen_is_left_alone() -> None:
+    picture, landmarks = drawn(20)
+    landmarks[:, 0] = 100 + (landmarks[:, 0] - 100) / 50
+    lips = Lips(landmarks, picture)
+    assert lips.shut() is picture
+    assert lips.opening(places(picture.shape)) is None
+
+
+def test_own_teeth_return_where_the_mouth_opens_and_follow_the_head() -> None:
+    picture, landmarks = drawn(14)
+    lips = Lips(landmarks, picture)
+    for shift in ((0, 0), (6, -4)):
+        paint = np.full((60, 100, 3), 40, np.float32)
+        lips.finish(paint, (50, 90), lips.steady + np.array(shift, np.float32))
+        rows, columns = np.nonzero(paint.min(2) > 200)
+        assert len(rows) > 100
+        assert abs(columns.mean() + 50 - (100 - shift[0])) < 2
+        assert abs(rows.mean() + 90 - (LINE - shift[1])) < 3
+
+
+def test_generated_teeth_below_the_own_ones_are_darkened() -> None:
+    picture, landmarks = drawn(14)
+    lips = Lips(landmarks, picture)
+    paint = np.full((60, 100, 3), 150, np.float32)
+    lips.finish(paint, (50, 90), lips.steady)
+    assert paint[30, 50].min() > 200  # the own
+    assert paint[40, 50].max() < 60  # a second row
+    assert paint[55, 50].min() > 130
+
+
+def test_dark_paint_takes_the_colour_of_the_lips() -> None:
+    picture, landmarks = drawn(0)
+    paint = np.full((60, 100, 3), 25, np.float32)
+    lips = Lips(landmarks, picture)
+    lips.finish(paint, (50, 90), lips.steady)
+    assert np.allclose(paint[30, 50] / paint[30, 50, 0], np.array(LOWER_LIP) / LOWER_LIP[0], atol=0.1)
+
+
+def test_mouth_opens_below_the_upper_lip_and_above_the_chin_only() -> None:
+    picture, landmarks = drawn(14)
+    opening = Lips(landmarks, picture).opening(places(picture.shape))
+    assert opening is not None
+    assert not opening[: LINE - 8].any()
+    assert opening[LINE + 3 : LINE + 12, 70:130].all()
+    assert not opening[LINE + 32 :].any()
+    moved = Lips(landmarks, picture).opening(places(picture.shape, (0, -10)))
+    assert moved is not None
+    assert not moved[: LINE + 2].any()  # the frame shows the lip ten pixels lower
+
+
+def test_line_between_shut_lips_is_where_the_picture_is_dark() -> None:
+    picture, landmarks = drawn(0)
+    picture[LINE - 3 : LINE - 1, LEFT:RIGHT] = 30  # the landmarks are two pixels off
+    opening = Lips(landmarks, picture).opening(places(picture.shape))
+    assert opening is not None
+    assert opening[LINE - 1, 100] > 0.9
+    assert not opening[LINE - 5, 100]
