@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Protocol
 
-from diffusers import DDIMScheduler
 from torch import Tensor
 
 from hallo_cli.errors import SettingsError
 from hallo_cli.models import compat
+from hallo_cli.models.diffusers_parts import DDIMScheduler
 from hallo_cli.models.network_config import NetworkConfig
 
 N_TIMESTEPS = 1000

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from diffusers.models.attention import FeedForward
 from torch import Tensor, nn
 
 from hallo_cli.models.attention import Attention, OutputMap, fold_tokens
 from hallo_cli.models.context import AudioContext
+from hallo_cli.models.diffusers_parts import FeedForward
 from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.spatial import MapTransformer
 

@@ -13,14 +13,12 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
-from diffusers.models.downsampling import Downsample2D
-from diffusers.models.embeddings import TimestepEmbedding, Timesteps
-from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from hallo_cli.models import compat
 from hallo_cli.models.context import UNetTree, zip_trees
+from hallo_cli.models.diffusers_parts import Downsample2D, ResnetBlock2D, TimestepEmbedding, Timesteps
 from hallo_cli.models.network_config import NetworkConfig
 
 T = TypeVar("T")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
+
+from hallo_cli.models.diffusers_parts import ResnetBlock2D
 
 MAX_POSITIONS = 16  # of a map; at 64 torch's own kernels are faster
 MIN_CHANNELS = 512  # at 256 they are, too

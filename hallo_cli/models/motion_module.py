@@ -10,10 +10,10 @@ import math
 from typing import Any
 
 import torch
-from diffusers.models.attention import FeedForward
 from torch import Tensor, nn
 
 from hallo_cli.models.attention import Attention
+from hallo_cli.models.diffusers_parts import FeedForward
 from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.spatial import as_maps
 
@@ -30,10 +30,13 @@ class FramePositions(nn.Module):
 
 def position_codes(n_positions: int, width: int) -> Tensor:
     """[1, n_positions, width]: even channels sine, odd channels cosine ("Attention is all you need", 3.5)."""
-    angles = torch.arange(n_positions)[:, None] * torch.exp(
-        torch.arange(0, width, 2) * (-math.log(1e4) / width)
-    )
-    return torch.stack([angles.sin(), angles.cos()], -1).flatten(1)[None]
+    device = torch.empty(0).device
+    with torch.device("cpu"):  # for sums on the meta device torch loads its compiler
+        angles = torch.arange(n_positions)[:, None] * torch.exp(
+            torch.arange(0, width, 2) * (-math.log(1e4) / width)
+        )
+        codes = torch.stack([angles.sin(), angles.cos()], -1).flatten(1)[None]
+    return codes.to(device)
 
 
 class TemporalAttention(Attention):

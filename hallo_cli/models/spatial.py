@@ -9,10 +9,10 @@ from typing import cast
 
 import torch
 import torch.nn.functional as F
-from diffusers.models.attention import FeedForward
 from torch import Tensor, nn
 
 from hallo_cli.models.attention import Attention, KeyValue, OutputMap, TokenAttention, fold_tokens
+from hallo_cli.models.diffusers_parts import FeedForward
 from hallo_cli.models.network_config import NetworkConfig
 
 

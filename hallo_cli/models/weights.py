@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from hallo_cli import __version__
 from hallo_cli.errors import WeightsError
@@ -31,6 +32,7 @@ from hallo_cli.store.writing import copy_whole, make_folder
 CONVERTED_SHARE = 0.1  # of the bytes that are mapped at a time while they are converted
 CONVERTED_BYTES = 1 << 24  # a smaller portion is not worth mapping the file again
 NAMES_SHOWN = 3
+FILLING = (Tensor.uniform_, Tensor.normal_, Tensor.fill_, Tensor.zero_)
 
 
 class Rule(NamedTuple):
@@ -106,7 +108,7 @@ def initial_networks(config: NetworkConfig) -> Networks:
 def build_networks(config: NetworkConfig) -> Networks:
     """The networks without weights (on the meta device): shapes only, at no cost. Raises WeightsError."""
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _Unfilled():
             return initial_networks(config)
     except Exception as error:  # diffusers raises anything at numbers that contradict each other
         reason = next(iter(str(error).splitlines()), type(error).__name__)[:200]
@@ -202,6 +204,22 @@ def check_fit(bundle: Bundle) -> None:
 def ignored_reason(key: str) -> str | None:
     """Why a key of the published file is not loaded; None if no rule says so."""
     return next((rule.reason for rule in IGNORED if re.fullmatch(rule.pattern, key)), None)
+
+
+class _Unfilled(TorchFunctionMode):
+    """New parameters get no first values: on the meta device these cost a second and torch's compiler."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., object],
+        types: Sequence[type],
+        args: Sequence[object] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> object:
+        given = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init" or func in FILLING:
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
 
 
 def _state(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
