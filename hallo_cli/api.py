@@ -328,9 +328,9 @@ class Renderer:
         return dataclasses.replace(job, voices=said)
 
     def _engine_for(self, job: Job) -> Engine:
-        from hallo_cli.jobs.group import GroupEngine
+        from hallo_cli.jobs.group import speaking
 
-        return GroupEngine(self.engine, job.voices) if job.voices else self.engine
+        return speaking(self.engine, job.voices)
 
     def run(
         self,

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hallo_cli.batch.ledger import Record, stored_path
-from hallo_cli.batch.rows import TEXT, BadRow, Row
+from hallo_cli.batch.rows import TEXT, BadRow, Row, face_of
+from hallo_cli.media.addresses import bare_address
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,11 @@ def _asked(row: Row) -> Asked:
         **({"preset": row.preset} if row.preset else {}),
         **row.settings,
     }
+    shown = {name: bare_address(given) if name in row.far else given for name, given in row.sources.items()}
+    voices = (f"{face_of(name)}={Path(shown[name]).name}" for name in row.voices)
+    heard = " ".join(voices) if row.voices else shown["audio"]
     return Asked(
-        row.source("portrait"),
-        row.own[TEXT] if TEXT in row.own else row.source("audio"),
+        shown["portrait"],
+        row.own.get(TEXT, heard),
         " ".join(f"{key}={value}" for key, value in settings.items()),
     )

@@ -25,9 +25,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from hallo_cli.batch.failure import attempt
-from hallo_cli.batch.findings import WORDS, Checks, Finding, Request, find_content
+from hallo_cli.batch.findings import FACES, WORDS, Checks, Finding, Request, find_content
 from hallo_cli.jobs.engine import Engine
+from hallo_cli.jobs.group import speaking
 from hallo_cli.jobs.looks import look_limit_s, too_slow
+from hallo_cli.jobs.plan import Voice
 from hallo_cli.media.files import shown
 from hallo_cli.media.image import take_turns
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings, build
@@ -71,14 +73,16 @@ class Looker:
         return find_content(self.database, request, digest) or self._examine(request, digest)
 
     def _examine(self, request: Request, digest: str) -> Finding:
-        settings = build(RenderSettings, json.loads(request.settings), where="row")
+        values = json.loads(request.settings)
+        faces = values.pop(FACES, ())
+        settings = build(RenderSettings, values, where="row")
         if request.kind == "audio":
             heard = _listen(request.path, settings)
             return Finding(digest, heard.n_samples, notes=heard.warnings())
         if settings.bundle not in self.engines:
             unlimited = dataclasses.replace(self.runtime, look_limit_s=None)  # this process has the limit
             self.engines[settings.bundle] = self.make_engine(settings.bundle, unlimited)
-        engine = self.engines[settings.bundle]
+        engine = speaking(self.engines[settings.bundle], [Voice(face, request.path) for face in faces])
         portrait = engine.portrait(request.path, settings)
         width, height = engine.compositor(request.path, portrait, settings).size
         return Finding(digest, width=width, height=height, notes=portrait.notes)

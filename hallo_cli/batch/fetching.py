@@ -1,5 +1,6 @@
 """Fetches the rows' inputs that lie on a web server or in an object store, some at a time."""
 
+import dataclasses
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -12,7 +13,6 @@ from hallo_cli.media.far import near_path
 
 AT_ONCE = 8
 _POLL_S = 0.3
-_ERRORS: dict[str, type[InputError]] = {"portrait": PortraitError, "audio": SpeechError}
 _Input = tuple[str, str]  # column, address
 _Found = dict[_Input, Path | HalloError]
 
@@ -27,7 +27,7 @@ def fetch_inputs(queue: Queue) -> Iterator[int]:
     found: _Found = {}
     pool = ThreadPoolExecutor(AT_ONCE, "fetch")
     try:
-        flying = {pool.submit(near_path, item[1], _ERRORS[item[0]], WORDS[item[0]]): item for item in wanted}
+        flying = {pool.submit(_fetch, *item): item for item in wanted}
         while flying:
             done = wait(flying, timeout=_POLL_S, return_when=FIRST_COMPLETED).done
             found |= {flying.pop(future): _result(future) for future in done}
@@ -39,6 +39,12 @@ def fetch_inputs(queue: Queue) -> Iterator[int]:
             _place(queue, row, found)
 
 
+def _fetch(column: str, address: str) -> Path:
+    is_portrait = column == "portrait"
+    error = PortraitError if is_portrait else SpeechError
+    return near_path(address, error, WORDS["portrait" if is_portrait else "audio"])
+
+
 def _result(future: Future[Path]) -> Path | HalloError:
     try:
         return future.result()
@@ -47,10 +53,12 @@ def _result(future: Future[Path]) -> Path | HalloError:
 
 
 def _place(queue: Queue, row: Row, found: _Found) -> None:
-    near = {column: found[column, address] for column, address in row.far.items()}
-    for error in near.values():
-        if isinstance(error, HalloError):
-            queue.refuse(row.number, type(error).__name__, str(error))
+    near = row.inputs
+    for column, address in row.far.items():
+        copy = found[column, address]
+        if isinstance(copy, HalloError):
+            queue.refuse(row.number, type(copy).__name__, str(copy))
             return
-    paths = {"portrait": row.portrait, "audio": row.audio, **near}
-    queue.place(row.number, Path(str(paths["portrait"])), Path(str(paths["audio"])))
+        near[column] = copy
+    portrait, audio = near.pop("portrait"), near.pop("audio", row.audio)
+    queue.place(dataclasses.replace(row, portrait=portrait, audio=audio, voices=near))

@@ -28,6 +28,7 @@ from hallo_cli.store.writing import make_own_folder, reporting_write_errors
 _CANVAS_KEYS = ("canvas", "fit", "background")
 _PORTRAIT_KEYS = ("bundle", "framing", "face_index", "face_expand_ratio", "size", *_CANVAS_KEYS)
 WORDS = {"portrait": "portrait", "audio": "recording"}
+FACES = "faces"  # that speak, if there are several
 _AUDIO_KEYS = ("start", "duration", "audio_track")
 _LASTING = ("", "InputError", "PortraitError", "SpeechError")  # errors that the file itself causes
 FORMAT = 3
@@ -197,6 +198,7 @@ def _finding(row: tuple[str, int, int, int, str, str, str]) -> Finding:
 
 
 def _digest_of(kind: str, file: object, settings: Mapping[str, object]) -> str:
-    wanted = {name: settings[name] for name in (_AUDIO_KEYS if kind == "audio" else _PORTRAIT_KEYS)}
+    names = _AUDIO_KEYS if kind == "audio" else (*_PORTRAIT_KEYS, *filter(settings.__contains__, [FACES]))
+    wanted = {name: settings[name] for name in names}
     parts = json.dumps([__version__, kind, file, wanted], sort_keys=True)
     return hashlib.sha256(parts.encode()).hexdigest()

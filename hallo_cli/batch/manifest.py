@@ -18,7 +18,7 @@ from hallo_cli.batch.rows import (
     BadRow,
     Layout,
     Row,
-    columns,
+    is_column,
     make_row,
     missing_columns,
     plain_number,
@@ -114,9 +114,8 @@ class _Table:
         """Whether only the user's own columns hold line breaks."""
         if len(cells) != len(self.header):
             return False
-        known = columns()
         named = zip(self.header, cells, strict=True)
-        return not any("\n" in cell for name, cell in named if name in known)
+        return not any("\n" in cell for name, cell in named if is_column(name))
 
 
 def _records(lines: _Lines, table: _Table) -> Iterator[tuple[int, list[str] | csv.Error]]:

@@ -11,12 +11,12 @@ from pathlib import Path
 from hallo_cli.batch.checks import MakeEngine, look_at_all
 from hallo_cli.batch.events import BatchPlanned, RowWarned
 from hallo_cli.batch.fetching import fetch_inputs
-from hallo_cli.batch.findings import Checks, Finding, Request, request_for
+from hallo_cli.batch.findings import FACES, Checks, Finding, Request, request_for
 from hallo_cli.batch.mirror import Mirror
 from hallo_cli.batch.parts import split
 from hallo_cli.batch.queue import Past, Queue, Totals
-from hallo_cli.batch.renderer import N_SEEDS, settings_of
-from hallo_cli.batch.rows import TEXT, Row
+from hallo_cli.batch.renderer import N_SEEDS, settings_of, voices_of
+from hallo_cli.batch.rows import TEXT, Row, face_of
 from hallo_cli.batch.states import RENDERED
 from hallo_cli.batch.task import Task
 from hallo_cli.errors import HalloError, InputError, ManifestError
@@ -24,13 +24,16 @@ from hallo_cli.jobs.containers import fitting_container, is_transparent
 from hallo_cli.jobs.engine import Engine
 from hallo_cli.jobs.fitting import by_content
 from hallo_cli.jobs.forecast import disk_needed, free_bytes, measuring_seconds
+from hallo_cli.jobs.group import speaking
 from hallo_cli.jobs.marking import Marking
 from hallo_cli.jobs.permission import Permission
-from hallo_cli.jobs.plan import count_frames, fingerprint
+from hallo_cli.jobs.plan import Voice, count_frames, fingerprint
 from hallo_cli.jobs.record import MAX_TRIES
+from hallo_cli.media.composing import mixed
 from hallo_cli.media.speaking import speak
 from hallo_cli.media.video import exact_rate
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings, fields_of, to_values
+from hallo_cli.store.digests import file_digest
 
 SPOKEN_AT_ONCE = 4  # texts
 SAMPLE_RATE = 16_000  # of recordings, as findings.Finding counts them
@@ -112,6 +115,7 @@ class Planner:
         for _ in fetch_inputs(self.queue):
             yield 0
         self._speak()
+        self._mix()
         for row in self.queue.rows("new"):
             self._want(row)
         self.n_files = self.checks.count_wanted()
@@ -167,6 +171,17 @@ class Planner:
             for row, future in made:
                 try:
                     future.result()
+                except HalloError as error:
+                    self.queue.refuse(row.number, type(error).__name__, str(error))
+
+    def _mix(self) -> None:
+        """Mix the recordings of rows with several faces, some at a time."""
+        rows = [row for row in self.queue.rows("new") if row.voices]
+        with ThreadPoolExecutor(SPOKEN_AT_ONCE, "mix") as pool:
+            made = [(row, pool.submit(mixed, [*row.voices.values()])) for row in rows]
+            for row, future in made:
+                try:
+                    self.queue.place(dataclasses.replace(row, audio=future.result()))
                 except HalloError as error:
                     self.queue.refuse(row.number, type(error).__name__, str(error))
 
@@ -233,7 +248,8 @@ class Planner:
 
     def _split(self, task: Task) -> tuple[Task, list[Task]]:
         settings = settings_of(task)
-        if self.parts_dir is None or is_transparent(settings):  # joins are blended without alpha
+        # joins are blended without alpha, and with one face
+        if self.parts_dir is None or is_transparent(settings) or voices_of(task):
             return task, []
         return split(task, settings, rate=float(exact_rate(settings.fps)), folder=self.parts_dir)
 
@@ -249,21 +265,27 @@ class Planner:
     def _resolved_settings(self, row: Row) -> RenderSettings:
         """The row's settings with what its bundle and this machine decide. Raises HalloError."""
         given = self.settings.of(row)
-        return self._engine(given.bundle).resolve_settings(given)
+        return speaking(self._engine(given.bundle), _voices(row)).resolve_settings(given)
 
     def _requests(self, row: Row, settings: RenderSettings) -> tuple[Request, Request]:
         """What to look at for a row. Raises InputError where a file is missing."""
         values: dict[str, object] = dict(to_values(settings))
-        return request_for("portrait", row.portrait, values), request_for("audio", row.audio, values)
+        faces = {FACES: [voice.face for voice in _voices(row)]} if row.voices else {}
+        return (
+            request_for("portrait", row.portrait, {**values, **faces}),
+            request_for("audio", row.audio, values),
+        )
 
     def _task(self, row: Row, settings: RenderSettings, portrait: Finding, audio: Finding) -> Task:
         """The row as a task."""
         engine = self._engine(settings.bundle)
+        voices = [(voice.face, str(voice.audio), file_digest(voice.audio)) for voice in _voices(row)]
         name = fingerprint(
             portrait=portrait.digest,
             audio=audio.digest,
             weights_id=engine.weights_id,
             settings=by_content(settings),
+            more=[f"{face}={digest}" for face, _, digest in voices],
         )
         rate = float(exact_rate(settings.fps))
         frames = count_frames(audio.n_samples / SAMPLE_RATE, rate)
@@ -279,12 +301,13 @@ class Planner:
             fingerprint=name,
             frames=frames,
             seconds=frames / rate,
-            cost=self.predict(engine, settings, frames),
+            cost=self.predict(engine, settings, frames) * max(1, len(voices)),
             portrait_sha256=portrait.digest,
             audio_sha256=audio.digest,
             width=portrait.width,
             height=portrait.height,
             priority=row.priority,
+            voices=json.dumps(voices),
             may_replace=int(self.may_overwrite or (past is not None and past.is_ours)),
         )
 
@@ -315,6 +338,10 @@ class Planner:
         if bundle not in self.engines:
             self.engines[bundle] = self.make_engine(bundle, self.runtime)
         return self.engines[bundle]
+
+
+def _voices(row: Row) -> tuple[Voice, ...]:
+    return tuple(Voice(face_of(column), path) for column, path in row.voices.items())
 
 
 class _FoundError(InputError):

@@ -47,15 +47,16 @@ def write_promoted(
 
 
 def _line(row: Row, video: Record, output_dir: Path, replaced: Collection[str]) -> dict[str, object]:
-    heard = {TEXT: row.own[TEXT]} if TEXT in row.own else {"audio": row.far.get("audio", str(row.audio))}
+    inputs = row.sources
+    if TEXT in row.own:
+        del inputs["audio"]  # spoken anew, from the row's own cells
     settings = {key: value for key, value in row.settings.items() if key not in replaced}
     if video.seed is not None:
         settings["seed"] = video.seed
     inside = row.output.is_relative_to(output_dir)
     return {
         "id": row.id,
-        "portrait": row.far.get("portrait", str(row.portrait)),
-        **heard,
+        **inputs,
         "output": os.path.relpath(row.output, output_dir) if inside else row.output.name,
         **({PRIORITY: row.priority} if row.priority else {}),
         **{key: _written(key, value) for key, value in settings.items()},

@@ -29,7 +29,8 @@ CREATE TABLE rows(
   may_replace INTEGER DEFAULT 0, parent INTEGER DEFAULT 0, parts TEXT DEFAULT '', parts_dir TEXT DEFAULT '',
   kind TEXT DEFAULT '', message TEXT DEFAULT '', own TEXT DEFAULT '{}', notes TEXT DEFAULT '',
   portrait_sha256 TEXT DEFAULT '', audio_sha256 TEXT DEFAULT '', width INTEGER DEFAULT 0,
-  height INTEGER DEFAULT 0, priority INTEGER DEFAULT 0, far TEXT DEFAULT '{}');
+  height INTEGER DEFAULT 0, priority INTEGER DEFAULT 0, far TEXT DEFAULT '{}',
+  voices TEXT DEFAULT '{}', said TEXT DEFAULT '[]');
 CREATE TABLE history(output TEXT PRIMARY KEY, id TEXT, status TEXT, fingerprint TEXT, size INTEGER,
   is_ours INTEGER, ledger INTEGER, finished TEXT);
 CREATE TABLE known(id TEXT PRIMARY KEY, output TEXT, row INTEGER, status TEXT, ledger INTEGER, finished TEXT);
@@ -37,16 +38,16 @@ CREATE TABLE known(id TEXT PRIMARY KEY, output TEXT, row INTEGER, status TEXT, l
 _INDEXES = (
     "CREATE INDEX by_state ON rows(state, priority DESC, cost DESC, number); CREATE INDEX by_id ON rows(id);"
 )
-_READ = "SELECT number,id,portrait,audio,output,preset,given,own,priority,far FROM rows NOT INDEXED"
+_READ = "SELECT number,id,portrait,audio,output,preset,given,own,priority,far,voices FROM rows NOT INDEXED"
 _READ_BAD = "SELECT number,id,message,output,own,kind FROM rows NOT INDEXED WHERE state='invalid'"
 _ACCEPT = (
     "UPDATE rows SET state=?,settings=?,fingerprint=?,frames=?,seconds=?,cost=?,may_replace=?,parts=?,"
-    "parts_dir=?,portrait_sha256=?,audio_sha256=?,width=?,height=?,seed_offset=? WHERE number=?"
+    "parts_dir=?,portrait_sha256=?,audio_sha256=?,width=?,height=?,seed_offset=?,said=? WHERE number=?"
 )
 _TAKE = """
 SELECT number,id,portrait,audio,output,settings,preset,fingerprint,frames,seconds,cost,
   attempts,is_alone,seed_offset,may_replace,parent,parts,parts_dir,own,portrait_sha256,audio_sha256,
-  width,height,priority
+  width,height,priority,said
 FROM rows"""
 _NEXT = f"{_TAKE} WHERE state='ready' ORDER BY priority DESC, cost DESC, number LIMIT ?"
 _PUT_BACK = """
@@ -140,7 +141,7 @@ class Queue:
 
     def add_rows(self, rows: Iterable[Row | BadRow]) -> None:
         """Add a manifest's rows. Raises ManifestError if two rows write one file or share an id."""
-        columns = "number,id,portrait,audio,output,preset,given,state,kind,message,own,priority,far"
+        columns = "number,id,portrait,audio,output,preset,given,state,kind,message,own,priority,far,voices"
         marks = ",".join("?" for _ in columns.split(","))
         for block in _blocks(map(_values, rows)):
             self._db.executemany(f"INSERT INTO rows({columns}) VALUES({marks})", block)
@@ -231,11 +232,11 @@ class Queue:
                 yield BadRow(number, name, message, output, json.loads(own)), kind
             last = block[-1][0]
 
-    def place(self, number: int, portrait: Path, audio: Path) -> None:
-        """Set where the inputs of a row are, once they have been fetched."""
-        self._db.execute(
-            "UPDATE rows SET portrait=?, audio=? WHERE number=?", (str(portrait), str(audio), number)
-        )
+    def place(self, row: Row) -> None:
+        """Set where the inputs of a row are, once they have been fetched or mixed."""
+        voices = {column: str(path) for column, path in row.voices.items()}
+        values = (str(row.portrait), str(row.audio), json.dumps(voices), row.number)
+        self._db.execute("UPDATE rows SET portrait=?, audio=?, voices=? WHERE number=?", values)
 
     def accept(self, tasks: Iterable[Task], state: str = "ready") -> None:
         """Set what checking found out about rows."""
@@ -243,7 +244,7 @@ class Queue:
             (
                 *(state, t.settings, t.fingerprint, t.frames, t.seconds, t.cost, t.may_replace),
                 *(t.parts, t.parts_dir, t.portrait_sha256, t.audio_sha256, t.width, t.height),
-                *(t.seed_offset, t.number),
+                *(t.seed_offset, t.voices, t.number),
             )
             for t in tasks
         )
@@ -357,20 +358,21 @@ class Queue:
 
 
 def _row(found: tuple[Any, ...]) -> Row:
-    number, name, portrait, audio, output, preset, given, own, priority, far = found
+    number, name, portrait, audio, output, preset, given, own, priority, far, voices = found
     paths = (Path(portrait), Path(audio), Path(output))
-    return Row(
-        number, name, *paths, preset or None, json.loads(given), json.loads(own), priority, json.loads(far)
-    )
+    heard = {column: Path(path) for column, path in json.loads(voices).items()}
+    row = Row(number, name, *paths, preset or None, json.loads(given), json.loads(own), priority)
+    return dataclasses.replace(row, far=json.loads(far), voices=heard)
 
 
 def _values(row: Row | BadRow) -> tuple[object, ...]:
     if isinstance(row, BadRow):
-        bad = ("invalid", "ManifestError", printable(row.message), json.dumps(dict(row.own)), 0, "{}")
+        bad = ("invalid", "ManifestError", printable(row.message), json.dumps(dict(row.own)), 0, "{}", "{}")
         return (row.number, row.id, "", "", row.output, "", "{}", *bad)
     given, own = json.dumps(dict(row.settings)), json.dumps(dict(row.own))
     paths = (str(row.portrait), str(row.audio), str(row.output))
-    more = (given, "new", "", "", own, row.priority, json.dumps(dict(row.far)))
+    voices = {column: str(path) for column, path in row.voices.items()}
+    more = (given, "new", "", "", own, row.priority, json.dumps(dict(row.far)), json.dumps(voices))
     return (row.number, row.id, *paths, row.preset or "", *more)
 
 

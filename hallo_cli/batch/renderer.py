@@ -18,8 +18,9 @@ from hallo_cli.errors import HalloError, OutputError
 from hallo_cli.jobs import events, record
 from hallo_cli.jobs.engine import Engine
 from hallo_cli.jobs.fitting import by_content
+from hallo_cli.jobs.group import speaking
 from hallo_cli.jobs.marking import Marking
-from hallo_cli.jobs.plan import Job
+from hallo_cli.jobs.plan import Job, Voice
 from hallo_cli.jobs.prepared_inputs import Prepared
 from hallo_cli.jobs.record import JobResult
 from hallo_cli.jobs.runner import RunOptions, StopRequest, prepare_ahead, run_job
@@ -60,6 +61,7 @@ class Ready:
     """A row that waits to be rendered."""
 
     job: Job
+    engine: Engine
     inputs: Prepared | None = None  # None: there is nothing to analyse
 
 
@@ -81,6 +83,7 @@ class JobRenderer:
     def prepare(self, task: Task) -> Ready:
         """The row as a job, and its inputs analysed where there is something to render."""
         job = self._job(task)
+        engine = speaking(self.engine(job.settings.bundle), job.voices)
         self._refuse_links(task)
         if task.parent:
             make_own_folder(task.output.parent.parent)
@@ -89,8 +92,8 @@ class JobRenderer:
         if self._spec.mirror and not (task.parent or task.may_replace):
             self._spec.mirror.bring(task.output)
         if task.parts or task.output.exists():
-            return Ready(job)
-        return Ready(job, prepare_ahead(job, self.engine(job.settings.bundle)))
+            return Ready(job, engine)
+        return Ready(job, engine, prepare_ahead(job, engine))
 
     def render(
         self, task: Task, prepared: object, *, report: Callable[[int, int], None], stop: StopRequest
@@ -98,8 +101,7 @@ class JobRenderer:
         """Render the row, or recognise that an earlier run was killed after it was done."""
         assert isinstance(prepared, Ready)
         self._refuse_links(task)
-        job = prepared.job
-        engine = self.engine(job.settings.bundle)
+        job, engine = prepared.job, prepared.engine
         self._require_unchanged(task, job, engine)
 
         def on_event(event: events.Event) -> None:
@@ -129,7 +131,7 @@ class JobRenderer:
         rendered = dataclasses.replace(rendered, size=task.output.stat().st_size)
         figures: dict[str, float] = {"n_frames": rendered.frames}
         judgement = None
-        if self._spec.measure is not None and not task.parent:
+        if self._spec.measure is not None and not task.parent and not voices_of(task):
             try:
                 figures |= self._spec.measure(task.output, task.portrait)
             except HalloError as error:  # for example, no face is found in the video
@@ -154,7 +156,9 @@ class JobRenderer:
         has_files = by_content(job.settings) != job.settings
         is_as_planned = not (task.parent or task.seed_offset)  # else the settings differ, too
         planned = task.fingerprint if has_files and is_as_planned else ""
-        checked = record.Inputs(task.portrait_sha256, task.audio_sha256, engine.weights_id, planned, "")
+        voices = tuple(digest for _, _, digest in json.loads(task.voices))
+        files = (task.portrait_sha256, task.audio_sha256, engine.weights_id)
+        checked = record.Inputs(*files, planned, "", voices)
         record.require_unchanged(job, checked)
 
     def _refuse_links(self, task: Task) -> None:
@@ -166,9 +170,10 @@ class JobRenderer:
 
     def _job(self, task: Task) -> Job:
         settings = settings_of(task)
-        settings = self.engine(settings.bundle).resolve_settings(settings)
-        seed = (settings.seed + task.seed_offset) % N_SEEDS
-        return Job(task.portrait, task.audio, task.output, dataclasses.replace(settings, seed=seed))
+        voices = voices_of(task)
+        settings = speaking(self.engine(settings.bundle), voices).resolve_settings(settings)
+        settings = dataclasses.replace(settings, seed=(settings.seed + task.seed_offset) % N_SEEDS)
+        return Job(task.portrait, task.audio, task.output, settings, voices=voices)
 
     def _finished(self, job: Job, engine: Engine) -> JobResult | None:
         return record.find_finished(job, record.inspect_inputs(job, engine.weights_id))
@@ -181,6 +186,11 @@ class JobRenderer:
 def settings_of(task: Task) -> RenderSettings:
     """The task's settings."""
     return build(RenderSettings, json.loads(task.settings), where=f"row {task.number}")
+
+
+def voices_of(task: Task) -> tuple[Voice, ...]:
+    """What each of several faces says; empty for a single one."""
+    return tuple(Voice(face, Path(path)) for face, path, _ in json.loads(task.voices))
 
 
 def measure_figures(video: Path, portrait: Path, *, curves_dir: Path | None = None) -> dict[str, float]:

@@ -2,11 +2,12 @@
 
 import dataclasses
 import functools
+import itertools
 import json
 import os
 import re
 import string
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,6 @@ from hallo_cli.errors import ManifestError, SettingsError
 from hallo_cli.jobs.containers import SUFFIXES
 from hallo_cli.media.addresses import (
     address_in,
-    bare_address,
     is_address,
     is_within,
     require_fetchable,
@@ -33,6 +33,7 @@ from hallo_cli.settings.schema import RenderSettings, Value, fields_of, parse, r
 REQUIRED = ("portrait", "audio")
 TEXT = "text"  # a text to be spoken instead of a recording; kept with the user's own cells
 PRIORITY = "priority"
+FACE = re.compile(r"face_([1-9][0-9]?)")  # what one of several faces says, as --face has it
 OWN_PREFIX = "x_"  # prefix of the user's own columns
 TEMPLATE_NAMES = ("id", "portrait", "audio", "row", "preset", "seed")
 _FORBIDDEN_IN_ID = re.compile(r'[\x00-\x1f\x7f/\\<>:"|?*]')
@@ -47,14 +48,25 @@ def columns() -> frozenset[str]:
     return frozenset((*REQUIRED, TEXT, "id", "output", "preset", PRIORITY, *fields_of(RenderSettings)))
 
 
-def missing_columns(names: Container[str]) -> list[str]:
-    """Which of portrait and audio are missing; a text counts as audio."""
-    return [name for name in REQUIRED if name not in names and not (name == "audio" and TEXT in names)]
+def is_column(name: str) -> bool:
+    """Whether a manifest may have a column of this name."""
+    return name in columns() or bool(FACE.fullmatch(name))
+
+
+def face_of(column: str) -> int:
+    """The number of the face that a column is about, counted from the left, from 1."""
+    return int(column.removeprefix("face_"))
+
+
+def missing_columns(names: Collection[str]) -> list[str]:
+    """Which of portrait and audio are missing; a text and what a face says count as audio."""
+    is_heard = TEXT in names or any(map(FACE.fullmatch, names))
+    return [name for name in REQUIRED if name not in names and not (name == "audio" and is_heard)]
 
 
 def require_columns(names: Iterable[str], *, where: str) -> None:
     """Raise ManifestError at the first name that is not a column, and suggest a remedy."""
-    for name in names:
+    for name in itertools.filterfalse(FACE.fullmatch, names):
         try:
             require_known([name], columns(), where=where)
         except SettingsError as error:
@@ -85,7 +97,8 @@ class Layout:
 
     def _is_own_key(self, key: str) -> bool:
         is_named = key in {_key(name) for name in self.own_columns}
-        return key not in columns() - {TEXT} and (is_named or key.startswith(OWN_PREFIX))
+        is_free = key == TEXT or not is_column(key)
+        return is_free and (is_named or key.startswith(OWN_PREFIX))
 
     def __post_init__(self) -> None:
         check_template(self.name_template)
@@ -111,13 +124,19 @@ class Row:
     own: Mapping[str, str] = field(default_factory=dict)  # cells of the user's own columns
     priority: int = 0  # rows of a higher one are rendered first
     far: Mapping[str, str] = field(default_factory=dict)  # addresses by column; their paths are only names
+    voices: Mapping[str, Path] = field(
+        default_factory=dict
+    )  # recordings by face column; `audio` is their mix
 
-    def source(self, column: str) -> str:
-        """The portrait's or the recording's path, or its address as it may be shown."""
-        address = self.far.get(column)
-        return (
-            bare_address(address) if address else str(self.portrait if column == "portrait" else self.audio)
-        )
+    @property
+    def inputs(self) -> dict[str, Path]:
+        """The portrait and the recordings by column."""
+        return {"portrait": self.portrait, **(self.voices or {"audio": self.audio})}
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """The same as typed: paths and addresses."""
+        return {name: self.far.get(name, str(path)) for name, path in self.inputs.items()}
 
 
 @dataclass(frozen=True)
@@ -170,17 +189,21 @@ def _row(number: int, given: Mapping[str, object], layout: Layout) -> Row:
     missing = missing_columns(given)
     if missing:
         raise ManifestError(f"{' and '.join(missing)} is empty; give a file.")
-    far = {column: address for column in REQUIRED if (address := _address(given.get(column), column, layout))}
-    portrait = (
-        _named(far["portrait"]) if "portrait" in far else _input_path(given["portrait"], "portrait", layout)
-    )
-    audio, own = _heard(given, far, layout)
+    heard = sorted((name for name in given if FACE.fullmatch(name)), key=face_of)
+    names = [name for name in (*REQUIRED, *heard) if name in given]
+    far = {name: address for name in names if (address := _address(given[name], name, layout))}
+    inputs = {
+        name: _named(far[name]) if name in far else _input_path(given[name], name, layout) for name in names
+    }
+    voices = {name: inputs[name] for name in heard}
+    audio, own = _heard(given, inputs, voices, layout)
+    portrait = inputs["portrait"]
     preset = _text(given["preset"], "preset") if "preset" in given else None
-    keys = sorted(given.keys() - {*REQUIRED, TEXT, "id", "output", "preset", PRIORITY})
+    keys = sorted(given.keys() - {*names, TEXT, "id", "output", "preset", PRIORITY})
     settings = {key: parse(_fields()[key], given[key], where=key) for key in keys}
     if layout.is_confined and "bundle" in settings:
         _require_installed(str(settings["bundle"]))
-    row = Row(number, "", portrait, audio, Path(), preset, settings, own, _priority(given), far)
+    row = Row(number, "", portrait, audio, Path(), preset, settings, own, _priority(given), far, voices)
     row = dataclasses.replace(row, id=_row_id(row, given.get("id")))
     if colour_of(str(settings.get("background", "black"))) is None:
         picture = _input_path(settings["background"], "background", layout)
@@ -189,14 +212,14 @@ def _row(number: int, given: Mapping[str, object], layout: Layout) -> Row:
         settings["subtitles"] = str(_input_path(settings["subtitles"], "subtitles", layout))
     row = dataclasses.replace(row, settings=settings)
     row = dataclasses.replace(row, output=_output_path(row, given.get("output"), layout))
-    if row.output in (portrait, audio):
+    if row.output in row.inputs.values():
         raise ManifestError(f"the output {row.output} is the row's own input; give it another name.")
     return row
 
 
 def _address(value: object, column: str, layout: Layout) -> str:
     """The address of an input that has to be fetched; empty for a file of this machine."""
-    text = "" if value is None else _text(value, column)
+    text = _text(value, column)
     if layout.far_root and text and not is_address(text) and not Path(text).is_absolute():
         text = address_in(layout.far_root, text)
     if not is_address(text):
@@ -214,13 +237,16 @@ def _named(address: str) -> Path:
 
 
 def _heard(
-    given: Mapping[str, object], far: Mapping[str, str], layout: Layout
+    given: Mapping[str, object], inputs: Mapping[str, Path], voices: Mapping[str, Path], layout: Layout
 ) -> tuple[Path, Mapping[str, str]]:
     """The recording, and the text that it is spoken from, if any."""
+    ways = [name for name in ("audio", TEXT, *voices) if name in given]
+    if ways[0] not in voices and len(ways) > 1:
+        raise ManifestError(f"{ways[0]} and {ways[1]} are both given; leave one of them empty.")
+    if voices:
+        return Path("+".join(path.stem for path in voices.values()) + ".mixed"), {}
     if TEXT not in given:
-        return _named(far["audio"]) if "audio" in far else _input_path(given["audio"], "audio", layout), {}
-    if "audio" in given:
-        raise ManifestError("audio and text are both given; leave one of them empty.")
+        return inputs["audio"], {}
     if layout.speak is None:
         raise ManifestError("text needs --speak, a text-to-speech command; see `hallo docs speech`.")
     text = _text(given[TEXT], TEXT)

@@ -38,6 +38,7 @@ class Task:
     width: int = 0  # of the video, in pixels
     height: int = 0
     priority: int = 0  # rows of a higher one are rendered first
+    voices: str = "[]"  # JSON of [face, recording, SHA-256] of each face that speaks
 
     def __str__(self) -> str:
         return f"row {self.number} ({self.id})"

@@ -47,8 +47,9 @@ class BatchOptions:
     manifest: Annotated[
         str,
         typer.Argument(
-            help="CSV with a header, or JSON Lines. Columns: portrait and audio; id, output, preset, any "
-            "setting. `-` reads standard input.",
+            help="CSV with a header, or JSON Lines. Columns: "
+            "portrait and audio (or text, or face_1 and face_2); "
+            "id, output, preset, any setting. `-` reads standard input.",
             metavar="MANIFEST",
             show_default=False,
         ),

@@ -17,6 +17,9 @@ from hallo_cli.errors import SettingsError
 from hallo_cli.store.cache import at_home
 
 if TYPE_CHECKING:
+    import datetime
+
+    from hallo_cli.jobs.permission import Given as Consented
     from hallo_cli.jobs.plan import Job
     from hallo_cli.jobs.preflight import Preflight
 
@@ -81,24 +84,43 @@ def _draw(still: Path, job: Job, renderer: Renderer, found: Preflight) -> None:
 
 
 def report(job: Job, renderer: Renderer, *, as_json: bool) -> Preflight:
-    """Check a job, print what was found, and return it."""
+    """Check a job, print what was found, and return it. Raises ConsentError if --consent forbids it."""
     from hallo_cli.jobs.preflight import look_at
     from hallo_cli.settings.schema import to_values
 
+    given = _consents(job, renderer)
     found = look_at(job, renderer.engine)
     settings = to_values(renderer.engine.resolve_settings(job.settings))
     if as_json:
-        rows = {"schema": SCHEMA, **dataclasses.asdict(found), "settings": settings}
+        consents = [{"of": one.of, "who": one.entry.who, "until": _day(one.entry.until)} for one in given]
+        rows = {"schema": SCHEMA, **dataclasses.asdict(found), "settings": settings, "consents": consents}
         answer(json.dumps(rows))
         return found
     for line in _lines(found):
         answer(line)
+    for one in given:
+        end = f"until {_day(one.entry.until)}" if one.entry.until else "without end"
+        answer(f"consent    {one.of} by {one.entry.who!r}, {end}")
     chosen = [key for key in settings if renderer.resolved.origins[key] != "default"]
     if chosen:
         answer("settings   " + ", ".join(f"{key} {settings[key]}" for key in chosen))
     for warning in found.warnings:
         say(f"warning: {warning}")
     return found
+
+
+def _consents(job: Job, renderer: Renderer) -> tuple[Consented, ...]:
+    """The consents that the render would need; none without --consent."""
+    from hallo_cli.jobs.marking import Marking
+    from hallo_cli.jobs.record import inspect_inputs
+
+    if renderer.resolved.runtime.consent is None:
+        return ()
+    return Marking.of(renderer.resolved.runtime).consents(job, inspect_inputs(job, ""))
+
+
+def _day(until: datetime.date | None) -> str:
+    return until.isoformat() if until else ""
 
 
 def _lines(found: Preflight) -> list[str]:

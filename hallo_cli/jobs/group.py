@@ -229,6 +229,11 @@ class GroupCompositor:
         return np.asarray(mixed + 0.5).astype(np.uint8)[None]
 
 
+def speaking(engine: Engine, voices: Sequence[Voice]) -> Engine:
+    """The engine for a job with these voices; the given one if it has none."""
+    return GroupEngine(engine, voices) if voices else engine
+
+
 def _overlap(one: _Head, other: _Head) -> bool:
     (low, high), (other_low, other_high) = one.box, other.box
     return bool((low < other_high).all() and (other_low < high).all())

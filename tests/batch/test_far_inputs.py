@@ -110,7 +110,7 @@ def test_names_come_from_addresses(tmp_path: Path) -> None:
     row = make_row(1, {"portrait": "https://host/x/anna%20b.png?sig=1", "audio": "s3://b/01.wav"}, layout)
     assert isinstance(row, Row)
     assert (row.id, row.output.name) == ("anna b_01", "anna b-01.mp4")
-    assert row.source("portrait") == "https://host/x/anna%20b.png"
+    assert row.sources["audio"] == "s3://b/01.wav"
 
 
 def test_addresses_are_joined_and_compared() -> None:

@@ -11,7 +11,7 @@ from scipy.io import wavfile
 from typer.testing import CliRunner
 
 from hallo_cli.cli.app import app, register
-from hallo_cli.errors import OutputError, SettingsError
+from hallo_cli.errors import ConsentError, OutputError, SettingsError
 from hallo_cli.media.probe import probe
 
 register()
@@ -39,6 +39,23 @@ def test_check_says_how_well_it_will_do(folder: Path) -> None:
     assert found["outlook"] == "fair"  # the shipped portrait smiles
     assert any("the mouth is open" in reason for reason in found["reasons"])
     assert 65 < found["light_level"] < 225
+
+
+def test_check_obeys_the_consent_file(folder: Path) -> None:
+    consent = folder / "consent.csv"
+
+    def add(*files: str) -> None:
+        command = ["consent", "add", str(consent), *files, "--who", "Anna", "--until", "2999-12-31"]
+        assert CliRunner().invoke(app, command).exit_code == 0
+
+    add(str(FACE))
+    with pytest.raises(ConsentError, match=r"the recording .* has no entry"):
+        invoke(folder, "check", "--consent", str(consent))
+    add(str(folder / "a.wav"))
+    said = invoke(folder, "check", "--consent", str(consent))
+    assert "consent    portrait by 'Anna', until 2999-12-31" in said
+    found = json.loads(invoke(folder, "check", "--consent", str(consent), "--json"))["consents"]
+    assert found[1] == {"of": "voice", "who": "Anna", "until": "2999-12-31"}
 
 
 @pytest.mark.parametrize("framing", ["crop", "full"])
