@@ -215,7 +215,8 @@ class BundleEngine:
         from hallo_cli.models.weights import load_networks
 
         if self._animator is None or self._dtype != settings.dtype:
-            self._release()
+            if self._animator is not None:
+                self._release()
             # offloaded networks stay in host memory, since the device may be too small for them
             device = resolve_device("cpu" if self.runtime.offload else self.runtime.device)
             dtype = DTYPES[settings.dtype]

@@ -102,3 +102,9 @@ def test_large_picture_gives_the_same_landmarks(analyser: FaceAnalyser, astronau
     (face,) = analyser.detect(astronaut)
     (large,) = analyser.detect(cv2.resize(astronaut, (4096, 4096), interpolation=cv2.INTER_CUBIC))
     assert np.linalg.norm(large.landmarks / 8 - face.landmarks, axis=1).mean() < 0.02 * eye_distance(face)
+
+
+def test_waiting_threads_take_no_processor_time(analyser: FaceAnalyser) -> None:
+    for network in (analyser._landmarks, analyser._detector._session):
+        options = network.get_session_options()
+        assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
