@@ -95,18 +95,19 @@ class Lips:
         shut[window] = np.clip(drawn * (1 - _DARK * dark[..., None]) + 0.5, 0, 255).astype(np.uint8)
         return shut
 
-    def opening(self, places: Float) -> Float | None:
-        """Where a frame may show the mouth's inside, 0..1 [h, w]; None where the picture does not tell.
+    def opening(self, places: Float, unsure: Float, sure: Float) -> Float:
+        """Where a frame shows the mouth's inside, 0..1 [h, w]; what is unsure must lie below the upper lip.
 
         places [h, w, 2]: the columns and rows of the shut picture that the frame was warped from.
+        unsure, sure [h, w]: the mask, and the part of it that counts even where the lips' edge contradicts.
         """
         mouth = self._mouth
         if mouth is None:
-            return None
+            return unsure
         x, y = mouth.upright(places)
-        below_line = np.clip(y - mouth.line(x) + 0.5, 0, 1)
+        inside = np.maximum(unsure * np.clip(y - mouth.line(x) + 0.5, 0, 1), sure)
         end = float(mouth.under[:, 1].max()) + _BELOW_LIP * mouth.width
-        return np.asarray(below_line * np.clip((end - y) / (_SOFT * mouth.width), 0, 1), np.float32)
+        return np.asarray(inside * np.clip((end - y) / (_SOFT * mouth.width), 0, 1), np.float32)
 
     @property
     def steady(self) -> Float:

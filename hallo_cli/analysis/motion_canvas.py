@@ -154,12 +154,12 @@ class MotionCanvas:
         Where the mask is unsure, the lips' outlines decide.
         """
         decided = _step(mask, UNSURE)
+        if self._parts.lips is None:
+            return decided
         top, left = area.top - self._moved.top, area.left - self._moved.left
         width, height = area.size
-        opening = None
-        if self._parts.lips is not None:
-            opening = self._parts.lips.opening(places[top : top + height, left : left + width])
-        return decided if opening is None else np.maximum(decided * opening, _step(mask, SURE))
+        seen = places[top : top + height, left : left + width]
+        return self._parts.lips.opening(seen, decided, _step(mask, SURE))
 
     def _moved_points(self, points: Float, flow: Float) -> Float:
         """Where the picture shows what the frame has at `points` [n, 2]; both in the picture's pixels."""

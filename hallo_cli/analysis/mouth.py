@@ -106,13 +106,16 @@ def find_mouth(landmarks: Float) -> Mouth | None:
     nothing = landmarks[:1]
     bare = Mouth((left + right) / 2, (right - left) / width, width, nothing, nothing, nothing, 0, 0)
     lines = (np.stack(bare.upright(landmarks[list(line)]), 1) for line in (_UPPER, _LOWER, _UNDER))
-    upper, lower, under = lines
-    if any((np.diff(line[:, 0]) <= 0).any() for line in (upper, lower, under)):
-        return None
+    upper, lower, under = (_rising(line) for line in lines)
     top, bottom = (float(bare.upright(landmarks[at])[1]) for at in (_BELOW_NOSE, _CHIN))
     if not top < upper[:, 1].min() or not lower[:, 1].max() < bottom:
         return None
     return replace(bare, upper=upper, lower=lower, under=under, top=top, bottom=bottom)
+
+
+def _rising(line: Float) -> Float:
+    """A lip's line without the steps back that the far side of a turned face makes."""
+    return np.asarray(np.stack([np.maximum.accumulate(line[:, 0]), line[:, 1]], 1), np.float32)
 
 
 def lower_lip(mouth: Mouth, picture: Bytes) -> Float | None:

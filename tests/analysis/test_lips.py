@@ -47,6 +47,11 @@ def white(picture: Bytes) -> int:
     return int((picture.min(2) > 225).sum())
 
 
+def opening(picture: Bytes, landmarks: Float, at: Float, *, sure: float = 0.0) -> Float:
+    full = np.ones(picture.shape[:2], np.float32)
+    return Lips(landmarks, picture).opening(at, full, sure * full)
+
+
 def places(shape: tuple[int, ...], shift: tuple[float, float] = (0, 0)) -> Float:
     grid = np.stack(np.meshgrid(np.arange(shape[1]), np.arange(shape[0])), -1)
     return (grid + np.array(shift)).astype(np.float32)
@@ -84,7 +89,8 @@ def test_mouth_that_is_hardly_seen_is_left_alone() -> None:
     landmarks[:, 0] = 100 + (landmarks[:, 0] - 100) / 50
     lips = Lips(landmarks, picture)
     assert lips.shut() is picture
-    assert lips.opening(places(picture.shape)) is None
+    full = np.ones((220, 200), np.float32)
+    assert lips.opening(places(picture.shape), full, full) is full
 
 
 def test_own_teeth_return_where_the_mouth_opens_and_follow_the_head() -> None:
@@ -119,20 +125,24 @@ def test_dark_paint_takes_the_colour_of_the_lips() -> None:
 
 def test_mouth_opens_below_the_upper_lip_and_above_the_chin_only() -> None:
     picture, landmarks = drawn(14)
-    opening = Lips(landmarks, picture).opening(places(picture.shape))
-    assert opening is not None
-    assert not opening[: LINE - 8].any()
-    assert opening[LINE + 3 : LINE + 12, 70:130].all()
-    assert not opening[LINE + 32 :].any()
-    moved = Lips(landmarks, picture).opening(places(picture.shape, (0, -10)))
-    assert moved is not None
+    shown = opening(picture, landmarks, places(picture.shape))
+    assert not shown[: LINE - 8].any()
+    assert shown[LINE + 3 : LINE + 12, 70:130].all()
+    assert not shown[LINE + 32 :].any()
+    moved = opening(picture, landmarks, places(picture.shape, (0, -10)))
     assert not moved[: LINE + 2].any()  # the frame shows the lip ten pixels lower
 
 
 def test_line_between_shut_lips_is_where_the_picture_is_dark() -> None:
     picture, landmarks = drawn(0)
     picture[LINE - 3 : LINE - 1, LEFT:RIGHT] = 30  # the landmarks are two pixels off
-    opening = Lips(landmarks, picture).opening(places(picture.shape))
-    assert opening is not None
-    assert opening[LINE - 1, 100] > 0.9
-    assert not opening[LINE - 5, 100]
+    shown = opening(picture, landmarks, places(picture.shape))
+    assert shown[LINE - 1, 100] > 0.9
+    assert not shown[LINE - 5, 100]
+
+
+def test_sure_mask_counts_above_the_line_but_not_on_the_chin() -> None:
+    picture, landmarks = drawn(14)
+    shown = opening(picture, landmarks, places(picture.shape), sure=1.0)
+    assert shown[LINE - 10, 100] == 1
+    assert not shown[LINE + 32 :].any()

@@ -118,8 +118,8 @@ def test_lips_decide_where_the_mask_is_unsure_and_not_where_it_is_sure() -> None
     class Below:
         steady = np.array([[60, 60], [70, 60], [60, 70], [70, 70]] * 2, np.float32)
 
-        def opening(self, places: Float) -> Float:
-            return np.asarray(places[..., 1] >= 64, np.float32)
+        def opening(self, places: Float, unsure: Float, sure: Float) -> Float:
+            return np.asarray(np.maximum(unsure * (places[..., 1] >= 64), sure), np.float32)
 
         def finish(self, paint: Float, origin: tuple[int, int], moved: Float) -> None:
             assert np.allclose(moved, self.steady, atol=0.1)
