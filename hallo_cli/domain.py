@@ -23,6 +23,8 @@ CONTROLS = (
     "gaze_x",
     "gaze_y",
 )  # inputs of the networks besides speech
+PAINT_SCALE = 4  # paint has this many pixels for one of the flow, in each direction
+CELLS = 16  # windows begin and end at this part of the square's side
 HEAD = slice(1, 4)  # the controls that move the head
 
 
@@ -45,6 +47,26 @@ class RegionMasks:
 
 
 @dataclass(frozen=True)
+class Window:
+    """A part of a square, its edges in `CELLS`ths of the side; half-open."""
+
+    left: int = 0
+    top: int = 0
+    right: int = CELLS
+    bottom: int = CELLS
+
+    def within(self, side: int) -> tuple[slice, slice]:
+        """Its rows and columns in a map of the square; whole if the map is too coarse for the cells."""
+        if side % CELLS:
+            return slice(0, side), slice(0, side)
+        scale = side // CELLS
+        return slice(self.top * scale, self.bottom * scale), slice(self.left * scale, self.right * scale)
+
+
+WHOLE = Window()
+
+
+@dataclass(frozen=True)
 class Portrait:
     """One analysed picture, ready for the networks."""
 
@@ -58,6 +80,7 @@ class Portrait:
     digest: str  # content hash of the source picture
     quarter_turns: int = 0  # counter-clockwise turn that set the file's picture upright
     notes: tuple[str, ...] = ()  # warnings for people
+    window: Window = WHOLE  # where anchored models paint: around the mouth
 
 
 @dataclass(frozen=True)
@@ -83,8 +106,8 @@ class FrameMotion:
     """How one frame differs from the portrait's square, see `models.anchored.Motion`."""
 
     flow: Float  # [height, width, 2] x, y in shares of the square's side
-    mask: Bytes  # [height, width] 255 is painted
-    paint: Bytes  # [height, width, 3] RGB
+    mask: Bytes  # [height, width] of the window; 255 is painted
+    paint: Bytes  # [height, width, 3] of the window; RGB
     lids: float = 0.0  # 0 as in the portrait, 1 shut
     brows: float = 0.0  # 0 as in the portrait, 1 as high as they go
 
@@ -94,17 +117,24 @@ class MotionShape:
     """The sides of a frame's motion maps, which travel packed into bytes."""
 
     flow: int
-    paint: int
+    paint: int  # of the whole square
+    window: Window = WHOLE  # the part of it that is painted
 
     @property
     def n_bytes(self) -> int:
         """Of one packed frame."""
-        return 4 * self.flow**2 + 4 * self.paint**2 + 2
+        height, width = self._painted
+        return 4 * self.flow**2 + 4 * height * width + 2
+
+    @property
+    def _painted(self) -> tuple[int, int]:
+        rows, columns = self.window.within(self.paint)
+        return rows.stop - rows.start, columns.stop - columns.start
 
     def pack(self, flow: Float, painted: Bytes, eyes: Float | None = None) -> Bytes:
-        """Flow [n, side, side, 2], paint and mask [n, side, side, 4], lids and brows [n, 2] -> [n, bytes].
+        """Flow [n, side, side, 2], the window's paint and mask [n, h, w, 4], eyes [n, 2] -> [n, bytes].
 
-        eyes: 0 to 1 each; None: as in the portrait.
+        eyes: lids and brows,: 0 to 1 each; None: as in the portrait.
         """
         steps = np.clip(np.rint(flow * FLOW_STEPS), -32768, 32767).astype("<i2")
         n = len(flow)
@@ -117,7 +147,7 @@ class MotionShape:
         for frame in packed:
             steps, painted = frame[: 4 * self.flow**2], frame[4 * self.flow**2 : -2]
             flow = steps.view("<i2").reshape(self.flow, self.flow, 2).astype(np.float32) / FLOW_STEPS
-            maps = painted.reshape(self.paint, self.paint, 4)
+            maps = painted.reshape(*self._painted, 4)
             lids, brows = (float(level) / 255 for level in frame[-2:])
             yield FrameMotion(np.asarray(flow, np.float32), maps[..., 3], maps[..., :3], lids, brows)
 

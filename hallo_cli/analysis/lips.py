@@ -30,7 +30,6 @@ _INSIDE = 0.2  # of the lower lip's light: how dark the mouth is behind the teet
 # Of the lower lip's light: paint darker than the first has the lips' colour, lighter than the second its own
 _DEEP = (0.25, 0.55)
 _SOFT = 0.02  # over which edges fade
-_BELOW_LIP = 0.08  # how far below the lower lip paint ends
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ class Lips:
             return unsure
         x, y = mouth.upright(places)
         inside = np.maximum(unsure * np.clip(y - mouth.line(x) + 0.5, 0, 1), sure)
-        end = float(mouth.under[:, 1].max()) + _BELOW_LIP * mouth.width
+        end = float(mouth.under[:, 1].max())
         return np.asarray(inside * np.clip((end - y) / (_SOFT * mouth.width), 0, 1), np.float32)
 
     @property

@@ -126,7 +126,9 @@ class MotionCanvas:
         rows, columns = (np.flatnonzero(seen.any(axis=axis)) for axis in (1, 0))
         if not len(rows):
             return
-        side = len(seen)
+        side = self._shape.paint
+        first = [part.start for part in self._shape.window.within(side)]
+        rows, columns = rows + first[0], columns + first[1]
         area = self._inside(
             self._crop.left + self._crop.side * (columns[0] - 1) / side,
             self._crop.top + self._crop.side * (rows[0] - 1) / side,
@@ -136,6 +138,7 @@ class MotionCanvas:
         if area is None:
             return
         matrix = self._matrix(area, side, 0)
+        matrix[:, 2] += matrix[:, :2] @ np.array(first[::-1], np.float32)
         flags = cv2.INTER_CUBIC if self._crop.side >= side else cv2.INTER_AREA
         mask = cv2.warpAffine(motion.mask, matrix, area.size, flags=flags) / np.float32(255)
         paint = cv2.warpAffine(

@@ -8,7 +8,7 @@ from math import ceil, floor
 import cv2
 import numpy as np
 
-from hallo_cli.domain import LUMA, Bytes, Float
+from hallo_cli.domain import CELLS, LUMA, WHOLE, Bytes, Float, Window
 
 # Landmarks from corner to corner: the inner edges of the upper and the lower lip, the lower lip's outer edge
 _UPPER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
@@ -20,10 +20,12 @@ _MIDDLE = slice(3, 8)  # of the lips' landmarks
 
 # All in widths of the mouth, but where it says otherwise
 _LEAST_WIDTH = 4  # pixels
+_STEP_BACK = 0.01  # by which a line may run back, as on the far side of a turned face
 _PARTED = 0.02  # lips that are less apart are left as they are
 _MEET = (0.2, 0.5)  # of the gap, from the upper lip down: where the lips of a smile and of an open jaw meet
 _SMILE, _JAW = 0.15, 0.35  # their gaps
 _CHANGE = 60.0  # grey levels by which the line must be darker to be looked for so far away
+_WINDOW = 0.4  # how far from lips, nose and chin the mouth may move
 _SEARCH = 0.035  # how far from the landmarks the line between shut lips may be
 
 
@@ -106,15 +108,32 @@ def find_mouth(landmarks: Float) -> Mouth | None:
     nothing = landmarks[:1]
     bare = Mouth((left + right) / 2, (right - left) / width, width, nothing, nothing, nothing, 0, 0)
     lines = (np.stack(bare.upright(landmarks[list(line)]), 1) for line in (_UPPER, _LOWER, _UNDER))
-    upper, lower, under = (_rising(line) for line in lines)
+    upper, lower, under = lines
+    if min(np.diff(line[:, 0]).min() for line in (upper, lower, under)) <= -_STEP_BACK * width:
+        return None
+    upper, lower, under = (_rising(line) for line in (upper, lower, under))
     top, bottom = (float(bare.upright(landmarks[at])[1]) for at in (_BELOW_NOSE, _CHIN))
     if not top < upper[:, 1].min() or not lower[:, 1].max() < bottom:
         return None
     return replace(bare, upper=upper, lower=lower, under=under, top=top, bottom=bottom)
 
 
+def mouth_window(landmarks: Float, side: int) -> Window:
+    """The part of a square with that many pixels a side in which the mouth opens, wherever the head turns.
+
+    `landmarks` [478, 2] in its pixels.
+    """
+    across = landmarks[list(_CORNERS)]
+    reach = _WINDOW * float(np.linalg.norm(across[1] - across[0]))
+    points = np.concatenate([across, landmarks[[_BELOW_NOSE, _CHIN]]])
+    low, high = (edge * (CELLS / side) for edge in (points.min(0) - reach, points.max(0) + reach))
+    left, top = (max(0, floor(edge)) for edge in low)
+    right, bottom = (min(CELLS, ceil(edge)) for edge in high)
+    return Window(left, top, right, bottom) if left < right and top < bottom else WHOLE
+
+
 def _rising(line: Float) -> Float:
-    """A lip's line without the steps back that the far side of a turned face makes."""
+    """A lip's line without steps back."""
     return np.asarray(np.stack([np.maximum.accumulate(line[:, 0]), line[:, 1]], 1), np.float32)
 
 

@@ -29,9 +29,10 @@ from hallo_cli.analysis.framing import (
 )
 from hallo_cli.analysis.identity import IdentityNetwork
 from hallo_cli.analysis.lips import Lips
+from hallo_cli.analysis.mouth import mouth_window
 from hallo_cli.analysis.portrait_cache import recall, remember
 from hallo_cli.analysis.sight import Sight, choose_face, from_left, listed, require_usable, unfitness
-from hallo_cli.domain import Bytes, CropBox, Float, Portrait, RegionMasks
+from hallo_cli.domain import WHOLE, Bytes, CropBox, Float, Portrait, RegionMasks
 from hallo_cli.errors import PortraitError
 from hallo_cli.media.files import require_file
 from hallo_cli.media.image import read_image
@@ -143,7 +144,12 @@ class PortraitAnalyser:
             digest=digest,
             quarter_turns=sight.quarter_turns,
             notes=notes_of(sight, options),
+            window=mouth_window(frame.landmarks, options.size) if self._is_anchored else WHOLE,
         )
+
+    @property
+    def _is_anchored(self) -> bool:
+        return self._requirements.networks.is_anchored
 
     def _embedding(self, picture: Bytes, face: Face, options: PortraitOptions) -> Float | None:
         """The face's identity embedding; zeros if the identity network finds no face."""
@@ -165,7 +171,7 @@ class PortraitAnalyser:
         landmarks = to_square(face.landmarks, crop, options.size)
         size = (options.size, options.size)
         pixels = cut(picture, crop, options.size)
-        if self._requirements.networks.is_anchored:
+        if self._is_anchored:
             pixels = Lips(landmarks, pixels).shut()
         return _Frame(
             pixels=pixels,

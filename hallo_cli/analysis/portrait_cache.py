@@ -10,12 +10,13 @@ import os
 import zipfile
 import zlib
 from collections.abc import Mapping
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hallo_cli.domain import CropBox, Portrait, RegionMasks
+from hallo_cli.domain import CropBox, Portrait, RegionMasks, Window
 from hallo_cli.errors import OutputError
 from hallo_cli.store.writing import make_folder, replacing
 
@@ -67,6 +68,7 @@ def _to_arrays(portrait: Portrait) -> dict[str, Any]:
         "landmarks": portrait.landmarks,
         "face_region": portrait.face_region,
         "identity": np.zeros(0, np.float32) if portrait.identity is None else portrait.identity,
+        "window": np.array(astuple(portrait.window)),
         "quarter_turns": np.array(portrait.quarter_turns),
         "notes": np.array(portrait.notes, dtype=np.str_),
         "levels": np.array(len(portrait.masks.full)),
@@ -87,6 +89,7 @@ def _from_arrays(arrays: Mapping[str, Any], digest: str) -> Portrait:
         masks=RegionMasks(full, face, lip),
         identity=arrays["identity"] if arrays["identity"].size else None,
         digest=digest,
+        window=Window(*arrays["window"].tolist()),
         quarter_turns=int(arrays["quarter_turns"]),
         notes=tuple(map(str, arrays["notes"])),
     )

@@ -103,6 +103,7 @@ class Animator:
                 masks=self._masks(portrait.masks),
                 region_weights=self._input(_region_weights(settings)),
                 face=torch.from_numpy(portrait.face_region).to(self.execution.device) > 0,
+                window=portrait.window,
                 face_features=self.networks.face_locator(self._located(portrait)),
             )
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hallo_cli.domain import Bytes, Clip, Float, MotionFrames, MotionShape
+from hallo_cli.domain import PAINT_SCALE, Bytes, Clip, Float, MotionFrames, MotionShape, Window
 from hallo_cli.inference import speed
 from hallo_cli.inference.decode import decode_frames
 from hallo_cli.inference.job_context import JobContext
@@ -126,7 +126,8 @@ class AnchoredFinisher(Finisher):
         with speed.present(self.vae, self.execution):
             for first in range(0, len(latents), chunk):
                 some = slice(first, first + chunk)
-                parts.append(_packed(self.vae.motion(latents[some], clip.context.anchor), clip.eyes[some]))
+                motion = self.vae.motion(latents[some], clip.context.anchor, clip.context.window)
+                parts.append(_packed(motion, clip.context.window, clip.eyes[some]))
         return np.concatenate(parts)
 
 
@@ -135,12 +136,12 @@ def make_finisher(networks: Networks, execution: speed.Execution) -> Finisher:
     return (AnchoredFinisher if networks.config.is_anchored else Finisher)(networks, execution)
 
 
-def _packed(motion: Motion, eyes: Float) -> Bytes:
+def _packed(motion: Motion, window: Window, eyes: Float) -> Bytes:
     flow = motion.flow.permute(0, 2, 3, 1).float().cpu().numpy()
     painted = torch.cat([(motion.paint + 1) / 2, motion.mask], 1).clamp(0, 1)
     painted[:, :3] *= painted[:, 3:] > 0.5 / 255  # what the mask hides is not kept
     maps = (painted.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).contiguous().cpu().numpy()
-    return MotionShape(flow.shape[1], maps.shape[1]).pack(flow, maps, eyes)
+    return MotionShape(flow.shape[1], PAINT_SCALE * flow.shape[1], window).pack(flow, maps, eyes)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from hallo_cli.domain import Window
 from hallo_cli.models.anchored import Anchor
 from hallo_cli.models.attention import KeyValue, TokenAttention
 from hallo_cli.models.context import UNetTree
@@ -35,4 +36,5 @@ class JobContext:
     masks: tuple[Tensor, ...]
     region_weights: Tensor  # [3]
     face: Tensor  # bool [height, width]: where the face locator is told that the face is
+    window: Window  # where anchored models paint
     face_features: Tensor  # [1, channels, height, width] what the face locator makes of the portrait

@@ -165,7 +165,8 @@ class BundleEngine:
             return canvas(picture, portrait, settings.framing)
         view = View(settings.framing, settings.size or ANCHORED_SIZE, self.bundle.manifest.geometry)
         side = self.networks.image_size
-        return motion_canvas(picture(), portrait, MotionShape(side // 2, 2 * side), view)
+        shape = MotionShape(side // 2, 2 * side, portrait.window)
+        return motion_canvas(picture(), portrait, shape, view)
 
     def decode(self, source: Path, target: Path, settings: RenderSettings) -> Recording:
         """See Engine."""

@@ -15,10 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hallo_cli.domain import PAINT_SCALE, WHOLE, Window
+
 PATCH = 4  # pixels folded into channels before the first convolution
 TRUTHS = 5  # maps of `Truth`
 FLOWS = 2  # the first latents are the flow in coarse steps: the networks only refine it
 FLOW_GAIN = 32.0  # brings flow in shares of the side near unit size
+SEEN = 3  # pixels of the finest shared map around a painted one that its paint depends on
 MASK_BIAS = -2.0  # an untrained mask paints little
 
 
@@ -57,8 +60,8 @@ class Motion:
     """How frames differ from the portrait; lengths are shares of the square's side."""
 
     flow: Tensor  # [rows, 2, height, width] x, y: from a frame's pixel to where the portrait shows it
-    mask: Tensor  # [rows, 1, height, width] 0..1: 1 is painted, 0 is the portrait's own
-    paint: Tensor  # [rows, 3, height, width] in -1..1
+    mask: Tensor  # [rows, 1, height, width] 0..1: 1 is painted, 0 is the portrait's own; perhaps of a window
+    paint: Tensor  # [rows, 3, height, width] in -1..1; the same window
 
 
 class ResidualBlock(nn.Module):
@@ -170,14 +173,29 @@ class MotionDecoder(nn.Module):
             self.flow.weight.mul_(0.2)
             self.flow.bias.zero_()  # type: ignore[union-attr]
 
-    def forward(self, latents: Tensor, anchor: Anchor) -> Motion:
-        """[rows, latent channels, height, width] and as many anchors -> the motion."""
+    def forward(self, latents: Tensor, anchor: Anchor, window: Window = WHOLE) -> Motion:
+        """[rows, latent channels, height, width] and as many anchors -> the motion.
+
+        window: the part of the square whose mask and paint are computed.
+        """
         x = self.coarse(torch.cat([F.relu(self.latents(latents)), anchor.coarse], 1))
         x = self.fine(torch.cat([F.interpolate(x, scale_factor=2.0, mode="nearest"), anchor.fine], 1))
         flow = F.pixel_shuffle(self.flow(x), 2).float() / latents.shape[-1]
         coarse = F.interpolate(latents[:, :FLOWS].float(), scale_factor=4.0, mode="bilinear") / FLOW_GAIN
-        painted = F.pixel_shuffle(self.paint(self.detail(x)), 4).float()
+        painted = self._painted(x, window)
         return Motion(coarse + flow, torch.sigmoid(painted[:, :1] + MASK_BIAS), torch.tanh(painted[:, 1:]))
+
+    def _painted(self, x: Tensor, window: Window) -> Tensor:
+        """Mask and paint [rows, 4, height, width] of a window, before they are limited."""
+        side = x.shape[-1]
+        parts = [(max(part.start - SEEN, 0), part, part.stop + SEEN) for part in window.within(side)]
+        rows, columns = (slice(start, stop) for start, _, stop in parts)
+        detail = F.pixel_shuffle(self.paint(self.detail(x[..., rows, columns])), 4).float()
+        scale = PAINT_SCALE * 2
+        rows, columns = (
+            slice((part.start - start) * scale, (part.stop - start) * scale) for start, part, _ in parts
+        )
+        return detail[..., rows, columns]
 
 
 def compose(pictures: Tensor, motion: Motion) -> Tensor:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from hallo_cli.domain import WHOLE, Window
 from hallo_cli.errors import WeightsError
 from hallo_cli.models.anchored import (
     Anchor,
@@ -110,9 +111,9 @@ class AnchoredAutoencoder(Autoencoder):
         assert anchor is not None
         return compose(anchor.expand(len(latents)).picture, self.motion(latents, anchor))
 
-    def motion(self, latents: Tensor, anchor: Anchor) -> Motion:
-        """What the frames differ in, for composing at any size."""
-        return self.decoder(latents * self.latent_std, anchor.expand(len(latents)))
+    def motion(self, latents: Tensor, anchor: Anchor, window: Window = WHOLE) -> Motion:
+        """What the frames differ in, for composing at any size; mask and paint of the window alone."""
+        return self.decoder(latents * self.latent_std, anchor.expand(len(latents)), window)
 
     def normalise_latents(self, raw: Tensor) -> None:
         """Take the deviations from latents [rows, channels, height, width] as the encoder gives them."""

@@ -138,7 +138,7 @@ def _analysed(picture: Path, sound: Path, settings: RenderSettings, by: _Analysi
         side = by.network.image_size
         view = View(FRAMING, side, by.bundle.manifest.geometry)
         shown: Canvas | MotionCanvas = motion_canvas(
-            upright(), portrait, MotionShape(side // 2, 2 * side), view
+            upright(), portrait, MotionShape(side // 2, 2 * side, portrait.window), view
         )
     else:
         shown = canvas(upright, portrait, FRAMING)

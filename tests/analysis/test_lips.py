@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from hallo_cli.analysis.lips import Lips
-from hallo_cli.domain import Bytes, Float
+from hallo_cli.analysis.mouth import mouth_window
+from hallo_cli.domain import CELLS, WHOLE, Bytes, Float
 
 SKIN, UPPER_LIP, LOWER_LIP, TEETH = (210, 170, 150), (180, 60, 60), (190, 80, 80), (250, 250, 245)
 UPPER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
@@ -146,3 +147,15 @@ def test_sure_mask_counts_above_the_line_but_not_on_the_chin() -> None:
     shown = opening(picture, landmarks, places(picture.shape), sure=1.0)
     assert shown[LINE - 10, 100] == 1
     assert not shown[LINE + 32 :].any()
+
+
+def test_window_holds_the_mouth_and_leaves_out_the_eyes() -> None:
+    _, landmarks = drawn(14)
+    window = mouth_window(landmarks, 220)
+    rows, columns = window.within(220 // CELLS * CELLS)
+    assert rows.start < 85
+    assert rows.stop > 190
+    assert columns.start < 45
+    assert columns.stop > 155
+    assert rows.start > 30
+    assert mouth_window(np.full((478, 2), -500, np.float32), 220) == WHOLE

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hallo_cli.analysis.motion_canvas import REACH, FaceParts, MotionCanvas
-from hallo_cli.domain import Bytes, CropBox, Float, MotionShape
+from hallo_cli.domain import Bytes, CropBox, Float, MotionShape, Window
 from hallo_cli.models.anchored import Motion, compose
 
 SHAPE = MotionShape(flow=32, paint=128)
@@ -112,6 +112,22 @@ def test_paint_is_shown_where_the_mask_is_sure(mask: int, share: float) -> None:
     plain = picture()[60:70, 60:70].astype(float)
     wanted = plain + share * (np.array([255.0, 0, 0]) - plain)
     assert np.abs(middle - wanted).max() < 4
+
+
+def test_paint_of_a_window_lies_where_it_would_in_the_whole_square() -> None:
+    rng = np.random.default_rng(0)
+    painted = np.zeros((1, 128, 128, 4), np.uint8)
+    painted[0, 60:100, 40:90, :3] = rng.integers(0, 256, (40, 50, 3))
+    painted[0, 60:100, 40:90, 3] = 255
+    window = Window(4, 6, 13, 14)
+    rows, columns = window.within(128)
+    shape = MotionShape(32, 128, window)
+    part = shape.pack(np.zeros((1, 32, 32, 2), np.float32), painted[:, rows, columns])
+    assert shape.n_bytes < SHAPE.n_bytes
+    crop = CropBox(20.3, 10.7, 140.1)
+    whole = MotionCanvas(picture(), crop, SHAPE).compose(packed(None, painted)).astype(int)
+    assert np.abs(whole[0] - picture()).max() > 100
+    assert np.abs(MotionCanvas(picture(), crop, shape).compose(part) - whole).mean() < 0.05
 
 
 def test_lips_decide_where_the_mask_is_unsure_and_not_where_it_is_sure() -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from bundles import random_networks, tiny_config
 
+from hallo_cli.domain import WHOLE, Window
 from hallo_cli.errors import WeightsError
 from hallo_cli.models.anchored import FLOW_GAIN, Motion, Truth, compose, warped
 from hallo_cli.models.autoencoder import AnchoredAutoencoder, build_autoencoder
@@ -54,6 +55,26 @@ def test_one_anchor_serves_many_frames() -> None:
     motion = vae.motion(latents, anchor)
     assert motion.flow.shape == (3, 2, 32, 32)
     assert motion.mask.shape == (3, 1, 128, 128)
+
+
+@pytest.mark.parametrize("window", [Window(4, 7, 12, 15), Window(0, 0, 5, 16), Window(9, 3, 16, 4), WHOLE])
+def test_window_has_the_whole_squares_paint_and_all_of_its_flow(window: Window) -> None:
+    vae, side = anchored(), 128
+    anchor = vae.anchor(torch.rand(1, 3, side, side) * 2 - 1)
+    latents = torch.randn(2, 4, side // 8, side // 8)
+    with torch.inference_mode():
+        whole, part = vae.motion(latents, anchor), vae.motion(latents, anchor, window)
+    rows, columns = window.within(2 * side)
+    assert part.mask.shape[2:] == (rows.stop - rows.start, columns.stop - columns.start)
+    assert torch.allclose(part.mask, whole.mask[..., rows, columns], atol=1e-6)
+    assert torch.allclose(part.paint, whole.paint[..., rows, columns], atol=1e-5)
+    assert torch.equal(part.flow, whole.flow)
+
+
+def test_map_that_is_too_coarse_for_windows_is_painted_whole() -> None:
+    vae = anchored()
+    anchor = vae.anchor(torch.rand(1, 3, 32, 32) * 2 - 1)
+    assert vae.motion(torch.randn(1, 4, 4, 4), anchor, Window(4, 7, 12, 15)).mask.shape[2:] == (64, 64)
 
 
 def test_encoder_takes_the_flow_that_a_renderer_knows() -> None:
