@@ -1,13 +1,12 @@
-"""Finds faces and measures them: box, 478 landmarks, 52 expression scores, head angles.
+"""Finds faces and measures them: box, 478 landmarks, head angles.
 
-The three networks are those of MediaPipe's face landmarker (detector, rotated crop, landmarks, blendshapes),
-run through onnxruntime. Takes arrays, never files.
+The two networks are those of MediaPipe's face landmarker (detector, landmarks of a rotated crop), run through
+onnxruntime. Takes arrays, never files.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from math import atan2, ceil, degrees
 from pathlib import Path
 
@@ -44,57 +43,6 @@ RIGHT_CHEEK, LEFT_CHEEK = 234, 454
 FOREHEAD, CHIN = 10, 152
 UPPER_INNER_LIP, LOWER_INNER_LIP = 13, 14
 EYES = ((159, 145, 33, 133), (386, 374, 263, 362))  # upper lid, lower lid, outer corner, inner corner
-
-BLENDSHAPE_LANDMARKS = (
-    *(
-        0,
-        1,
-        4,
-        5,
-        6,
-        7,
-        8,
-        10,
-        13,
-        14,
-        17,
-        21,
-        33,
-        37,
-        39,
-        40,
-        46,
-        52,
-        53,
-        54,
-        55,
-        58,
-        61,
-        63,
-        65,
-        66,
-        67,
-        70,
-    ),
-    *(78, 80, 81, 82, 84, 87, 88, 91, 93, 95, 103, 105, 107, 109, 127, 132, 133, 136, 144, 145, 146, 148),
-    *(149, 150, 152, 153, 154, 155, 157, 158, 159, 160, 161, 162, 163, 168, 172, 173, 176, 178, 181, 185),
-    *(191, 195, 197, 234, 246, 249, 251, 263, 267, 269, 270, 276, 282, 283, 284, 285, 288, 291, 293, 295),
-    *(296, 297, 300, 308, 310, 311, 312, 314, 317, 318, 321, 323, 324, 332, 334, 336, 338, 356, 361, 362),
-    *(365, 373, 374, 375, 377, 378, 379, 380, 381, 382, 384, 385, 386, 387, 388, 389, 390, 397, 398, 400),
-    *(402, 405, 409, 415, 454, 466, 468, 469, 470, 471, 472, 473, 474, 475, 476, 477),
-)
-BLENDSHAPES = (
-    *("_neutral", "browDownLeft", "browDownRight", "browInnerUp", "browOuterUpLeft", "browOuterUpRight"),
-    *("cheekPuff", "cheekSquintLeft", "cheekSquintRight", "eyeBlinkLeft", "eyeBlinkRight"),
-    *("eyeLookDownLeft", "eyeLookDownRight", "eyeLookInLeft", "eyeLookInRight", "eyeLookOutLeft"),
-    *("eyeLookOutRight", "eyeLookUpLeft", "eyeLookUpRight", "eyeSquintLeft", "eyeSquintRight"),
-    *("eyeWideLeft", "eyeWideRight", "jawForward", "jawLeft", "jawOpen", "jawRight", "mouthClose"),
-    *("mouthDimpleLeft", "mouthDimpleRight", "mouthFrownLeft", "mouthFrownRight", "mouthFunnel"),
-    *("mouthLeft", "mouthLowerDownLeft", "mouthLowerDownRight", "mouthPressLeft", "mouthPressRight"),
-    *("mouthPucker", "mouthRight", "mouthRollLower", "mouthRollUpper", "mouthShrugLower"),
-    *("mouthShrugUpper", "mouthSmileLeft", "mouthSmileRight", "mouthStretchLeft", "mouthStretchRight"),
-    *("mouthUpperUpLeft", "mouthUpperUpRight", "noseSneerLeft", "noseSneerRight"),
-)
 
 
 @dataclass(frozen=True)
@@ -151,16 +99,6 @@ class FaceAnalyser:
     def __init__(self, *, threads: int = 1, directory: Path = ASSETS) -> None:
         self._detector = FaceDetector(_session(directory / "face_detector.onnx", threads))
         self._landmarks = _session(directory / "face_landmarks.onnx", threads)
-        self._directory, self._threads = directory, threads
-
-    @cached_property
-    def _blendshapes(self) -> onnxruntime.InferenceSession:
-        return _session(self._directory / "face_blendshapes.onnx", self._threads)
-
-    def blendshapes(self, face: Face) -> dict[str, float]:
-        """The 52 expression scores of a face that was found, 0..1, by name."""
-        (scores,) = self._blendshapes.run(None, {"x": face.landmarks[None, list(BLENDSHAPE_LANDMARKS)]})
-        return dict(zip(BLENDSHAPES, scores.ravel().tolist(), strict=True))
 
     @property
     def providers(self) -> list[str]:

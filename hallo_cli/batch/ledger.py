@@ -150,14 +150,6 @@ def read_records(path: Path) -> Iterator[Record]:
     return (entry for entry in read_ledger(path) if isinstance(entry, Record))
 
 
-def last_run(path: Path) -> Run | None:
-    """The head of the last run, if any."""
-    run = None
-    for entry in read_ledger(path):
-        run = entry if isinstance(entry, Run) else run
-    return run
-
-
 def stored_path(output: Path, ledger: Path) -> str:
     """The output as the ledger names it, so that a batch's folder can be moved as a whole."""
     folder = ledger.parent.absolute()

@@ -12,7 +12,6 @@ from hallo_cli.batch.ledger import (
     Ledger,
     Record,
     Run,
-    last_run,
     read_ledger,
     read_records,
     stored_path,
@@ -41,7 +40,6 @@ def test_what_is_appended_is_read_back(tmp_path: Path) -> None:
         ledger.append(Run({"output_dir": "v"}, "now"))
         ledger.append(RECORD)
     assert list(read_ledger(path)) == [Run({"output_dir": "v"}, "now"), RECORD]
-    assert last_run(path) == Run({"output_dir": "v"}, "now")
 
 
 def test_row_that_names_no_output_is_read_back(tmp_path: Path) -> None:

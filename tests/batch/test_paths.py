@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hallo_cli.batch.ledger import Ledger, Record, Run, last_run, read_records
+from hallo_cli.batch.ledger import Ledger, Record, Run, read_ledger, read_records
 from hallo_cli.batch.merge import merge
 from hallo_cli.batch.paths import Paths, Shard, read_shard
 from hallo_cli.batch.queue import Queue
@@ -71,8 +71,7 @@ def test_merged_ledger_holds_what_the_shards_know_once(tmp_path: Path) -> None:
     assert merge(paths) == 2
     assert merge(paths) == 0
     assert [record.id for record in read_records(paths.merged)] == ["r1", "r2"]
-    head = last_run(paths.merged)
-    assert head is not None
+    head = [entry for entry in read_ledger(paths.merged) if isinstance(entry, Run)][-1]
     assert head.options == {"shard": "1/1", "rows": 6}
 
 
