@@ -6,24 +6,29 @@ import importlib.util
 import struct
 import warnings
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from functools import cache
 from math import ceil, sqrt
 from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 
 from hallo_cli.domain import Bytes
 from hallo_cli.errors import PortraitError
 from hallo_cli.media.files import reason_of, require_file, shown
 from hallo_cli.media.pixels import (
+    DEEP_BYTES,
+    LATER_FRAME_BYTES,
     alpha_of,
-    bytes_per_pixel,
+    decoding_bytes,
+    fill_with_all_bits,
     has_deep_colours,
     is_blank,
+    is_dark,
     rgb_of,
     upright,
-    with_all_bits,
 )
 from hallo_cli.media.sniff import sniff
 from hallo_cli.store.writing import replacing
@@ -70,17 +75,22 @@ def _read(file: Path, *, keeps_alpha: bool) -> Bytes:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # sizes are checked below; broken metadata does not matter
             with Image.open(checked, formats=_known_formats()) as picture:
+                n_pixels = picture.width * picture.height
                 _require_bounded(picture.size, file)
-                reduction = ceil(sqrt(picture.width * picture.height / KEPT_PIXELS))
-                if picture.format == "JPEG" and reduction > 1:
+                reduction = ceil(sqrt(n_pixels / KEPT_PIXELS))
+                if isinstance(picture, JpegImageFile) and reduction > 1:
                     picture.draft(None, (picture.width // reduction, picture.height // reduction))
-                _require_affordable(picture, checked.stat().st_size, file)
-                with _turn if picture.width * picture.height > LARGE_PIXELS else nullcontext():
-                    is_deep, rgb = has_deep_colours(picture), _pixels(picture)
-                    rgb = with_all_bits(checked, rgb) if is_deep else rgb
+                allowed = _Allowed(file, checked.stat().st_size)
+                allowed.require(picture, decoding_bytes(picture, n_pixels))
+                with _turn if n_pixels > LARGE_PIXELS else nullcontext():
+                    is_deep, rgb = has_deep_colours(picture), _pixels(picture, allowed)
                     if keeps_alpha:
                         rgb = np.concatenate([rgb, alpha_of(picture, KEPT_PIXELS)[..., None]], axis=-1)
                     orientation = _orientation(picture)
+                    if is_deep and is_dark(picture):
+                        allowed.require(picture, n_pixels * DEEP_BYTES)
+                        picture.close()  # gives its memory back
+                        fill_with_all_bits(rgb[..., :3], checked)
         return np.ascontiguousarray(upright(rgb, orientation))
     except UnidentifiedImageError:
         raise PortraitError(_no_picture(checked, file)) from None
@@ -135,24 +145,34 @@ def _require_bounded(size: tuple[int, int], file: Path) -> None:
         )
 
 
-def _require_affordable(picture: Image.Image, file_bytes: int, file: Path) -> None:
-    """Refuse decompression bombs: the memory limit grows with the file's size."""
-    allowed = SMALL_FILE_MEMORY if file_bytes < SMALL_FILE else LARGE_FILE_MEMORY
-    needed = picture.width * picture.height * bytes_per_pixel(picture)
-    if needed > allowed:
-        raise PortraitError(
-            f"The portrait {shown(file)} has {picture.width} x {picture.height} pixels in "
-            f"{max(1, file_bytes // 1000)} kB: reading it takes {needed / 1e6:.0f} MB of memory, "
-            f"at most {allowed / 1e6:.0f} MB are allowed. Save it smaller, or as a JPEG."
-        )
+@dataclass(frozen=True)
+class _Allowed:
+    """Refuses decompression bombs: the memory limit grows with the file's size."""
+
+    file: Path
+    n_bytes: int  # of the file
+
+    def require(self, picture: Image.Image, needed: float) -> None:
+        """Raise PortraitError if reading takes more memory than the file may cost."""
+        allowed = SMALL_FILE_MEMORY if self.n_bytes < SMALL_FILE else LARGE_FILE_MEMORY
+        if needed > allowed:
+            raise PortraitError(
+                f"The portrait {shown(self.file)} has {picture.width} x {picture.height} pixels in "
+                f"{max(1, self.n_bytes // 1000)} kB: reading it takes {needed / 1e6:.0f} MB of memory, "
+                f"at most {allowed / 1e6:.0f} MB are allowed. Save it smaller, or as a JPEG."
+            )
 
 
-def _pixels(picture: Image.Image) -> Bytes:
+def _pixels(picture: Image.Image, allowed: _Allowed) -> Bytes:
     """The first frame that is not blank, as RGB."""
     rgb = rgb_of(picture, KEPT_PIXELS)
     if not is_blank(rgb):
         return rgb
-    for frame in range(1, min(getattr(picture, "n_frames", 1), MAX_BLANK_FRAMES)):
+    n_frames = getattr(picture, "n_frames", 1)
+    if n_frames == 1:
+        return rgb
+    allowed.require(picture, picture.width * picture.height * LATER_FRAME_BYTES)
+    for frame in range(1, min(n_frames, MAX_BLANK_FRAMES)):
         picture.seek(frame)
         later = rgb_of(picture, KEPT_PIXELS)
         if not is_blank(later):

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageCms
+from PIL.JpegImagePlugin import JpegImageFile
 
 from hallo_cli.domain import Bytes
 
@@ -30,19 +31,30 @@ DECODER_BYTES = {
 }
 DECODER_BYTES |= {"ICO": 8.0, "ICNS": 8.0, "PSD": 8.0}
 MODE_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
-PROGRESSIVE_BYTES = 6.0  # coefficients of a whole picture
+COEFFICIENT_BYTES = 2  # of a progressive JPEG, all of which are held
+DEEP_BYTES = 15.0  # for each pixel with 16 bits a colour: decoded again by OpenCV, beside the result
+LATER_FRAME_BYTES = 24.0  # for each pixel of an animation: the canvas, the frames before and the result
 
 Values = npt.NDArray[np.float32]
 
 
-def bytes_per_pixel(picture: Image.Image) -> float:
-    """The approximate bytes for each pixel that decoding takes."""
+def decoding_bytes(picture: Image.Image, n_coded: int) -> float:
+    """The approximate memory that decoding the first frame takes; `n_coded` pixels are in the file."""
     own = float(MODE_BYTES.get(picture.mode, 4))
+    n_pixels = picture.width * picture.height
+    if isinstance(picture, JpegImageFile):  # some phones' hold more pictures, and are called MPO
+        return n_pixels * own + n_coded * _coefficients(picture) * COEFFICIENT_BYTES
     if picture.format == "TIFF":
-        return 2 * own  # the whole picture may be one strip
-    if picture.format == "JPEG" and picture.info.get("progressive"):
-        return own + PROGRESSIVE_BYTES
-    return max(own, DECODER_BYTES.get(picture.format or "", 0.0))
+        own *= 2  # the whole picture may be one strip
+    return n_pixels * max(own, DECODER_BYTES.get(picture.format or "", 0.0))
+
+
+def _coefficients(picture: JpegImageFile) -> float:
+    """The coefficients for each pixel that a JPEG's decoder holds."""
+    if not picture.info.get("progressive"):
+        return 0.0
+    samples = [across * down for _, across, down, _ in picture.layer]
+    return sum(samples) / max(samples, default=1)
 
 
 def rgb_of(picture: Image.Image, kept_pixels: int) -> Bytes:
@@ -160,16 +172,32 @@ def _nominal(low: float, high: float) -> tuple[float, float]:
 
 def has_deep_colours(picture: Image.Image) -> bool:
     """Whether a picture that was not loaded yet holds 16 bits a colour, of which Pillow keeps the upper 8."""
-    is_colour = picture.format in ("PNG", "TIFF") and picture.mode == "RGB"
-    return is_colour and any(";16" in str(tile[3]) for tile in getattr(picture, "tile", ()))
+    is_colour = picture.format in ("PNG", "TIFF") and picture.mode in ("RGB", "RGBA", "LA")
+    is_still = not getattr(picture, "is_animated", False)
+    return is_colour and is_still and any(";16" in str(tile[3]) for tile in getattr(picture, "tile", ()))
 
 
-def with_all_bits(file: Path, rgb: Bytes) -> Bytes:
-    """Pixels of a file with 16 bits a colour, shown by as many bits as it uses; `rgb` is their upper 8."""
-    if int(rgb.max()) >= DARK:
-        return rgb
+def is_dark(picture: Image.Image) -> bool:
+    """Whether no colour of a loaded picture is brighter than a picture of fewer than 16 bits can be."""
+    highest = np.reshape(picture.getextrema(), (-1, 2))[:, 1]
+    return all(high < DARK for band, high in zip(picture.getbands(), highest, strict=True) if band != "A")
+
+
+def fill_with_all_bits(rgb: Bytes, file: Path) -> None:
+    """Show a file with 16 bits a colour by as many bits as it uses; `rgb` holds its upper 8."""
     deep = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
-    if deep is None or deep.dtype != np.uint16 or deep.ndim != 3 or deep.shape[:2] != rgb.shape[:2]:
-        return rgb
-    scale = np.float32(255 / (2 ** max(8, int(deep.max()).bit_length()) - 1))
-    return np.ascontiguousarray((deep[:, :, 2::-1] * scale).round().astype(np.uint8))
+    if deep is None or deep.dtype != np.uint16 or deep.ndim != 3:
+        return
+    reduction = -(-deep.shape[0] // rgb.shape[0])
+    scale = np.float32(255 / (2 ** max(8, int(deep[:, :, :3].max()).bit_length()) - 1))
+    rows = max(1, STRIP_PIXELS // deep.shape[1] // reduction) * reduction
+    for top in range(0, len(deep), rows):
+        strip = deep[top : top + rows]
+        colours = (strip[:, :, 2::-1] * scale).round().astype(np.uint8)
+        if strip.shape[2] == 4:
+            opaque = (strip[:, :, 3:] // 256).astype(np.uint8)
+            part = _over_background(Image.fromarray(np.concatenate([colours, opaque], axis=-1)))
+        else:
+            part = Image.fromarray(colours)
+        part = part if reduction == 1 else part.reduce(reduction)
+        rgb[top // reduction : top // reduction + part.height] = np.asarray(part)

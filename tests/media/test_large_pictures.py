@@ -59,9 +59,38 @@ def alpha(folder: Path) -> Path:
     return saved(folder / "a.webp", Image.new("RGBA", (12_000, 9000)))
 
 
+def deep_colours(folder: Path) -> Path:
+    cv2.imwrite(str(folder / "a.png"), np.zeros((6000, 6000, 3), np.uint16))
+    return folder / "a.png"
+
+
+def blank_frames(folder: Path) -> Path:
+    frames = [Image.new("P", (7340, 7340), colour) for colour in range(3)]
+    return saved(folder / "a.gif", frames[0], save_all=True, append_images=frames[1:])
+
+
+def blank_colours(folder: Path) -> Path:
+    frames = [Image.new("RGB", (7340, 7340), (red, 0, 0)) for red in range(3)]
+    return saved(folder / "a.png", frames[0], save_all=True, append_images=frames[1:])
+
+
+def progressive_inks(folder: Path) -> Path:
+    return saved(folder / "a.jpg", Image.new("CMYK", (SIDE, SIDE)), progressive=True, quality=5)
+
+
+def two_photographs(folder: Path) -> Path:
+    pair = [Image.new("RGB", (7340, 7340)) for _ in range(2)]
+    options = {"append_images": pair[1:], "progressive": True, "quality": 5}
+    return saved(folder / "a.mpo", pair[0], save_all=True, **options)
+
+
+HOSTILE = [one_bit, floats, inks, canvas, colours, alpha]
+HOSTILE += [deep_colours, blank_frames, blank_colours, progressive_inks, two_photographs]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="measured in /proc")
-@pytest.mark.parametrize("make", [one_bit, floats, inks, canvas, colours, alpha])
+@pytest.mark.parametrize("make", HOSTILE)
 def test_pictures_of_kilobytes_cost_at_most_400_megabytes(
     tmp_path: Path, make: Callable[[Path], Path]
 ) -> None:
@@ -117,6 +146,25 @@ def test_colours_of_any_depth_are_shown_by_the_bits_that_they_use(
     pixels = read_image(tmp_path / f"a.{suffix}")
     assert np.abs(pixels[:, :, 0].ravel().astype(int) - np.arange(256)).max() <= 1
     assert not pixels[:, :, 1:].any()
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+def test_colours_of_any_depth_are_shown_beside_transparency(tmp_path: Path, bits: int) -> None:
+    deep = np.full((16, 16, 4), 65535, np.uint16)
+    deep[:, :, :3] = np.linspace(0, 2**bits - 1, 256).reshape(16, 16, 1)
+    deep[8:, :, 3] = 0
+    cv2.imwrite(str(tmp_path / "a.png"), deep)
+    pixels = read_image(tmp_path / "a.png")
+    assert np.abs(pixels[:8, :, 0].ravel().astype(int) - np.arange(128)).max() <= 1
+    assert (pixels[8:] == 255).all()
+
+
+def test_large_dark_colours_of_any_depth_are_made_smaller(tmp_path: Path) -> None:
+    deep = np.random.default_rng(0).integers(0, 4096, (6200, 6200, 1), np.uint16)
+    cv2.imwrite(str(tmp_path / "a.png"), np.repeat(deep, 3, axis=2))
+    pixels = read_image(tmp_path / "a.png")
+    assert pixels.shape == (3100, 3100, 3)
+    assert 120 < pixels.mean() < 135
 
 
 @pytest.mark.parametrize("suffix", ["gif", "webp", "png"])
