@@ -33,6 +33,14 @@ class Moment:
         return f"{self.number} ({self.operation}, {self.way})"
 
 
+@dataclass(frozen=True)
+class Entry:
+    """What a name of a folder stands for."""
+
+    inode: int
+    mode: int
+
+
 class Disk:
     """Watches the writes of this process below a folder. What is there at the start is on the disk."""
 
@@ -41,7 +49,7 @@ class Disk:
         self.moments: list[Moment] = []
         self.news: list[object] = []
         self._contents: dict[int, bytes] = {}  # what was synced, by inode
-        self._names: dict[Path, dict[str, int]] = {}  # what was synced, by folder
+        self._names: dict[int, dict[str, Entry]] = {}  # what was synced, by the folder's inode
         self._held: list[int] = []  # handles, so that no inode is used again
         self._lock = threading.RLock()
         for path in [folder, *folder.rglob("*")]:
@@ -49,16 +57,15 @@ class Disk:
 
     def files(self, way: str) -> Files:
         """What would be there."""
+        if way == "names lost":
+            return dict(self._synced(Path(), self.folder.stat().st_ino))
         found: Files = {}
-        for folder in [self.folder, *(path for path in self.folder.rglob("*") if path.is_dir())]:
-            names = self._names.get(folder, {}) if way == "names lost" else _names(folder)
-            for name, inode in names.items():
-                path = folder / name
-                if way == "killed":
-                    with contextlib.suppress(FileNotFoundError):
-                        found[str(path.relative_to(self.folder))] = path.read_bytes()
-                else:
-                    found[str(path.relative_to(self.folder))] = self._contents.get(inode, b"")
+        for path in self.folder.rglob("*"):
+            name = str(path.relative_to(self.folder))
+            with contextlib.suppress(FileNotFoundError):
+                if path.is_file() and not path.is_symlink():
+                    inode = path.stat().st_ino
+                    found[name] = path.read_bytes() if way == "killed" else self._contents.get(inode, b"")
         return found
 
     @contextlib.contextmanager
@@ -97,6 +104,14 @@ class Disk:
 
         return watch
 
+    def _synced(self, folder: Path, inode: int) -> Iterator[tuple[str, bytes]]:
+        """The synced files below a folder, by synced names."""
+        for name, entry in self._names.get(inode, {}).items():
+            if stat.S_ISDIR(entry.mode):
+                yield from self._synced(folder / name, entry.inode)
+            else:
+                yield str(folder / name), self._contents.get(entry.inode, b"")
+
     def _note(self, operation: str) -> None:
         number = len({moment.number for moment in self.moments})
         for way in WAYS:
@@ -111,14 +126,19 @@ class Disk:
         status = os.fstat(handle)
         if stat.S_ISDIR(status.st_mode):
             folder = Path(os.readlink(f"/proc/self/fd/{handle}"))
-            self._names[folder] = _names(folder)
-            self._held += [os.open(folder / name, os.O_RDONLY) for name in self._names[folder]]
+            names = self._names[status.st_ino] = _names(folder)
+            self._held += [os.open(folder / name, os.O_RDONLY) for name in names]
         elif stat.S_ISREG(status.st_mode):
             self._contents[status.st_ino] = os.pread(handle, status.st_size, 0)
 
 
-def _names(folder: Path) -> dict[str, int]:
-    """The plain files of a folder, with their inodes."""
-    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
-        return {entry.name: entry.inode() for entry in entries if entry.is_file(follow_symlinks=False)}
-    return {}
+def _names(folder: Path) -> dict[str, Entry]:
+    """The plain files and folders of a folder."""
+    found = {}
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+                status = entry.stat(follow_symlinks=False)
+                if stat.S_IFMT(status.st_mode) in (stat.S_IFREG, stat.S_IFDIR):
+                    found[entry.name] = Entry(status.st_ino, status.st_mode)
+    return found

@@ -20,7 +20,7 @@ from hallo_cli.errors import JobError, OutputError
 from hallo_cli.printable import printable
 from hallo_cli.settings.binding import bind
 from hallo_cli.store.opening import flush_folder, handle_to_append, open_to_read
-from hallo_cli.store.writing import write_all
+from hallo_cli.store.writing import make_folder, write_all
 
 LEDGER_VERSION = 1
 MAX_LINE = 4 << 20  # bytes
@@ -79,7 +79,7 @@ class Ledger:
 
     def __enter__(self) -> Self:
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path.parent)
             self._file = handle_to_append(self.path)
             flush_folder(self.path.parent)
         except OSError as error:

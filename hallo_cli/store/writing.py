@@ -162,7 +162,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     part = part_path(folder)
     with reporting_write_errors(folder):
         _remove_folder(part)
-        part.mkdir(parents=True)
+        make_folder(part)
         try:
             yield part
             _remove_folder(folder)
@@ -175,7 +175,11 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 def make_folder(folder: Path) -> None:
     """Make a folder and those above it if they do not exist. Raises OutputError."""
     with reporting_write_errors(folder):
+        made = [one for one in (folder, *folder.parents) if not one.exists()]
         folder.mkdir(parents=True, exist_ok=True)
+        for one in made:
+            with contextlib.suppress(PermissionError):  # folders that may be written to but not read
+                flush_folder(one.parent)
 
 
 def make_own_folder(folder: Path) -> None:
