@@ -2,19 +2,18 @@
 
 Networks of the embedded model's size shut lips badly from a smile that shows teeth, and their masks are soft.
 The lips' outlines say where they meet, so neither needs a network: the skin between nose and chin is
-stretched until they do, and paint begins at that line. The portrait's own teeth are shown where the mouth
-opens again.
+stretched until they do, and paint begins at that line. Whatever they showed is kept for when the mouth opens.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
+import numpy.typing as npt
 
-from hallo_cli.analysis.mouth import along_the_dark, find_mouth, lower_lip
-from hallo_cli.domain import LUMA, Bytes, Float
+from hallo_cli.analysis.mouth import along_the_dark, find_mouth, flesh_of
+from hallo_cli.analysis.mouth_inside import Inside, Teeth
+from hallo_cli.domain import Bytes, Float
 
 # Landmarks that move with the skull: eye corners, the bridge of the nose
 _STEADY = (33, 133, 362, 263, 6, 197, 195, 5)
@@ -25,39 +24,9 @@ _INSET = 0.015  # cut from the lips' edges, where teeth shine through
 _LINE, _DARK = 0.012, 0.35  # the line between lips that were shut here: how wide, and how dark of 1
 _TEETH = 0.2  # how far down upper teeth reach
 _SECOND_ROW = 0.12  # generated teeth so near below the portrait's own are darkened
-_COLOURLESS = (0.2, 0.3)  # of the brightest channel: teeth differ less between channels, lips more
-_INSIDE = 0.2  # of the lower lip's light: how dark the mouth is behind the teeth
-# Of the lower lip's light: paint darker than the first has the lips' colour, lighter than the second its own
-_DEEP = (0.25, 0.55)
 _SOFT = 0.02  # over which edges fade
-
-
-@dataclass(frozen=True)
-class Teeth:
-    """What a portrait shows between its lips, in the pixels of the picture that is moved."""
-
-    picture: Bytes  # [h, w, 3]
-    shown: Float  # [h, w] 0..1: where that is upper teeth and the shadows beside them
-    below: Float  # [h, w] 0..1: where no second row may follow
-    origin: tuple[int, int]  # column and row of its first pixel
-
-    def over(self, paint: Float, to_picture: Float, inside: Float) -> None:
-        """Lay the teeth over part of a frame's paint [h, w, 3] in place.
-
-        to_picture [2, 3] brings the part's columns and rows to the picture's.
-        inside [3]: the colour of the mouth behind the teeth.
-        """
-        matrix = to_picture.copy()
-        matrix[:, 2] -= self.origin
-        size, flags = (paint.shape[1], paint.shape[0]), cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        shown, below = (cv2.warpAffine(part, matrix, size, flags=flags) for part in (self.shown, self.below))
-        teeth = cv2.warpAffine(self.picture, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-        smooth = cv2.blur(paint, (5, 5))
-        most, least = smooth.max(2), smooth.min(2)
-        colour = ((most - least) / np.maximum(most, 1) - _COLOURLESS[0]) / (_COLOURLESS[1] - _COLOURLESS[0])
-        below *= np.clip(1 - colour, 0, 1) * (most > inside.max())
-        paint += below[..., None] * (inside - paint)
-        paint += shown[..., None] * (teeth - paint)
+_BELOW_LIP = 0.15  # how far below the lower lip the mouth's inside ends at the latest
+_NEAR = 0.1  # how near to the line between the lips it begins
 
 
 class Lips:
@@ -69,8 +38,7 @@ class Lips:
         self._mouth = find_mouth(landmarks)
         if self._mouth is not None and not self._mouth.is_parted:
             self._mouth = along_the_dark(self._mouth, picture)
-        self._teeth = self._own_teeth()
-        self._colour = None if self._mouth is None else lower_lip(self._mouth, picture)
+        self._inside = self._find_inside()
 
     def shut(self) -> Bytes:
         """The picture with lips that meet."""
@@ -104,31 +72,33 @@ class Lips:
         if mouth is None:
             return unsure
         x, y = mouth.upright(places)
-        inside = np.maximum(unsure * np.clip(y - mouth.line(x) + 0.5, 0, 1), sure)
-        end = float(mouth.under[:, 1].max())
-        return np.asarray(inside * np.clip((end - y) / (_SOFT * mouth.width), 0, 1), np.float32)
+        below = y - mouth.line(x)
+        inside = np.maximum(unsure * np.clip(below + 0.5, 0, 1), sure)
+        end = float(mouth.under[:, 1].max()) + _BELOW_LIP * mouth.width
+        inside *= np.clip((end - y) / (_SOFT * mouth.width), 0, 1)
+        return _touching(np.asarray(inside, np.float32), below < _NEAR * mouth.width)
 
     @property
     def steady(self) -> Float:
         """Landmarks that move with the skull [n, 2]."""
         return self._steady
 
-    def finish(self, paint: Float, origin: tuple[int, int], moved: Float) -> None:
-        """Give part of a frame's paint [h, w, 3] the portrait's own colour and teeth, in place.
+    def finish(self, paint: Float, shown: Float, origin: tuple[int, int], moved: Float) -> None:
+        """Give part of a frame's paint [h, w, 3] the portrait's own colours and teeth, in place.
 
-        origin: the part's first column and row in the frame. moved [n, 2]: where in the picture the places
-        `steady` of the frame come from.
+        shown [h, w]: where it will be seen. origin: the part's first column and row in the frame.
+        moved [n, 2]: where in the picture the places `steady` of the frame come from.
         """
-        if self._colour is None:
-            return
-        light = paint @ LUMA
-        full = float(self._colour @ LUMA)
-        deep = np.clip((_DEEP[1] - light / full) / (_DEEP[1] - _DEEP[0]), 0, 1)[..., None]
-        paint += deep * (light[..., None] / full * self._colour - paint)
-        if self._teeth is not None:
+        if self._inside is not None:
             to_picture = _rigid(self._steady, moved)
             to_picture[:, 2] += to_picture[:, :2] @ np.array(origin, np.float32)
-            self._teeth.over(paint, to_picture, _INSIDE * self._colour)
+            self._inside.paint_over(paint, shown, to_picture)
+
+    def _find_inside(self) -> Inside | None:
+        flesh = None if self._mouth is None else flesh_of(self._mouth, self._picture)
+        if self._mouth is None or flesh is None:
+            return None
+        return Inside(flesh, self._mouth.width, self._own_teeth())
 
     def _window(self) -> tuple[slice, slice] | None:
         if self._mouth is None or not self._mouth.is_parted:
@@ -152,6 +122,16 @@ class Lips:
             np.asarray(below, np.float32),
             (window[1].start, window[0].start),
         )
+
+
+def _touching(shown: Float, near: npt.NDArray[np.bool_]) -> Float:
+    """What is shown without the patches that touch nothing `near`: the mouth's inside has no islands."""
+    n_patches, patches = cv2.connectedComponents((shown > 0.05).astype(np.uint8))
+    if n_patches <= 2:
+        return shown
+    is_kept = np.zeros(n_patches, np.bool_)
+    is_kept[np.unique(patches[near & (shown > 0.5)])] = True
+    return np.asarray(shown * is_kept[patches], np.float32)
 
 
 def _rigid(places: Float, moved: Float) -> Float:

@@ -144,12 +144,14 @@ class MotionCanvas:
         paint = cv2.warpAffine(
             self._coloured(motion.paint), matrix, area.size, flags=flags, borderMode=cv2.BORDER_REPLICATE
         ).astype(np.float32)
+        shown = self._decided(mask, places, area)
         if self._parts.lips is not None:
             moved = self._moved_points(self._parts.lips.steady, motion.flow)
-            self._parts.lips.finish(paint, (area.left, area.top), moved)
+            self._parts.lips.finish(paint, shown, (area.left, area.top), moved)
         under = target[area.slices].astype(np.float32)
-        shown = self._decided(mask, places, area)[:, :, None]
-        target[area.slices] = np.clip(under + shown * (paint - under) + 0.5, 0, 255).astype(np.uint8)
+        target[area.slices] = np.clip(under + shown[:, :, None] * (paint - under) + 0.5, 0, 255).astype(
+            np.uint8
+        )
 
     def _decided(self, mask: Float, places: Float, area: _Area) -> Float:
         """The mask [h, w] of an area, crisp: a breath of paint would blur lips and skin.

@@ -25,6 +25,8 @@ _PARTED = 0.02  # lips that are less apart are left as they are
 _MEET = (0.2, 0.5)  # of the gap, from the upper lip down: where the lips of a smile and of an open jaw meet
 _SMILE, _JAW = 0.15, 0.35  # their gaps
 _CHANGE = 60.0  # grey levels by which the line must be darker to be looked for so far away
+_REDDER = np.array([1.0, 0.75, 0.75], np.float32)  # flesh, against lips and skin
+_GREY = 0.05  # of its light: colours that differ less between channels are a grey picture's
 _WINDOW = 0.4  # how far from lips, nose and chin the mouth may move
 _SEARCH = 0.035  # how far from the landmarks the line between shut lips may be
 
@@ -137,17 +139,25 @@ def _rising(line: Float) -> Float:
     return np.asarray(np.stack([np.maximum.accumulate(line[:, 0]), line[:, 1]], 1), np.float32)
 
 
-def lower_lip(mouth: Mouth, picture: Bytes) -> Float | None:
-    """Its mean colour [3]; None where it is black."""
+def flesh_of(mouth: Mouth, picture: Bytes) -> Float | None:
+    """The colour [3] of the mouth's inside in full light: between the lower lip's and the skin's, but redder.
+
+    None where both are black.
+    """
     x = np.linspace(mouth.upper[0, 0], mouth.upper[-1, 0], 41)[10:-10]
     low, high = np.interp(x, *mouth.lower.T), np.interp(x, *mouth.under.T)
-    shares = np.linspace(0.3, 0.8, 9)[:, None]
+    shares = np.concatenate([np.linspace(0.3, 0.8, 9), np.linspace(1.3, 1.8, 9)])[:, None]
     columns, rows = mouth.placed(
-        np.broadcast_to(x, (9, len(x))), np.asarray(low + shares * (high - low), np.float32)
+        np.broadcast_to(x, (len(shares), len(x))), np.asarray(low + shares * (high - low), np.float32)
     )
     seen = cv2.remap(picture, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     colour = seen.reshape(-1, 3).astype(np.float32).mean(0)
-    return np.asarray(colour, np.float32) if colour @ LUMA > 1 else None
+    light = float(colour @ LUMA)
+    if light < 1:
+        return None
+    if np.ptp(colour) > _GREY * light:
+        colour *= _REDDER
+    return np.asarray(colour, np.float32)
 
 
 def along_the_dark(mouth: Mouth, picture: Bytes) -> Mouth:

@@ -94,34 +94,57 @@ def test_mouth_that_is_hardly_seen_is_left_alone() -> None:
     assert lips.opening(places(picture.shape), full, full) is full
 
 
-def test_own_teeth_return_where_the_mouth_opens_and_follow_the_head() -> None:
+def painted(lips: Lips, light: float, *, shift: tuple[float, float] = (0, 0)) -> Float:
+    """Grey paint of one light, as the lips finish it; all of it will be seen."""
+    paint = np.full((60, 100, 3), light, np.float32)
+    lips.finish(paint, np.ones((60, 100), np.float32), (50, 90), lips.steady + np.array(shift, np.float32))
+    return paint
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (6, -4)])
+def test_own_teeth_return_where_the_mouth_opens_and_follow_the_head(shift: tuple[float, float]) -> None:
     picture, landmarks = drawn(14)
-    lips = Lips(landmarks, picture)
-    for shift in ((0, 0), (6, -4)):
-        paint = np.full((60, 100, 3), 40, np.float32)
-        lips.finish(paint, (50, 90), lips.steady + np.array(shift, np.float32))
-        rows, columns = np.nonzero(paint.min(2) > 200)
-        assert len(rows) > 100
-        assert abs(columns.mean() + 50 - (100 - shift[0])) < 2
-        assert abs(rows.mean() + 90 - (LINE - shift[1])) < 3
+    rows, columns = np.nonzero(painted(Lips(landmarks, picture), 40, shift=shift).min(2) > 200)
+    assert len(rows) > 100
+    assert abs(columns.mean() + 50 - (100 - shift[0])) < 2
+    assert abs(rows.mean() + 90 - (LINE - shift[1])) < 3
 
 
 def test_generated_teeth_below_the_own_ones_are_darkened() -> None:
     picture, landmarks = drawn(14)
-    lips = Lips(landmarks, picture)
-    paint = np.full((60, 100, 3), 150, np.float32)
-    lips.finish(paint, (50, 90), lips.steady)
+    paint = painted(Lips(landmarks, picture), 150)
     assert paint[30, 50].min() > 200  # the own
     assert paint[40, 50].max() < 60  # a second row
     assert paint[55, 50].min() > 130
 
 
-def test_dark_paint_takes_the_colour_of_the_lips() -> None:
+def test_dark_inside_is_red_flesh_with_a_tongue_at_the_bottom() -> None:
     picture, landmarks = drawn(0)
-    paint = np.full((60, 100, 3), 25, np.float32)
-    lips = Lips(landmarks, picture)
-    lips.finish(paint, (50, 90), lips.steady)
-    assert np.allclose(paint[30, 50] / paint[30, 50, 0], np.array(LOWER_LIP) / LOWER_LIP[0], atol=0.1)
+    paint = painted(Lips(landmarks, picture), 25)
+    assert (paint[..., 0] > 1.3 * paint[..., 1]).all()
+    assert paint[55, 50, 0] > 2 * paint[10, 50, 0]
+    assert paint[55, 50, 0] > 1.5 * paint[55, 2, 0]
+
+
+def test_inside_of_a_grey_picture_is_grey() -> None:
+    picture, landmarks = drawn(0)
+    grey = np.repeat(picture.mean(2, keepdims=True), 3, axis=2).astype(np.uint8)
+    assert np.ptp(painted(Lips(landmarks, grey), 25), axis=2).max() < 1
+
+
+def test_generated_teeth_of_a_portrait_without_keep_their_light() -> None:
+    picture, landmarks = drawn(0)
+    assert np.allclose(painted(Lips(landmarks, picture), 200), 200)
+
+
+def test_islands_away_from_the_line_between_the_lips_are_not_shown() -> None:
+    picture, landmarks = drawn(14)
+    mask = np.zeros(picture.shape[:2], np.float32)
+    mask[LINE - 2 : LINE + 10, 80:120] = 1
+    mask[LINE + 17 : LINE + 21, 90:110] = 1
+    shown = Lips(landmarks, picture).opening(places(picture.shape), mask, mask)
+    assert shown[LINE : LINE + 10, 85:115].all()
+    assert not shown[LINE + 14 :].any()
 
 
 def test_mouth_opens_below_the_upper_lip_and_above_the_chin_only() -> None:
@@ -129,7 +152,7 @@ def test_mouth_opens_below_the_upper_lip_and_above_the_chin_only() -> None:
     shown = opening(picture, landmarks, places(picture.shape))
     assert not shown[: LINE - 8].any()
     assert shown[LINE + 3 : LINE + 12, 70:130].all()
-    assert not shown[LINE + 32 :].any()
+    assert not shown[LINE + 34 :].any()
     moved = opening(picture, landmarks, places(picture.shape, (0, -10)))
     assert not moved[: LINE + 2].any()  # the frame shows the lip ten pixels lower
 
@@ -146,7 +169,7 @@ def test_sure_mask_counts_above_the_line_but_not_on_the_chin() -> None:
     picture, landmarks = drawn(14)
     shown = opening(picture, landmarks, places(picture.shape), sure=1.0)
     assert shown[LINE - 10, 100] == 1
-    assert not shown[LINE + 32 :].any()
+    assert not shown[LINE + 34 :].any()
 
 
 def test_window_holds_the_mouth_and_leaves_out_the_eyes() -> None:

@@ -137,7 +137,7 @@ def test_lips_decide_where_the_mask_is_unsure_and_not_where_it_is_sure() -> None
         def opening(self, places: Float, unsure: Float, sure: Float) -> Float:
             return np.asarray(np.maximum(unsure * (places[..., 1] >= 64), sure), np.float32)
 
-        def finish(self, paint: Float, origin: tuple[int, int], moved: Float) -> None:
+        def finish(self, paint: Float, shown: Float, origin: tuple[int, int], moved: Float) -> None:
             assert np.allclose(moved, self.steady, atol=0.1)
 
     painted = np.zeros((1, 128, 128, 4), np.uint8)
