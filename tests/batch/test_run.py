@@ -24,7 +24,7 @@ from hallo_cli.batch.events import (
     RowStarted,
     WorkerLoading,
 )
-from hallo_cli.batch.ledger import Record, last_run
+from hallo_cli.batch.ledger import Record, Run, read_ledger
 from hallo_cli.batch.paths import Paths, Shard
 from hallo_cli.batch.planner import Repeat
 from hallo_cli.batch.run import opened
@@ -243,8 +243,8 @@ def test_rows_of_different_shards_may_not_write_one_file(tmp_path: Path) -> None
 def test_ledger_says_with_what_options_the_batch_ran(tmp_path: Path) -> None:
     manifest = write_batch(tmp_path, ["a"])
     run(batch_of(manifest, options={"output_dir": "x"}))
-    head = last_run(Paths(manifest.with_suffix("")).results)
-    assert head is not None
+    entries = read_ledger(Paths(manifest.with_suffix("")).results)
+    head = [entry for entry in entries if isinstance(entry, Run)][-1]
     assert head.options == {"output_dir": "x", "rows": 1}
 
 
