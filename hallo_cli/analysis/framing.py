@@ -58,6 +58,7 @@ class View:
     framing: str  # crop, head-and-shoulders or full
     size: int  # height and width of a square
     geometry: Geometry
+    is_alpha: bool = False  # the picture says how opaque another is: no line is drawn between its lips
 
 
 @dataclass(frozen=True)
@@ -171,9 +172,9 @@ def motion_canvas(picture: Bytes, portrait: Portrait, shape: MotionShape, view: 
         ratio, origin = view.size / shown.side, (shown.left, shown.top)
         picture = cut(picture, shown, view.size)
     landmarks = ((landmarks - origin) * ratio).astype(np.float32)
-    lips = Lips(landmarks, picture)
+    lips = None if view.is_alpha else Lips(landmarks, picture)
     return MotionCanvas(
-        lips.shut(),
+        lips.shut() if lips else picture,
         _moved(crop, origin, ratio),
         shape,
         shown=shown,

@@ -155,15 +155,22 @@ class BundleEngine:
         if not is_transparent(settings):
             return inner
         grey = read_alpha(path, portrait)
-        layer = self._canvas(lambda: grey, cut_alpha(grey, portrait, settings.framing), settings)
+        shown = cut_alpha(grey, portrait, settings.framing)
+        layer = self._canvas(lambda: grey, shown, settings, is_alpha=True)
         return WithAlpha(inner, alpha_of(layer))
 
     def _canvas(
-        self, picture: Callable[[], Bytes], portrait: Portrait, settings: RenderSettings
+        self,
+        picture: Callable[[], Bytes],
+        portrait: Portrait,
+        settings: RenderSettings,
+        *,
+        is_alpha: bool = False,
     ) -> Canvas | MotionCanvas:
         if not self.networks.is_anchored:
             return canvas(picture, portrait, settings.framing)
-        view = View(settings.framing, settings.size or ANCHORED_SIZE, self.bundle.manifest.geometry)
+        side = settings.size or ANCHORED_SIZE
+        view = View(settings.framing, side, self.bundle.manifest.geometry, is_alpha)
         side = self.networks.image_size
         shape = MotionShape(side // 2, 2 * side, portrait.window)
         return motion_canvas(picture(), portrait, shape, view)
