@@ -42,7 +42,7 @@ class RowPlanned:
     id: str
     state: str  # ready or waiting: to render; skipped: done before; left out: failed before; invalid: refused
     portrait: str
-    audio: str
+    audio: str  # the recording; the text that is spoken; 1=FILE 2=FILE of several faces
     output: str
     seconds: float  # of video
     width: int

@@ -331,6 +331,8 @@ class Planner:
         if not isinstance(engine, BundleEngine):
             return None
         settings = dataclasses.replace(settings, codec=RenderSettings().codec)  # the still is opaque
+        if voices := _voices(row):
+            settings = dataclasses.replace(settings, framing="full", face_index=voices[0].face - 1)
         facts = look_at_portrait(row.portrait, engine.resolve_settings(settings), engine)
         return draw_still(Job(row.portrait, row.audio, row.output, settings), engine, facts)
 

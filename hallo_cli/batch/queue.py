@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from hallo_cli.batch.events import RowPlanned
 from hallo_cli.batch.ledger import Record
-from hallo_cli.batch.rows import BadRow, Row
+from hallo_cli.batch.rows import TEXT, BadRow, Row, face_of
 from hallo_cli.batch.task import Task
 from hallo_cli.errors import ManifestError
 from hallo_cli.media.addresses import bare_address
@@ -60,7 +60,7 @@ UPDATE rows SET state='elsewhere' WHERE number IN (
 """
 _PLANNED = """
 SELECT number, id, state, portrait, audio, output, COALESCE(seconds, 0), width, height, COALESCE(cost, 0),
-  message, far FROM rows NOT INDEXED WHERE number>? AND number>=0 AND state!='elsewhere'
+  message, far, voices, own FROM rows NOT INDEXED WHERE number>? AND number>=0 AND state!='elsewhere'
 ORDER BY number LIMIT ?
 """
 # Between two ledgers the later entry counts, within one the last.
@@ -167,11 +167,14 @@ class Queue:
         """Every row of this run as it was planned, in the manifest's order."""
         last = -1
         while block := self._db.execute(_PLANNED, (last, _BLOCK)).fetchall():
-            for *row, addresses in block:
+            for *row, addresses, voices, own in block:
                 planned = RowPlanned(*row)
-                far = {column: bare_address(address) for column, address in json.loads(addresses).items()}
-                portrait, audio = far.get("portrait", planned.portrait), far.get("audio", planned.audio)
-                yield dataclasses.replace(planned, portrait=portrait, audio=audio)
+                faces = json.loads(voices)
+                files = {"portrait": planned.portrait, "audio": planned.audio, **faces}
+                files |= {column: bare_address(address) for column, address in json.loads(addresses).items()}
+                said = " ".join(f"{face_of(column)}={files[column]}" for column in faces)
+                heard = json.loads(own).get(TEXT) or said or files["audio"]
+                yield dataclasses.replace(planned, portrait=files["portrait"], audio=heard)
             last = block[-1][0]
 
     def n_in(self, *states: str) -> int:

@@ -185,7 +185,7 @@ def _row(
         ("status", f'<span class="chip {_text(record.status)}">{_text(record.status)}</span>', ""),
         ("message", f'<div class="said">{_text(said)}</div>' if said else "", ""),
         *((name, _text(_short(getattr(asked, name))), "") for name in ASKED),
-        *((name.replace("_s", " s"), *_number(getattr(record, name))) for name in _NUMBERS),
+        *((name.replace("_s", " s"), *_number(getattr(record, name) or None)) for name in _NUMBERS),
         *((_words(name), *_figure(record, name)) for name in figures),
         *((_text(name), _text(record.own.get(name, "")), "") for name in own),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from PIL import Image
 
 from hallo_cli.batch.events import RowPlanned
 from hallo_cli.errors import HalloError
+from hallo_cli.media.addresses import is_address
 from hallo_cli.printable import printable
 from hallo_cli.store.writing import replacing
 
@@ -61,12 +63,24 @@ def write_sheet(path: Path, rows: Iterable[RowPlanned], draw: Draw, *, title: st
 def _card(row: RowPlanned, picture: str) -> Iterator[str]:
     yield f'<article class="{"invalid" if row.message else ""}">{picture}'
     yield f"<h2>{_text(row.id)}</h2><p>{_text(STATES.get(row.state, row.state))}</p>"
-    yield f"<p>{_text(Path(row.portrait).name)} says {_text(Path(row.audio).name)}</p>"
+    yield f"<p>{_text(_named(row.portrait))} says {_text(_said(row.audio))}</p>"
     if row.message:
         yield f"<p>{_text(row.message)}</p>"
     else:
         yield f"<p>{row.seconds:.1f} s, {row.width} x {row.height}, about {row.compute_s:.0f} s to render</p>"
     yield "</article>\n"
+
+
+def _said(audio: str) -> str:
+    """What is heard in a row: files without their folders, or the text."""
+    return " ".join(map(_named, re.split(r" (?=[1-9][0-9]?=)", audio)))
+
+
+def _named(file: str) -> str:
+    """A file or an address without its folders, behind the face that says it; a text as it is."""
+    face, path = re.match(r"((?:[1-9][0-9]?=)?)(.*)", file, re.S).groups()  # type: ignore[union-attr]
+    is_file = path.startswith("/") or is_address(path)
+    return f"{face}{Path(path).name}" if is_file else file
 
 
 def _picture(row: RowPlanned, draw: Draw) -> str:

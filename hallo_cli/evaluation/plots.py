@@ -24,11 +24,12 @@ _HEAD = """<!doctype html>
 <style>
 :root {{ color-scheme: light dark; }}
 body {{ margin: 0 auto; padding: 1.25rem; max-width: 60rem; font: 14px/1.45 system-ui, sans-serif; }}
-svg {{ display: block; width: 100%; height: auto; margin: 0 0 .75rem; }}
+svg {{ display: block; width: 100%; min-width: 36rem; height: auto; margin: 0 0 .75rem; }}
+main {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; margin: .5rem 0 1.5rem; }}
 td, th {{ padding: .15rem .9rem .15rem 0; text-align: left; border-bottom: 1px solid #8884; }}
 h1 {{ font-size: 1.3rem; }} h2 {{ font-size: 1.05rem; margin: 2rem 0 .5rem; overflow-wrap: anywhere; }}
-</style></head><body><h1>{title}</h1>
+</style></head><body><h1>{title}</h1><main>
 """
 
 
@@ -38,7 +39,7 @@ def write_page(path: Path, title: str, parts: Iterable[str]) -> None:
         page.write(_HEAD.format(title=text(title)).encode())
         for part in parts:
             page.write(part.encode())
-        page.write(b"</body></html>\n")
+        page.write(b"</main></body></html>\n")
 
 
 def text(foreign: object) -> str:

@@ -1,3 +1,4 @@
+import dataclasses
 import io
 from pathlib import Path
 
@@ -30,6 +31,20 @@ def test_page_shows_every_row_with_its_picture(tmp_path: Path) -> None:
     assert "anna.jpg says a.wav" in page
     assert "12.5 s, 512 x 512, about 90 s to render" in page
     assert "done before" in page
+
+
+@pytest.mark.parametrize(
+    ("audio", "said"),
+    [
+        ("1=/in a/a.wav 2=https://host/x/b.wav", "says 1=a.wav 2=b.wav<"),
+        ("Good and/or bad.", "says Good and/or bad.<"),
+        ("https://host/x/b.wav", "says b.wav<"),
+    ],
+)
+def test_what_is_heard_is_told_as_people_read_it(tmp_path: Path, audio: str, said: str) -> None:
+    row = dataclasses.replace(planned("one"), audio=audio)
+    write_sheet(tmp_path / "s.html", [row], lambda row: None, title="x")
+    assert said in (tmp_path / "s.html").read_text()
 
 
 def test_row_that_cannot_be_rendered_says_why(tmp_path: Path) -> None:
