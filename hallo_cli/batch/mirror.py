@@ -12,6 +12,7 @@ from pathlib import Path
 
 from hallo_cli.batch.ledger import Ledger, Record, Run, read_ledger, to_line
 from hallo_cli.batch.paths import Paths
+from hallo_cli.jobs.containers import mark_path
 from hallo_cli.jobs.record import sidecar_path
 from hallo_cli.media.stores import FarFolder
 from hallo_cli.store.writing import make_own_folder
@@ -31,7 +32,7 @@ class Mirror:
 
     def put(self, output: Path) -> None:
         """Put a row's record and video there, the video last. Raises FarFolderError."""
-        for file in (sidecar_path(output), output):
+        for file in (*_beside(output), output):
             if file.exists():
                 self.folder.put(file, self._name_of(file))
 
@@ -40,11 +41,11 @@ class Mirror:
 
         Nothing happens if they are here or not there. Raises FarFolderError, OutputError.
         """
-        files = (sidecar_path(output), output)
-        if output.exists() or None in [self.folder.size_of(self._name_of(file)) for file in files]:
+        if output.exists() or self.folder.size_of(self._name_of(output)) is None:
             return
-        for file in files:
-            self.folder.get(self._name_of(file), file, max_bytes=_MAX_VIDEO)
+        for file in (*_beside(output), output):
+            if self.folder.size_of(self._name_of(file)) is not None:
+                self.folder.get(self._name_of(file), file, max_bytes=_MAX_VIDEO)
 
     def sizes(self) -> dict[Path, int]:
         """The bytes of each video that is there, by its local path. Raises FarFolderError."""
@@ -92,6 +93,11 @@ class FarLedger(Ledger):
         if len(self._unsent) >= PART_LINES:
             self._number += 1
             self._unsent = []
+
+
+def _beside(output: Path) -> list[Path]:
+    """The files beside a video that belong to it."""
+    return [sidecar_path(output), *filter(None, [mark_path(output)])]
 
 
 def take_over(parts: Iterable[Path], paths: Paths) -> list[str]:

@@ -15,6 +15,11 @@ _OF_SUFFIX = {f".{container}": codec for codec, container in ALPHA_CODECS.items(
 _NOT_SET = RenderSettings().codec
 
 
+def mark_path(output: Path) -> Path | None:
+    """Where the signed mark of a video lies that cannot hold it; None: it is in the video."""
+    return output.with_suffix(".c2pa") if output.suffix.lower() == ".webm" else None
+
+
 def is_transparent(settings: RenderSettings) -> bool:
     """Whether the video has an alpha channel."""
     return settings.codec in ALPHA_CODECS

@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
+from hallo_cli.jobs.containers import mark_path
 from hallo_cli.jobs.permission import ANYTHING, Given, Permission
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.record import Inputs
@@ -14,8 +15,6 @@ from hallo_cli.provenance import COMMENT
 from hallo_cli.provenance.certificates import Identity, own_identity, read_identity
 from hallo_cli.settings.schema import RuntimeSettings
 from hallo_cli.store.cache import at_home
-
-SIGNABLE = (".mp4", ".mov")
 
 
 @dataclass(frozen=True)
@@ -53,25 +52,19 @@ class Marking:
 
             require_usable(self._identity())
 
-    def warnings(self, job: Job) -> list[str]:
-        """What to say about a video that cannot be signed as wanted."""
-        if not self.is_wanted or job.output.suffix.lower() in SIGNABLE:
-            return []
-        return [
-            f"{job.output.name} cannot be signed: C2PA knows no {job.output.suffix} files. Only its comment "
-            "says that AI made it; .mov and .mp4 can be signed."
-        ]
-
     def consents(self, job: Job, inputs: Inputs) -> tuple[Given, ...]:
         """The consents for a job's portrait and voice. Raises ConsentError, SettingsError."""
         return self.permission.given((job.portrait, inputs.portrait), (job.audio, inputs.audio))
 
     def put(self, video: FinishedVideo, job: Job, inputs: Inputs) -> FinishedVideo:
-        """Sign a finished video, in its place. Raises ConsentError, SettingsError or OutputError."""
+        """Sign a finished video, in its place. Raises ConsentError, SettingsError or OutputError.
+
+        A .webm holds no mark: the video comes with one that goes beside it.
+        """
         given = self.consents(job, inputs)
-        if not self.is_wanted or job.output.suffix.lower() not in SIGNABLE:
+        if not self.is_wanted:
             return video
-        from hallo_cli.provenance.marks import Claim, Consent, sign_video
+        from hallo_cli.provenance.marks import KINDS, Claim, Consent, mark_of_video, sign_video
 
         identity = self._identity()
         consents = tuple(
@@ -84,7 +77,11 @@ class Marking:
             for one in given
         )
         claim = Claim(inputs.fingerprint, inputs.portrait, inputs.audio, inputs.weights_id, consents)
-        sign_video(video.file, claim, identity)
+        if mark_path(job.output):
+            kind = KINDS[job.output.suffix.lower()]
+            video = dataclasses.replace(video, mark=mark_of_video(video.file, kind, claim, identity))
+        else:
+            sign_video(video.file, claim, identity)
         return dataclasses.replace(video, signed_by=identity.digest)
 
     def _identity(self) -> Identity:

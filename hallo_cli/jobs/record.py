@@ -22,7 +22,7 @@ from typing import Any
 from hallo_cli import __version__
 from hallo_cli.domain import CropBox
 from hallo_cli.errors import InputError, OutputError, PortraitError, SettingsError, SpeechError
-from hallo_cli.jobs.containers import SUFFIXES, fitting_container
+from hallo_cli.jobs.containers import SUFFIXES, fitting_container, mark_path
 from hallo_cli.jobs.fitting import by_content
 from hallo_cli.jobs.looks import LOOK_S, look_within
 from hallo_cli.jobs.plan import Job, JobPlan, Voice, fingerprint
@@ -188,7 +188,10 @@ def require_free_name(job: Job) -> None:
     for other in (job.output.with_suffix(suffix) for suffix in SUFFIXES):
         if other != job.output and _exists(other) and _exists(sidecar):
             raise SettingsError(f"{shown(sidecar)} is the record of {shown(other)}; choose another output.")
-    for path, is_taken in ((job.output, _exists(job.output)), (sidecar, _is_strange(sidecar))):
+    places = [(job.output, _exists(job.output)), (sidecar, _is_strange(sidecar))]
+    if mark := mark_path(job.output):
+        places.append((mark, _exists(mark) and not _exists(sidecar)))
+    for path, is_taken in places:
         if is_taken:
             raise SettingsError(
                 f"{shown(path)} exists and is from another render; add --overwrite to replace it, "
@@ -234,6 +237,15 @@ def is_other_try(job: Job, inputs: Inputs) -> bool:
     return same_files and same_weights and same_settings and 0 < tries <= MAX_TRIES
 
 
+def _put_mark(output: Path, mark: bytes) -> None:
+    """Put a video's mark beside it, and remove the one of a video that was there before."""
+    if beside := mark_path(output):
+        if mark:
+            write_whole(beside, mark)
+        else:
+            beside.unlink(missing_ok=True)
+
+
 def publish(
     job: Job,
     inputs: Inputs,
@@ -276,6 +288,7 @@ def publish(
         "machine": {"python": platform.python_version(), "system": platform.platform()},
     }
     write_whole(sidecar, (json.dumps(values, indent=1) + "\n").encode())
+    _put_mark(job.output, video.mark)
     rename(video.file, job.output)
     return JobResult(
         job.output,

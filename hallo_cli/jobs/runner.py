@@ -135,8 +135,6 @@ class _Run:
         with open_workspace(root, resume=self.options.resume) as self.workspace:
             with self._stage("analyse"):
                 self._prepare(prepared, inputs)
-                for warning in self.options.marking.warnings(job):
-                    self.report(events.Warned(warning))
             self._render()
             with self._stage("join"):
                 result = self._join(inputs)

@@ -7,6 +7,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from hallo_cli.errors import InputError
+from hallo_cli.jobs.containers import mark_path
 from hallo_cli.jobs.record import Record, read_record, sidecar_path
 from hallo_cli.media.files import require_file
 from hallo_cli.media.probe import frame_hashes
@@ -42,8 +43,9 @@ def verify(video: Path, trusted: bytes = b"") -> Verdict:
     file = require_file(video, InputError, "video")
     kept = own_file()
     own = read_identity(kept).anchor if kept and kept.exists() else b""
-    mark = read_mark(file, own + trusted)
-    own_mark = read_mark(file, own) if own and mark else None
+    beside = mark_path(file)
+    mark = read_mark(file, own + trusted, beside)
+    own_mark = read_mark(file, own, beside) if own and mark else None
     sidecar = sidecar_path(video)
     record = sidecar if sidecar.exists() else None
     differences = _differences(file, read_record(sidecar), mark.claim if mark else None) if record else ()

@@ -62,6 +62,7 @@ class FinishedVideo:
     info: MediaInfo
     sound: str  # how it was added: none, copy, aac, opus
     signed_by: str = ""  # SHA-256 of the certificate that signed it as made by AI
+    mark: bytes = b""  # the signature, if it goes beside the video
 
 
 def assemble(

@@ -1,4 +1,4 @@
-"""Puts a signed C2PA manifest into a finished video, and reads one back.
+"""Puts a signed C2PA manifest into a finished video, or beside it, and reads one back.
 
 The manifest says that a trained model made the frames, and names tool, weights and digests of the inputs. It
 contains no path, and no name but the certificate's and, if asked, those of the people who consented. Frames
@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import tempfile
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -27,7 +28,8 @@ SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmic
 LABEL = "hallo.render"
 CONSENT_LABEL = "hallo.consent"
 PNG = "image/png"
-KINDS = {".mp4": "video/mp4", ".mov": "video/quicktime"}  # that can be signed, by ending
+KINDS = {".mp4": "video/mp4", ".mov": "video/quicktime", ".webm": "video/webm"}  # by ending
+MAX_BESIDE = 16 << 20  # bytes of a mark beside its video
 OFFLINE = {"remote_manifest_fetch": False, "ocsp_fetch": False}
 UNTRUSTED = "signingCredential.untrusted"
 PIXEL = base64.b64decode(
@@ -88,18 +90,29 @@ def sign_video(video: Path, claim: Claim, identity: Identity) -> None:
         try:
             _sign(source, part.file, _kind_of(video), identity=identity, claim=claim)
         except c2pa.C2paError as error:
-            raise OutputError(
-                f"the video cannot be signed ({_first_line(error)}). Add --no-provenance to skip this."
-            ) from error
+            raise _unsigned(error) from error
         part.commit()
 
 
-def read_mark(video: Path, anchors: bytes = b"") -> Mark | None:
+def mark_of_video(video: Path, kind: str, claim: Claim, identity: Identity) -> bytes:
+    """The mark of a video of a kind that holds none, to be kept beside it. Raises OutputError."""
+    with (
+        reporting_write_errors(video),
+        video.open("rb") as source,
+        tempfile.TemporaryFile(dir=video.parent) as copy,
+    ):
+        try:
+            return _sign(source, copy, kind, identity=identity, claim=claim, is_beside=True)
+        except c2pa.C2paError as error:
+            raise _unsigned(error) from error
+
+
+def read_mark(video: Path, anchors: bytes = b"", beside: Path | None = None) -> Mark | None:
     """The mark of a video, None if it has none. Raises InputError if the file cannot be read.
 
-    `anchors`: trusted certificates, as PEM.
+    `anchors`: trusted certificates, as PEM; `beside`: the file of a mark that is not in the video.
     """
-    if video.suffix.lower() == ".webm":
+    if beside is not None and not beside.exists():
         return None
     settings: dict[str, dict[str, object]] = {"verify": {"verify_trust": True, **OFFLINE}}
     if anchors:
@@ -108,13 +121,30 @@ def read_mark(video: Path, anchors: bytes = b"") -> Mark | None:
         with (
             video.open("rb") as file,
             c2pa.Context.from_dict(settings) as context,
-            c2pa.Reader(_kind_of(video), file, context=context) as reader,
+            c2pa.Reader(_kind_of(video), file, _read_beside(beside), context=context) as reader,
         ):
             return _mark(json.loads(reader.json()), reader.get_validation_state() or "")
     except c2pa.C2paError.ManifestNotFound:
         return None
     except (c2pa.C2paError, OSError, ValueError) as error:
         raise InputError(f"the mark of {str(video)!r} cannot be read ({_first_line(error)}).") from error
+
+
+def _read_beside(file: Path | None) -> bytes | None:
+    """The content of a mark's own file. Raises OSError, ValueError."""
+    if file is None:
+        return None
+    with file.open("rb") as mark:
+        content = mark.read(MAX_BESIDE + 1)
+    if len(content) > MAX_BESIDE:
+        raise ValueError(f"{file.name} is too large for a mark")
+    return content
+
+
+def _unsigned(error: Exception) -> OutputError:
+    return OutputError(
+        f"the video cannot be signed ({_first_line(error)}). Add --no-provenance to skip this."
+    )
 
 
 def _mark(values: dict[str, Any], state: str) -> Mark:
@@ -159,7 +189,16 @@ def _clean(text: object) -> str:
     return printable(str(text)[:200])
 
 
-def _sign(source: Any, target: Any, kind: str, *, identity: Identity, claim: Claim | None) -> None:
+def _sign(
+    source: Any,
+    target: Any,
+    kind: str,
+    *,
+    identity: Identity,
+    claim: Claim | None,
+    is_beside: bool = False,
+) -> bytes:
+    """Copy the source to the target with its mark inside, or without; returns the mark."""
     algorithm = c2pa.C2paSigningAlg[identity.algorithm]
     signer = c2pa.Signer.from_info(c2pa.C2paSignerInfo(algorithm, identity.chain, identity.key, None))
     settings = {"verify": {"verify_trust": False, **OFFLINE}, "builder": {"thumbnail": {"enabled": False}}}
@@ -167,7 +206,9 @@ def _sign(source: Any, target: Any, kind: str, *, identity: Identity, claim: Cla
         c2pa.Context.from_dict(settings, signer=signer) as context,
         c2pa.Builder(_manifest(kind, claim), context=context) as builder,
     ):
-        builder.sign(kind, source, target)
+        if is_beside:
+            builder.set_no_embed()
+        return bytes(builder.sign(kind, source, target))
 
 
 def _manifest(kind: str, claim: Claim | None) -> dict[str, Any]:

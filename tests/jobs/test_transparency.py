@@ -11,8 +11,7 @@ from bundles import make_bundle
 from PIL import Image
 
 from hallo_cli.domain import Bytes
-from hallo_cli.errors import SettingsError
-from hallo_cli.jobs import events
+from hallo_cli.errors import InputError, SettingsError
 from hallo_cli.jobs.bundle_engine import BundleEngine
 from hallo_cli.jobs.containers import fitting_container
 from hallo_cli.jobs.marking import Marking
@@ -84,23 +83,37 @@ def test_quicktime_keeps_transparency_and_is_signed(job: Job, official_like: Bun
     assert (verdict.is_good, verdict.is_own) == (True, True)
 
 
-def test_webm_keeps_transparency_and_says_that_it_cannot_be_signed(
-    job: Job, official_like: BundleEngine
-) -> None:
-    told: list[str] = []
-
-    def listen(event: events.Event) -> None:
-        if isinstance(event, events.Warned):
-            told.append(event.message)
-
+def test_webm_keeps_transparency_and_its_mark_beside_it(job: Job, official_like: BundleEngine) -> None:
     job = of(job, "out.webm")
-    run_job(job, official_like, options=MARKED, on_event=listen)
+    run_job(job, official_like, options=MARKED)
     frames = frames_of(job.output)
     assert frames[:, 4:36, 4:190, 3].max() <= 4
     assert frames[:, 60:, :, 3].min() >= 250
-    assert [warning for warning in told if "out.webm cannot be signed" in warning]
-    assert verify(job.output).mark is None
+    verdict = verify(job.output)
+    assert (verdict.is_good, verdict.is_own) == (True, True)
     assert run_job(job, official_like, options=MARKED).was_done
+    content = job.output.read_bytes()
+    job.output.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert not verify(job.output).is_good
+    job.output.write_bytes(content)
+    job.output.with_suffix(".c2pa").write_bytes(b"no mark")
+    with pytest.raises(InputError, match="cannot be read"):
+        verify(job.output)
+
+
+def test_mark_of_another_file_is_not_replaced_and_an_old_one_is_removed(
+    job: Job, official_like: BundleEngine
+) -> None:
+    job = of(job, "out.webm")
+    mark = job.output.with_suffix(".c2pa")
+    mark.write_bytes(b"mine")
+    with pytest.raises(SettingsError, match=r"out\.c2pa' exists and is from another render"):
+        run_job(job, official_like, options=MARKED)
+    run_job(job, official_like, options=dataclasses.replace(MARKED, overwrite=True))
+    assert mark.read_bytes() != b"mine"
+    changed = dataclasses.replace(job, settings=dataclasses.replace(job.settings, seed=5))
+    run_job(changed, official_like, options=RunOptions(overwrite=True))
+    assert not mark.exists()
 
 
 @pytest.mark.parametrize("framing", ["crop", "head-and-shoulders"])
