@@ -17,6 +17,7 @@ from torch import nn
 from hallo_cli.inference.device import resolve_device
 from hallo_cli.models.attention import AttentionKernel, adaptive_kernel, fused_kernel, use_attention_kernel
 from hallo_cli.models.convolution import use_convolutions_of_small_maps
+from hallo_cli.models.feed_forward import use_feed_forward_in_parts
 from hallo_cli.models.weights import Networks
 from hallo_cli.settings.schema import RuntimeSettings
 
@@ -72,8 +73,10 @@ def keep_precision(dtype: torch.dtype, device: torch.device) -> None:
 def arrange(module: nn.Module, execution: Execution, device: torch.device | None = None) -> None:
     """Memory layout and attention kernel of one network; device: where it lies, if not where it is run."""
     use_attention_kernel(module, execution.kernel)
-    if execution.is_channels_last and execution.device.type == "cpu":
-        use_convolutions_of_small_maps(module)
+    if execution.device.type == "cpu":
+        use_feed_forward_in_parts(module)
+        if execution.is_channels_last:
+            use_convolutions_of_small_maps(module)
     layout = torch.channels_last if execution.is_channels_last else torch.contiguous_format
     module.to(device=device or execution.device, memory_format=layout)  # type: ignore[call-overload]
 

@@ -123,12 +123,24 @@ class TokenAttention(NamedTuple):
     def read(self, x: Tensor, weights: Tensor | None = None) -> Tensor:
         """[rows * k, positions, channels] -> the same shape; weights [1 or rows * k, positions, outputs]."""
         rows = self.query.shape[0]
+        n_scores = x.shape[:2].numel() * self.query.shape[2]
+        if x.device.type == "cpu" and rows > 1 and n_scores > MAX_SCORES_IN_CACHE:
+            return self._read_row_by_row(x, weights)
         y = x.reshape(rows, -1, x.shape[-1])
         found = (y @ self.query).unflatten(-1, (-1, self.n_tokens)).softmax(-1)
         if weights is not None:
             grouped = found.reshape(*x.shape[:2], self.n_groups, -1)
             found = (grouped * weights.unsqueeze(-1)).reshape(*y.shape[:2], -1)
         return (found.reshape(*y.shape[:2], -1) @ self.value).reshape(x.shape)
+
+    def _read_row_by_row(self, x: Tensor, weights: Tensor | None) -> Tensor:
+        parts = x.chunk(self.query.shape[0])
+        shares: Sequence[Tensor | None] = [weights] * len(parts)
+        if weights is not None and len(weights) > 1:
+            shares = weights.chunk(len(parts))
+        return torch.cat(
+            [self.rows(slice(i, i + 1)).read(*part) for i, part in enumerate(zip(parts, shares, strict=True))]
+        )
 
 
 class OutputMap(NamedTuple):
