@@ -14,7 +14,7 @@ from hallo_cli.domain import Bytes
 MIN_SHARPNESS, GOOD_SHARPNESS = 30.0, 60.0
 MAX_COMFORTABLE_YAW, GOOD_YAW = 30.0, 20.0  # degrees
 GOOD_ROLL, GOOD_PITCH = 15.0, 20.0
-OPEN_MOUTH = 0.04  # gap between the lips over the height of the face
+OPEN_MOUTH = 0.09  # gap between the lips over the height of the face; smiles have up to 0.08
 FACE_SHARE = 1 / 1.32  # of the rendered square's side, taken by the face
 DARK, DIM, BRIGHT = 40.0, 65.0, 225.0  # mean grey level of the face
 UNEVEN = 2.2  # brighter half of the face over the darker one
@@ -107,7 +107,7 @@ def _of_mouth(face: Face, relief: float) -> Iterator[Reason]:
     if relief < BARE_MOUTH:
         yield Reason(2, "something seems to cover the mouth: use a picture that shows it")
     elif face.mouth_opening > OPEN_MOUTH:
-        yield Reason(1, "the mouth is open: teeth of the picture show when it should be closed")
+        yield Reason(1, "the mouth is wide open: the chin looks stretched where it closes")
 
 
 def _of_pixels(face: Face, sharpness: float, size: int) -> Iterator[Reason]:

@@ -46,6 +46,14 @@ def test_each_fault_is_named_and_graded(
     assert grade(found) == expected
 
 
+@pytest.mark.parametrize(("gap", "is_told"), [(12, False), (30, True)])
+def test_wide_open_mouth_is_told_and_a_smile_is_not(gap: float, is_told: bool) -> None:
+    face = face_of(200)
+    face.landmarks[13], face.landmarks[14] = (100, 120), (100, 120 + gap)
+    found = reasons(face, sharpness=200, light=EVEN, mouth_relief=5.0, size=256)
+    assert any("mouth is wide open" in reason.text for reason in found) is is_told
+
+
 def test_light_is_measured_on_the_face_only() -> None:
     picture: Bytes = np.zeros((200, 200, 3), np.uint8)
     picture[40:160, 40:160] = 100
