@@ -12,6 +12,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -168,7 +169,7 @@ class GroupEngine:
                 yield StepDone(item.clip, number * n_steps + item.step, len(faces) * n_steps)
             else:
                 return None
-        frames = np.stack([clip.frames for clip in clips], axis=1)
+        frames = np.concatenate([clip.frames.reshape(len(clip.frames), -1) for clip in clips], axis=1)
         motion = MotionFrames(np.concatenate([clip.motion.values for clip in clips]))
         return Clip(clips[0].index, frames, motion)
 
@@ -211,12 +212,17 @@ class GroupCompositor:
     @property
     def frame_shape(self) -> tuple[int, ...]:
         """See Compositor."""
-        return len(self.inner), *self.inner[0].frame_shape
+        return (sum(self._lengths),)
+
+    @property
+    def _lengths(self) -> list[int]:
+        """Of each face's frames; what is generated of one may be larger than of another."""
+        return [prod(compositor.frame_shape) for compositor in self.inner]
 
     @property
     def at_rest(self) -> Bytes:
         """See Compositor."""
-        return np.stack([compositor.at_rest for compositor in self.inner], axis=1)
+        return np.concatenate([compositor.at_rest.reshape(1, -1) for compositor in self.inner], axis=1)
 
     def compose(self, frames: Bytes) -> Bytes:
         """See Compositor."""
@@ -224,7 +230,11 @@ class GroupCompositor:
 
     def _frame(self, frame: Bytes) -> Bytes:
         """One frame [1, height, width, 3]."""
-        pictures = [one.compose(own[None])[0] for one, own in zip(self.inner, frame, strict=True)]
+        parts = np.split(frame, np.cumsum(self._lengths)[:-1])
+        pictures = [
+            one.compose(own.reshape(1, *one.frame_shape))[0]
+            for one, own in zip(self.inner, parts, strict=True)
+        ]
         mixed = sum(share[..., None] * picture for share, picture in zip(self.shares, pictures, strict=True))
         return np.asarray(mixed + 0.5).astype(np.uint8)[None]
 
