@@ -59,7 +59,7 @@ def page(result: Mapping[str, Any]) -> Iterator[str]:
         spreads = {**run["stages"], "one step": run["step"], "one frame": run["frame"]}
         medians = {name: spread["median_s"] * 1e3 for name, spread in spreads.items()}
         yield bars("Time of each stage", medians, "ms")
-        yield table((name, _columns(spread)) for name, spread in spreads.items())
+        yield table((name, _words(spread)) for name, spread in spreads.items())
         if "difference" in run:
             yield "".join(f"<p>{text(line)}</p>\n" for line in _against(run))
 
@@ -123,6 +123,11 @@ def _headline(run: Mapping[str, Any]) -> str:
 
 def _columns(spread: Mapping[str, float]) -> str:
     return "".join(f"{spread[key] * 1e3:>8.1f} ms" for key in ("median_s", "lowest_s", "highest_s"))
+
+
+def _words(spread: Mapping[str, float]) -> str:
+    median, lowest, highest = (f"{spread[key] * 1e3:,.1f}" for key in ("median_s", "lowest_s", "highest_s"))
+    return f"{median} ms ({lowest} to {highest})"
 
 
 def _number(value: float | None) -> str:
