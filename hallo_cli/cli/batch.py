@@ -111,7 +111,7 @@ def retry_command(
     spending: Spending,
     hooks: Hooks,
 ) -> None:
-    """Render rows again that failed, are in quarantine or were refused.
+    """Render failed, quarantined and refused rows again.
 
     Example:
         hallo batch retry week12.csv anna-01
