@@ -67,19 +67,24 @@ def command(
     """
     renderer = Renderer.of(given.resolve())
     job = renderer.job(portrait, compose([audio]), "out.mp4")
+    if still is not None:
+        _require_picture_name(still, job.portrait)
     found = report(job, renderer, as_json=as_json)
     if still is not None:
         _draw(still, job, renderer, found)
+
+
+def _require_picture_name(still: Path, portrait: Path) -> None:
+    if still.suffix.lower() != ".png":
+        raise SettingsError(f"--still {str(still)!r} must end in .png.")
+    if at_home(still).resolve() == portrait.resolve():
+        raise SettingsError(f"--still {str(still)!r} would replace the portrait. Give another name.")
 
 
 def _draw(still: Path, job: Job, renderer: Renderer, found: Preflight) -> None:
     from hallo_cli.jobs.still import draw_still
     from hallo_cli.store.writing import write_whole
 
-    if still.suffix.lower() != ".png":
-        raise SettingsError(f"--still {str(still)!r} must end in .png.")
-    if at_home(still).resolve() == job.portrait.resolve():
-        raise SettingsError(f"--still {str(still)!r} would replace the portrait. Give another name.")
     write_whole(at_home(still), draw_still(job, renderer.engine, found.portrait))
 
 

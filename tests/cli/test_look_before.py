@@ -69,12 +69,19 @@ def test_still_shows_the_picture_and_the_videos_frame(folder: Path, framing: str
 
 
 def test_still_that_cannot_be_written_is_told(folder: Path) -> None:
-    with pytest.raises(SettingsError, match=r"must end in \.png"):
-        invoke(folder, "check", "--still", str(folder / "still.gif"))
     with pytest.raises(OutputError):
         invoke(folder, "check", "--still", str(folder / "gone" / "still.png"))
-    with pytest.raises(SettingsError, match="would replace the portrait"):
-        invoke(folder, "check", "--still", str(FACE))
+
+
+@pytest.mark.parametrize(
+    ("still", "said"), [("still.gif", r"must end in \.png"), (str(FACE), "would replace the portrait")]
+)
+def test_wrong_name_of_a_still_is_told_before_the_look(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, still: str, said: str
+) -> None:
+    monkeypatch.delattr("hallo_cli.cli.check.report")
+    with pytest.raises(SettingsError, match=said):
+        invoke(folder, "check", "--still", still)
 
 
 def test_draft_lies_beside_the_video_and_replaces_the_one_before(folder: Path) -> None:
