@@ -76,7 +76,8 @@ class Lips:
         inside = np.maximum(unsure * np.clip(below + 0.5, 0, 1), sure)
         end = float(mouth.under[:, 1].max()) + _BELOW_LIP * mouth.width
         inside *= np.clip((end - y) / (_SOFT * mouth.width), 0, 1)
-        return _touching(np.asarray(inside, np.float32), below < _NEAR * mouth.width)
+        shown = _touching(np.asarray(inside, np.float32), below < _NEAR * mouth.width)
+        return _rounded(shown, _SOFT * mouth.width)
 
     @property
     def steady(self) -> Float:
@@ -132,6 +133,19 @@ def _touching(shown: Float, near: npt.NDArray[np.bool_]) -> Float:
     is_kept = np.zeros(n_patches, np.bool_)
     is_kept[np.unique(patches[near & (shown > 0.5)])] = True
     return np.asarray(shown * is_kept[patches], np.float32)
+
+
+def _rounded(shown: Float, soft: float) -> Float:
+    """What is shown, at its sides no higher than an ellipse: masks end bluntly where lips meet."""
+    seen = shown > 0.5
+    columns = np.flatnonzero(seen.any(0))
+    if not len(columns):
+        return shown
+    rows = np.arange(len(shown), dtype=np.float32)[:, None]
+    top = np.where(seen, rows, len(rows)).min(0)
+    across = (np.arange(shown.shape[1]) - columns[0] + 0.5) / len(range(columns[0], columns[-1] + 1)) * 2 - 1
+    height = seen.sum(0).max() * np.sqrt(np.clip(1 - across**2, 0, 1))
+    return np.asarray(shown * np.clip((top + height - rows) / soft + 1, 0, 1), np.float32)
 
 
 def _rigid(places: Float, moved: Float) -> Float:

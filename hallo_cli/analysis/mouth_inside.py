@@ -14,7 +14,7 @@ import numpy as np
 from hallo_cli.domain import LUMA, Bytes, Float
 
 _COLOURLESS = (0.2, 0.3)  # of the brightest channel: teeth differ less between channels, lips more
-_DARK, _TONGUE = 0.17, 0.5  # of the flesh's light
+_DARK, _TONGUE = 0.17, 0.62  # of the flesh's light
 # Of the flesh's light: paint darker than the first is replaced, lighter than the second kept
 _DEEP = (0.3, 0.6)
 # In widths of the mouth: how far up the tongue is seen, and from which openings on

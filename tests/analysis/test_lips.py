@@ -143,7 +143,7 @@ def test_islands_away_from_the_line_between_the_lips_are_not_shown() -> None:
     mask[LINE - 2 : LINE + 10, 80:120] = 1
     mask[LINE + 17 : LINE + 21, 90:110] = 1
     shown = Lips(landmarks, picture).opening(places(picture.shape), mask, mask)
-    assert shown[LINE : LINE + 10, 85:115].all()
+    assert shown[LINE : LINE + 9, 90:110].all()
     assert not shown[LINE + 14 :].any()
 
 
@@ -182,3 +182,14 @@ def test_window_holds_the_mouth_and_leaves_out_the_eyes() -> None:
     assert columns.stop > 155
     assert rows.start > 30
     assert mouth_window(np.full((478, 2), -500, np.float32), 220) == WHOLE
+
+
+def test_blunt_ends_of_a_mask_are_rounded() -> None:
+    picture, landmarks = drawn(14)
+    mask = np.zeros(picture.shape[:2], np.float32)
+    mask[LINE : LINE + 20, 70:130] = 1
+    shown = Lips(landmarks, picture).opening(places(picture.shape), mask, mask)
+    heights = (shown > 0.5).sum(0)[70:130]
+    assert heights[30] >= 18
+    assert 0 < heights[2] < 12
+    assert (np.diff(heights[:28]) >= 0).all()
