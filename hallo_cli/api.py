@@ -101,15 +101,19 @@ def render_batch(
 
     A row has the columns of a manifest: `portrait`, `audio`, and optionally `id`, `output`, `preset` and any
     setting; `settings` apply to all rows. The batch writes NAME.videos, NAME.results.jsonl and NAME.batch;
-    the same call resumes it. A row that fails gives a record with that `status`, not an exception. Workers
-    are processes: guard the script with `if __name__ == "__main__":`.
+    the same call resumes it. If `output_dir` is the address of a store, videos and ledger go there, too. A row
+    that fails gives a record with that `status`, not an exception. Workers are processes: guard the script
+    with `if __name__ == "__main__":`.
 
     Raises ManifestError, SettingsError, JobError, OutputError.
     """
     from hallo_cli.batch.building import RowsOptions, render_rows
+    from hallo_cli.media.addresses import is_address
 
-    folder = at_home(Path(output_dir)) if output_dir else None
-    options = RowsOptions(at_home(Path(name)), folder, max(1, workers))
+    place = os.fspath(output_dir) if output_dir else ""
+    if place and not is_address(place):
+        place = str(at_home(Path(place)).absolute())
+    options = RowsOptions(at_home(Path(name)), place, max(1, workers))
     return render_rows(rows, options, _sources(settings), progress or (lambda event: None))
 
 

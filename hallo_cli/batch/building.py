@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hallo_cli.errors import ManifestError
+from hallo_cli.media.addresses import is_address
 from hallo_cli.settings.resolve import Sources, resolve
 
 if TYPE_CHECKING:
     from hallo_cli.batch.events import Event
     from hallo_cli.batch.ledger import Record
+    from hallo_cli.batch.mirror import Mirror
+    from hallo_cli.batch.paths import Paths
     from hallo_cli.batch.renderer import RendererSpec
     from hallo_cli.batch.run import Batch
     from hallo_cli.batch.task import Pool
@@ -30,7 +33,7 @@ class RowsOptions:
     """How the rows of a program are rendered."""
 
     name: Path  # the name of ledger, videos and logs
-    output_dir: Path | None = None  # None: NAME.videos
+    output_dir: str = ""  # a folder, or a store's address; empty: NAME.videos
     workers: int = 1
     has_gate: bool = True  # measure more of a video than its frame count
 
@@ -55,6 +58,16 @@ def render_rows(
         for event in open_batch.run():
             on_event(event)
     return read_known(batch.paths).in_order
+
+
+def place_of(output_dir: str, paths: Paths) -> tuple[Path, Mirror | None]:
+    """The local folder for videos, and the far one if `output_dir` is an address. Raises SettingsError."""
+    from hallo_cli.batch.mirror import Mirror
+    from hallo_cli.media.stores import FarFolder
+
+    if not is_address(output_dir):
+        return Path(output_dir) if output_dir else paths.videos, None
+    return paths.videos, Mirror(FarFolder(output_dir), paths.videos, paths.base.name)
 
 
 def make_engine(bundle: str, runtime: RuntimeSettings) -> Engine:
@@ -129,6 +142,7 @@ def _batch_of_rows(rows: Iterable[Mapping[str, object]], options: RowsOptions, s
     runtime = per_worker(resolved.runtime, devices)
     Marking.of(runtime).require()
     paths = Paths(options.name.absolute())
+    videos, mirror = place_of(options.output_dir, paths)
     spec = RendererSpec(
         make_engine=make_engine,
         runtime=runtime,
@@ -138,9 +152,7 @@ def _batch_of_rows(rows: Iterable[Mapping[str, object]], options: RowsOptions, s
     )
     return run.Batch(
         source=run.Source(_write_rows(rows, options.name)),
-        layout=Layout(
-            Path.cwd(), (options.output_dir or paths.videos).absolute(), speak=resolved.runtime.speak
-        ),
+        layout=Layout(Path.cwd(), videos, speak=resolved.runtime.speak),
         paths=paths,
         settings=RowSettings(preset_resolver(sources)),
         renderer=spec,
@@ -148,6 +160,7 @@ def _batch_of_rows(rows: Iterable[Mapping[str, object]], options: RowsOptions, s
         make_pool=functools.partial(make_pool, devices, paths.folder / "logs"),
         check_processes=run.default_check_processes(),
         n_workers=options.workers,
+        mirror=mirror,
     )
 
 

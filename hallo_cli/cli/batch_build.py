@@ -8,7 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hallo_cli.batch.building import make_engine, per_worker, predict, preset_resolver, read_all_limits
+from hallo_cli.batch.building import (
+    make_engine,
+    per_worker,
+    place_of,
+    predict,
+    preset_resolver,
+    read_all_limits,
+)
 from hallo_cli.cli.batch_options import STDIN, BatchOptions
 from hallo_cli.cli.batch_spending import Spending
 from hallo_cli.cli.options import Given
@@ -16,7 +23,6 @@ from hallo_cli.errors import ManifestError
 from hallo_cli.media.addresses import bare_address, is_address
 
 if TYPE_CHECKING:
-    from hallo_cli.batch.mirror import Mirror
     from hallo_cli.batch.paths import Paths
     from hallo_cli.batch.planner import Repeat
     from hallo_cli.batch.renderer import RendererSpec
@@ -51,7 +57,7 @@ def build_batch(
         budget=spending.budget(options.max_gpu_hours),
         only=tuple(spending.only or ()),
         may_overwrite=options.may_overwrite,
-        mirror=_mirror(options),
+        mirror=place_of(options.output_dir, _paths(options))[1],
         has_parallel_parts=options.has_parallel_parts,
         check_processes=batch.default_check_processes(),
         n_workers=len(devices),
@@ -96,19 +102,7 @@ def rows_of(options: BatchOptions) -> Iterator[Row | BadRow]:
 
 def output_dir_of(options: BatchOptions) -> Path:
     """Where relative outputs of rows lie on this machine."""
-    is_here = options.output_dir and not is_address(options.output_dir)
-    return Path(options.output_dir) if is_here else _paths(options).videos
-
-
-def _mirror(options: BatchOptions) -> Mirror | None:
-    """The far folder for videos, if --output-dir is an address. Raises SettingsError."""
-    from hallo_cli.batch.mirror import Mirror
-    from hallo_cli.media.stores import FarFolder
-
-    if not is_address(options.output_dir):
-        return None
-    paths = _paths(options)
-    return Mirror(FarFolder(options.output_dir), paths.videos, paths.base.name)
+    return place_of(options.output_dir, _paths(options))[0]
 
 
 def _source(options: BatchOptions) -> Source:

@@ -4,6 +4,7 @@ from pathlib import Path
 import batch_doubles
 import pytest
 from batch_doubles import InlinePool
+from far_store import Store, storing  # noqa: F401
 
 import hallo_cli as hallo
 from hallo_cli.batch import building, events, run
@@ -52,6 +53,11 @@ def test_bad_row_is_a_record_and_no_exception() -> None:
 def test_row_has_its_own_settings() -> None:
     hallo.render_batch([{**rows("a")[0], "seed": 7}], "week12", output_dir="films", device="cpu")
     assert json.loads(Path("films/a.json").read_text())["settings"]["seed"] == 7
+
+
+def test_videos_may_go_into_a_store(store: Store) -> None:
+    hallo.render_batch(rows("a"), "week12", output_dir="s3://bucket/week", device="cpu")
+    assert {"a.mp4", "a.json"} <= store.names
 
 
 def test_rows_that_cannot_be_are_told() -> None:

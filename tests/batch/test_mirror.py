@@ -1,53 +1,17 @@
 """Batches whose videos and ledger go into an object store: here fsspec's store in memory."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from batch_command import hallo, trivial  # noqa: F401
 from batch_doubles import results, write_batch
+from far_store import Store, storing  # noqa: F401
 from typer.testing import Result
 
 from hallo_cli.batch import mirror
 from hallo_cli.errors import FarFolderError, OutputError, SettingsError
-from hallo_cli.media import stores
 
 FOLDER = "s3://bucket/week"
-
-
-class Store:
-    """What is in the store, and how it fails."""
-
-    def __init__(self) -> None:
-        from fsspec.implementations.memory import MemoryFileSystem
-
-        self.files = MemoryFileSystem()
-        self.refusal: Exception | None = None
-
-    def of(self, address: str) -> tuple["Store", str]:
-        return self, f"/{address.removeprefix('s3://')}"
-
-    def __getattr__(self, name: str) -> object:
-        if self.refusal and name in ("put_file", "pipe_file"):
-            raise self.refusal
-        return getattr(self.files, name)
-
-    @property
-    def names(self) -> set[str]:
-        return {name.removeprefix("/bucket/week/") for name in self.files.find("/bucket")}
-
-    def remove(self, pattern: str) -> None:
-        for name in self.files.glob(f"/bucket/week/{pattern}"):
-            self.files.rm(name)
-
-
-@pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    made = Store()
-    monkeypatch.setattr(stores, "store_of", made.of)
-    monkeypatch.setattr(stores, "PAUSES_S", ())
-    yield made
-    made.files.store.clear()
 
 
 @pytest.fixture
