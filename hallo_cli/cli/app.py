@@ -45,8 +45,6 @@ GROUPS: dict[str, str] = {  # each has a Typer application `app`
 # Newer versions of typer carry their own copy of click's exceptions: take the one that typer raises.
 WrongUsage: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
-app = Application(name="hallo")
-
 
 def _show_version(value: bool) -> None:
     if value:
@@ -54,7 +52,6 @@ def _show_version(value: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def options(
     version: bool = typer.Option(
         False, "--version", help="Show the version.", callback=_show_version, is_eager=True
@@ -68,19 +65,27 @@ def options(
     """
 
 
-def register(only: str | None = None) -> typer.Typer:
-    """Add the commands to the application: all, or the one that is going to run."""
-    for name in COMMANDS if only is None else COMMANDS.keys() & {only}:
+def register(*only: str) -> typer.Typer:
+    """A new application with the commands that are named, or with all; it imports their modules."""
+    app = _empty()
+    for name in COMMANDS.keys() & only if only else COMMANDS:
         app.command(name)(import_module(f"hallo_cli.cli.{name}").command)
-    for name in GROUPS if only is None else GROUPS.keys() & {only}:
+    for name in GROUPS.keys() & only if only else GROUPS:
         app.add_typer(import_module(f"hallo_cli.cli.{name}").app, name=name)
     return app
 
 
 def outline() -> typer.Typer:
-    """The application with only the names and summaries of its commands, so that help is quick."""
+    """A new application with only the names and summaries of the commands, so that help is quick."""
+    app = _empty()
     for name, summary in {**COMMANDS, **GROUPS}.items():
         app.command(name, help=summary)(lambda: None)
+    return app
+
+
+def _empty() -> typer.Typer:
+    app = Application(name="hallo")
+    app.callback()(options)
     return app
 
 

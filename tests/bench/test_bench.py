@@ -20,13 +20,13 @@ from hallo_cli.bench.against import Comparison
 from hallo_cli.bench.clock import Marks
 from hallo_cli.bench.example import Example, open_example, random_example
 from hallo_cli.bench.stages import EVERY_CLIP, ONCE, Plan, bench
-from hallo_cli.cli.app import app, register
+from hallo_cli.cli.app import register
 from hallo_cli.errors import SettingsError
 from hallo_cli.jobs.forecast import read_speeds
 from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 
-register()
+app = register("bench")
 RUNTIME = RuntimeSettings(device="cpu", threads=1)
 QUICK = Plan(repeats=1, warmups=0, n_clips=1)
 

@@ -16,7 +16,7 @@ from hallo_cli.cli import batch_build
 from hallo_cli.cli.app import register
 from hallo_cli.errors import SettingsError
 
-APP = register()
+APP = register("consent", "batch")
 
 
 @pytest.fixture(autouse=True)

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from hallo_cli.cli.app import app, register
+from hallo_cli.cli.app import register
 
-register()
+app = register("doctor")
 
 
 def examine() -> tuple[int, dict[str, dict[str, str]]]:

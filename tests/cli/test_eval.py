@@ -12,13 +12,13 @@ from evaluation.talking import ColourNetwork, portrait_crop
 from scipy.io import wavfile
 from typer.testing import CliRunner, Result
 
-from hallo_cli.cli.app import app, register
+from hallo_cli.cli.app import register
 from hallo_cli.errors import InputError, SettingsError, WeightsError
 from hallo_cli.evaluation.syncnet import SyncNet
 from hallo_cli.media.joining import Sound, assemble
 from hallo_cli.media.video import SegmentWriter, VideoFormat
 
-register()
+app = register("eval")
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 N_FRAMES = 8
 

@@ -10,11 +10,11 @@ from PIL import Image
 from scipy.io import wavfile
 from typer.testing import CliRunner
 
-from hallo_cli.cli.app import app, register
+from hallo_cli.cli.app import register
 from hallo_cli.errors import ConsentError, OutputError, SettingsError
 from hallo_cli.media.probe import probe
 
-register()
+app = register("render", "check", "consent")
 FACE = Path(__file__).parent.parent.parent / "hallo_cli/assets/examples/portrait_astronaut.png"
 
 

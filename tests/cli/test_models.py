@@ -9,11 +9,11 @@ from bundles import make_bundle
 from hub_server import COMMIT, HubServer
 from typer.testing import CliRunner, Result
 
-from hallo_cli.cli.app import app, main, register
+from hallo_cli.cli.app import main, register
 from hallo_cli.errors import WeightsError
 from hallo_cli.models.trees import OFFICIAL
 
-register()
+app = register("models")
 
 
 @pytest.fixture(scope="module")

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from hallo_cli.cli.app import app, register
+from hallo_cli.cli.app import register
 from hallo_cli.errors import SettingsError
 from hallo_cli.settings.presets import known_keys
 
-register()
+app = register("presets")
 
 
 def show(*arguments: str) -> str:

@@ -12,11 +12,11 @@ from safetensors.torch import load_file
 from training.toy import write_network, write_takes
 from typer.testing import CliRunner, Result
 
-from hallo_cli.cli.app import app, register
+from hallo_cli.cli.app import register
 from hallo_cli.errors import InputError, JobError, SettingsError
 from hallo_cli.store.locks import locked
 
-register()
+app = register("train")
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from certificates import make_certificate
 from scipy.io import wavfile
 from typer.testing import CliRunner
 
-from hallo_cli.cli.app import app, register
+from hallo_cli.cli.app import register
 from hallo_cli.errors import InputError, SettingsError
 
-register()
+app = register("render", "verify")
 FACE = Path(__file__).parent.parent.parent / "hallo_cli/assets/examples/portrait_astronaut.png"
 
 

@@ -124,15 +124,15 @@ def test_windows_show_every_mouth_shape() -> None:
 def test_command_writes_shards_once(tmp_path: Path) -> None:
     command = ["train", "synth", str(tmp_path), "--identities", "2", "--frames", "2", "--seed", "4"]
     sheet = tmp_path / "sheet.png"
-    first = CliRunner().invoke(register(), [*command, "--contact-sheet", str(sheet)])
+    first = CliRunner().invoke(register("train"), [*command, "--contact-sheet", str(sheet)])
     assert first.exit_code == 0, first.output
     shard = tmp_path / "synth-000000.tar"
     written = shard.stat().st_mtime_ns
     assert [take.key for take in read_takes(shard)] == ["synth-4-000000", "synth-4-000001"]
     assert sheet.exists()
-    CliRunner().invoke(register(), command)
+    CliRunner().invoke(register("train"), command)
     assert shard.stat().st_mtime_ns == written
-    assert CliRunner().invoke(register(), [*command[:-1], "5"]).exit_code != 0
+    assert CliRunner().invoke(register("train"), [*command[:-1], "5"]).exit_code != 0
 
 
 def corpus(folder: Path, *, seed: int = 4, n_frames: int = 2, n_takes: int = 2) -> list[object]:
