@@ -101,9 +101,10 @@ def render_batch(
 
     A row has the columns of a manifest: `portrait`, `audio`, and optionally `id`, `output`, `preset` and any
     setting; `settings` apply to all rows. The batch writes NAME.videos, NAME.results.jsonl and NAME.batch;
-    the same call resumes it. If `output_dir` is the address of a store, videos and ledger go there, too. A row
-    that fails gives a record with that `status`, not an exception. Workers are processes: guard the script
-    with `if __name__ == "__main__":`.
+    the same call resumes it. If `output_dir` is the address of a store, videos and ledger go there, too.
+
+    A row that fails gives a record with that `status`, not an exception. Workers are processes: guard the
+    script with `if __name__ == "__main__":`.
 
     Raises ManifestError, SettingsError, JobError, OutputError.
     """
