@@ -14,11 +14,11 @@ import numpy as np
 from hallo_cli.domain import LUMA, Bytes, Float
 
 _COLOURLESS = (0.2, 0.3)  # of the brightest channel: teeth differ less between channels, lips more
-_DARK, _TONGUE = 0.17, 0.62  # of the flesh's light
+_DARK, _TONGUE = 0.2, 0.62  # of the flesh's light
 # Of the flesh's light: paint darker than the first is replaced, lighter than the second kept
 _DEEP = (0.3, 0.6)
 # In widths of the mouth: how far up the tongue is seen, and from which openings on
-_TONGUE_HEIGHT, _TONGUE_SHOWS = 0.2, (0.08, 0.22)
+_TONGUE_HEIGHT, _TONGUE_SHOWS = 0.2, (0.03, 0.16)
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Teeth:
         """Lay the teeth over part of a frame's paint [h, w, 3] in place.
 
         to_picture [2, 3] brings the part's columns and rows to the picture's.
-        inside [3]: the colour of the mouth behind the teeth.
+        inside [h, w, 3]: the mouth behind the teeth.
         """
         matrix = to_picture.copy()
         matrix[:, 2] -= self.origin
@@ -44,7 +44,7 @@ class Teeth:
         smooth = cv2.blur(paint, (5, 5))
         most, least = smooth.max(2), smooth.min(2)
         colour = ((most - least) / np.maximum(most, 1) - _COLOURLESS[0]) / (_COLOURLESS[1] - _COLOURLESS[0])
-        below *= np.clip(1 - colour, 0, 1) * (most > inside.max())
+        below *= np.clip(1 - colour, 0, 1) * (most > inside.max(2))
         paint += below[..., None] * (inside - paint)
         paint += shown[..., None] * (teeth - paint)
 
@@ -66,9 +66,10 @@ class Inside:
         light = cv2.blur(np.asarray(paint @ LUMA, np.float32), (3, 3)) / float(self.flesh @ LUMA)
         deep = np.clip((_DEEP[1] - light) / (_DEEP[1] - _DEEP[0]), 0, 1)
         lit = _DARK + (_TONGUE - _DARK) * self._tongue(shown)
-        paint += deep[..., None] * (lit[..., None] * self.flesh - paint)
+        inside = np.asarray(lit[..., None] * self.flesh, np.float32)
+        paint += deep[..., None] * (inside - paint)
         if self.teeth is not None:
-            self.teeth.over(paint, to_picture, _DARK * self.flesh)
+            self.teeth.over(paint, to_picture, inside)
 
     def _tongue(self, shown: Float) -> Float:
         """How much the tongue is seen, 0..1 [h, w]."""
