@@ -171,7 +171,7 @@ def compose(recordings: Sequence[AnyPath], *, pause: float = 0.0) -> Path:
     from hallo_cli.media.piped import STANDARD_INPUT, as_file
 
     if [os.fspath(file) for file in recordings].count(STANDARD_INPUT) > 1:
-        raise SpeechError("standard input (-) can be heard only once.")
+        raise SpeechError("standard input (-) can be read only once: name files for the other recordings.")
     files = [at_home(near_path(file, SpeechError, "recording")) for file in recordings]
     return composed([as_file(file) for file in files], pause)
 

@@ -243,7 +243,7 @@ def _own_name(name: str) -> str:
 
 def _filled(model: Wav2Vec2Model, state: dict[str, Tensor], weights: Path) -> Wav2Vec2Model:
     if model.config.do_stable_layer_norm:
-        raise WeightsError(f"{weights}: only networks of wav2vec2-base's build can be used.")
+        raise WeightsError(f"{weights}: not built like wav2vec2-base, as it must be.")
     wanted = {name: tensor for name, tensor in model.state_dict().items() if _is_used(name)}
     wrong = sorted(wanted.keys() ^ state.keys()) or [
         name for name, tensor in wanted.items() if tensor.shape != state[name].shape

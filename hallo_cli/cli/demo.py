@@ -83,5 +83,5 @@ def _require_replaceable(output: Path) -> None:
         read_record(record)
     except (InputError, SettingsError) as error:
         raise SettingsError(
-            f"{output} or {record} exists and is not a render's: choose another name with -o."
+            f"{output} or {record} exists, and no render made it: choose another name with -o."
         ) from error

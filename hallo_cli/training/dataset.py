@@ -110,8 +110,8 @@ class BatchSource:
             if lacking:
                 others = f" (and {len(lacking) - 1} other shards)" if len(lacking) > 1 else ""
                 raise InputError(
-                    f"the encoded shard {lacking[0]}{others} lacks {name}, at least of one take, which this "
-                    "run needs: prepare and encode its takes with it, or remove the shard"
+                    f"the encoded shard {lacking[0]}{others} lacks {name} in one take or more, and this "
+                    "run needs it: prepare and encode its takes with it, or remove the shard"
                 )
 
     def _take(self, position: int) -> EncodedTake:
