@@ -156,10 +156,8 @@ def shoulders_canvas(picture: Bytes, portrait: Portrait) -> Canvas:
     return Canvas(cut(picture, wide, side), portrait, moved, shown=wide)
 
 
-def motion_canvas(
-    picture: Bytes, portrait: Portrait, shape: MotionShape, view: View, *, is_alpha: bool = False
-) -> MotionCanvas:
-    """What the framing shows of the picture, whose own pixels are moved; is_alpha: they say how opaque it is."""
+def motion_canvas(picture: Bytes, portrait: Portrait, shape: MotionShape, view: View) -> MotionCanvas:
+    """What the framing shows of the picture, whose own pixels are moved."""
     crop, size = portrait.crop, portrait.pixels.shape[0]
     face = _face_map(portrait.landmarks * (shape.flow / size), shape.flow)
     landmarks = portrait.landmarks * (crop.side / size) + np.array([crop.left, crop.top], np.float32)

@@ -40,8 +40,8 @@ class Lips:
             self._mouth = along_the_dark(self._mouth, picture)
         self._inside = self._find_inside()
 
-    def shut(self, *, draws_line: bool = True) -> Bytes:
-        """The picture with lips that meet; without a dark line between them if it is one of opacity."""
+    def shut(self) -> Bytes:
+        """The picture with lips that meet."""
         window = self._window()
         if self._mouth is None or window is None:
             return self._picture
@@ -59,8 +59,7 @@ class Lips:
             gap / (0.04 * mouth.width), 0, 1
         )
         shut = self._picture.copy()
-        kept = 1 - _DARK * dark[..., None] if draws_line else np.float32(1)
-        shut[window] = np.clip(drawn * kept + 0.5, 0, 255).astype(np.uint8)
+        shut[window] = np.clip(drawn * (1 - _DARK * dark[..., None]) + 0.5, 0, 255).astype(np.uint8)
         return shut
 
     def opening(self, places: Float, unsure: Float, sure: Float) -> Float:

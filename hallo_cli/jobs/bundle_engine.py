@@ -173,7 +173,7 @@ class BundleEngine:
         view = View(settings.framing, side, self.bundle.manifest.geometry, is_alpha)
         side = self.networks.image_size
         shape = MotionShape(side // 2, 2 * side, portrait.window)
-        return motion_canvas(picture(), portrait, shape, view, is_alpha=is_alpha)
+        return motion_canvas(picture(), portrait, shape, view)
 
     def decode(self, source: Path, target: Path, settings: RenderSettings) -> Recording:
         """See Engine."""

@@ -193,10 +193,3 @@ def test_blunt_ends_of_a_mask_are_rounded() -> None:
     assert heights[30] >= 18
     assert 0 < heights[2] < 12
     assert (np.diff(heights[:28]) >= 0).all()
-
-
-def test_opaque_picture_of_opacity_stays_opaque() -> None:
-    picture, landmarks = drawn(14)
-    opaque = np.full_like(picture, 255)
-    assert (Lips(landmarks, opaque).shut(draws_line=False) == 255).all()
-    assert (Lips(landmarks, opaque).shut() < 255).any()
