@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Self
 from hallo_cli.batch.failure import attempt
 from hallo_cli.batch.findings import FACES, WORDS, Checks, Finding, Request, find_content
 from hallo_cli.jobs.engine import Engine
+from hallo_cli.jobs.fitting import canvas_warnings
 from hallo_cli.jobs.group import speaking
 from hallo_cli.jobs.looks import look_limit_s, too_slow
 from hallo_cli.jobs.plan import Voice
@@ -84,8 +85,9 @@ class Looker:
             self.engines[settings.bundle] = self.make_engine(settings.bundle, unlimited)
         engine = speaking(self.engines[settings.bundle], [Voice(face, request.path) for face in faces])
         portrait = engine.portrait(request.path, settings)
-        width, height = engine.compositor(request.path, portrait, settings).size
-        return Finding(digest, width=width, height=height, notes=portrait.notes)
+        shown = engine.compositor(request.path, portrait, settings)
+        notes = (*portrait.notes, *canvas_warnings(shown))
+        return Finding(digest, width=shown.size[0], height=shown.size[1], notes=notes)
 
 
 def look_at_all(

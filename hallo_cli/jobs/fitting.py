@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hallo_cli.domain import Bytes, CropBox, Portrait
 from hallo_cli.errors import InputError, SettingsError
 from hallo_cli.jobs.containers import is_transparent
 from hallo_cli.jobs.engine import Compositor
+from hallo_cli.jobs.transparency import Straight
 from hallo_cli.media.files import require_file
 from hallo_cli.media.image import read_image
 from hallo_cli.media.layout import CanvasStage, cover, lay_out, resized
@@ -21,6 +23,7 @@ from hallo_cli.settings.schema import RenderSettings
 from hallo_cli.store.digests import file_digest
 
 EYE_CORNERS = (33, 133, 362, 263)  # of the landmarks
+LOWER_LIP = (17,)
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class FittedCompositor:
     stage: CanvasStage
     unsqueezed: tuple[int, int] | None = None  # (width, height) before the picture was squeezed into a square
     shown: CropBox | None = None  # a canvas does not show a square of the picture
+    cuts_mouth: bool = False
 
     @property
     def size(self) -> tuple[int, int]:
@@ -66,12 +70,23 @@ def fitted(inner: Compositor, portrait: Portrait, settings: RenderSettings) -> C
     whole = _unsqueezed(inner.size, portrait.source_size) if settings.framing == "whole" else None
     is_cropped = settings.fit == "crop"
     layout = lay_out(
-        whole or inner.size, size, _eyes(inner, portrait, settings.framing), is_cropped=is_cropped
+        whole or inner.size, size, _at(EYE_CORNERS, inner, portrait, settings.framing), is_cropped=is_cropped
     )
     background = None
     if settings.fit == "pad":
         background = _clear(size) if is_transparent(settings) else _background(settings.background, size)
-    return FittedCompositor(inner, CanvasStage(layout, background), whole)
+    x, y = _at(LOWER_LIP, inner, portrait, settings.framing)
+    mouth = layout.left + x * layout.scaled[0], layout.top + y * layout.scaled[1]
+    cuts_mouth = not all(0 <= at < side for at, side in zip(mouth, size, strict=True))
+    return FittedCompositor(inner, CanvasStage(layout, background), whole, cuts_mouth=cuts_mouth)
+
+
+def canvas_warnings(shown: Compositor) -> tuple[str, ...]:
+    """What to say about a canvas that does not show the mouth."""
+    fitted = shown.inner if isinstance(shown, Straight) else shown
+    if not isinstance(fitted, FittedCompositor) or not fitted.cuts_mouth:
+        return ()
+    return ("the canvas cuts the mouth off: use --fit pad or blur, or a wider --framing",)
 
 
 def by_content(settings: RenderSettings) -> RenderSettings:
@@ -100,10 +115,10 @@ def _unsqueezed(square: tuple[int, int], source: tuple[int, int]) -> tuple[int, 
     return max(1, round(side * source[0] / shorter)), max(1, round(side * source[1] / shorter))
 
 
-def _eyes(inner: Compositor, portrait: Portrait, framing: str) -> tuple[float, float]:
-    """Where the eyes are in the inner frames, as shares of width and height."""
+def _at(places: Sequence[int], inner: Compositor, portrait: Portrait, framing: str) -> tuple[float, float]:
+    """Where the middle of some landmarks is in the inner frames, as shares of width and height."""
     side = portrait.pixels.shape[0]
-    x, y = (float(at) for at in portrait.landmarks[list(EYE_CORNERS)].mean(axis=0) / side)
+    x, y = (float(at) for at in portrait.landmarks[list(places)].mean(axis=0) / side)
     if framing == "whole":
         return x, y
     crop = portrait.crop

@@ -11,6 +11,7 @@ from hallo_cli.analysis.outlook import grade
 from hallo_cli.analysis.portrait import notes_of
 from hallo_cli.errors import SpeechError
 from hallo_cli.jobs.bundle_engine import BundleEngine
+from hallo_cli.jobs.fitting import canvas_warnings
 from hallo_cli.jobs.forecast import disk_needed, disk_warnings, estimate, free_bytes
 from hallo_cli.jobs.looks import look_within
 from hallo_cli.jobs.plan import Job, count_frames
@@ -88,9 +89,15 @@ def look_at(job: Job, engine: BundleEngine) -> Preflight:
     portrait = look_at_portrait(job.portrait, settings, engine)
     look = partial(look_at_speech, job.audio, settings)
     speech = look_within(engine.runtime.look_limit_s, job.audio, "recording", look)
-    forecast = _forecast(job, settings, engine, speech.duration_s)
+    shown = engine.compositor(job.portrait, engine.portrait(job.portrait, settings), settings)
+    forecast = _forecast(job, settings, engine, speech.duration_s, shown.size)
     needed = forecast.output_bytes + forecast.work_bytes
-    warnings = [*portrait.warnings, *speech.warnings, *disk_warnings(needed, forecast.free_bytes)]
+    warnings = [
+        *portrait.warnings,
+        *canvas_warnings(shown),
+        *speech.warnings,
+        *disk_warnings(needed, forecast.free_bytes),
+    ]
     return Preflight(portrait, speech, forecast, tuple(warnings))
 
 
@@ -141,9 +148,9 @@ def look_at_speech(path: Path, settings: RenderSettings) -> SpeechFacts:
     )
 
 
-def _forecast(job: Job, settings: RenderSettings, engine: BundleEngine, duration_s: float) -> Forecast:
-    portrait = engine.portrait(job.portrait, settings)
-    size = engine.compositor(job.portrait, portrait, settings).size
+def _forecast(
+    job: Job, settings: RenderSettings, engine: BundleEngine, duration_s: float, size: tuple[int, int]
+) -> Forecast:
     n_frames = count_frames(duration_s, float(exact_rate(settings.fps)))
     price = estimate(engine.workload_of(settings))
     disk = disk_needed(settings, n_frames, size)

@@ -7,7 +7,7 @@ from PIL import Image
 
 from hallo_cli.domain import Bytes, CropBox, Portrait, RegionMasks
 from hallo_cli.errors import SettingsError
-from hallo_cli.jobs.fitting import by_content, fitted
+from hallo_cli.jobs.fitting import by_content, canvas_warnings, fitted
 from hallo_cli.settings.schema import RenderSettings
 
 SIDE = 64
@@ -46,6 +46,16 @@ def portrait() -> Portrait:
 
 def settings(**changes: object) -> RenderSettings:
     return dataclasses.replace(RenderSettings(canvas="9:16"), **changes)  # type: ignore[arg-type]
+
+
+def test_canvas_that_cuts_the_mouth_off_is_told(portrait: Portrait) -> None:
+    portrait.landmarks[17] = (SIDE / 2, SIDE * 0.8)
+    inner = Frames((SIDE, SIDE), shown=portrait.crop)
+    wide = settings(canvas="1920x550", fit="crop")
+    assert "cuts the mouth off" in canvas_warnings(fitted(inner, portrait, wide))[0]
+    padded = dataclasses.replace(wide, fit="pad")
+    assert canvas_warnings(fitted(inner, portrait, padded)) == ()
+    assert canvas_warnings(inner) == ()
 
 
 def test_frames_stay_as_framed_without_a_canvas(portrait: Portrait) -> None:
