@@ -64,7 +64,7 @@ class Example:
     def speech(self, settings: RenderSettings, folder: Path, *, n_clips: int = 1) -> Speech:
         """Features of the recording's first clips; random ones where the weights are random."""
         config = self.animator.config
-        n_frames = n_clips * config.clip_frames
+        n_frames = n_clips * (settings.clip_frames or config.clip_frames)
         if not self.is_random:
             recording = decode(RECORDING, folder / "sound")
             return self.engine.track(recording, n_frames, settings).speech(0, n_frames)

@@ -119,7 +119,7 @@ class Animator:
         """Render the speech clip by clip, continuing from `motion` (None: from the portrait).
 
         Yields a StepDone after each denoising step and a Clip when its frames are there; ends early, between
-        steps, once `is_cancelled()`. Only the last clip may be shorter than the config's `clip_frames`.
+        steps, once `is_cancelled()`. Only the last clip may be shorter than the settings' `clip_frames`.
         Where the execution `overlaps`, a clip is finished here while another thread denoises the next, unless
         compiled: CUDA graphs belong to one thread.
         Raises DeviceMemoryError.
@@ -146,11 +146,12 @@ class Animator:
         is_cancelled: Callable[[], bool],
     ) -> Generator[StepDone | DenoisedClip]:
         noise, motion = self._noise(context.settings), start.motion
+        clip_frames = context.settings.clip_frames or self.config.clip_frames
         weights = _region_weights(context.settings)
         with reporting_memory():
-            for offset in range(0, speech.n_frames, self.config.clip_frames):
-                index = start.index + offset // self.config.clip_frames
-                n_frames = min(self.config.clip_frames, speech.n_frames - offset)
+            for offset in range(0, speech.n_frames, clip_frames):
+                index = start.index + offset // clip_frames
+                n_frames = min(clip_frames, speech.n_frames - offset)
                 windows = audio_windows(speech, offset, n_frames, self.config.audio_window)
                 windows = conventions.scaled_controls(self.config, windows, weights)
                 windows, eyes = conventions.without_eyes(self.config, windows)

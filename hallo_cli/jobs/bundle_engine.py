@@ -90,6 +90,7 @@ class BundleEngine:
             steps=sampling.steps if settings.steps is None else settings.steps,
             guidance=sampling.guidance if settings.guidance is None else settings.guidance,
             solver=settings.solver or sampling.solver,
+            clip_frames=self._clip_frames(settings),
             size=settings.size or (ANCHORED_SIZE if self.networks.is_anchored else self.networks.image_size),
             dtype=dtype_name(settings.dtype, device_name(self.runtime.device)),
         )
@@ -203,7 +204,7 @@ class BundleEngine:
 
         options = TrackOptions(
             n_frames=n_frames,
-            clip_frames=self.clip_frames,
+            clip_frames=self._clip_frames(settings),
             fps=float(exact_rate(settings.fps)),
             overlap_s=settings.overlap_s,
             seed=settings.seed,
@@ -241,7 +242,7 @@ class BundleEngine:
         key = (portrait.digest, settings)
         if self._context is None or self._context[0] != key:
             self._context = key, animator.prepare(portrait, settings)
-        first_clip = speech.first_frame // self.clip_frames
+        first_clip = speech.first_frame // self._clip_frames(settings)
         return animator.clips(self._context[1], speech, first_clip=first_clip, motion=motion)
 
     def fall_back(self) -> str | None:
@@ -279,8 +280,17 @@ class BundleEngine:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
+    def _clip_frames(self, settings: RenderSettings) -> int:
+        return settings.clip_frames or self.clip_frames
+
     def _require_fitting(self, settings: RenderSettings) -> None:
         networks = self.networks
+        most = networks.max_temporal - networks.motion_frames
+        if self._clip_frames(settings) > most:
+            raise SettingsError(
+                f"--clip-frames {settings.clip_frames}: these weights know {most} positions in a clip. "
+                f"Give 1 to {most}."
+            )
         if networks.is_anchored:
             if settings.framing == "whole":
                 raise SettingsError(

@@ -69,7 +69,7 @@ class Engine(Protocol):
 
     @property
     def clip_frames(self) -> int:
-        """Frames denoised together."""
+        """Frames denoised together if the settings do not say it."""
         ...
 
     @property

@@ -159,7 +159,7 @@ def _forecast(
         height=size[1],
         n_frames=n_frames,
         fps=settings.fps,
-        n_clips=-(-n_frames // engine.clip_frames),
+        n_clips=-(-n_frames // (settings.clip_frames or engine.clip_frames)),
         seconds=round(price.seconds(n_frames), 1),
         basis=price.basis,
         output_bytes=disk.output_bytes,

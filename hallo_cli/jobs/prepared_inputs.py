@@ -157,7 +157,7 @@ def _recording(job: Job, engine: Engine, workspace: Workspace) -> Recording:
 
 
 def _new_plan(job: Job, engine: Engine, track: SpeechTrack, *, fingerprint: str, n_frames: int) -> JobPlan:
-    settings, clip_frames = job.settings, engine.clip_frames
+    settings, clip_frames = job.settings, job.settings.clip_frames or engine.clip_frames
     segment_frames = round(settings.segment_s * settings.fps)
     pauses = track.pauses() if n_frames > segment_frames else ()
     segments = plan_segments(n_frames, clip_frames=clip_frames, segment_frames=segment_frames, pauses=pauses)

@@ -24,6 +24,7 @@ class Keywords(TypedDict, total=False):
     guidance_start: float
     guidance_stop: float
     deep_every: int
+    clip_frames: int | str | None
     pose_weight: float
     face_weight: float
     lip_weight: float

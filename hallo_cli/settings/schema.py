@@ -87,6 +87,14 @@ class RenderSettings:
         minimum=1,
         maximum=1000,
     )
+    clip_frames: int | None = setting(
+        None,
+        "Frames denoised together. Fewer need less memory; other numbers than the weights were trained with "
+        "may look worse.",
+        minimum=1,
+        maximum=1000,
+        none_word="bundle",
+    )
     pose_weight: float = setting(
         1.0, "How much speech moves the head and the background.", minimum=0, maximum=5
     )

@@ -1,6 +1,7 @@
 """The real engine, with a tiny bundle of random weights."""
 
 import dataclasses
+import json
 import pkgutil
 import sys
 import threading
@@ -165,10 +166,25 @@ def test_broadcast_rate_covers_the_recording(job: Job, engine: BundleEngine) -> 
     assert (info.n_frames, float(info.fps)) == (6, pytest.approx(29.97, abs=1e-3))
 
 
+def test_clips_are_as_long_as_the_settings_say(job: Job, engine: BundleEngine) -> None:
+    job = shortened(job, clip_frames=3)
+    rendered = []
+    run_job(job, engine, on_event=rendered.append)
+    clips = [event.frames_done for event in rendered if isinstance(event, events.ClipRendered)]
+    assert clips == [3, 6, 9, 10]
+    assert json.loads(job.output.with_suffix(".json").read_text())["output"]["clip_frames"] == 3
+
+
+def test_clip_longer_than_the_known_positions_is_refused(engine: BundleEngine) -> None:
+    assert engine.resolve_settings(RenderSettings(clip_frames=30)).clip_frames == 30
+    with pytest.raises(SettingsError, match="--clip-frames 31: these weights know 30"):
+        engine.resolve_settings(RenderSettings(clip_frames=31))
+
+
 def test_resolved_settings_leave_nothing_to_choose(engine: BundleEngine) -> None:
     resolved = engine.resolve_settings(RenderSettings())
     assert (resolved.steps, resolved.guidance, resolved.solver, resolved.size) == (2, 1.0, "ddim", 512)
-    assert resolved.dtype != "auto"
+    assert (resolved.dtype != "auto", resolved.clip_frames) == (True, 4)
 
 
 def test_pictures_that_are_moved_are_shown_at_any_size(engine: BundleEngine) -> None:
