@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hallo_cli.batch.written import find_written
+from hallo_cli.batch.written import find_written, spellings
 from hallo_cli.errors import ManifestError, SettingsError
 from hallo_cli.jobs.containers import SUFFIXES
 from hallo_cli.media.addresses import (
@@ -23,6 +23,7 @@ from hallo_cli.media.addresses import (
     shown_address,
     stem_of,
 )
+from hallo_cli.media.answers import Disks
 from hallo_cli.media.files import local_path
 from hallo_cli.media.speaking import spoken_path
 from hallo_cli.models.bundle import list_bundles
@@ -85,6 +86,7 @@ class Layout:
     own_columns: frozenset[str] = frozenset()  # the user's own columns, which are kept
     speak: str | None = None  # the text-to-speech command
     far_root: str = ""  # an address instead of `root`
+    disks: Disks = field(default_factory=Disks, repr=False, compare=False)
 
     def column(self, name: str) -> str:
         """The key of a column as people write it; one of the user's own keeps its name."""
@@ -292,6 +294,8 @@ def _input_path(value: object, column: str, layout: Layout) -> Path:
     if text == "-":
         raise ManifestError(f"{column} is '-': a batch reads nothing from standard input; name a file.")
     local_path(text, ManifestError, column)
+    for spelled in spellings(layout.root, text):
+        layout.disks.require_answer(spelled, ManifestError, column)
     path = find_written(layout.root, text)
     if layout.is_confined and (layout.far_root or not _is_inside(path, layout.root)):
         raise ManifestError(

@@ -11,21 +11,22 @@ from pathlib import Path
 
 def find_written(root: Path, text: str) -> Path:
     """The absolute path of the file that `text` means, looked up in `root`; as written if there is none."""
-    as_written = _absolute(root, text)
-    for spelling in (text, os.path.expanduser(text), text.replace("\\", "/")):
-        path = _absolute(root, spelling)
+    tried = spellings(root, text)
+    for path in tried:
         if path.exists() or (path := _composed(path)).exists():
             return path
-    return as_written
+    return tried[0]
+
+
+def spellings(root: Path, text: str) -> list[Path]:
+    """The absolute paths that `text` may mean, the one as written first."""
+    texts = (text, os.path.expanduser(text), text.replace("\\", "/"))
+    return list(dict.fromkeys(Path(os.path.abspath(os.path.join(root, one))) for one in texts))
 
 
 def same_name(name: str) -> str:
     """The same form for all Unicode spellings of a name."""
     return unicodedata.normalize("NFC", name)
-
-
-def _absolute(root: Path, text: str) -> Path:
-    return Path(os.path.abspath(os.path.join(root, text)))
 
 
 def _composed(path: Path) -> Path:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from concurrent.futures import Future
 from pathlib import Path
 from typing import TypeVar
 
 from hallo_cli.errors import InputError
+from hallo_cli.media import answers
+from hallo_cli.media.answers import NoAnswerError, within
 from hallo_cli.media.files import shown
 
 LOOK_S = 300.0  # for a digest, which needs no decoder; other looks have a setting
@@ -18,8 +18,8 @@ Found = TypeVar("Found")
 def look_limit_s(path: Path, least_s: float) -> float:
     """Seconds that a look at this file may take: one more for each MiB."""
     try:
-        return least_s + path.stat().st_size / (1 << 20)
-    except OSError:
+        return least_s + within(answers.ANSWER_S, path.stat).st_size / (1 << 20)
+    except OSError:  # TimeoutError is one
         return least_s
 
 
@@ -34,23 +34,12 @@ def too_slow(path: Path, word: str, limit_s: float) -> str:
 def look_within(least_s: float | None, path: Path, word: str, look: Callable[[], Found]) -> Found:
     """What `look` returns; raise InputError if it takes longer than `look_limit_s`. None: no limit.
 
-    It runs in a thread that cannot be ended: after the error, it stays until the process ends.
+    After the error, the look goes on until the process ends.
     """
     if least_s is None:
         return look()
     limit_s = look_limit_s(path, least_s)
-    future: Future[Found] = Future()
-
-    def work() -> None:
-        try:
-            future.set_result(look())
-        except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
-            future.set_exception(error)
-
-    threading.Thread(target=work, name=f"look at the {word}", daemon=True).start()
     try:
-        return future.result(limit_s)
-    except TimeoutError:
-        if future.done():  # then it is the look's own
-            raise
+        return within(limit_s, look)
+    except NoAnswerError:
         raise InputError(too_slow(path, word, limit_s)) from None

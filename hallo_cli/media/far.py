@@ -24,9 +24,11 @@ from urllib.request import Request, urlopen
 from hallo_cli import __version__
 from hallo_cli.errors import InputError
 from hallo_cli.media.addresses import WEB, is_address, require_fetchable, scheme_of, shown_address
+from hallo_cli.media.answers import require_answer
 from hallo_cli.media.composing import kept_path
 from hallo_cli.media.files import local_path
 from hallo_cli.media.stores import Refused, refusal_of, reporting, store_of
+from hallo_cli.store.cache import at_home
 from hallo_cli.store.opening import sweep_parts
 from hallo_cli.store.writing import rename, replacing, write_whole
 
@@ -40,11 +42,14 @@ SUFFIX = re.compile(r"\.[a-z0-9]{1,5}", re.I)
 def near_path(given: str | os.PathLike[str], error: type[InputError], what: str) -> Path:
     """The path of a file, or of the fetched copy of what an address names.
 
-    Raises `error` if it cannot be fetched, SettingsError if a package or the cache is missing, OutputError.
+    Raises `error` if it cannot be fetched or its disk does not answer, SettingsError if a package or the
+    cache is missing, OutputError.
     """
     typed = os.fspath(given)
     if not is_address(typed):
-        return local_path(given, error, what)
+        file = local_path(given, error, what)
+        require_answer(at_home(file), error, what)
+        return file
     require_fetchable(typed, error, what)
     try:
         return _fetched(typed, _open_web if scheme_of(typed) in WEB else _open_store)

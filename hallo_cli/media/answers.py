@@ -1,0 +1,82 @@
+"""Limits the time that a disk may take to say something about a file: dead network disks never answer."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import TypeVar
+
+from hallo_cli.errors import InputError
+from hallo_cli.media.files import shown
+
+ANSWER_S = 60.0  # network disks that are mounted on demand take up to 45
+Found = TypeVar("Found")
+
+
+class NoAnswerError(TimeoutError):
+    """A look has not ended in time."""
+
+
+def require_answer(file: Path, error: type[InputError], what: str) -> None:
+    """Raise `error` if nothing is heard of a file within ANSWER_S; it need not exist.
+
+    `what` names it in the message: "portrait", "recording".
+    """
+    try:
+        within(ANSWER_S, file.exists)
+    except NoAnswerError:
+        raise error(_silence(file, what)) from None
+
+
+class Disks:
+    """Asks about many files, but each folder only once, so that a dead disk is waited for once."""
+
+    def __init__(self) -> None:
+        self._silent: dict[Path, bool] = {}
+
+    def require_answer(self, file: Path, error: type[InputError], what: str) -> None:
+        """As the function has it. `file` is absolute."""
+        if any(map(self._is_silent, reversed(file.parents))):
+            raise error(_silence(file, what))
+        if file.is_symlink():  # perhaps to another disk
+            require_answer(file, error, what)
+
+    def _is_silent(self, folder: Path) -> bool:
+        if folder not in self._silent:
+            try:
+                within(ANSWER_S, folder.exists)
+                self._silent[folder] = False
+            except NoAnswerError:
+                self._silent[folder] = True
+        return self._silent[folder]
+
+
+def _silence(file: Path, what: str) -> str:
+    return (
+        f"The disk of the {what} {shown(file)} has not answered for {ANSWER_S:.0f} s. Check the network "
+        "disk, or copy the file to a local one."
+    )
+
+
+def within(limit_s: float, look: Callable[[], Found]) -> Found:
+    """What `look` returns; raise NoAnswerError if it takes longer.
+
+    It runs in a thread that cannot be ended: after the error, it stays until the process ends.
+    """
+    future: Future[Found] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(look())
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
+            future.set_exception(error)
+
+    threading.Thread(target=work, name="look", daemon=True).start()
+    try:
+        return future.result(limit_s)
+    except TimeoutError:
+        if future.done():  # then it is the look's own
+            raise
+        raise NoAnswerError from None
