@@ -135,6 +135,8 @@ class FarFolder:
 
 def store_of(address: str) -> tuple[Any, str]:
     """The fsspec file system of an address, and the path in it. Raises whatever its client raises."""
+    if "::" in address:  # fsspec would take what follows for another address, such as a file of this machine
+        raise FinallyRefused("'::' must not be in an address")
     import fsspec.core
 
     files, path = fsspec.core.url_to_fs(address)

@@ -92,6 +92,11 @@ def test_other_addresses_are_refused(address: str, said: str) -> None:
     assert "secret" not in str(caught.value)
 
 
+def test_chained_address_is_refused() -> None:
+    with pytest.raises(SpeechError, match="'::' must not be in an address"):
+        fetch("s3://bucket/a::file:///etc/hostname")
+
+
 def test_missing_package_of_a_store_names_the_extra(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     import fsspec
 
