@@ -27,19 +27,15 @@ LOWER_LIP = (17,)
 
 
 @dataclass(frozen=True)
-class FittedCompositor:
-    """A compositor whose frames are put onto a canvas."""
+class Around:
+    """A compositor that shows what another one shows."""
 
     inner: Compositor
-    stage: CanvasStage
-    unsqueezed: tuple[int, int] | None = None  # (width, height) before the picture was squeezed into a square
-    shown: CropBox | None = None  # a canvas does not show a square of the picture
-    cuts_mouth: bool = False
 
     @property
     def size(self) -> tuple[int, int]:
         """See Compositor."""
-        return self.stage.layout.size
+        return self.inner.size
 
     @property
     def frame_shape(self) -> tuple[int, ...]:
@@ -50,6 +46,26 @@ class FittedCompositor:
     def at_rest(self) -> Bytes:
         """See Compositor."""
         return self.inner.at_rest
+
+    @property
+    def shown(self) -> CropBox | None:
+        """See Compositor."""
+        return self.inner.shown
+
+
+@dataclass(frozen=True)
+class FittedCompositor(Around):
+    """A compositor whose frames are put onto a canvas."""
+
+    stage: CanvasStage
+    unsqueezed: tuple[int, int] | None = None  # (width, height) before the picture was squeezed into a square
+    shown: CropBox | None = None  # a canvas does not show a square of the picture
+    cuts_mouth: bool = False
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """See Compositor."""
+        return self.stage.layout.size
 
     def compose(self, frames: Bytes) -> Bytes:
         """See Compositor."""

@@ -106,6 +106,13 @@ def test_every_command_and_option_is_explained() -> None:
     assert silent == []
 
 
+def test_application_has_the_named_commands_only_however_often_it_is_made() -> None:
+    for _ in range(2):
+        app = register("demo", "batch")
+        assert [command.name for command in app.registered_commands] == ["demo"]
+        assert [group.name for group in app.registered_groups] == ["batch"]
+
+
 def test_typer_sees_the_whole_application() -> None:
     assert (
         "--lip-weight"
