@@ -13,7 +13,7 @@ from hallo_cli.domain import Bytes, CropBox, Portrait
 from hallo_cli.errors import InputError, SettingsError
 from hallo_cli.jobs.containers import is_transparent
 from hallo_cli.jobs.engine import Compositor
-from hallo_cli.jobs.transparency import Straight
+from hallo_cli.jobs.transparency import Around, Straight
 from hallo_cli.media.files import require_file
 from hallo_cli.media.image import read_image
 from hallo_cli.media.layout import CanvasStage, cover, lay_out, resized
@@ -24,33 +24,6 @@ from hallo_cli.store.digests import file_digest
 
 EYE_CORNERS = (33, 133, 362, 263)  # of the landmarks
 LOWER_LIP = (17,)
-
-
-@dataclass(frozen=True)
-class Around:
-    """A compositor that shows what another one shows."""
-
-    inner: Compositor
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """See Compositor."""
-        return self.inner.size
-
-    @property
-    def frame_shape(self) -> tuple[int, ...]:
-        """See Compositor."""
-        return self.inner.frame_shape
-
-    @property
-    def at_rest(self) -> Bytes:
-        """See Compositor."""
-        return self.inner.at_rest
-
-    @property
-    def shown(self) -> CropBox | None:
-        """See Compositor."""
-        return self.inner.shown
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,40 @@ import numpy as np
 
 from hallo_cli.analysis.framing import Canvas, cut
 from hallo_cli.analysis.motion_canvas import MotionCanvas
-from hallo_cli.domain import Bytes, Portrait
-from hallo_cli.jobs.fitting import Around
+from hallo_cli.domain import Bytes, CropBox, Portrait
+from hallo_cli.jobs.engine import Compositor
 from hallo_cli.media.image import read_transparent
 from hallo_cli.media.layout import resized
 from hallo_cli.media.pixels import BACKGROUND
 
 LEAST = 8  # of 255: below this alpha, a colour cannot be told from the white
+
+
+@dataclass(frozen=True)
+class Around:
+    """A compositor that shows what another one shows."""
+
+    inner: Compositor
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """See Compositor."""
+        return self.inner.size
+
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        """See Compositor."""
+        return self.inner.frame_shape
+
+    @property
+    def at_rest(self) -> Bytes:
+        """See Compositor."""
+        return self.inner.at_rest
+
+    @property
+    def shown(self) -> CropBox | None:
+        """See Compositor."""
+        return self.inner.shown
 
 
 @dataclass(frozen=True)
