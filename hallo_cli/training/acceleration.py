@@ -10,12 +10,14 @@ from accelerate.utils import DistributedDataParallelKwargs
 
 from hallo_cli.errors import SettingsError
 from hallo_cli.training.config import RunSettings
+from hallo_cli.training.partitioned import require_deepspeed
 
 DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def make_accelerator(run: RunSettings) -> Accelerator:
-    """Raises SettingsError where the device is not there."""
+    """Raises SettingsError where the device or DeepSpeed is not there."""
+    require_deepspeed()
     device = run.device
     if device not in ("auto", "cpu") and not device.startswith("cuda"):
         raise SettingsError(f"run.device = {device!r} is not auto, cpu, cuda or cuda:N")

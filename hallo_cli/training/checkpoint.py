@@ -7,6 +7,7 @@
         networks.safetensors                    all weights, under their published names
         average.safetensors                     their moving average, where one is kept (trained ones only)
         optimizer.safetensors                   AdamW's moments
+        accelerate/                             instead, if they were split over processes (`partitioned`)
         state.json                              step, seconds trained, loss scale
 
 Nothing random needs saving: every batch and every noise is a function of the seed and the step.
@@ -30,6 +31,7 @@ from hallo_cli.errors import InputError, WeightsError
 from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.tensor_file import write_tensors
 from hallo_cli.store.writing import make_folder, replacing_folder, reporting_write_errors, write_whole
+from hallo_cli.training.partitioned import PARTS
 
 NETWORKS, AVERAGE, OPTIMIZER, STATE = (
     "networks.safetensors",
@@ -62,14 +64,25 @@ class RunFolder:
         return found[-1] if found else None
 
     def write(
-        self, step: int, files: Mapping[str, Mapping[str, Tensor]], progress: Progress, keep: int
+        self,
+        step: int,
+        files: Mapping[str, Mapping[str, Tensor]],
+        progress: Progress,
+        *,
+        keep: int,
+        parts: Path | None = None,
     ) -> Path:
-        """Write a checkpoint, then remove all but the last `keep`. Raises OutputError."""
+        """Write a checkpoint, then remove all but the last `keep`. Raises OutputError.
+
+        parts: a folder beside the checkpoints that moves into this one.
+        """
         target = self.checkpoints / f"step-{step:08d}"
         with replacing_folder(target) as folder:
             for name, tensors in files.items():
                 if tensors:
                     write_tensors(folder / name, tensors)
+            if parts is not None:
+                parts.rename(folder / PARTS)
             write_whole(folder / STATE, json.dumps(asdict(progress)).encode())
         for old in sorted(self.checkpoints.glob("step-*[0-9]"))[:-keep]:
             with reporting_write_errors(old):

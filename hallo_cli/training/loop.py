@@ -25,6 +25,7 @@ from hallo_cli.models.attention import matmul_kernel, use_attention_kernel
 from hallo_cli.models.autoencoder import Autoencoder
 from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.settings.binding import plain
+from hallo_cli.training import partitioned
 from hallo_cli.training.acceleration import DTYPES, make_accelerator
 from hallo_cli.training.checkpoint import (
     AVERAGE,
@@ -132,9 +133,12 @@ class Trainer:
         self.optimizer = make_optimizer(self.trained.values(), config.optimizer)
         self.average = MovingAverage(self.trained, config.run.ema_decay) if config.run.ema_decay else None
         self.progress = Progress()
-        self._resume()
+        partitioned.tell_deepspeed(self.accelerator, config)
+        checkpoint = self._resume()
         wrapped = torch.compile(self.module) if config.run.compile else self.module
         self.model, self.stepper = self.accelerator.prepare(wrapped, self.optimizer)
+        if checkpoint is not None and partitioned.is_partitioned(self.accelerator):
+            partitioned.read_parts(self.accelerator, checkpoint)
         self._restore_loss_scale()
         if self.accelerator.is_main_process:
             self.folder.describe({"stage": stage, **plain(config)}, network)
@@ -231,14 +235,17 @@ class Trainer:
             loss_scale=scaler.get_scale() if scaler is not None else None,
             trained=names_digest(self.trained),
         )
-        target = self.folder.checkpoints / f"step-{progress.step:08d}"
+        target, parts = self.folder.checkpoints / f"step-{progress.step:08d}", None
+        if partitioned.is_partitioned(self.accelerator):
+            parts = partitioned.write_parts(self.accelerator, self.folder.checkpoints / ".parts")
         if self.accelerator.is_main_process:
             files = {
                 NETWORKS: self.module.state_dict(),
                 AVERAGE: {} if self.average is None else self.average.values,
-                OPTIMIZER: optimizer_tensors(self.optimizer, list(self.trained)),
+                OPTIMIZER: {} if parts else optimizer_tensors(self.optimizer, list(self.trained)),
             }
-            self.folder.write(progress.step, files, progress, self.config.run.keep_checkpoints)
+            keep = self.config.run.keep_checkpoints
+            self.folder.write(progress.step, files, progress, keep=keep, parts=parts)
         self.accelerator.wait_for_everyone()
         return Saved(progress.step, target)
 
@@ -344,16 +351,19 @@ class Trainer:
 
         return encode
 
-    def _resume(self) -> None:
+    def _resume(self) -> Path | None:
         checkpoint = self.folder.latest() or self.config.run.resume_from
         if checkpoint is None:
-            return
+            return None
         self.progress = read_progress(checkpoint)
         require_same_names(self.progress, self.trained, checkpoint)
+        is_split = partitioned.require_same_kind(self.accelerator, checkpoint)
         restore(self.module, checkpoint / NETWORKS)
-        restore_optimizer(self.optimizer, list(self.trained), checkpoint / OPTIMIZER)
+        if not is_split:
+            restore_optimizer(self.optimizer, list(self.trained), checkpoint / OPTIMIZER)
         if self.average is not None:
             self.average.restore(read_tensors(checkpoint / AVERAGE))
+        return checkpoint
 
     def _restore_loss_scale(self) -> None:
         if self.accelerator.scaler is not None and self.progress.loss_scale is not None:

@@ -14,13 +14,13 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from training.toy import KL_NETWORK, NETWORK, write_network, write_takes
+from training.toy_runs import elsewhere, stopping_after, toy_run, weights
 
 from hallo_cli.errors import HalloError, SettingsError, WeightsError
 from hallo_cli.media.video import read_frames
 from hallo_cli.models.autoencoder import build_autoencoder
 from hallo_cli.training.checkpoint import Progress, RunFolder
 from hallo_cli.training.config import (
-    DataSettings,
     DropSettings,
     ObjectiveSettings,
     OptimizerSettings,
@@ -42,39 +42,13 @@ def single_threaded() -> None:
 
 @pytest.fixture
 def config(tmp_path: Path) -> TrainingConfig:
-    return TrainingConfig(
-        run=RunSettings(
-            tmp_path / "run", steps=4, device="cpu", ema_decay=0.9, checkpoint_every=100, log_every=1
-        ),
-        start=StartSettings(network=write_network(tmp_path)),
-        data=DataSettings(write_takes(tmp_path / "shards"), held_out=2, takes=2, frames=3),
-        objective=ObjectiveSettings(
-            audio=True, train=("reference", "spatial", "locator", "audio", "audio_projection")
-        ),
-        optimizer=OptimizerSettings(lr=1e-3, warmup=3, schedule="cosine"),
-    )
+    return toy_run(tmp_path)
 
 
 def clips(config: TrainingConfig) -> TrainingConfig:
     return replace(
         config, data=replace(config.data, frames=4), objective=ObjectiveSettings(), start=config.start
     )
-
-
-def weights(config: TrainingConfig, name: str = "networks") -> dict[str, torch.Tensor]:
-    checkpoint = RunFolder(config.run.output).latest()
-    assert checkpoint is not None
-    return load_file(checkpoint / f"{name}.safetensors")
-
-
-def elsewhere(config: TrainingConfig, name: str, **changes: object) -> TrainingConfig:
-    output = config.run.output.with_name(name)
-    return replace(config, run=replace(config.run, output=output, **changes))  # type: ignore[arg-type]
-
-
-def stopping_after(steps: int):  # type: ignore[no-untyped-def]
-    asked = iter([False] * steps)
-    return lambda: next(asked, True)
 
 
 @pytest.mark.parametrize("stage", ["stage1", "stage2"])
