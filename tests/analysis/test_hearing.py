@@ -27,6 +27,17 @@ def coloured(slope: float) -> Sound:
     return np.float32(0.2 * noise / np.abs(noise).max())
 
 
+def notes() -> Sound:
+    """A melody of decaying notes in a room that is not quite silent."""
+    at = np.arange(8000)
+    pitches = RNG.choice([131, 147, 165, 175, 196], size=(len(T) // 8000, 3))
+    played = [
+        sum(np.sin(2 * np.pi * f * k * at / RATE) / k for k, f in enumerate(chord, 1)) * np.exp(-at / 3000)
+        for chord in pitches
+    ]
+    return np.float32(np.concatenate(played) * 0.1 + RNG.normal(size=8000 * len(played)) * 0.002)
+
+
 NO_VOICE = {
     "white noise": coloured(0),
     "pink noise": coloured(0.5),
@@ -34,6 +45,13 @@ NO_VOICE = {
     "wind": np.float32(coloured(0.8) * (1 + np.sin(2 * np.pi * 0.7 * T))),
     "hum": np.float32(0.1 * sum(np.sin(2 * np.pi * 50 * k * T) / k for k in range(1, 12))),
     "a chord": np.float32(0.1 * sum(np.sin(2 * np.pi * f * T) for f in (220, 277, 330))),
+    "a melody": notes(),
+    "a swelling chord": np.float32(
+        0.1
+        * sum(np.sin(2 * np.pi * f * T) for f in (220, 277, 330, 440))
+        * (1 + np.sin(2 * np.pi * 0.5 * T))
+        / 2
+    ),
     "a drum": np.float32(coloured(0) * np.exp(-20 * ((4 * T) % 1))),
     "silence": np.zeros(len(T), np.float32),
 }
