@@ -153,6 +153,19 @@ def rename(path: Path, target: Path) -> None:
         flush_folder(target.parent)
 
 
+def move_folder(folder: Path, target: Path) -> None:
+    """Flush a complete folder of ours to disk, with all that is in it, then move it. Raises OutputError."""
+    with reporting_write_errors(target):
+        for path in (folder, *folder.rglob("*")):
+            if path.is_dir():
+                flush_folder(path)
+            else:
+                with open_to_read(path) as file:
+                    os.fsync(file.fileno())
+        os.replace(folder, target)
+        flush_folder(target.parent)
+
+
 @contextlib.contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
     """A new folder that replaces `folder` when the block ends without an error.

@@ -30,7 +30,13 @@ from torch import Tensor, nn
 from hallo_cli.errors import InputError, WeightsError
 from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.tensor_file import write_tensors
-from hallo_cli.store.writing import make_folder, replacing_folder, reporting_write_errors, write_whole
+from hallo_cli.store.writing import (
+    make_folder,
+    move_folder,
+    replacing_folder,
+    reporting_write_errors,
+    write_whole,
+)
 from hallo_cli.training.partitioned import PARTS
 
 NETWORKS, AVERAGE, OPTIMIZER, STATE = (
@@ -82,7 +88,7 @@ class RunFolder:
                 if tensors:
                     write_tensors(folder / name, tensors)
             if parts is not None:
-                parts.rename(folder / PARTS)
+                move_folder(parts, folder / PARTS)
             write_whole(folder / STATE, json.dumps(asdict(progress)).encode())
         for old in sorted(self.checkpoints.glob("step-*[0-9]"))[:-keep]:
             with reporting_write_errors(old):

@@ -12,6 +12,7 @@ from hallo_cli.store.opening import handle_to_append
 from hallo_cli.store.writing import (
     append,
     copy_whole,
+    move_folder,
     rename,
     replacing_folder,
     write_all,
@@ -39,6 +40,13 @@ def rename_a_file_that_another_program_wrote(folder: Path) -> Path:
     return folder / "old"
 
 
+def move_a_folder_that_another_program_wrote(folder: Path) -> Path:
+    (folder / "made").mkdir()
+    (folder / "made" / "part").write_bytes(WHOLE)
+    move_folder(folder / "made", folder / "moved")
+    return folder / "moved" / "part"
+
+
 def keep_a_secret(folder: Path) -> Path:
     write_secret(folder / "key", WHOLE)
     return folder / "key"
@@ -54,6 +62,7 @@ WRITES = [
     replace_a_file,
     copy_a_file,
     rename_a_file_that_another_program_wrote,
+    move_a_folder_that_another_program_wrote,
     keep_a_secret,
     replace_a_folder,
 ]
