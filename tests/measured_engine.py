@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from hallo_cli.domain import Clip, MotionFrames, Portrait, Speech, StepDone
+from hallo_cli.domain import Clip, MotionFrames, MotionShape, Portrait, Speech, StepDone
 from hallo_cli.jobs.bundle_engine import BundleEngine
 from hallo_cli.settings.schema import RenderSettings
 
 
 class MeasuredEngine(BundleEngine):
-    """Its clips are the portrait, again and again."""
+    """Its clips are the portrait at rest, again and again."""
 
     def load_networks(self, settings: RenderSettings) -> None:
         pass
@@ -19,8 +19,11 @@ class MeasuredEngine(BundleEngine):
     def clips(
         self, portrait: Portrait, settings: RenderSettings, speech: Speech, motion: MotionFrames | None
     ) -> Iterator[StepDone | Clip]:
-        frames = np.repeat(portrait.pixels[None], self.clip_frames, axis=0)
-        after = MotionFrames(frames[-2:].astype(np.float32) / 127.5 - 1)
+        side = self.networks.image_size
+        packed = np.zeros((1, MotionShape(side // 2, 2 * side, portrait.window).n_bytes), np.uint8)
+        one = packed if self.networks.is_anchored else portrait.pixels[None]
+        frames = np.repeat(one, self.clip_frames, axis=0)
+        after = MotionFrames(np.zeros((2, 1, 1, 1), np.float32))
         for start in range(0, speech.n_frames, self.clip_frames):
             yield Clip((speech.first_frame + start) // self.clip_frames, frames, after)
 

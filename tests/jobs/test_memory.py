@@ -26,7 +26,7 @@ from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 
 portrait, audio, output, bundle = map(Path, sys.argv[1:])
 engine = MeasuredEngine(read_bundle(bundle), RuntimeSettings(threads=1))
-result = run_job(Job(portrait, audio, output, RenderSettings()), engine)
+result = run_job(Job(portrait, audio, output, RenderSettings(size=64)), engine)
 print(result.n_frames, peak_kib())
 """
 
