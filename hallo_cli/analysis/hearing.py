@@ -36,7 +36,9 @@ LEAST_PITCHED, MOST_PITCHED = (
     0.985,
 )  # share of a second's windows with pitch: less is noise, all is a tone
 SAME_PITCH = 0.004  # share by which pitches of neighbouring windows differ in a held note
-MOST_HELD = 0.5  # share of neighbours with the same pitch; speech had up to 0.35, notes of music from 0.74
+MOST_HELD = (
+    0.5  # share of neighbours with the same pitch; nine of ten seconds of speech had 0.35 or less, notes 0.74
+)
 LEAST_NEIGHBOURS = 5  # that both have a pitch
 LEAST_RANGE_DB = 5.0  # between a second's loud and soft windows; steady sound has less
 

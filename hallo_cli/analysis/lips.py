@@ -127,11 +127,10 @@ class Lips:
 
 def _touching(shown: Float, near: npt.NDArray[np.bool_]) -> Float:
     """What is shown without the patches that touch nothing `near`: the mouth's inside has no islands."""
-    n_patches, patches = cv2.connectedComponents((shown > 0.05).astype(np.uint8))
-    if n_patches <= 2:
-        return shown
+    seen = shown > 0.05
+    n_patches, patches = cv2.connectedComponents(seen.astype(np.uint8))
     is_kept = np.zeros(n_patches, np.bool_)
-    is_kept[np.unique(patches[near & (shown > 0.5)])] = True
+    is_kept[patches[near & seen]] = True
     return np.asarray(shown * is_kept[patches], np.float32)
 
 
@@ -143,7 +142,7 @@ def _rounded(shown: Float, soft: float) -> Float:
         return shown
     rows = np.arange(len(shown), dtype=np.float32)[:, None]
     top = np.where(seen, rows, len(rows)).min(0)
-    across = (np.arange(shown.shape[1]) - columns[0] + 0.5) / len(range(columns[0], columns[-1] + 1)) * 2 - 1
+    across = (np.arange(shown.shape[1]) - columns[0] + 0.5) / (columns[-1] - columns[0] + 1) * 2 - 1
     height = seen.sum(0).max() * np.sqrt(np.clip(1 - across**2, 0, 1))
     return np.asarray(shown * np.clip((top + height - rows) / soft + 1, 0, 1), np.float32)
 

@@ -14,7 +14,9 @@ from hallo_cli.domain import Bytes
 MIN_SHARPNESS, GOOD_SHARPNESS = 30.0, 60.0
 MAX_COMFORTABLE_YAW, GOOD_YAW = 30.0, 20.0  # degrees
 GOOD_ROLL, GOOD_PITCH = 15.0, 20.0
-OPEN_MOUTH = 0.09  # gap between the lips over the height of the face; smiles have up to 0.08
+OPEN_MOUTH = (
+    0.09  # gap between the lips over the height of the face; smiles that were measured had up to 0.08
+)
 FACE_SHARE = 1 / 1.32  # of the rendered square's side, taken by the face
 DARK, DIM, BRIGHT = 40.0, 65.0, 225.0  # mean grey level of the face
 UNEVEN = 2.2  # brighter half of the face over the darker one

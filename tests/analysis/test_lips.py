@@ -165,6 +165,18 @@ def test_line_between_shut_lips_is_where_the_picture_is_dark() -> None:
     assert not shown[LINE - 5, 100]
 
 
+def test_lone_island_is_not_shown_and_a_faint_slit_is() -> None:
+    picture, landmarks = drawn(14)
+    for rows, light, is_shown in (
+        (slice(LINE + 17, LINE + 21), 1.0, False),
+        (slice(LINE, LINE + 3), 0.3, True),
+    ):
+        mask = np.zeros(picture.shape[:2], np.float32)
+        mask[rows, 90:110] = light
+        shown = Lips(landmarks, picture).opening(places(picture.shape), mask, mask)
+        assert shown.any() == is_shown
+
+
 def test_sure_mask_counts_above_the_line_but_not_on_the_chin() -> None:
     picture, landmarks = drawn(14)
     shown = opening(picture, landmarks, places(picture.shape), sure=1.0)
