@@ -53,7 +53,8 @@ def scaled_controls(config: NetworkConfig, windows: Float, weights: Float) -> Fl
 def without_eyes(config: NetworkConfig, windows: Float) -> tuple[Float, Float | None]:
     """Audio windows whose controls of lids and brows are at rest, and those of each frame [frames, 2].
 
-    Geometry moves them (`analysis.lids`, `analysis.brows`), which networks of this size only do by half.
+    Geometry moves them (`analysis.lids`, `analysis.brows`): networks of this size shut lids by half and
+    hardly move brows.
     """
     if config.control_channel is None:
         return windows, None
