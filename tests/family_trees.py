@@ -7,14 +7,14 @@ from pathlib import Path
 import onnx
 import torch
 from analysis.test_identity import detector, recognition
-from bundles import random_networks, tiny_config
 from safetensors.torch import load_file, save_file
+from small_bundles import random_networks, tiny_config
 from torch import Tensor
 
-from hallo_cli.models.bundle import Bundle, read_bundle, tree_manifest
-from hallo_cli.models.bundle_manifest import write_manifest
+from hallo_cli.bundles.bundle import Bundle, read_bundle, tree_manifest
+from hallo_cli.bundles.manifest import write_manifest
+from hallo_cli.bundles.trees import Tree
 from hallo_cli.models.network_config import NetworkConfig
-from hallo_cli.models.trees import Tree
 from hallo_cli.models.weights import Networks
 
 SPEECH = Path(__file__).parent / "data" / "preprocessing"

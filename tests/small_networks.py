@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import torch
-from bundles import random_networks, tiny_config
 from plain_unet import PlainConditions
+from small_bundles import random_networks, tiny_config
 from torch import Tensor
 
 from hallo_cli.models import compat

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bundles import make_bundle
 from scipy.io import wavfile
+from small_bundles import make_bundle
 
 import hallo_cli as hallo
 from hallo_cli.jobs import events

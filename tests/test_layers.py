@@ -13,7 +13,8 @@ ROOT = Path(__file__).parent.parent / "hallo_cli"
 # Every package and every module at the top, with all that it may import besides itself. Lowest first.
 _BELOW_FILES = {"errors", "domain", "printable"}
 _BELOW_MODELS = _BELOW_FILES | {"store"}
-_BELOW_ANALYSIS = _BELOW_MODELS | {"models", "media", "settings"}
+_BELOW_BUNDLES = _BELOW_MODELS | {"settings", "models"}
+_BELOW_ANALYSIS = _BELOW_BUNDLES | {"bundles", "media"}
 _BELOW_JOBS = _BELOW_ANALYSIS | {"analysis", "inference", "provenance"}
 _BELOW_BATCH = _BELOW_JOBS | {"jobs", "training", "evaluation"}
 _BELOW_CLI = _BELOW_BATCH | {"batch", "bench", "workshop"}
@@ -26,8 +27,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "media": _BELOW_MODELS,
     "provenance": _BELOW_MODELS,
     "models": _BELOW_MODELS | {"settings"},  # the binder
+    "bundles": _BELOW_BUNDLES,
     "analysis": _BELOW_ANALYSIS - {"settings"},
-    "inference": _BELOW_ANALYSIS - {"media", "store"},  # no paths
+    "inference": _BELOW_ANALYSIS - {"bundles", "media", "store"},  # no paths
     "evaluation": _BELOW_JOBS - {"inference", "settings", "provenance"},
     "jobs": _BELOW_JOBS,
     "training": _BELOW_JOBS,

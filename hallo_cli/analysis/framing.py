@@ -18,8 +18,8 @@ from hallo_cli.analysis.face import SILHOUETTE
 from hallo_cli.analysis.lids import Lids
 from hallo_cli.analysis.lips import Lips
 from hallo_cli.analysis.motion_canvas import FaceParts, MotionCanvas
+from hallo_cli.bundles.manifest import Geometry
 from hallo_cli.domain import Bytes, CropBox, Float, MotionShape, Portrait
-from hallo_cli.models.bundle_manifest import Geometry
 
 SHOULDERS_SCALE = 2.6  # side of the head-and-shoulders square / longer side of the face oval's box
 SHOULDERS_SHIFT = 0.14  # its centre below the face's, as a share of its side

@@ -32,11 +32,11 @@ from hallo_cli.analysis.lips import Lips
 from hallo_cli.analysis.mouth import mouth_window
 from hallo_cli.analysis.portrait_cache import recall, remember
 from hallo_cli.analysis.sight import Sight, choose_face, from_left, listed, require_usable, unfitness
+from hallo_cli.bundles.manifest import Geometry
 from hallo_cli.domain import WHOLE, Bytes, CropBox, Float, Portrait, RegionMasks
 from hallo_cli.errors import PortraitError
 from hallo_cli.media.files import require_file
 from hallo_cli.media.image import read_image
-from hallo_cli.models.bundle_manifest import Geometry
 from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.store.cache import cache_path
 from hallo_cli.store.digests import file_digest

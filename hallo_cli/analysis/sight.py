@@ -15,10 +15,10 @@ import cv2
 from hallo_cli.analysis.face import Face
 from hallo_cli.analysis.framing import cut, face_square
 from hallo_cli.analysis.outlook import Light, Reason, light_of, mouth_relief, reasons
+from hallo_cli.bundles.manifest import Geometry
 from hallo_cli.domain import Bytes
 from hallo_cli.errors import PortraitError
 from hallo_cli.media.files import shown
-from hallo_cli.models.bundle_manifest import Geometry
 
 MIN_FACE = 32  # pixels, longer side of the face oval's box; the notes warn of faces that are rather small
 MAX_YAW = 50.0  # degrees

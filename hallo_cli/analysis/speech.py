@@ -15,9 +15,9 @@ import numpy as np
 
 from hallo_cli.analysis.head_motion import Delay
 from hallo_cli.analysis.loudness import SAMPLE_RATE, Hushed, Sound, Waveform, measure, pauses
+from hallo_cli.bundles.bundle import Bundle
 from hallo_cli.domain import Float, Speech
 from hallo_cli.errors import WeightsError
-from hallo_cli.models.bundle import Bundle
 
 CONTEXT = 2  # frames of features on either side that the audio window looks at
 

@@ -16,13 +16,13 @@ from typing import Any
 import ffmpeg
 import numpy as np
 
+from hallo_cli.bundles.bundle import Bundle, find_bundle
+from hallo_cli.bundles.trees import OFFICIAL
 from hallo_cli.domain import Float
 from hallo_cli.errors import SettingsError, WeightsError
 from hallo_cli.media.audio import SAMPLE_RATE, Recording, Stretch, decode, read_sound, write_samples
 from hallo_cli.media.ffmpeg import address, run
 from hallo_cli.media.pcm import pcm
-from hallo_cli.models.bundle import Bundle, find_bundle
-from hallo_cli.models.trees import OFFICIAL
 
 PIECE_S = 600  # as published up to ten minutes
 OVERLAP_S = 1

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hallo_cli.batch.written import find_written, spellings
+from hallo_cli.bundles.bundle import list_bundles
 from hallo_cli.errors import ManifestError, SettingsError
 from hallo_cli.jobs.containers import SUFFIXES
 from hallo_cli.media.addresses import (
@@ -26,7 +27,6 @@ from hallo_cli.media.addresses import (
 from hallo_cli.media.answers import Disks
 from hallo_cli.media.files import local_path
 from hallo_cli.media.speaking import spoken_path
-from hallo_cli.models.bundle import list_bundles
 from hallo_cli.printable import printable
 from hallo_cli.settings.canvas import colour_of
 from hallo_cli.settings.schema import RenderSettings, Value, fields_of, parse, require_known, type_of

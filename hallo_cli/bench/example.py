@@ -16,16 +16,17 @@ from torch import nn
 from hallo_cli.analysis.framing import square_canvas
 from hallo_cli.analysis.identity import IdentityNetwork
 from hallo_cli.analysis.portrait import PortraitAnalyser, Requirements
+from hallo_cli.bundles.bundle import Bundle, find_bundle
+from hallo_cli.bundles.manifest import BundleManifest
+from hallo_cli.bundles.networks import load_networks
 from hallo_cli.domain import Portrait, Speech
 from hallo_cli.inference.animator import Animator
 from hallo_cli.inference.device import DTYPES, autoencoder_dtype, resolve_device
 from hallo_cli.jobs.bundle_engine import BundleEngine
 from hallo_cli.jobs.engine import Compositor
 from hallo_cli.media.audio import decode
-from hallo_cli.models.bundle import Bundle, find_bundle
-from hallo_cli.models.bundle_manifest import BundleManifest
 from hallo_cli.models.network_config import NetworkConfig
-from hallo_cli.models.weights import Networks, build_networks, load_networks
+from hallo_cli.models.weights import Networks, build_networks
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 
 EXAMPLES = Path(__file__).parent.parent / "assets" / "examples"

@@ -141,7 +141,7 @@ def _face_networks() -> Iterator[Finding]:
 
 
 def _bundles() -> Iterator[Finding]:
-    from hallo_cli.models.bundle import list_bundles, read_bundle
+    from hallo_cli.bundles.bundle import list_bundles, read_bundle
 
     usable = False
     for name, path in list_bundles():

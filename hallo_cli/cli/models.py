@@ -14,8 +14,8 @@ from hallo_cli.cli.help import Application
 from hallo_cli.errors import WeightsError
 
 if TYPE_CHECKING:
-    from hallo_cli.models.bundle import Bundle
-    from hallo_cli.models.hub import PullPlan
+    from hallo_cli.bundles.bundle import Bundle
+    from hallo_cli.bundles.hub import PullPlan
 
 SCHEMA = 1
 app = Application(
@@ -62,7 +62,7 @@ def list_command(as_json: JsonOption = False) -> None:
     Example:
         hallo models list
     """
-    from hallo_cli.models.bundle import list_bundles, models_dir, read_bundle
+    from hallo_cli.bundles.bundle import list_bundles, models_dir, read_bundle
 
     rows = []
     for name, path in list_bundles():
@@ -93,7 +93,7 @@ def show(bundle: BundleArgument, as_json: JsonOption = False) -> None:
     """
     import dataclasses
 
-    from hallo_cli.models.bundle import find_bundle
+    from hallo_cli.bundles.bundle import find_bundle
 
     found = find_bundle(bundle)
     manifest = found.manifest
@@ -129,12 +129,12 @@ def verify(bundle: BundleArgument, as_json: JsonOption = False) -> None:
 
     Every file must be complete and unchanged and fit the networks. Exit status: 5 if one does not.
     """
-    from hallo_cli.models.bundle import find_bundle
-    from hallo_cli.models.weights import check_fit
+    from hallo_cli.bundles.bundle import find_bundle
+    from hallo_cli.bundles.networks import check_bundle_fits
 
     found = find_bundle(bundle)
     checks = {role: _problem(found.verified, role) for role in found.manifest.files}
-    checks["fit"] = _problem(check_fit, found)
+    checks["fit"] = _problem(check_bundle_fits, found)
     problems = [problem for problem in checks.values() if problem]
     if as_json:
         _print_json({**_summary(found), "checks": checks, "is_whole": not problems})
@@ -182,10 +182,10 @@ def pull(
     The same command resumes an interrupted fetch. HF_ENDPOINT names a mirror, HALLO_MODELS the models folder.
     Only what rendering needs is fetched.
     """
-    from hallo_cli.models import hub
-    from hallo_cli.models.bundle import named_folder
-    from hallo_cli.models.licences import licences
-    from hallo_cli.models.trees import TREES
+    from hallo_cli.bundles import hub
+    from hallo_cli.bundles.bundle import named_folder
+    from hallo_cli.bundles.licences import licences
+    from hallo_cli.bundles.trees import TREES
     from hallo_cli.store.cache import at_home
 
     tree, with_training = TREES[weights.value], extra is Extra.training
@@ -223,8 +223,8 @@ def convert(
     """
     import torch
 
-    from hallo_cli.models.bundle import find_bundle, named_folder
-    from hallo_cli.models.weights import convert_bundle
+    from hallo_cli.bundles.bundle import find_bundle, named_folder
+    from hallo_cli.bundles.networks import convert_bundle
     from hallo_cli.store.cache import at_home
 
     directory = at_home(Path(target)) if "/" in target else named_folder(target)
@@ -241,7 +241,7 @@ def _pull(plan: PullPlan, directory: Path) -> Bundle:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
-    from hallo_cli.models import hub
+    from hallo_cli.bundles import hub
 
     columns = (
         "{task.description}",

@@ -6,8 +6,8 @@ from __future__ import annotations
 import logging
 
 from hallo_cli.analysis.identity import IdentityNetwork
+from hallo_cli.bundles.bundle import Bundle, find_bundle, list_bundles
 from hallo_cli.errors import WeightsError
-from hallo_cli.models.bundle import Bundle, find_bundle, list_bundles
 
 logger = logging.getLogger(__name__)
 

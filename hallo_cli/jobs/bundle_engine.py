@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from hallo_cli.analysis.framing import Canvas, View, motion_canvas
 from hallo_cli.analysis.motion_canvas import MotionCanvas
 from hallo_cli.analysis.portrait import PortraitAnalyser, PortraitOptions, Requirements, canvas
+from hallo_cli.bundles.bundle import Bundle, find_bundle
 from hallo_cli.domain import Bytes, Clip, MotionFrames, MotionShape, Portrait, Speech, StepDone
 from hallo_cli.errors import SettingsError
 from hallo_cli.inference.device_names import device_name, dtype_name
@@ -29,7 +30,6 @@ from hallo_cli.jobs.transparency import Straight, WithAlpha, alpha_of, cut_alpha
 from hallo_cli.media.audio import Recording, decode
 from hallo_cli.media.ffmpeg import describe_ffmpeg
 from hallo_cli.media.video import exact_rate
-from hallo_cli.models.bundle import Bundle, find_bundle
 from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 from hallo_cli.store.writing import rename
@@ -219,9 +219,9 @@ class BundleEngine:
 
     def _hold(self, settings: RenderSettings) -> Animator:
         """The networks in the settings' dtype."""
+        from hallo_cli.bundles.networks import load_networks
         from hallo_cli.inference.animator import Animator
         from hallo_cli.inference.device import DTYPES, autoencoder_dtype, resolve_device
-        from hallo_cli.models.weights import load_networks
 
         if self._animator is None or self._dtype != settings.dtype:
             if self._animator is not None:

@@ -1,1 +1,1 @@
-"""The networks of Hallo, and nothing else: no paths, no progress, no command line."""
+"""The networks of Hallo and files of their tensors: no bundle, no progress, no command line."""

@@ -6,7 +6,6 @@ below. The published files hold what is never used; the bundles that `save_bundl
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,17 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from hallo_cli import __version__
 from hallo_cli.errors import WeightsError
 from hallo_cli.models.autoencoder import Autoencoder, build_autoencoder
-from hallo_cli.models.bundle import Bundle, read_bundle
-from hallo_cli.models.bundle_manifest import BundleFile, BundleManifest, write_manifest
 from hallo_cli.models.conditioners import AudioProjection, FaceLocator, ImageProjection
 from hallo_cli.models.denoising_unet import DenoisingUNet
 from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.reference_unet import ReferenceUNet
 from hallo_cli.models.tensor_file import map_tensors, write_tensors
-from hallo_cli.store.writing import copy_whole, make_folder
 
 CONVERTED_SHARE = 0.1  # of the bytes that are mapped at a time while they are converted
 CONVERTED_BYTES = 1 << 24  # a smaller portion is not worth mapping the file again
@@ -115,21 +110,6 @@ def build_networks(config: NetworkConfig) -> Networks:
         raise WeightsError(f"network config: no networks can be built from it ({reason}).") from error
 
 
-def load_networks(
-    bundle: Bundle, *, device: torch.device | str, dtype: torch.dtype, vae_dtype: torch.dtype | None = None
-) -> Networks:
-    """The bundle's networks with their weights, the autoencoder's in `vae_dtype` where that is another one.
-
-    Raises WeightsError if a file is broken or does not fit.
-    On the CPU and in the file's own dtype the weights stay memory-mapped; otherwise they are converted piece
-    by piece, so that host memory peaks little above what is loaded.
-    """
-    networks = build_networks(bundle.manifest.networks)
-    fill(networks.by_prefix(), bundle.verified("networks"), device=device, dtype=dtype)
-    fill({"": networks.vae}, bundle.verified("vae"), device=device, dtype=vae_dtype or dtype)
-    return networks
-
-
 def fill(
     modules: Mapping[str, nn.Module], path: Path, *, device: torch.device | str, dtype: torch.dtype
 ) -> None:
@@ -150,55 +130,14 @@ def fill(
         module.requires_grad_(False)
 
 
-def save_bundle(
-    directory: Path,
-    networks: Networks,
-    manifest: BundleManifest,
-    *,
-    dtype: torch.dtype,
-    copied: Mapping[str, Path] | None = None,
-) -> Bundle:
-    """Write the networks in this dtype, copy the other files and describe it all; `bundle.toml` comes last.
-
-    `copied` gives by role the files that are taken as they are; their names inside the bundle are those that
-    `manifest.files` lists for the role, else their own. Raises WeightsError if a bundle exists already.
-    """
-    if (directory / "bundle.toml").exists():
-        raise WeightsError(f"{directory}: holds a bundle already. Choose another folder, or remove it first.")
-    make_folder(directory)
-    files = {"networks": BundleFile("networks.safetensors"), "vae": BundleFile("vae.safetensors")}
-    _write(directory / "networks.safetensors", networks.by_prefix(), dtype)
-    # float16 keeps what the published autoencoder knows; bfloat16 would show as banding.
-    _write(
-        directory / "vae.safetensors",
-        {"": networks.vae},
-        torch.float32 if dtype is torch.float32 else torch.float16,
-    )
-    for role, source in (copied or {}).items():
-        files[role] = manifest.files.get(role, BundleFile(source.name))
-        target = directory / files[role].path
-        make_folder(target.parent)
-        copy_whole(source, target)
-    described = dataclasses.replace(manifest, files=files, networks=networks.config, made_with=__version__)
-    write_manifest(directory, described)
-    return read_bundle(directory)
+def check_fit(modules: Mapping[str, nn.Module], path: Path) -> None:
+    """Compare a file's keys and shapes with the modules, reading no weights. Raises WeightsError."""
+    _match(path, _state(modules))
 
 
-def convert_bundle(bundle: Bundle, directory: Path, *, name: str, dtype: torch.dtype) -> Bundle:
-    """Write a bundle of safetensors from any other, the published tree too: one dtype, no dead weights."""
-    networks = load_networks(bundle, device="cpu", dtype=dtype)
-    roles = [role for role in bundle.manifest.files if role not in ("networks", "vae")]
-    manifest = dataclasses.replace(bundle.manifest, name=name)
-    return save_bundle(
-        directory, networks, manifest, dtype=dtype, copied={role: bundle.verified(role) for role in roles}
-    )
-
-
-def check_fit(bundle: Bundle) -> None:
-    """Compare the files' keys and shapes with the networks, reading no weights. Raises WeightsError."""
-    networks = build_networks(bundle.manifest.networks)
-    _match(bundle.file("networks"), _state(networks.by_prefix()))
-    _match(bundle.file("vae"), _state({"": networks.vae}))
+def write_weights(path: Path, modules: Mapping[str, nn.Module], dtype: torch.dtype) -> None:
+    """Write the modules' weights as one .safetensors file, their keys with the modules' prefixes."""
+    write_tensors(path, {name: _converted(tensor, "cpu", dtype) for name, tensor in _state(modules).items()})
 
 
 def ignored_reason(key: str) -> str | None:
@@ -298,7 +237,3 @@ def _portions(path: Path, keys: list[str]) -> Iterator[list[str]]:
 
 def _converted(tensor: Tensor, device: torch.device | str, dtype: torch.dtype) -> Tensor:
     return tensor.to(device, dtype if tensor.is_floating_point() else tensor.dtype)
-
-
-def _write(path: Path, modules: Mapping[str, nn.Module], dtype: torch.dtype) -> None:
-    write_tensors(path, {name: _converted(tensor, "cpu", dtype) for name, tensor in _state(modules).items()})

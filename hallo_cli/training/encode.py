@@ -21,11 +21,11 @@ from torch import Tensor
 
 from hallo_cli.analysis import regions
 from hallo_cli.analysis.head_motion import UNITS
+from hallo_cli.bundles.manifest import Geometry
 from hallo_cli.domain import Bytes, Float
 from hallo_cli.errors import InputError
 from hallo_cli.models.anchored import Truth
 from hallo_cli.models.autoencoder import AnchoredAutoencoder, Autoencoder
-from hallo_cli.models.bundle_manifest import Geometry
 from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.store.digests import file_digest
 from hallo_cli.store.writing import make_folder

@@ -9,9 +9,9 @@ import torch
 
 from hallo_cli.analysis.embedded_speech import EmbeddedEncoder
 from hallo_cli.analysis.speech import load_encoder
+from hallo_cli.bundles.bundle import find_bundle
 from hallo_cli.errors import SettingsError
 from hallo_cli.models.autoencoder import Autoencoder, build_autoencoder
-from hallo_cli.models.bundle import find_bundle
 from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.weights import fill
 from hallo_cli.store.digests import file_digest

@@ -10,13 +10,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from hallo_cli.bundles.bundle import Bundle, find_bundle
+from hallo_cli.bundles.manifest import BundleManifest, Geometry, Sampling, SpeechConfig
+from hallo_cli.bundles.networks import save_bundle
 from hallo_cli.errors import SettingsError, WeightsError
-from hallo_cli.models.bundle import Bundle, find_bundle
-from hallo_cli.models.bundle_manifest import BundleManifest, Geometry, Sampling, SpeechConfig
 from hallo_cli.models.motion_module import position_codes
 from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.tensor_file import map_tensors
-from hallo_cli.models.weights import Networks, save_bundle
+from hallo_cli.models.weights import Networks
 from hallo_cli.store.writing import make_folder, replacing
 from hallo_cli.training.checkpoint import RunFolder, averaged_weights
 from hallo_cli.training.config import StartSettings

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from hallo_cli.bundles.bundle import find_bundle
 from hallo_cli.errors import SettingsError, WeightsError
-from hallo_cli.models.bundle import find_bundle
 from hallo_cli.models.network_config import Compat, NetworkConfig
 from hallo_cli.models.tensor_file import map_tensors
 from hallo_cli.models.weights import Networks, fill, ignored_reason, initial_networks

@@ -28,11 +28,11 @@ from hallo_cli.analysis.face import SILHOUETTE, FaceAnalyser
 from hallo_cli.analysis.framing import cut, to_square
 from hallo_cli.analysis.identity import IdentityNetwork
 from hallo_cli.analysis.vocals import find_model, require_extra, separate
+from hallo_cli.bundles.bundle import find_bundle
+from hallo_cli.bundles.manifest import Geometry
 from hallo_cli.domain import Bytes, CropBox, Float
 from hallo_cli.errors import InputError, PortraitError
 from hallo_cli.media.audio import Recording, decode
-from hallo_cli.models.bundle import find_bundle
-from hallo_cli.models.bundle_manifest import Geometry
 from hallo_cli.store.writing import make_folder, reporting_write_errors, write_whole
 from hallo_cli.training.footage import FPS, Reject, Seen, Standard, Stretch, choose, shut_lids, watch
 from hallo_cli.training.sources import Source, find_sources

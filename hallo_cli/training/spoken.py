@@ -22,6 +22,7 @@ from hallo_cli.analysis.identity import IdentityNetwork
 from hallo_cli.analysis.motion_canvas import MotionCanvas
 from hallo_cli.analysis.portrait import PortraitAnalyser, PortraitOptions, Requirements, canvas
 from hallo_cli.analysis.speech import RecordingTrack, SpeechEncoder, TrackOptions, load_encoder
+from hallo_cli.bundles.bundle import Bundle, find_bundle
 from hallo_cli.domain import Clip, MotionShape, Portrait, Speech
 from hallo_cli.errors import SettingsError
 from hallo_cli.inference.animator import Animator
@@ -29,7 +30,6 @@ from hallo_cli.inference.device import autoencoder_dtype
 from hallo_cli.media.audio import Stretch, decode
 from hallo_cli.media.joining import Sound, assemble
 from hallo_cli.media.video import SegmentWriter, VideoFormat
-from hallo_cli.models.bundle import Bundle, find_bundle
 from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.weights import Networks
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings

@@ -12,8 +12,8 @@ from hallo_cli.analysis.framing import (
     square_canvas,
     to_square,
 )
+from hallo_cli.bundles.manifest import Geometry
 from hallo_cli.domain import Bytes, CropBox, Portrait, RegionMasks
-from hallo_cli.models.bundle_manifest import Geometry
 
 GEOMETRY = Geometry(crop_scale=1.32, crop_shift=0.015)
 

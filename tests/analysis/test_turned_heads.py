@@ -8,10 +8,10 @@ import pytest
 
 from hallo_cli.analysis.face import FaceAnalyser
 from hallo_cli.analysis.portrait import PortraitAnalyser, PortraitOptions, Requirements
+from hallo_cli.bundles.manifest import Geometry
 from hallo_cli.domain import Bytes
 from hallo_cli.errors import PortraitError
 from hallo_cli.media.image import write_png
-from hallo_cli.models.bundle_manifest import Geometry
 from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.workshop.corpus.drawing import Actor, Moment
 from hallo_cli.workshop.corpus.expression import Face

@@ -14,12 +14,12 @@ import pytest
 from scipy.io import wavfile
 
 from hallo_cli.analysis import vocals
+from hallo_cli.bundles.bundle import Bundle
+from hallo_cli.bundles.manifest import BundleManifest, SpeechConfig
+from hallo_cli.bundles.trees import OFFICIAL
 from hallo_cli.errors import SettingsError, WeightsError
 from hallo_cli.media.audio import Stretch
-from hallo_cli.models.bundle import Bundle
-from hallo_cli.models.bundle_manifest import BundleManifest, SpeechConfig
 from hallo_cli.models.network_config import NetworkConfig
-from hallo_cli.models.trees import OFFICIAL
 
 
 class HalvingSeparator:

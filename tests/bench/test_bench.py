@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from bundles import make_bundle
+from small_bundles import make_bundle
 from small_networks import official_like
 from typer.testing import CliRunner
 

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bundles import make_bundle
 from hub_server import COMMIT, HubServer
+from small_bundles import make_bundle
 from typer.testing import CliRunner, Result
 
+from hallo_cli.bundles.trees import OFFICIAL
 from hallo_cli.cli.app import main, register
 from hallo_cli.errors import WeightsError
-from hallo_cli.models.trees import OFFICIAL
 
 app = register("models")
 

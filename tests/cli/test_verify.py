@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bundles import make_bundle
 from certificates import make_certificate
 from scipy.io import wavfile
+from small_bundles import make_bundle
 from typer.testing import CliRunner
 
 from hallo_cli.cli.app import register

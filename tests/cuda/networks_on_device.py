@@ -1,7 +1,7 @@
 """Middle-sized networks of the official shape with random weights, on a device in a number format."""
 
 import torch
-from bundles import random_networks
+from small_bundles import random_networks
 from small_jobs import make_portrait, make_speech
 from small_networks import official_like
 from torch import Tensor

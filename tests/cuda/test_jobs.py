@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from bundles import make_bundle
+from small_bundles import make_bundle
 
 from hallo_cli.jobs import events
 from hallo_cli.jobs.bundle_engine import BundleEngine

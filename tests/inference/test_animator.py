@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from bundles import random_networks, tiny_config
+from small_bundles import random_networks, tiny_config
 from small_jobs import SIZE, make_portrait, make_speech
 from small_networks import official_like
 

@@ -1,7 +1,7 @@
 """Decoding in slices."""
 
 import torch
-from bundles import random_networks
+from small_bundles import random_networks
 from small_networks import official_like
 
 from hallo_cli.inference.decode import decode_frames

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from bundles import tiny_config
+from small_bundles import tiny_config
 
 from hallo_cli.domain import CONTROLS
 from hallo_cli.errors import WeightsError

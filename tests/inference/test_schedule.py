@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from bundles import tiny_config
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
+from small_bundles import tiny_config
 
 from hallo_cli.errors import SettingsError
 from hallo_cli.inference.schedule import SOLVERS, alphas_cumprod, make_solver

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 import torch
-from bundles import random_networks, tiny_config
+from small_bundles import random_networks, tiny_config
 
 from hallo_cli.inference import speed
 from hallo_cli.models.attention import fused_kernel

@@ -2,8 +2,8 @@
 
 import numpy as np
 import torch
-from bundles import random_networks
 from inference.test_animator import RUNTIME, SETTINGS, SIZE, make_portrait, render
+from small_bundles import random_networks
 from small_networks import official_like
 
 from hallo_cli.domain import MotionFrames

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 from bad_inputs import bad_portraits, bad_recordings
-from bundles import tiny_config
 from job_doubles import TrivialEngine
+from small_bundles import tiny_config
 
 from hallo_cli.analysis.portrait import PortraitAnalyser, PortraitOptions, Requirements
+from hallo_cli.bundles.manifest import Geometry
 from hallo_cli.domain import Portrait
 from hallo_cli.errors import InputError
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.runner import run_job
-from hallo_cli.models.bundle_manifest import Geometry
 from hallo_cli.settings.schema import RenderSettings
 
 FACE = Path(__file__).parent.parent.parent / "hallo_cli/assets/examples/portrait_astronaut.png"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bundles import make_bundle
 from scipy.io import wavfile
+from small_bundles import make_bundle
 
 from hallo_cli.errors import Interrupted, SettingsError, SpeechError
 from hallo_cli.jobs import events

@@ -8,14 +8,14 @@ from analysis.test_vocals import library  # noqa: F401 - a fixture: audio-separa
 from family_trees import write_tree
 
 from hallo_cli.analysis.identity import IdentityNetwork
+from hallo_cli.bundles.networks import check_bundle_fits
+from hallo_cli.bundles.trees import HALLO2, JOYHALLO, OFFICIAL, TREES, Tree
 from hallo_cli.errors import Interrupted, WeightsError
 from hallo_cli.jobs import events
 from hallo_cli.jobs.bundle_engine import BundleEngine
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.runner import StopRequest, run_job
 from hallo_cli.media.probe import frame_hashes
-from hallo_cli.models.trees import HALLO2, JOYHALLO, OFFICIAL, TREES, Tree
-from hallo_cli.models.weights import check_fit
 from hallo_cli.settings.resolve import Sources, resolve
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 
@@ -37,7 +37,7 @@ def shortened(job: Job, **changes: object) -> Job:
 @pytest.mark.parametrize("tree", TREES.values(), ids=lambda tree: tree.name)
 def test_each_tree_renders_and_resumes_to_the_same_frames(job: Job, tmp_path: Path, tree: Tree) -> None:
     engine = BundleEngine(write_tree(tree, tmp_path / "tree"), ON_CPU)
-    check_fit(engine.bundle)
+    check_bundle_fits(engine.bundle)
     job, stop = shortened(job), StopRequest()
 
     def listen(event: events.Event) -> None:
@@ -61,7 +61,7 @@ def test_weights_of_one_tree_do_not_fit_another(tmp_path: Path) -> None:
         (joyhallo / "bundle.toml").read_text().replace("shared_audio_attention = true", "")
     )
     with pytest.raises(WeightsError, match=r"missing denoising_unet.*attn2_1"):
-        check_fit(BundleEngine.open(str(joyhallo), ON_CPU).bundle)
+        check_bundle_fits(BundleEngine.open(str(joyhallo), ON_CPU).bundle)
 
 
 def test_relatives_frames_differ(job: Job, tmp_path: Path) -> None:

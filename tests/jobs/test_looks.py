@@ -3,8 +3,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bundles import make_bundle
 from scipy.io import wavfile
+from small_bundles import make_bundle
 
 from hallo_cli.analysis.portrait import PortraitAnalyser
 from hallo_cli.api import Renderer

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bundles import make_bundle
 from scipy.io import wavfile
+from small_bundles import make_bundle
 
 pytestmark = [
     pytest.mark.slow,
@@ -21,7 +21,7 @@ from pathlib import Path
 from measured_engine import MeasuredEngine, peak_kib
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.runner import run_job
-from hallo_cli.models.bundle import read_bundle
+from hallo_cli.bundles.bundle import read_bundle
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 
 portrait, audio, output, bundle = map(Path, sys.argv[1:])
@@ -37,7 +37,7 @@ from pathlib import Path
 from measured_engine import peak_kib
 from hallo_cli.jobs.plan import count_frames, plan_segments
 from hallo_cli.jobs.bundle_engine import BundleEngine
-from hallo_cli.models.bundle import read_bundle
+from hallo_cli.bundles.bundle import read_bundle
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 
 audio, work, bundle = map(Path, sys.argv[1:])

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bundles import make_bundle
 from PIL import Image
+from small_bundles import make_bundle
 
+from hallo_cli.bundles.bundle import find_bundle
 from hallo_cli.domain import Bytes
 from hallo_cli.errors import InputError, SettingsError
 from hallo_cli.jobs.bundle_engine import BundleEngine
@@ -21,7 +22,6 @@ from hallo_cli.jobs.transparency import without_background
 from hallo_cli.jobs.verification import verify
 from hallo_cli.media.ffmpeg import find_ffmpeg
 from hallo_cli.media.probe import probe
-from hallo_cli.models.bundle import find_bundle
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 
 FACE = Path(__file__).parent.parent.parent / "hallo_cli/assets/examples/portrait_astronaut.png"

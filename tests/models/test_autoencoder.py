@@ -5,7 +5,7 @@ import sys
 
 import pytest
 import torch
-from bundles import random_networks, tiny_config
+from small_bundles import random_networks, tiny_config
 
 from hallo_cli.domain import WHOLE, Window
 from hallo_cli.errors import WeightsError

@@ -1,7 +1,7 @@
 """Conditions of the denoising UNet from a face region and the controls beside the speech."""
 
 import torch
-from bundles import random_networks, tiny_config
+from small_bundles import random_networks, tiny_config
 from small_networks import official_like
 
 from hallo_cli.training.init import new_networks

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from bundles import random_networks
+from small_bundles import random_networks
 from small_networks import official_like
 from torch import nn
 

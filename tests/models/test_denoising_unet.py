@@ -7,7 +7,7 @@ from functools import cached_property
 import plain_unet
 import pytest
 import torch
-from bundles import tiny_config
+from small_bundles import tiny_config
 from small_networks import Case, make_case, official_like
 from torch.utils.flop_counter import FlopCounterMode
 

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from bundles import random_networks
 from diffusers.models.attention import FeedForward
+from small_bundles import random_networks
 from small_networks import official_like
 from torch.utils._python_dispatch import TorchDispatchMode
 

@@ -16,12 +16,12 @@ import torch
 from golden_inputs import Golden, rows_of, strided
 from torch import Tensor
 
+from hallo_cli.bundles.trees import JOYHALLO
 from hallo_cli.domain import CropBox, Portrait, RegionMasks, Speech
 from hallo_cli.inference.animator import Animator, audio_windows
 from hallo_cli.inference.sampling import denoise
 from hallo_cli.models.audio_attention import AudioBlock
 from hallo_cli.models.denoising_unet import DenoisingUNet
-from hallo_cli.models.trees import JOYHALLO
 from hallo_cli.models.weights import Networks, ignored_reason
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 

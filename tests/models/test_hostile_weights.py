@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
+from hallo_cli.bundles.bundle import EMBEDDED
+from hallo_cli.bundles.manifest import MANIFEST, read_manifest
 from hallo_cli.errors import HalloError, WeightsError
-from hallo_cli.models.bundle import EMBEDDED
-from hallo_cli.models.bundle_manifest import MANIFEST, read_manifest
 from hallo_cli.models.tensor_file import map_tensors
 from hallo_cli.models.weights import build_networks, fill
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from hallo_cli.bundles import bundle
 from hallo_cli.errors import SettingsError
 from hallo_cli.jobs import forecast
-from hallo_cli.models import bundle
 from hallo_cli.provenance.certificates import own_identity
 from hallo_cli.store import digests
 from hallo_cli.store.cache import at_home, cache_path, config_path

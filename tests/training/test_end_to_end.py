@@ -4,15 +4,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from bundles import make_bundle
 from safetensors.torch import load_file
+from small_bundles import make_bundle
 from training.footage_files import ASSETS, write_video
 
+from hallo_cli.bundles.bundle import read_bundle
 from hallo_cli.jobs.bundle_engine import BundleEngine
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.runner import run_job
 from hallo_cli.media.probe import probe
-from hallo_cli.models.bundle import read_bundle
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 from hallo_cli.training.checkpoint import RunFolder
 from hallo_cli.training.config import (

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from bundles import make_bundle, random_networks, tiny_config
 from safetensors.torch import load_file
+from small_bundles import make_bundle, random_networks, tiny_config
 
 from hallo_cli.errors import SettingsError, WeightsError
 from hallo_cli.models.network_config import NetworkConfig

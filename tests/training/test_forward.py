@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from bundles import random_networks
+from small_bundles import random_networks
 from training.toy import NETWORK, write_takes
 
 from hallo_cli.domain import CropBox, Portrait, RegionMasks

@@ -5,19 +5,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from bundles import make_bundle, random_networks
 from family_trees import small, write_tree
 from safetensors.torch import load_file
+from small_bundles import make_bundle, random_networks
 from training.footage_files import ASSETS
 from training.toy import write_network, write_takes
 
+from hallo_cli.bundles.bundle import read_bundle
+from hallo_cli.bundles.trees import OFFICIAL
 from hallo_cli.errors import PortraitError, SettingsError
 from hallo_cli.jobs.bundle_engine import BundleEngine
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.runner import run_job
 from hallo_cli.media.probe import frame_hashes, probe
-from hallo_cli.models.bundle import read_bundle
-from hallo_cli.models.trees import OFFICIAL
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 from hallo_cli.training.checkpoint import RunFolder
 from hallo_cli.training.config import (

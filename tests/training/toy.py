@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from bundles import tiny_config
+from small_bundles import tiny_config
 from small_networks import SMALL_VAE
 
 from hallo_cli.models.network_config import NetworkConfig

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from bundles import tiny_config
+from small_bundles import tiny_config
 
 from hallo_cli.errors import InputError
 from hallo_cli.models.autoencoder import AnchoredAutoencoder, build_autoencoder

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from hallo_cli import __version__
+from hallo_cli.bundles.bundle import Bundle, read_bundle, tree_manifest
+from hallo_cli.bundles.manifest import MANIFEST, write_manifest
+from hallo_cli.bundles.trees import TRAINING_FILES, Tree, TreeFile
 from hallo_cli.errors import WeightsError
-from hallo_cli.models.bundle import Bundle, read_bundle, tree_manifest
-from hallo_cli.models.bundle_manifest import MANIFEST, write_manifest
-from hallo_cli.models.trees import TRAINING_FILES, Tree, TreeFile
 from hallo_cli.store.digests import CHUNK, file_digest
 from hallo_cli.store.opening import handle_to_change
 from hallo_cli.store.writing import copy_whole, make_folder, rename, reporting_write_errors

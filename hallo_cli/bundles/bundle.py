@@ -14,8 +14,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from hallo_cli.errors import SettingsError, WeightsError
-from hallo_cli.models.bundle_manifest import (
+from hallo_cli.bundles.manifest import (
     MANIFEST,
     BundleFile,
     BundleManifest,
@@ -24,7 +23,8 @@ from hallo_cli.models.bundle_manifest import (
     SpeechConfig,
     read_manifest,
 )
-from hallo_cli.models.trees import OFFICIAL, OPTIONAL, TREES, Tree, TreeFile
+from hallo_cli.bundles.trees import OFFICIAL, OPTIONAL, TREES, Tree, TreeFile
+from hallo_cli.errors import SettingsError, WeightsError
 from hallo_cli.store.cache import at_home, cache_path
 from hallo_cli.store.digests import file_digest
 

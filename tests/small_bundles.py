@@ -8,11 +8,12 @@ from pathlib import Path
 import torch
 
 from hallo_cli.analysis.speech_network import SpeechNet, SpeechNetConfig
+from hallo_cli.bundles.bundle import Bundle
+from hallo_cli.bundles.manifest import BundleFile, BundleManifest, Geometry, Sampling, SpeechConfig
+from hallo_cli.bundles.networks import save_bundle
 from hallo_cli.domain import CONTROLS
-from hallo_cli.models.bundle import Bundle
-from hallo_cli.models.bundle_manifest import BundleFile, BundleManifest, Geometry, Sampling, SpeechConfig
 from hallo_cli.models.network_config import NetworkConfig
-from hallo_cli.models.weights import Networks, build_networks, save_bundle
+from hallo_cli.models.weights import Networks, build_networks
 
 SPEECH = SpeechNetConfig(width=16, features=6, dilations=(1, 2))
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import hallo_cli
-from hallo_cli.models.bundle import Bundle, find_bundle
-from hallo_cli.models.weights import load_networks
+from hallo_cli.bundles.bundle import Bundle, find_bundle
+from hallo_cli.bundles.networks import load_networks
 from hallo_cli.training.init import read_network_config
 
 PACKAGE = Path(hallo_cli.__file__).parent

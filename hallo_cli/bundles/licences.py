@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from hallo_cli.models.trees import JOYHALLO_REPO
+from hallo_cli.bundles.trees import JOYHALLO_REPO
 
 
 @dataclass(frozen=True)

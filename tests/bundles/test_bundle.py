@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from hallo_cli.errors import WeightsError
-from hallo_cli.models import bundle as bundles
-from hallo_cli.models.bundle import Bundle, find_bundle, list_bundles
-from hallo_cli.models.bundle_manifest import (
+from hallo_cli.bundles import bundle as bundles
+from hallo_cli.bundles.bundle import Bundle, find_bundle, list_bundles
+from hallo_cli.bundles.manifest import (
     BundleFile,
     BundleManifest,
     Geometry,
@@ -20,8 +19,9 @@ from hallo_cli.models.bundle_manifest import (
     read_manifest,
     write_manifest,
 )
+from hallo_cli.bundles.trees import JOYHALLO, OFFICIAL, TREES, Tree
+from hallo_cli.errors import WeightsError
 from hallo_cli.models.network_config import NetworkConfig
-from hallo_cli.models.trees import JOYHALLO, OFFICIAL, TREES, Tree
 from hallo_cli.store.digests import file_digest
 
 SMALL = NetworkConfig(channels=(32, 64, 128, 128), cross_dim=48, norm_groups=8, identity_tokens=0)

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from hub_server import COMMIT, HubServer
 
+from hallo_cli.bundles import hub
+from hallo_cli.bundles.bundle import find_bundle
+from hallo_cli.bundles.licences import LICENCES, licences
+from hallo_cli.bundles.trees import HALLO2, JOYHALLO, OFFICIAL, TRAINING_FILES, TREES, Tree
 from hallo_cli.errors import OutputError, WeightsError
-from hallo_cli.models import hub
-from hallo_cli.models.bundle import find_bundle
-from hallo_cli.models.licences import LICENCES, licences
-from hallo_cli.models.trees import HALLO2, JOYHALLO, OFFICIAL, TRAINING_FILES, TREES, Tree
 
 OFFICIAL_FILES = OFFICIAL.paths
 NET = OFFICIAL_FILES["networks"]
