@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from hallo_cli.errors import PortraitError, SettingsError, SpeechError, WeightsError
-from hallo_cli.settings.canvas import colour_of
 from hallo_cli.settings.keywords import Keywords
 from hallo_cli.settings.resolve import Resolved, Sources, resolve
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings, build, fields_of, to_values
@@ -233,6 +232,7 @@ class Renderer:
         cls, known: RenderRecord, record: Path, output: Path | None, sources: Sources
     ) -> tuple[Self, Job]:
         from hallo_cli.jobs.containers import fitting_container
+        from hallo_cli.jobs.setting_files import with_near_files
 
         if sources.preset or sources.config:
             raise SettingsError("a record has its own settings: leave preset and config out.")
@@ -248,6 +248,7 @@ class Renderer:
                 f"{record}: the bundle {settings.bundle!r} no longer has the weights of that render. "
                 "Name a folder that has them with --bundle, or render without --from."
             )
+        settings = with_near_files(settings)
         target = at_home(output) if output else known.job.output
         job = dataclasses.replace(known.job, output=target, settings=fitting_container(settings, target))
         return renderer, job
@@ -302,6 +303,7 @@ class Renderer:
         """What would be rendered. Raises PortraitError, SpeechError, SettingsError or WeightsError."""
         from hallo_cli.jobs.containers import fitting_container
         from hallo_cli.jobs.plan import Job
+        from hallo_cli.jobs.setting_files import with_near_files
         from hallo_cli.media.far import near_path
         from hallo_cli.media.files import require_file
 
@@ -310,10 +312,7 @@ class Renderer:
         speech = _recording(audio)
         settings = _changed(self.resolved.render, changes)
         settings = dataclasses.replace(
-            settings,
-            bundle=_lasting_name(settings.bundle, self.engine),
-            background=_lasting_picture(settings.background),
-            subtitles=settings.subtitles and str(at_home(Path(settings.subtitles)).absolute()),
+            with_near_files(settings), bundle=_lasting_name(settings.bundle, self.engine)
         )
         return Job(face, speech, at_home(Path(output)), fitting_container(settings, Path(output)))
 
@@ -388,8 +387,3 @@ def _lasting_name(name: str, engine: BundleEngine) -> str:
     folder = at_home(Path(name))
     is_path = folder.is_dir() and folder.samefile(engine.bundle.path)
     return str(folder.absolute()) if is_path else name
-
-
-def _lasting_picture(background: str) -> str:
-    """A colour as it is; a picture's path becomes absolute."""
-    return background if colour_of(background) else str(at_home(Path(background)).absolute())

@@ -39,6 +39,7 @@ def _asked(row: Row) -> Asked:
     settings: Mapping[str, object] = {
         **({"preset": row.preset} if row.preset else {}),
         **row.settings,
+        **{name: bare_address(address) for name, address in row.far.items() if name in row.settings},
     }
     shown = {name: bare_address(given) if name in row.far else given for name, given in row.sources.items()}
     voices = (f"{face_of(name)}={Path(shown[name]).name}" for name in row.voices)

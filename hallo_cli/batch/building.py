@@ -120,12 +120,18 @@ def read_all_limits(preset: str | None, config: Path | None) -> dict[str, Qualit
 
 
 def preset_resolver(sources: Sources) -> Callable[[str | None], RenderSettings]:
-    """Gives the settings of rows by the preset that they name, and caches them."""
+    """Gives the settings of rows by the preset that they name, and caches them.
+
+    Raises SettingsError, and InputError if a file that the settings of all rows name cannot be fetched.
+    """
+    from hallo_cli.jobs.setting_files import with_near_files
 
     @functools.cache
     def of_preset(preset: str | None) -> RenderSettings:
-        return resolve(dataclasses.replace(sources, preset=preset or sources.preset)).render
+        given = resolve(dataclasses.replace(sources, preset=preset or sources.preset)).render
+        return with_near_files(given)
 
+    of_preset(None)  # once, and not in every row
     return of_preset
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hallo_cli.batch.findings import WORDS
 from hallo_cli.batch.queue import Queue
-from hallo_cli.batch.rows import Row
+from hallo_cli.batch.rows import FILE_SETTINGS, Row
 from hallo_cli.errors import HalloError, InputError, PortraitError, SpeechError
 from hallo_cli.media.far import near_path
 
@@ -40,6 +40,8 @@ def fetch_inputs(queue: Queue) -> Iterator[int]:
 
 
 def _fetch(column: str, address: str) -> Path:
+    if column in FILE_SETTINGS:
+        return near_path(address, InputError, column)
     is_portrait = column == "portrait"
     error = PortraitError if is_portrait else SpeechError
     return near_path(address, error, WORDS["portrait" if is_portrait else "audio"])
@@ -53,12 +55,15 @@ def _result(future: Future[Path]) -> Path | HalloError:
 
 
 def _place(queue: Queue, row: Row, found: _Found) -> None:
-    near = row.inputs
+    near, settings = row.inputs, dict(row.settings)
     for column, address in row.far.items():
         copy = found[column, address]
         if isinstance(copy, HalloError):
             queue.refuse(row.number, type(copy).__name__, str(copy))
             return
-        near[column] = copy
+        if column in FILE_SETTINGS:
+            settings[column] = str(copy)
+        else:
+            near[column] = copy
     portrait, audio = near.pop("portrait"), near.pop("audio", row.audio)
-    queue.place(dataclasses.replace(row, portrait=portrait, audio=audio, voices=near))
+    queue.place(dataclasses.replace(row, portrait=portrait, audio=audio, voices=near, settings=settings))

@@ -238,8 +238,10 @@ class Queue:
     def place(self, row: Row) -> None:
         """Set where the inputs of a row are, once they have been fetched or mixed."""
         voices = {column: str(path) for column, path in row.voices.items()}
-        values = (str(row.portrait), str(row.audio), json.dumps(voices), row.number)
-        self._db.execute("UPDATE rows SET portrait=?, audio=?, voices=? WHERE number=?", values)
+        values = (str(row.portrait), str(row.audio), json.dumps(voices), json.dumps(dict(row.settings)))
+        self._db.execute(
+            "UPDATE rows SET portrait=?, audio=?, voices=?, given=? WHERE number=?", (*values, row.number)
+        )
 
     def accept(self, tasks: Iterable[Task], state: str = "ready") -> None:
         """Set what checking found out about rows."""

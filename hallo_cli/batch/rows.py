@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import itertools
-import json
 import os
 import re
 import string
@@ -12,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hallo_cli.batch.cells import FORBIDDEN_IN_ID, check_id, is_unicode, key_of, own_text, text_of
 from hallo_cli.batch.written import find_written, spellings
 from hallo_cli.bundles.bundle import list_bundles
 from hallo_cli.errors import ManifestError, SettingsError
@@ -27,7 +27,6 @@ from hallo_cli.media.addresses import (
 from hallo_cli.media.answers import Disks
 from hallo_cli.media.files import local_path
 from hallo_cli.media.speaking import spoken_path
-from hallo_cli.printable import printable
 from hallo_cli.settings.canvas import colour_of
 from hallo_cli.settings.schema import RenderSettings, Value, fields_of, parse, require_known, type_of
 
@@ -35,12 +34,11 @@ REQUIRED = ("portrait", "audio")
 TEXT = "text"  # a text to be spoken instead of a recording; kept with the user's own cells
 PRIORITY = "priority"
 FACE = re.compile(r"face_([1-9][0-9]?)")  # what one of several faces says, as --face has it
+FILE_SETTINGS = ("background", "subtitles")  # a colour is no file
 OWN_PREFIX = "x_"  # prefix of the user's own columns
 TEMPLATE_NAMES = ("id", "portrait", "audio", "row", "preset", "seed")
-_FORBIDDEN_IN_ID = re.compile(r'[\x00-\x1f\x7f/\\<>:"|?*]')
 _DECIMAL_COMMA = re.compile(r"^([+-]?[0-9]*),([0-9]+)$")
 _WHOLE_FRACTION = re.compile(r"^([+-]?[0-9]+)\.0+$")
-_MAX_NAME_BYTES = 200  # file systems allow 255; work files and sidecars add to it
 
 
 @functools.cache
@@ -90,22 +88,22 @@ class Layout:
 
     def column(self, name: str) -> str:
         """The key of a column as people write it; one of the user's own keeps its name."""
-        key = _key(name)
+        key = key_of(name)
         return name.strip() if self._is_own_key(key) else key
 
     def is_own(self, column: str) -> bool:
         """Whether a column is the user's own: kept, and otherwise ignored."""
-        return self._is_own_key(_key(column))
+        return self._is_own_key(key_of(column))
 
     def _is_own_key(self, key: str) -> bool:
-        is_named = key in {_key(name) for name in self.own_columns}
+        is_named = key in {key_of(name) for name in self.own_columns}
         is_free = key == TEXT or not is_column(key)
         return is_free and (is_named or key.startswith(OWN_PREFIX))
 
     def __post_init__(self) -> None:
         check_template(self.name_template)
         for folder in (self.root, self.output_dir):
-            if not _is_unicode(os.path.abspath(folder)):
+            if not is_unicode(os.path.abspath(folder)):
                 raise SettingsError(
                     f"the folder {str(folder)!r} has a name that is not UTF-8, which ledgers cannot hold; "
                     "rename it, or work from another."
@@ -125,7 +123,7 @@ class Row:
     settings: Mapping[str, Value] = field(default_factory=dict)  # parsed, by key
     own: Mapping[str, str] = field(default_factory=dict)  # cells of the user's own columns
     priority: int = 0  # rows of a higher one are rendered first
-    far: Mapping[str, str] = field(default_factory=dict)  # addresses by column; their paths are only names
+    far: Mapping[str, str] = field(default_factory=dict)  # addresses by column, until they are fetched
     voices: Mapping[str, Path] = field(
         default_factory=dict
     )  # recordings by face column; `audio` is their mix
@@ -169,7 +167,7 @@ def check_template(template: str) -> None:
 def make_row(number: int, cells: Mapping[str, object], layout: Layout) -> Row | BadRow:
     """A checked row from its cells by column; a cell that is empty or None counts as left out."""
     filled = {name: value for name, value in cells.items() if value not in (None, "")}
-    own = {name: _own_text(value) for name, value in filled.items() if layout.is_own(name)}
+    own = {name: own_text(value) for name, value in filled.items() if layout.is_own(name)}
     given = {name: value for name, value in filled.items() if name not in own}
     try:
         require_columns(given, where=f"row {number}")
@@ -200,28 +198,37 @@ def _row(number: int, given: Mapping[str, object], layout: Layout) -> Row:
     voices = {name: inputs[name] for name in heard}
     audio, own = _heard(given, inputs, voices, layout)
     portrait = inputs["portrait"]
-    preset = _text(given["preset"], "preset") if "preset" in given else None
+    preset = text_of(given["preset"], "preset") if "preset" in given else None
     keys = sorted(given.keys() - {*names, TEXT, "id", "output", "preset", PRIORITY})
     settings = {key: parse(_fields()[key], given[key], where=key) for key in keys}
     if layout.is_confined and "bundle" in settings:
         _require_installed(str(settings["bundle"]))
     row = Row(number, "", portrait, audio, Path(), preset, settings, own, _priority(given), far, voices)
     row = dataclasses.replace(row, id=_row_id(row, given.get("id")))
-    if colour_of(str(settings.get("background", "black"))) is None:
-        picture = _input_path(settings["background"], "background", layout)
-        settings["background"] = str(picture)
-    if settings.get("subtitles") is not None:
-        settings["subtitles"] = str(_input_path(settings["subtitles"], "subtitles", layout))
-    row = dataclasses.replace(row, settings=settings)
+    row = _with_setting_files(row, layout)
     row = dataclasses.replace(row, output=_output_path(row, given.get("output"), layout))
     if row.output in row.inputs.values():
         raise ManifestError(f"the output {row.output} is the row's own input; give it another name.")
     return row
 
 
+def _with_setting_files(row: Row, layout: Layout) -> Row:
+    """The row with full paths or addresses of the files that its settings name."""
+    settings, far = dict(row.settings), dict(row.far)
+    for column in FILE_SETTINGS:
+        value = settings.get(column)
+        if value is None or (column == "background" and colour_of(str(value))):
+            continue
+        if address := _address(value, column, layout):
+            settings[column] = far[column] = address
+        else:
+            settings[column] = str(_input_path(value, column, layout))
+    return dataclasses.replace(row, settings=settings, far=far)
+
+
 def _address(value: object, column: str, layout: Layout) -> str:
     """The address of an input that has to be fetched; empty for a file of this machine."""
-    text = _text(value, column)
+    text = text_of(value, column)
     if layout.far_root and text and not is_address(text) and not Path(text).is_absolute():
         text = address_in(layout.far_root, text)
     if not is_address(text):
@@ -235,7 +242,7 @@ def _address(value: object, column: str, layout: Layout) -> str:
 
 def _named(address: str) -> Path:
     """A path that has an address's name, for ids and outputs."""
-    return Path(f"{_FORBIDDEN_IN_ID.sub('-', stem_of(address))}.far")
+    return Path(f"{FORBIDDEN_IN_ID.sub('-', stem_of(address))}.far")
 
 
 def _heard(
@@ -251,7 +258,7 @@ def _heard(
         return inputs["audio"], {}
     if layout.speak is None:
         raise ManifestError("text needs --speak, a text-to-speech command; see `hallo docs speech`.")
-    text = _text(given[TEXT], TEXT)
+    text = text_of(given[TEXT], TEXT)
     return spoken_path(text, layout.speak), {TEXT: text}
 
 
@@ -271,26 +278,20 @@ def _fields() -> Mapping[str, dataclasses.Field[Any]]:
 def _row_id(row: Row, given: object) -> str:
     """The given id, or one derived from the row's content, so that edits of other rows do not change it."""
     if given is not None:
-        return check_id(_text(given, "id"))
+        return check_id(text_of(given, "id"))
     heard = row.own[TEXT][:40].strip() if TEXT in row.own else row.audio.stem
     parts = [row.portrait.stem, heard, *([row.preset] if row.preset else [])]
-    parts += [f"{key}={value}" for key, value in row.settings.items()]
-    return check_id(_FORBIDDEN_IN_ID.sub("-", "_".join(parts)))
+    parts += [f"{key}={_brief(value)}" for key, value in row.settings.items()]
+    return check_id(FORBIDDEN_IN_ID.sub("-", "_".join(parts)))
 
 
-def check_id(text: str) -> str:
-    """The id, if it can be part of a file's name. Raises ManifestError."""
-    if _FORBIDDEN_IN_ID.search(text) or text in (".", "..") or text != text.strip():
-        raise ManifestError(
-            f"id {text!r} cannot be part of a file's name; leave out / \\ : * ? and control characters."
-        )
-    if len(text.encode("utf-8", "surrogateescape")) > _MAX_NAME_BYTES:
-        raise ManifestError(f"id {text[:40]!r}... is longer than {_MAX_NAME_BYTES} bytes; give a shorter id.")
-    return text
+def _brief(value: Value) -> Value:
+    """A setting for an id: of an address only the name, as its query may be secret."""
+    return stem_of(value) if isinstance(value, str) and is_address(value) else value
 
 
 def _input_path(value: object, column: str, layout: Layout) -> Path:
-    text = _text(value, column)
+    text = text_of(value, column)
     if text == "-":
         raise ManifestError(f"{column} is '-': a batch reads nothing from standard input; name a file.")
     local_path(text, ManifestError, column)
@@ -305,7 +306,7 @@ def _input_path(value: object, column: str, layout: Layout) -> Path:
 
 
 def _output_path(row: Row, given: object, layout: Layout) -> Path:
-    name = _text(given, "output") if given is not None else _templated(row, layout.name_template)
+    name = text_of(given, "output") if given is not None else _templated(row, layout.name_template)
     local_path(name, ManifestError, "output")
     path = Path(os.path.abspath(os.path.join(layout.output_dir, name)))
     if path.suffix.lower() not in SUFFIXES:
@@ -338,20 +339,6 @@ def _is_inside(path: Path, folder: Path) -> bool:
         return False
 
 
-def _text(value: object, column: str) -> str:
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)  # JSON rows often number their ids
-    if not isinstance(value, str):
-        raise ManifestError(f"{column} is {value!r}; it must be a text.")
-    if "\x00" in value:
-        raise ManifestError(f"{column} {value!r} holds a null character, which no file's name can have.")
-    if not _is_unicode(value):
-        raise ManifestError(
-            f"{column} {printable(value)!r} is not UTF-8, which ledgers cannot hold; rename the file."
-        )
-    return value
-
-
 def _priority(given: Mapping[str, object]) -> int:
     text = str(given.get(PRIORITY, 0)).strip()
     if isinstance(given.get(PRIORITY), bool) or not re.fullmatch(r"[+-]?[0-9]{1,9}", text):
@@ -361,29 +348,11 @@ def _priority(given: Mapping[str, object]) -> int:
     return int(text)
 
 
-def _own_text(value: object) -> str:
-    """A cell of the user's own column as text that every file can hold."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text.encode("utf-8", "replace").decode()
-
-
-def _key(name: str) -> str:
-    return re.sub(r"[-\s]+", "_", name.strip().removeprefix("--").lower())
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:  # lone surrogates: a name that is not UTF-8 on disk
-        return False
-    return True
-
-
 def _fallback_id(number: int, given: Mapping[str, object]) -> str:
     text = given.get("id")
     if isinstance(text, str | int) and not isinstance(text, bool):
         try:
-            return check_id(_text(text, "id"))
+            return check_id(text_of(text, "id"))
         except ManifestError:
             pass
     return f"row-{number}"

@@ -66,12 +66,13 @@ def build_batch(
 
 
 def _kept(options: BatchOptions) -> dict[str, object]:
-    """The options for the ledger, without the signature of an address."""
-    manifest = options.manifest
-    return {
-        **dataclasses.asdict(options),
-        "manifest": bare_address(manifest) if is_address(manifest) else manifest,
-    }
+    """The options for the ledger, without the signatures of addresses."""
+    flags = {key: _bare(value) for key, value in options.flags.items()}
+    return {**dataclasses.asdict(options), "manifest": _bare(options.manifest), "flags": flags}
+
+
+def _bare(given: object) -> object:
+    return bare_address(given) if isinstance(given, str) and is_address(given) else given
 
 
 def worker_devices(options: BatchOptions, device: str) -> list[str]:

@@ -10,7 +10,7 @@ from file_server import Server, serving  # noqa: F401
 
 from hallo_cli.batch.paths import Paths
 from hallo_cli.batch.rows import BadRow, Layout, Row, make_row
-from hallo_cli.errors import ManifestError
+from hallo_cli.errors import InputError, ManifestError
 from hallo_cli.media.addresses import address_in, is_within
 
 OPTIONS = ("--no-quality", "--no-provenance", "--device", "cpu")
@@ -87,6 +87,56 @@ def test_plan_and_report_name_addresses_without_their_query(
     assert "abc123" not in (here / "batch.report.html").read_text()
 
 
+def write_rows_with_settings(server: Server, here: Path, background: str, subtitles: str) -> None:
+    """A batch whose first row names a background and whose second names subtitles on the server."""
+    write_batch(here, ["a", "b"])
+    server.files |= {
+        "/b.png": (here / "a.png").read_bytes(),
+        "/words.srt": b"1\n00:00:00,000 --> 00:00:01,000\nHello\n",
+    }
+    rows: list[dict[str, object]] = [
+        {"portrait": "a.png", "canvas": "64x64", "fit": "pad", "background": server.address(background)},
+        {"portrait": "b.png", "subtitles": server.address(subtitles)},
+    ]
+    lines = [json.dumps({"audio": "speech.wav", **row}) for row in rows]
+    (here / "batch.jsonl").write_text("\n".join(lines))
+
+
+def test_backgrounds_and_subtitles_of_rows_are_fetched(server: Server, here: Path) -> None:
+    write_rows_with_settings(server, here, f"/b.png?{SECRET}", f"/words.srt?{SECRET}")
+    assert hallo("batch.jsonl", *OPTIONS).exit_code == 0
+    assert server.answers == [200, 200]
+    assert "2 done before" in hallo("batch.jsonl", "--dry-run", *OPTIONS).stdout
+    server.files["/words.srt"] += b"2\n00:00:01,000 --> 00:00:02,000\nYou\n"
+    assert "1 done before" in hallo("batch.jsonl", "--dry-run", *OPTIONS).stdout
+    hallo("report", "batch.jsonl")
+    for file in ("batch.results.jsonl", "batch.report.html", "batch.report.csv"):
+        assert "abc123" not in (here / file).read_text()
+
+
+def test_row_whose_background_or_subtitles_cannot_be_fetched_is_refused(server: Server, here: Path) -> None:
+    write_rows_with_settings(server, here, "/none.png", "/none.srt")
+    assert hallo("batch.jsonl", *OPTIONS).exit_code == 1
+    first, second = results(here / "batch.jsonl").values()
+    assert (first.error, second.error) == ("InputError", "InputError")
+    assert first.message.startswith("the background 'http://")
+    assert second.message.startswith("the subtitles 'http://")
+
+
+def test_background_of_all_rows_is_fetched_before_them(server: Server, tmp_path: Path, here: Path) -> None:
+    write_batch(here, ["a", "b"])
+    server.files["/b.png"] = (here / "a.png").read_bytes()
+    on_it = ("--canvas", "64x64", "--fit", "pad", "--background", server.address(f"/b.png?{SECRET}"))
+    assert hallo("batch.csv", *on_it, *OPTIONS).exit_code == 0
+    assert server.answers == [200]
+    assert "abc123" not in (here / "batch.results.jsonl").read_text()
+    assert "2 done before" in hallo("batch.csv", "--dry-run", *on_it, *OPTIONS).stdout
+    server.files.clear()
+    result = hallo("batch.csv", "--dry-run", *on_it, *OPTIONS)
+    assert isinstance(result.exception, InputError)
+    assert "the server answers 404" in str(result.exception)
+
+
 @pytest.mark.parametrize(
     ("cells", "said"),
     [
@@ -95,6 +145,8 @@ def test_plan_and_report_name_addresses_without_their_query(
         ({"portrait": "/etc/a.png"}, "lies outside https://host/week, which --confine"),
         ({"portrait": "https://host/week/%2e%2e/a.png"}, "lies outside https://host/week, which --confine"),
         ({"portrait": "rtsp://host/week/a.png"}, "only https, http, s3 and gs addresses"),
+        ({"background": "../b.png"}, "lies outside https://host/week, which --confine"),
+        ({"subtitles": "/etc/a.srt"}, "lies outside https://host/week, which --confine"),
         ({"output": "s3://bucket/a.mp4"}, "is a web address"),
     ],
 )
@@ -111,6 +163,13 @@ def test_names_come_from_addresses(tmp_path: Path) -> None:
     assert isinstance(row, Row)
     assert (row.id, row.output.name) == ("anna b_01", "anna b-01.mp4")
     assert row.sources["audio"] == "s3://b/01.wav"
+
+
+def test_ids_hold_no_query_of_an_address(tmp_path: Path) -> None:
+    cells = {"portrait": "a.png", "audio": "b.wav", "subtitles": f"https://host/x/words.srt?{SECRET}"}
+    row = make_row(1, cells, Layout(tmp_path, tmp_path))
+    assert isinstance(row, Row)
+    assert row.id == "a_b_subtitles=words"
 
 
 def test_addresses_are_joined_and_compared() -> None:
