@@ -16,7 +16,9 @@ from torch import Tensor
 from hallo_cli.analysis.head_motion import Delay, delayed, living
 from hallo_cli.analysis.loudness import SAMPLE_RATE, Sound, measure
 from hallo_cli.analysis.speech_network import (
+    CLOSE,
     FRAME_SAMPLES,
+    OPEN,
     LogMel,
     SpeechNet,
     SpeechNetConfig,
@@ -25,9 +27,16 @@ from hallo_cli.analysis.speech_network import (
 )
 from hallo_cli.domain import CONTROLS, Float
 from hallo_cli.errors import WeightsError
+from hallo_cli.models.tensor_file import map_tensors
 from hallo_cli.models.weights import fill
 
 NET_FPS = SAMPLE_RATE / FRAME_SAMPLES
+# A mouth opens by what is said and by how loud it is said: opening^0.3 * loudness^0.5, within these bounds
+# of the opening that the network hears
+_HEARD, _LOUD = 0.3, 0.5
+_LEAST_HEARD, _BOUNDS = 0.05, (0.3, 2.2)
+_LOUDEST = 1.2
+_SHUT = (0.2, 0.7)  # how surely m, b, p must be heard for lips to shut a little and wholly
 
 
 class EmbeddedEncoder:
@@ -42,7 +51,8 @@ class EmbeddedEncoder:
         """Read the weights strictly; `config` holds SpeechNetConfig's values. Raises WeightsError."""
         try:
             values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
-            net = SpeechNet(SpeechNetConfig(**values))
+            has_opening = "opening" in map_tensors(weights)
+            net = SpeechNet(dataclasses.replace(SpeechNetConfig(**values), has_opening=has_opening))
         except (TypeError, ValueError, RuntimeError) as error:
             raise WeightsError(f"{weights}: the speech encoder's configuration is wrong: {error}.") from error
         fill({"": net}, weights, device="cpu", dtype=torch.float32)
@@ -63,7 +73,9 @@ class EmbeddedEncoder:
         """Speech activity is one of the features."""
         return True
 
-    def hear(self, sound: Sound, *, n_frames: int, fps: float, seed: int = 0) -> EmbeddedHearing:
+    def hear(
+        self, sound: Sound, *, n_frames: int, fps: float, seed: int = 0, to_train: bool = False
+    ) -> EmbeddedHearing:
         """Measure a recording that is rendered as `n_frames` frames; `seed` decides when it blinks."""
         loudness = measure(sound)
         return EmbeddedHearing(
@@ -75,7 +87,23 @@ class EmbeddedEncoder:
             seed=seed,
             loudness=loudness.by_frame(n_frames, fps),
             spoken=loudness.activity(n_frames, fps),
+            is_followed=not to_train,
         )
+
+    def following(self, features: Float, activity: Float, loudness: Float) -> Float:
+        """Features [frames, features] with an opening that follows the loudness [frames] more closely.
+
+        The network hears unknown voices less surely than how loud they are. `activity` [frames]: of speech.
+        """
+        if not self._net.config.has_opening:
+            return features
+        visemes = self._net.to_visemes(torch.from_numpy(features)).numpy()
+        heard = np.maximum(visemes[:, OPEN], 0)
+        opened = np.maximum(heard * activity, _LEAST_HEARD)
+        ratio = np.clip(opened ** (_HEARD - 1) * np.minimum(loudness, _LOUDEST) ** _LOUD, *_BOUNDS)
+        shut = np.clip((visemes[:, CLOSE] - _SHUT[0]) / (_SHUT[1] - _SHUT[0]), 0, 1)
+        more = heard * (ratio * (1 - shut) - 1)
+        return np.asarray(features + more[:, None] * self._net.opening.numpy(), np.float32)
 
     def encoded(self, samples: Float) -> Tensor:
         """Features and activity [frames, features + 1] of whole frames of the scaled signal."""
@@ -96,6 +124,7 @@ class EmbeddedHearing:
     seed: int
     loudness: Float  # [n_frames] 0 silent to about 1 loud
     spoken: Float  # [n_frames] by loudness alone
+    is_followed: bool  # see EmbeddedEncoder.following
     delay: Delay | None = None  # of head and eyes
 
     def delayed(self, delay: Delay) -> EmbeddedHearing:
@@ -114,8 +143,11 @@ class EmbeddedHearing:
         chosen = _at(encoded, times - first)
         # Speech only if network and loudness both detect it: noise between words keeps the mouth shut.
         activity = np.minimum(chosen[:, -1], self.spoken[start:stop])
+        heard = chosen[:, :-1]
+        if self.is_followed:
+            heard = self.encoder.following(heard, activity, self.loudness[start:stop])
         controls = self._controls(start, stop - start)
-        features: Float = np.concatenate([chosen[:, :-1], activity[:, None], controls], axis=1)[:, None]
+        features: Float = np.concatenate([heard, activity[:, None], controls], axis=1)[:, None]
         return features.astype(np.float32)
 
     def _controls(self, start: int, n_frames: int) -> Float:

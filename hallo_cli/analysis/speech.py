@@ -47,8 +47,13 @@ class SpeechEncoder(Protocol):
         """Whether the features themselves contain speech activity, as in training."""
         ...
 
-    def hear(self, sound: Sound, *, n_frames: int, fps: float, seed: int = 0) -> Hearing:
-        """Measure a recording that is rendered as `n_frames` frames, silence behind its end."""
+    def hear(
+        self, sound: Sound, *, n_frames: int, fps: float, seed: int = 0, to_train: bool = False
+    ) -> Hearing:
+        """Measure a recording that is rendered as `n_frames` frames, silence behind its end.
+
+        `to_train`: networks learn from the features, whose opening then does not follow the loudness.
+        """
         ...
 
 
@@ -191,6 +196,6 @@ def load_encoder(bundle: Bundle) -> SpeechEncoder:
 
 
 def whole(encoder: SpeechEncoder, waveform: Float, n_frames: int, *, fps: float = 25.0) -> Float:
-    """Features [n_frames, blocks, width] of a short recording in one pass."""
-    hearing = encoder.hear(Waveform(waveform), n_frames=n_frames, fps=fps)
+    """Features [n_frames, blocks, width] of a short recording in one pass, to train with."""
+    hearing = encoder.hear(Waveform(waveform), n_frames=n_frames, fps=fps, to_train=True)
     return hearing.features(0, n_frames, margin=0)

@@ -23,6 +23,7 @@ _HOP, _FFT, _WINDOW = 160, 512, 400
 _MEL_STEPS = FRAME_SAMPLES // _HOP  # mel steps a video frame
 _EDGE_FRAMES = 5  # seen by stem and halvings and by `speech_activity`, and one to spare
 _LOWEST_HZ, _HIGHEST_HZ = 50.0, 7600.0
+OPEN, CLOSE = 0, 3  # the visemes of an open mouth and of shut lips
 _LEVEL = 0.1  # root mean square that loud speech is scaled to
 
 
@@ -37,6 +38,7 @@ class SpeechNetConfig:
     phones: int = 41
     rest: int = 28  # index of the phone of silence
     dilations: tuple[int, ...] = (1, 2, 4, 1, 2, 1, 4, 8, 1)
+    has_opening: bool = True  # whether the weights hold `SpeechNet.opening`; earlier ones do not
 
     @property
     def context_frames(self) -> int:
@@ -56,6 +58,8 @@ class SpeechOutput:
 class SpeechNet(nn.Module):
     """Log-mel [batch, n_mels, 4 * frames] at 100 Hz -> features, visemes and phones at 25 fps."""
 
+    opening: Tensor  # [features] what an opening wider by 1 adds to the features, other visemes the same
+
     def __init__(self, config: SpeechNetConfig) -> None:
         super().__init__()
         self.config = config
@@ -67,6 +71,8 @@ class SpeechNet(nn.Module):
         self.norm = nn.LayerNorm(config.features)
         self.to_visemes = nn.Linear(config.features, config.visemes)
         self.to_phones = nn.Linear(config.features, config.phones)
+        if config.has_opening:
+            self.register_buffer("opening", torch.zeros(config.features))
 
     def forward(self, log_mel: Tensor) -> SpeechOutput:
         """Raises nothing: `log_mel`'s length must be a multiple of 4."""
@@ -77,6 +83,13 @@ class SpeechNet(nn.Module):
             x = x + stage(x)
         features = self.norm(self.to_features(x).transpose(1, 2))
         return SpeechOutput(features, self.to_visemes(features), self.to_phones(features))
+
+    @torch.no_grad()
+    def measure_opening(self, features: Tensor) -> None:
+        """Set `opening` by least squares over `features` [frames, features] of varied speech."""
+        known = self.to_visemes(features)
+        solved = torch.linalg.lstsq(known - known.mean(0), features - features.mean(0)).solution
+        self.opening.copy_(solved[OPEN])
 
 
 class _Stage(nn.Module):

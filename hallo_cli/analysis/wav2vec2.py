@@ -66,9 +66,11 @@ class Wav2Vec2Encoder:
         return False
 
     @torch.inference_mode()
-    def hear(self, sound: Sound, *, n_frames: int, fps: float, seed: int = 0) -> Wav2Vec2Hearing:
+    def hear(
+        self, sound: Sound, *, n_frames: int, fps: float, seed: int = 0, to_train: bool = False
+    ) -> Wav2Vec2Hearing:
         """Measure a recording that is rendered as `n_frames` frames, whole clips, silence behind its end."""
-        del seed  # of the blinks, which these features don't hold
+        del seed, to_train  # these features hold no blinks, and are the same in training
         spoken = ceil(round(sound.n_samples * fps / SAMPLE_RATE, 6))
         padding = max(0, n_frames - spoken) * SAMPLE_RATE / fps
         loudness = measure(sound)

@@ -31,6 +31,9 @@ def speech(
     output: Annotated[Path, typer.Argument(help="Weights file to write (.safetensors).")],
     steps: Annotated[int, typer.Option(min=1, help="Optimizer steps.")] = 2200,
     init: Annotated[Path | None, typer.Option(help="Speech encoder's weights to start from.")] = None,
+    like: Annotated[
+        Path | None, typer.Option(help="Weights whose features to stay close to: networks hear with either.")
+    ] = None,
     learning_rate: Annotated[float, typer.Option(min=1e-6, help="AdamW's highest learning rate.")] = 2e-3,
     threads: Threads = 1,
     seed: Seed = 0,
@@ -58,7 +61,7 @@ def speech(
         _save(network, _unfinished(output))
 
     training = SpeechTraining(steps=steps, learning_rate=learning_rate, threads=threads, seed=seed)
-    _finish(train_speech_encoder(read_corpus(corpus), training, init=init, on_report=show), output)
+    _finish(train_speech_encoder(read_corpus(corpus), training, init=init, like=like, on_report=show), output)
 
 
 def autoencoder(

@@ -15,7 +15,7 @@ from pathlib import Path
 from hallo_cli.errors import JobError
 from hallo_cli.settings.schema import RenderSettings, canonical
 
-RENDER_VERSION = 5  # raised when the same inputs and settings give other frames
+RENDER_VERSION = 6  # raised when the same inputs and settings give other frames
 PLAN_FORMAT = 1
 LEEWAY = 0.25  # how far a cut may move towards a pause, as a share of the segment
 

@@ -46,6 +46,7 @@ class SpeechTraining:
     learning_rate: float = 2e-3
     weight_decay: float = 0.02
     phone_weight: float = 0.3
+    likeness_weight: float = 0.3  # of the features' mean square distance from those of `like`
     closure_weight: float = 2.0  # more for shut lips: an unsure network would leave them half open
     ema_decay: float = 0.99
     threads: int = 1
@@ -113,12 +114,14 @@ def train_speech_encoder(
     *,
     on_report: Callable[[SpeechReport, SpeechNet], None],
     init: Path | None = None,
+    like: Path | None = None,
     report_every: int = 250,
 ) -> SpeechNet:
     """A SpeechNet trained on all but the last `held_out_utterances` of `corpus`: its weights' moving average.
 
-    `init`: weights to start from, also of a network of fewer context stages. Raises WeightsError if they
-    do not fit, InputError where the corpus is too small to hold some of it back.
+    `init`: weights to start from, also of a network of fewer context stages. `like`: weights whose features
+    the new ones stay close to, so that other networks can hear with either. Raises WeightsError if they do
+    not fit, InputError where the corpus is too small to hold some of it back.
     """
     if len(corpus) <= training.held_out_utterances:
         raise InputError(
@@ -132,6 +135,10 @@ def train_speech_encoder(
     network = SpeechNet(SpeechNetConfig(phones=len(names), rest=names.index(REST)))
     if init is not None:
         start_from(network, init)
+    teacher = None
+    if like is not None:
+        teacher = SpeechNet(network.config).eval().requires_grad_(False)
+        start_from(teacher, like)
     average = torch.optim.swa_utils.AveragedModel(
         network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(training.ema_decay)
     )
@@ -145,7 +152,7 @@ def train_speech_encoder(
     started = time.monotonic()
     for step in range(training.steps):
         batch = _draw(corpus, trained, rng, training)
-        loss = _loss(network, log_mel, batch, training)
+        loss = _loss(network, log_mel, batch, training, teacher)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -156,7 +163,21 @@ def train_speech_encoder(
             numbers = _measured(_inner(average), log_mel, _draw(corpus, held_out, rng, training))
             report = SpeechReport(step + 1, training.steps, loss.item(), *numbers, time.monotonic() - started)
             on_report(report, _inner(average))
-    return _inner(average)
+    trained_net = _inner(average)
+    trained_net.measure_opening(heard_features(trained_net, corpus, held_out))
+    return trained_net
+
+
+@torch.no_grad()
+def heard_features(network: SpeechNet, corpus: SpeechCorpus, utterances: range) -> Tensor:
+    """Features [frames, features] of some utterances, undisturbed."""
+    log_mel = LogMel(network.config.n_mels)
+    features = []
+    for index in utterances:
+        samples = _samples(corpus.waveform, int(corpus.offsets[index]), int(corpus.offsets[index + 1]))
+        waveform = torch.from_numpy(normalised(samples, float(corpus.levels[index])))
+        features.append(network(log_mel(waveform[None])).features[0])
+    return torch.cat(features)
 
 
 def start_from(network: SpeechNet, weights: Path) -> None:
@@ -164,9 +185,11 @@ def start_from(network: SpeechNet, weights: Path) -> None:
 
     Raises WeightsError if the file does not fit.
     """
-    stored = {key.split(".")[1] for key in map_tensors(weights) if key.startswith("context.")}
+    tensors = map_tensors(weights)
+    stored = {key.split(".")[1] for key in tensors if key.startswith("context.")}
     config = network.config
-    donor = SpeechNet(replace(config, dilations=config.dilations[: len(stored)]))
+    dilations = config.dilations[: len(stored)]
+    donor = SpeechNet(replace(config, dilations=dilations, has_opening="opening" in tensors))
     fill({"": donor}, weights, device="cpu", dtype=torch.float32)
     network.load_state_dict(donor.state_dict(), strict=False)
     for stage in list(network.context)[len(stored) :]:
@@ -182,7 +205,8 @@ def _inner(average: torch.optim.swa_utils.AveragedModel) -> SpeechNet:
 
 @dataclass(frozen=True)
 class _Batch:
-    waveform: Tensor  # [batch, 640 * frames], disturbed
+    clean: Tensor  # [batch, 640 * frames]
+    waveform: Tensor  # the same, disturbed
     visemes: Tensor  # [batch, frames, visemes]
     phones: Tensor  # [batch, frames]
     warp: Tensor  # [batch] index into _WARPS
@@ -195,8 +219,10 @@ def _draw(
     chosen = rng.integers(utterances.start, utterances.stop, training.batch_size)
     chunks = [_chunk(corpus, int(index), length, rng) for index in chosen]
     waveforms, visemes, phones = (np.stack(parts) for parts in zip(*chunks, strict=True))
+    clean = torch.from_numpy(waveforms)
     return _Batch(
-        disturbed(torch.from_numpy(waveforms), rng),
+        clean,
+        disturbed(clean, rng),
         torch.from_numpy(visemes),
         torch.from_numpy(phones),
         torch.from_numpy(rng.integers(0, len(_WARPS), training.batch_size)),
@@ -261,7 +287,9 @@ def _impulses(n_samples: int, decay_s: Tensor, strength: Tensor) -> Tensor:
     return F.pad(response, (0, n_samples - length))
 
 
-def _loss(network: SpeechNet, log_mel: LogMel, batch: _Batch, training: SpeechTraining) -> Tensor:
+def _loss(
+    network: SpeechNet, log_mel: LogMel, batch: _Batch, training: SpeechTraining, teacher: SpeechNet | None
+) -> Tensor:
     heard = log_mel(batch.waveform, batch.warp)
     with torch.autocast("cpu", torch.bfloat16):
         output = network(heard)
@@ -269,7 +297,12 @@ def _loss(network: SpeechNet, log_mel: LogMel, batch: _Batch, training: SpeechTr
     weights[..., _CLOSURES] += training.closure_weight * batch.visemes[..., _CLOSURES]
     shapes = F.smooth_l1_loss(output.visemes.float(), batch.visemes, beta=0.1, reduction="none")
     phones = F.cross_entropy(output.phone_logits.float().flatten(0, 1), batch.phones.flatten())
-    return (shapes * weights).mean() * 4 + phones * training.phone_weight
+    loss = (shapes * weights).mean() * 4 + phones * training.phone_weight
+    if teacher is not None:
+        with torch.no_grad():
+            taught = teacher(log_mel(batch.clean, batch.warp)).features
+        loss = loss + training.likeness_weight * F.mse_loss(output.features.float(), taught)
+    return loss
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from hallo_cli.analysis.blinks import blinks
 from hallo_cli.analysis.embedded_speech import EmbeddedEncoder
 from hallo_cli.analysis.loudness import Waveform
 from hallo_cli.analysis.speech import CONTEXT, RecordingTrack, TrackOptions, whole
-from hallo_cli.analysis.speech_network import SpeechNet, SpeechNetConfig
+from hallo_cli.analysis.speech_network import CLOSE, OPEN, SpeechNet, SpeechNetConfig
 from hallo_cli.domain import CONTROLS, Float
 from hallo_cli.errors import WeightsError
 from hallo_cli.media.audio import decode
@@ -179,3 +179,57 @@ def test_what_fills_the_last_clip_makes_no_piece_of_its_own(encoder: EmbeddedEnc
     filled = pieces(speech[: 45 * 640], encoder, 45, piece_s=1.8).speech(0, 48).features
     plain = pieces(speech[: 45 * 640], encoder, 45, piece_s=None).speech(0, 48).features
     assert np.array_equal(filled, plain)
+
+
+def opened(net: SpeechNet, features: Float) -> Float:
+    return net.to_visemes(torch.from_numpy(features))[:, OPEN].detach().numpy()
+
+
+@pytest.fixture
+def net() -> SpeechNet:
+    torch.manual_seed(0)
+    net = SpeechNet(SpeechNetConfig(width=24, features=WIDTH, dilations=(1, 2))).requires_grad_(False)
+    net.measure_opening(torch.randn(500, WIDTH))
+    return net
+
+
+def test_louder_speech_opens_the_mouth_wider(net: SpeechNet) -> None:
+    base = torch.randn(200, WIDTH)
+    base = base[net.to_visemes(base)[:, OPEN] > 0.2]
+    base = base[net.to_visemes(base)[:, CLOSE] < 0.1].numpy()
+    encoder, spoken = EmbeddedEncoder(net), np.ones(len(base), np.float32)
+    soft, loud = (encoder.following(base, spoken, np.full(len(base), level)) for level in (0.2, 1.1))
+    assert (opened(net, loud) > opened(net, soft) + 0.05).all()
+    others = [index for index in range(6) if index != OPEN]
+    before, after = (net.to_visemes(torch.from_numpy(part))[:, others] for part in (base, loud))
+    torch.testing.assert_close(before, after, atol=1e-4, rtol=0)  # other visemes stay
+
+
+def test_lips_that_are_heard_to_shut_shut_however_loud(net: SpeechNet) -> None:
+    base = torch.randn(400, WIDTH)
+    visemes = net.to_visemes(base)
+    base = base[(visemes[:, CLOSE] > 0.7) & (visemes[:, OPEN] > 0.1)].numpy()
+    assert len(base)
+    followed = EmbeddedEncoder(net).following(base, np.ones(len(base)), np.ones(len(base)))
+    np.testing.assert_allclose(opened(net, followed), 0, atol=1e-4)
+
+
+def test_networks_train_on_features_as_heard(net: SpeechNet, speech: Float) -> None:
+    encoder = EmbeddedEncoder(net)
+    n_frames = len(speech) // 640
+    trained = whole(encoder, speech, n_frames)
+    rendered = encoder.hear(Waveform(speech), n_frames=n_frames, fps=25).features(0, n_frames, margin=0)
+    net.opening.zero_()
+    plain = encoder.hear(Waveform(speech), n_frames=n_frames, fps=25).features(0, n_frames, margin=0)
+    np.testing.assert_array_equal(trained, plain)
+    assert np.abs(rendered - trained).max() > 0.1
+
+
+def test_weights_without_an_opening_are_heard_as_they_are(tmp_path: Path, net: SpeechNet) -> None:
+    stored = {name: value for name, value in net.state_dict().items() if name != "opening"}
+    save_file(stored, tmp_path / "old.safetensors")
+    encoder = EmbeddedEncoder.load(
+        tmp_path / "old.safetensors", {"width": 24, "features": WIDTH, "dilations": [1, 2]}
+    )
+    features = np.random.default_rng(0).normal(size=(5, WIDTH)).astype(np.float32)
+    assert encoder.following(features, np.ones(5), np.ones(5)) is features

@@ -11,6 +11,7 @@ from hallo_cli.workshop.train_speech_encoder import (
     SpeechReport,
     SpeechTraining,
     disturbed,
+    heard_features,
     read_corpus,
     start_from,
     train_speech_encoder,
@@ -48,6 +49,26 @@ def test_training_learns_what_the_sound_says(tmp_path: Path) -> None:
     assert reports[-1].phone_accuracy > 0.8
     assert reports[-1].viseme_correlations[0] > 0.5
     assert network.config.rest == 1
+    assert network.opening.norm() > 0
+
+
+def test_features_stay_close_to_those_of_given_weights(tmp_path: Path) -> None:
+    write_shard(tmp_path)
+    corpus = read_corpus(tmp_path)
+    training = SpeechTraining(
+        steps=12, batch_size=4, chunk_frames=30, held_out_utterances=2, likeness_weight=5, seed=3
+    )
+    start = train_speech_encoder(corpus, training, on_report=lambda *_: None)
+    save_file(start.state_dict(), tmp_path / "start.safetensors")
+    free, like = (
+        train_speech_encoder(
+            corpus, training, on_report=lambda *_: None, init=tmp_path / "start.safetensors", like=like
+        )
+        for like in (None, tmp_path / "start.safetensors")
+    )
+    known = heard_features(start, corpus, range(8))
+    far, near = ((heard_features(net, corpus, range(8)) - known).square().mean() for net in (free, like))
+    assert near < 0.7 * far
 
 
 def test_the_same_seed_gives_the_same_network(tmp_path: Path) -> None:
