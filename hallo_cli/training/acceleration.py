@@ -1,7 +1,8 @@
-"""The accelerator of a run: which device, which number format, how many processes."""
+"""The accelerator of a run: which device, which number format, how many processes; random numbers on it."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 
 import torch
@@ -31,3 +32,9 @@ def make_accelerator(run: RunSettings) -> Accelerator:
     return Accelerator(
         mixed_precision=run.mixed_precision, cpu=device == "cpu", kwargs_handlers=list(handlers)
     )
+
+
+def seeded(device: torch.device, seed: int, number: int) -> torch.Generator:
+    """The random numbers of a batch, the same in each run of a seed."""
+    digest = hashlib.sha256(f"{seed}:{number}".encode()).digest()
+    return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "little") >> 1)

@@ -6,10 +6,9 @@ drops are functions of (seed, step), and all else is in the checkpoint.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,15 +17,12 @@ import torch
 from accelerate.utils import broadcast
 from torch import Tensor
 
-from hallo_cli.analysis.face import FaceAnalyser
 from hallo_cli.errors import SettingsError
-from hallo_cli.models.anchored import Anchor
 from hallo_cli.models.attention import matmul_kernel, use_attention_kernel
-from hallo_cli.models.autoencoder import Autoencoder
 from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.settings.binding import plain
 from hallo_cli.training import partitioned
-from hallo_cli.training.acceleration import DTYPES, make_accelerator
+from hallo_cli.training.acceleration import make_accelerator, seeded
 from hallo_cli.training.checkpoint import (
     AVERAGE,
     NETWORKS,
@@ -43,30 +39,21 @@ from hallo_cli.training.checkpoint import (
 )
 from hallo_cli.training.config import DataSettings, Stage, TrainingConfig
 from hallo_cli.training.dataset import Batch, BatchSource, chosen_takes, prefetched
+from hallo_cli.training.decoding import decoding_of
 from hallo_cli.training.forward import TrainedNetworks
 from hallo_cli.training.init import network_config, start_networks
 from hallo_cli.training.logs import (
     LogFiles,
     LogWindow,
-    Rendered,
     Saved,
-    Spoken,
     StepResult,
     TrainingEvent,
-    Validated,
 )
 from hallo_cli.training.losses import Losses, LossFunction
 from hallo_cli.training.optimizer import MovingAverage, choose_trained, learning_rate, make_optimizer
-from hallo_cli.training.spoken import SpokenPairs, analyse_pairs
-from hallo_cli.training.validation import (
-    Rendering,
-    opening_correlation,
-    render_takes,
-    write_clip,
-    write_sheet,
-)
+from hallo_cli.training.spoken import analyse_pairs, require_hearing
+from hallo_cli.training.trials import VALIDATION_SEED, Trials
 
-VALIDATION_SEED = 20_240_613
 FUSED_ATTENTION_DEVICES = ("cuda", "xpu")
 
 
@@ -114,24 +101,30 @@ class Trainer:
         self.device = self.accelerator.device
         takes, held_out = chosen_takes(config.data, network)
         self.source = BatchSource(takes, config.data, network=network, stage=stage, seed=config.run.seed)
-        self.held_out = BatchSource(held_out, config.data, network=network, stage=stage, seed=VALIDATION_SEED)
-        self.pairs = self._analysed_pairs(network)
-        networks = self.networks = start_networks(config.start, seed=config.run.seed)
+        source = BatchSource(held_out, config.data, network=network, stage=stage, seed=VALIDATION_SEED)
+        require_hearing(config, stage)
+        pairs = analyse_pairs(config, network, self.device) if self.accelerator.is_main_process else None
+        networks = start_networks(config.start, seed=config.run.seed)
         self.module = TrainedNetworks(networks)
         self.trained = choose_trained(self.module, config.objective, stage)
         if not self.trained:
             raise SettingsError("objective.train names no part that these networks have")
         self._prepare_module()
-        self.decode = self._decoder(networks.vae)
-        self.losses = LossFunction(
-            config.objective,
-            network,
-            stage,
-            decode=self._loss_decoder(),
-            encode=self._encoder(networks.vae),
-        )
+        decoding = decoding_of(config, networks, self.accelerator)
+        self.losses = LossFunction(config.objective, network, stage, decoding)
         self.optimizer = make_optimizer(self.trained.values(), config.optimizer)
         self.average = MovingAverage(self.trained, config.run.ema_decay) if config.run.ema_decay else None
+        self.trials = Trials(
+            config,
+            self.accelerator,
+            networks,
+            self.module,
+            self.losses,
+            self.average,
+            source,
+            decoding,
+            pairs,
+        )
         self.progress = Progress()
         partitioned.tell_deepspeed(self.accelerator, config)
         checkpoint = self._resume()
@@ -166,11 +159,10 @@ class Trainer:
                 report(window.logged(self.progress, run, rate, frames))
                 window = LogWindow()
             if run.validate_every and step % run.validate_every == 0:
-                report(self.validate())
+                report(self.trials.validate(step))
             if run.render_every and step % run.render_every == 0 and self.accelerator.is_main_process:
-                report(self.render())
-                if self.pairs is not None:
-                    report(self.speak(self.pairs))
+                for event in self.trials.render(step):
+                    report(event)
             if step % run.checkpoint_every == 0:
                 window.require_finite(self.progress)
                 report(self.save())
@@ -179,53 +171,6 @@ class Trainer:
             window.require_finite(self.progress)
             report(self.save())
         return TrainingResult(run.output, self.progress, self._is_finished())
-
-    @torch.no_grad()
-    def validate(self) -> Validated:
-        """The losses on held-out takes, with the averaged weights and always the same noise."""
-        n_batches = max(1, len(self.held_out.takes) // self.config.data.takes)
-        found = []
-        with self._averaged(), self.accelerator.autocast():
-            for number in range(n_batches):
-                batch = self.held_out.batch(number).to(self.device)
-                generator = _generator(self.device, VALIDATION_SEED, number)
-                found.append(self.losses(self.module, batch, generator))
-        total, velocity, pixels = (
-            torch.stack([getattr(one, name) for one in found]).mean().item()
-            for name in ("total", "velocity", "pixels")
-        )
-        return Validated(self.progress.step, total, velocity, pixels)
-
-    def render(self) -> Rendered:
-        """Held-out takes by the averaged weights: in `validation` a picture, and of clips a video."""
-        assert self.decode is not None
-        batch = self.held_out.batch(0).to(self.device)
-        how = Rendering(
-            self.module.config,
-            self.losses.schedule,
-            self.decode,
-            self.losses.has_audio,
-            self.config.run.render_steps,
-        )
-        with self._averaged(), self.accelerator.autocast():
-            made, true = render_takes(self.module, batch, how, _generator(self.device, VALIDATION_SEED, 0))
-        sheet = self.config.run.output / "validation" / f"step-{self.progress.step:08d}.png"
-        write_sheet(sheet, made, true)
-        clip = sheet.with_suffix(".mp4") if self.stage == "stage2" else None
-        if clip is not None:
-            write_clip(clip, made, true)
-        return Rendered(self.progress.step, sheet, clip, opening_correlation(made, true, FaceAnalyser()))
-
-    def speak(self, pairs: SpokenPairs) -> Spoken:
-        """The pairs of validation by the averaged weights: in `validation` a video each."""
-        folder = self.config.run.output / "validation" / f"step-{self.progress.step:08d}"
-        with self._averaged():
-            videos = pairs.render(self.networks, folder, DTYPES[self.config.run.mixed_precision])
-        return Spoken(self.progress.step, folder, len(videos))
-
-    def _averaged(self) -> AbstractContextManager[None]:
-        """Meanwhile the networks have the averaged weights, where an average is kept."""
-        return nullcontext() if self.average is None else self.average.in_use()
 
     def save(self) -> Saved:
         """Write a checkpoint of this moment."""
@@ -257,7 +202,7 @@ class Trainer:
             is_last = index == len(batches) - 1
             with nullcontext() if is_last else self.accelerator.no_sync(self.model):
                 number = self._batch_number(self.progress.step, index)
-                generator = _generator(self.device, self.config.run.seed, number)
+                generator = seeded(self.device, self.config.run.seed, number)
                 losses = self.losses(self.model, batch.to(self.device), generator)
                 self.accelerator.backward(losses.total / len(batches))
             found.append(losses)
@@ -293,63 +238,12 @@ class Trainer:
         return self.progress.step >= run.steps or is_late
 
     def _prepare_module(self) -> None:
-        _move(self.module, self.device)
+        module: Any = self.module
+        module.to(self.device, memory_format=torch.channels_last)
         if self.device.type not in FUSED_ATTENTION_DEVICES:
             use_attention_kernel(self.module, matmul_kernel)
         for unet in (self.module.reference_unet, self.module.denoising_unet):
             unet.checkpointing = self.config.run.gradient_checkpointing
-
-    def _analysed_pairs(self, network: NetworkConfig) -> SpokenPairs | None:
-        hears = self.stage == "stage2" if self.config.objective.audio is None else self.config.objective.audio
-        if self.config.validation.pairs and not hears:
-            raise SettingsError(
-                "validation.pairs: networks of stage 1 hear nothing. Leave them out until stage 2."
-            )
-        if self.config.validation.pairs and not self.config.run.render_every:
-            raise SettingsError("validation.pairs are rendered every run.render_every steps: set it")
-        if not self.accelerator.is_main_process:
-            return None
-        return analyse_pairs(self.config, network, self.device)
-
-    def _loss_decoder(self) -> Callable[[Tensor], Tensor] | None:
-        """What the pixel loss and the thinning of motion frames decode latents with."""
-        decode, vae, objective = self.decode, self.module.config, self.config.objective
-        if decode is None or not (objective.pixels.weight or objective.motion_thinning):
-            return None
-        if vae.is_anchored:
-            raise SettingsError(
-                "objective.pixels.weight and objective.motion_thinning: latents of an anchored autoencoder "
-                "cannot be decoded by themselves. Leave them 0."
-            )
-        return lambda latents: decode(latents, None)
-
-    def _decoder(self, vae: Autoencoder) -> Callable[[Tensor, Batch | None], Tensor] | None:
-        start, objective = self.config.start, self.config.objective
-        if not (objective.pixels.weight or objective.motion_thinning or self.config.run.render_every):
-            return None
-        if start.vae is None and start.bundle is None:
-            raise SettingsError(
-                "objective.pixels.weight, objective.motion_thinning and run.render_every need the "
-                "autoencoder's weights: give start.vae"
-            )
-        _move(vae, self.device)
-
-        def decode(latents: Tensor, batch: Batch | None) -> Tensor:
-            with self.accelerator.autocast():
-                anchor = None if batch is None else _anchor(vae, batch, len(latents))
-                return vae.decode(latents.contiguous(memory_format=torch.channels_last), anchor)
-
-        return decode
-
-    def _encoder(self, vae: Autoencoder) -> Callable[[Tensor], Tensor] | None:
-        if not self.config.objective.motion_thinning:
-            return None
-
-        def encode(pictures: Tensor) -> Tensor:
-            with self.accelerator.autocast():
-                return vae.encode_mean(pictures.contiguous(memory_format=torch.channels_last))
-
-        return encode
 
     def _resume(self) -> Path | None:
         checkpoint = self.folder.latest() or self.config.run.resume_from
@@ -380,21 +274,3 @@ def _frames(data: DataSettings, network: NetworkConfig, stage: Stage) -> int:
     if not 2 <= frames <= most:
         raise SettingsError(f"data.frames = {frames}: a clip of stage 2 has 2 to {most} frames")
     return frames
-
-
-def _move(module: Any, device: torch.device) -> None:
-    module.to(device, memory_format=torch.channels_last)
-
-
-def _generator(device: torch.device, seed: int, number: int) -> torch.Generator:
-    digest = hashlib.sha256(f"{seed}:{number}".encode()).digest()
-    return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "little") >> 1)
-
-
-def _anchor(vae: Autoencoder, batch: Batch, n_rows: int) -> Anchor | None:
-    """What the autoencoder knows of the portraits, a row for each of the batch's frames."""
-    if batch.pixels is None:
-        return None
-    anchor = vae.anchor(batch.pixels.permute(0, 3, 1, 2).float() / 127.5 - 1)
-    takes = len(batch.pixels)
-    return anchor and anchor.rows(torch.arange(takes).repeat_interleave(n_rows // takes))

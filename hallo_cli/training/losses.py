@@ -14,12 +14,11 @@ from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.training import objective
 from hallo_cli.training.config import ObjectiveSettings, Stage
 from hallo_cli.training.dataset import Batch
+from hallo_cli.training.decoding import Decoding
 from hallo_cli.training.forward import Conditions, box_regions, make_conditions
 from hallo_cli.training.objective import NoisyLatents
 
 Predict = Callable[[Tensor, Tensor, Conditions], Tensor]
-Decode = Callable[[Tensor], Tensor]  # scaled latents -> pictures in -1..1
-Encode = Callable[[Tensor], Tensor]  # the inverse
 OUTSIDE_LIPS = 0.15  # weight of the decoded window's pixels outside the lips
 
 
@@ -33,19 +32,12 @@ class Losses:
 
 
 class LossFunction:
-    """The objective of one run. `decode` and `encode` are needed where losses or thinning look at pixels."""
+    """The objective of one run. `decoding` is needed where losses or thinning look at pixels."""
 
     def __init__(
-        self,
-        settings: ObjectiveSettings,
-        network: NetworkConfig,
-        stage: Stage,
-        *,
-        decode: Decode | None = None,
-        encode: Encode | None = None,
+        self, settings: ObjectiveSettings, network: NetworkConfig, stage: Stage, decoding: Decoding | None
     ) -> None:
-        self.settings, self.network, self.stage = settings, network, stage
-        self.decode, self.encode = decode, encode
+        self.settings, self.network, self.stage, self.decoding = settings, network, stage, decoding
         self.has_audio = stage == "stage2" if settings.audio is None else settings.audio
         self.schedule = objective.alphas_cumprod(compat.beta_schedule(network, training=True))
 
@@ -90,29 +82,28 @@ class LossFunction:
     @torch.no_grad()
     def _thinned(self, motion: Tensor, boxes: Tensor, generator: torch.Generator) -> Tensor:
         """Decoded, greyed outside the face and encoded again; rendering's motion frames were decoded, too."""
-        assert self.decode is not None
-        assert self.encode is not None
-        pictures = self.decode(motion.flatten(0, 1)).unflatten(0, motion.shape[:2])
+        assert self.decoding is not None
+        pictures = self.decoding.decode(motion.flatten(0, 1)).unflatten(0, motion.shape[:2])
         height, width = pictures.shape[-2:]
         drawn = torch.rand(len(boxes), height, width, generator=generator, device=generator.device)
         faces = box_regions(boxes[:, 0], height, width) > 0
         mask = (drawn < self.settings.motion_thinning)[:, None, None]
         greyed = thinned(pictures, mask, faces[:, None, None])
-        return self.encode(greyed.flatten(0, 1)).to(motion.dtype).unflatten(0, motion.shape[:2])
+        return self.decoding.encode(greyed.flatten(0, 1)).to(motion.dtype).unflatten(0, motion.shape[:2])
 
     def _pixel_loss(
         self, prediction: Tensor, noisy: NoisyLatents, batch: Batch, generator: torch.Generator
     ) -> Tensor:
         """L1 of pixels and of their differences in a window around the lips, both sides decoded."""
-        assert self.decode is not None
+        assert self.decoding is not None
         settings, (takes, frames) = self.settings.pixels, prediction.shape[:2]
         n_chosen = max(1, round(settings.share * takes * frames))
         order = torch.randperm(takes * frames, generator=generator, device=prediction.device)[:n_chosen]
         window = LipWindow.around(batch, settings.window, order // frames)
         predicted = noisy.clean_from(prediction).flatten(0, 1)[order]
         with torch.no_grad():
-            target = self.decode(window.crop(noisy.clean.flatten(0, 1)[order]))
-        error = self.decode(window.crop(predicted)).float() - target.float()
+            target = self.decoding.decode(window.crop(noisy.clean.flatten(0, 1)[order]))
+        error = self.decoding.decode(window.crop(predicted)).float() - target.float()
         weights = window.pixel_weights(error.shape[-2:])
         loss = (error.abs() * weights).mean()
         for axis in (-1, -2):

@@ -34,7 +34,7 @@ from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.weights import Networks
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 from hallo_cli.store.writing import make_folder
-from hallo_cli.training.config import TrainingConfig
+from hallo_cli.training.config import Stage, TrainingConfig
 from hallo_cli.training.footage import FPS
 
 FRAMING = "crop"
@@ -90,6 +90,17 @@ class SpokenPairs:
                 writer.commit()
             assemble([silent], target, video=video, sound=pair.sound)
         return target
+
+
+def require_hearing(config: TrainingConfig, stage: Stage) -> None:
+    """Raise SettingsError where a run names pairs that it cannot render."""
+    hears = stage == "stage2" if config.objective.audio is None else config.objective.audio
+    if config.validation.pairs and not hears:
+        raise SettingsError(
+            "validation.pairs: networks of stage 1 hear nothing. Leave them out until stage 2."
+        )
+    if config.validation.pairs and not config.run.render_every:
+        raise SettingsError("validation.pairs are rendered every run.render_every steps: set it")
 
 
 def analyse_pairs(config: TrainingConfig, network: NetworkConfig, device: torch.device) -> SpokenPairs | None:

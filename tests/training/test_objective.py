@@ -1,6 +1,7 @@
 """The objective against the reference implementation's numbers and against what each option promises."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from zlib import crc32
 
 import numpy as np
@@ -184,7 +185,8 @@ def test_motion_frames_get_a_little_noise_as_much_in_all_of_a_take() -> None:
 def test_motion_frames_are_thinned_through_their_pixels(share: float) -> None:
     """With an autoencoder of ones: a latent is a pixel of 1, or of 0 where it went grey."""
     settings = ObjectiveSettings(motion_thinning=share)
-    losses = LossFunction(settings, NETWORK, "stage2", decode=lambda x: x[:, :3], encode=lambda x: x)
+    ones = SimpleNamespace(decode=lambda latents: latents[:, :3], encode=lambda pictures: pictures)
+    losses = LossFunction(settings, NETWORK, "stage2", ones)  # type: ignore[arg-type]
     boxes = torch.tensor([[[0.25, 0.25, 0.75, 0.75]] * 3] * 2)
     found = losses._thinned(torch.ones(2, 2, 3, 64, 64), boxes, generator())
     assert found.shape == (2, 2, 3, 64, 64)
