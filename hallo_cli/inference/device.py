@@ -6,6 +6,7 @@ import torch
 
 from hallo_cli.errors import SettingsError
 from hallo_cli.inference.device_names import DTYPE_NAMES, has_fast_bfloat16
+from hallo_cli.settings.schema import RuntimeSettings
 
 DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in DTYPE_NAMES}
 
@@ -25,6 +26,12 @@ def resolve_device(name: str) -> torch.device:
             f"device {name!r} is not there ({n_cuda} CUDA devices). Use --device cpu or auto."
         )
     return device
+
+
+def use_threads(runtime: RuntimeSettings) -> None:
+    """Compute with so many CPU threads as the settings say, from now on: other numbers round differently."""
+    if runtime.threads and resolve_device(runtime.device).type == "cpu":
+        torch.set_num_threads(runtime.threads)
 
 
 def resolve_dtype(name: str, device: torch.device) -> torch.dtype:

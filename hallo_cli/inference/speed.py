@@ -14,7 +14,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from hallo_cli.inference.device import resolve_device
+from hallo_cli.inference.device import resolve_device, use_threads
 from hallo_cli.models.attention import AttentionKernel, adaptive_kernel, fused_kernel, use_attention_kernel
 from hallo_cli.models.convolution import use_convolutions_of_small_maps
 from hallo_cli.models.feed_forward import use_feed_forward_in_parts
@@ -41,8 +41,7 @@ def choose_execution(runtime: RuntimeSettings) -> Execution:
     """What suits the device. Raises SettingsError if it is not there."""
     device = resolve_device(runtime.device)
     is_cpu = device.type == "cpu"
-    if is_cpu and runtime.threads:
-        torch.set_num_threads(runtime.threads)
+    use_threads(runtime)
     offloads = runtime.offload and not is_cpu
     # On two CPU cores it took 1.13 times as long: there all cores work on a clip in any case.
     overlaps = runtime.decode_behind == "on" or (runtime.decode_behind == "auto" and device.type == "cuda")

@@ -195,7 +195,9 @@ class BundleEngine:
     def encoder(self) -> SpeechEncoder:
         """Turns sound into features as this bundle's training did."""
         from hallo_cli.analysis.speech import load_encoder
+        from hallo_cli.inference.device import use_threads
 
+        use_threads(self.runtime)  # the speech of a job's first clips is analysed before networks are loaded
         return load_encoder(self.bundle)
 
     def track(self, recording: Recording, n_frames: int, settings: RenderSettings) -> SpeechTrack:

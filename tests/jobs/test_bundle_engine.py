@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy.io import wavfile
 from small_bundles import make_bundle
 
@@ -50,6 +51,16 @@ def test_stopped_and_resumed_render_equals_uninterrupted_one(job: Job, engine: B
     whole = dataclasses.replace(job, output=job.output.with_name("whole.mp4"))
     run_job(whole, engine)
     assert list(frame_hashes(job.output)) == list(frame_hashes(whole.output))
+
+
+def test_speech_is_analysed_with_the_threads_of_the_settings(engine: BundleEngine) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert BundleEngine(engine.bundle, engine.runtime).encoder
+        assert torch.get_num_threads() == engine.runtime.threads
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_each_input_is_hashed_and_decoded_once(
