@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from hallo_cli.errors import PortraitError, SettingsError, SpeechError, WeightsError
 from hallo_cli.settings.keywords import Keywords
 from hallo_cli.settings.resolve import Resolved, Sources, resolve
-from hallo_cli.settings.schema import RenderSettings, RuntimeSettings, build, fields_of, to_values
+from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
+from hallo_cli.settings.values import build, fields_of, to_values
 from hallo_cli.store.cache import at_home
 
 if TYPE_CHECKING:

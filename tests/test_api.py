@@ -15,7 +15,8 @@ import hallo_cli as hallo
 from hallo_cli.jobs import events
 from hallo_cli.media.probe import frame_hashes, probe
 from hallo_cli.settings.keywords import Keywords
-from hallo_cli.settings.schema import RenderSettings, RuntimeSettings, fields_of, limits_of, type_of
+from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
+from hallo_cli.settings.values import fields_of, limits_of, type_of
 
 FACE = Path(hallo.__file__).parent / "assets/examples/portrait_astronaut.png"
 N_FRAMES = 6

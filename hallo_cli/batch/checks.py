@@ -33,7 +33,8 @@ from hallo_cli.jobs.looks import look_limit_s, too_slow
 from hallo_cli.jobs.plan import Voice
 from hallo_cli.media.files import shown
 from hallo_cli.media.image import take_turns
-from hallo_cli.settings.schema import RenderSettings, RuntimeSettings, build
+from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
+from hallo_cli.settings.values import build
 
 if TYPE_CHECKING:
     from hallo_cli.analysis.hearing import Heard

@@ -12,7 +12,9 @@ from hallo_cli.batch.task import Task
 from hallo_cli.errors import EncoderError
 from hallo_cli.jobs import record
 from hallo_cli.jobs.engine import Engine
+from hallo_cli.jobs.inputs import inspect_inputs, require_unchanged, work_name
 from hallo_cli.jobs.marking import UNMARKED, Marking
+from hallo_cli.jobs.outputs import require_free_name
 from hallo_cli.jobs.plan import Job, JobPlan, Segment
 from hallo_cli.jobs.record import JobResult
 from hallo_cli.jobs.soundtrack import final_sound, with_burned_subtitles, with_subtitles
@@ -29,16 +31,16 @@ def join(job: Job, task: Task, engine: Engine, marking: Marking = UNMARKED) -> J
     """
     began = time.monotonic()
     name = task.fingerprint + (f" seed {job.settings.seed}" if task.seed_offset else "")
-    found = record.inspect_inputs(job, engine.weights_id)
+    found = inspect_inputs(job, engine.weights_id)
     inputs = dataclasses.replace(found, fingerprint=name)
     if (done := record.find_finished(job, inputs)) is not None:
         return done
     if not task.may_replace:
-        record.require_free_name(job)
+        require_free_name(job)
     parts = parts_of(task)
     videos = [part_path(Path(task.parts_dir), index) for index in range(len(parts))]
     form = dataclasses.replace(_format(job, videos[0]), comment=marking.comment)
-    root = job.output.parent / record.work_name(job, inputs.fingerprint)
+    root = job.output.parent / work_name(job, inputs.fingerprint)
     with open_workspace(root) as workspace:
         whole = Segment(0, 0, task.frames)
         _blend(videos, parts, workspace.segment_path(whole), form)
@@ -52,9 +54,9 @@ def join(job: Job, task: Task, engine: Engine, marking: Marking = UNMARKED) -> J
             video = marking.put(video, job, inputs)
             plan = _plan(task, parts, fps=settings.fps)
             took = {"total": _seconds_of(videos) + time.monotonic() - began}
-            record.require_unchanged(job, found)
+            require_unchanged(job, found)
             if not task.may_replace:
-                record.require_free_name(job)
+                require_free_name(job)
             portrait = engine.portrait(job.portrait, settings)
             square = engine.compositor(job.portrait, portrait, settings).shown
             result = record.publish(job, inputs, video, plan, engine.describe(), took, square=square)

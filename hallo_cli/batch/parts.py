@@ -18,7 +18,8 @@ import numpy as np
 from hallo_cli.batch.task import Task
 from hallo_cli.domain import Bytes
 from hallo_cli.errors import EncoderError
-from hallo_cli.settings.schema import RenderSettings, to_values
+from hallo_cli.settings.schema import RenderSettings
+from hallo_cli.settings.values import to_values
 
 OVERLAP_S = 0.4
 _PART_CRF = 6  # parts are encoded once more when they are joined

@@ -32,7 +32,8 @@ from hallo_cli.jobs.record import MAX_TRIES
 from hallo_cli.media.composing import mixed
 from hallo_cli.media.speaking import speak
 from hallo_cli.media.video import exact_rate
-from hallo_cli.settings.schema import RenderSettings, RuntimeSettings, fields_of, to_values
+from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
+from hallo_cli.settings.values import fields_of, to_values
 from hallo_cli.store.digests import file_digest
 
 SPOKEN_AT_ONCE = 4  # texts

@@ -9,7 +9,8 @@ from hallo_cli.batch.ledger import Record
 from hallo_cli.batch.rows import PRIORITY, TEXT, BadRow, Row
 from hallo_cli.errors import ManifestError
 from hallo_cli.media.files import shown
-from hallo_cli.settings.schema import RenderSettings, Value, fields_of, limits_of
+from hallo_cli.settings.schema import RenderSettings, Value
+from hallo_cli.settings.values import fields_of, limits_of
 from hallo_cli.store.writing import write_whole
 
 

@@ -19,13 +19,15 @@ from hallo_cli.jobs import events, record
 from hallo_cli.jobs.engine import Engine
 from hallo_cli.jobs.fitting import by_content
 from hallo_cli.jobs.group import speaking
+from hallo_cli.jobs.inputs import Inputs, inspect_inputs, require_unchanged
 from hallo_cli.jobs.marking import Marking
 from hallo_cli.jobs.plan import Job, Voice
 from hallo_cli.jobs.prepared_inputs import Prepared
 from hallo_cli.jobs.record import JobResult
 from hallo_cli.jobs.runner import RunOptions, StopRequest, prepare_ahead, run_job
 from hallo_cli.settings.quality import QualityLimits
-from hallo_cli.settings.schema import RenderSettings, RuntimeSettings, build
+from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
+from hallo_cli.settings.values import build
 from hallo_cli.store.digests import file_digest
 from hallo_cli.store.writing import make_folder, make_own_folder, refuse_link
 
@@ -158,8 +160,8 @@ class JobRenderer:
         planned = task.fingerprint if has_files and is_as_planned else ""
         voices = tuple(digest for _, _, digest in json.loads(task.voices))
         files = (task.portrait_sha256, task.audio_sha256, engine.weights_id)
-        checked = record.Inputs(*files, planned, "", voices)
-        record.require_unchanged(job, checked)
+        checked = Inputs(*files, planned, "", voices)
+        require_unchanged(job, checked)
 
     def _refuse_links(self, task: Task) -> None:
         """Raise OutputError if a folder of the batch's own has become a link since it was planned."""
@@ -176,10 +178,10 @@ class JobRenderer:
         return Job(task.portrait, task.audio, task.output, settings, voices=voices)
 
     def _finished(self, job: Job, engine: Engine) -> JobResult | None:
-        return record.find_finished(job, record.inspect_inputs(job, engine.weights_id))
+        return record.find_finished(job, inspect_inputs(job, engine.weights_id))
 
     def _is_other_try(self, job: Job, engine: Engine) -> bool:
-        inputs = record.inspect_inputs(job, engine.weights_id) if job.output.exists() else None
+        inputs = inspect_inputs(job, engine.weights_id) if job.output.exists() else None
         return inputs is not None and record.is_other_try(job, inputs)
 
 

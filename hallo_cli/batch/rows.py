@@ -28,7 +28,8 @@ from hallo_cli.media.answers import Disks
 from hallo_cli.media.files import local_path
 from hallo_cli.media.speaking import spoken_path
 from hallo_cli.settings.canvas import colour_of
-from hallo_cli.settings.schema import RenderSettings, Value, fields_of, parse, require_known, type_of
+from hallo_cli.settings.schema import RenderSettings, Value
+from hallo_cli.settings.values import fields_of, parse, require_known, type_of
 
 REQUIRED = ("portrait", "audio")
 TEXT = "text"  # a text to be spoken instead of a recording; kept with the user's own cells

@@ -91,7 +91,7 @@ def _draw(still: Path, job: Job, renderer: Renderer, found: Preflight) -> None:
 def report(job: Job, renderer: Renderer, *, as_json: bool) -> Preflight:
     """Check a job, print what was found, and return it. Raises ConsentError if --consent forbids it."""
     from hallo_cli.jobs.preflight import look_at
-    from hallo_cli.settings.schema import to_values
+    from hallo_cli.settings.values import to_values
 
     given = _consents(job, renderer)
     found = look_at(job, renderer.engine)
@@ -116,8 +116,8 @@ def report(job: Job, renderer: Renderer, *, as_json: bool) -> Preflight:
 
 def _consents(job: Job, renderer: Renderer) -> tuple[Consented, ...]:
     """The consents that the render would need; none without --consent."""
+    from hallo_cli.jobs.inputs import inspect_inputs
     from hallo_cli.jobs.marking import Marking
-    from hallo_cli.jobs.record import inspect_inputs
 
     if renderer.resolved.runtime.consent is None:
         return ()

@@ -112,7 +112,8 @@ def _device() -> Iterator[Finding]:
 
 def _ffmpeg() -> Iterator[Finding]:
     from hallo_cli.media.ffmpeg import describe_ffmpeg, encoders, find_ffmpeg
-    from hallo_cli.settings.schema import RenderSettings, fields_of, limits_of
+    from hallo_cli.settings.schema import RenderSettings
+    from hallo_cli.settings.values import fields_of, limits_of
 
     yield Finding("ffmpeg", "good", f"{find_ffmpeg()}: {describe_ffmpeg()}")
     wanted = limits_of(fields_of(RenderSettings)["codec"]).choices

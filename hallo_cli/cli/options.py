@@ -21,15 +21,8 @@ import typer
 from hallo_cli.cli.help import HelpAll
 from hallo_cli.settings.presets import list_presets
 from hallo_cli.settings.resolve import Resolved, Sources, flag_of, resolve
-from hallo_cli.settings.schema import (
-    RenderSettings,
-    RuntimeSettings,
-    describe,
-    fields_of,
-    limits_of,
-    to_values,
-    type_of,
-)
+from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
+from hallo_cli.settings.values import describe, fields_of, limits_of, to_values, type_of
 
 PANELS = {RenderSettings: "What is rendered", RuntimeSettings: "How it is computed"}
 EVERYDAY = {"bundle", "seed", "steps", "duration", "framing", "canvas", "device"}  # shown without --help-all

@@ -266,8 +266,8 @@ def _show_plan(renderer: Renderer, job: Job, options: RunOptions, shown: Shown) 
     if job.voices:
         raise SettingsError("--dry-run checks one face: leave --face out and name it with --face-index.")
     from hallo_cli.cli.check import report
+    from hallo_cli.jobs.inputs import inspect_inputs
     from hallo_cli.jobs.marking import Marking
-    from hallo_cli.jobs.record import inspect_inputs
     from hallo_cli.jobs.runner import find_obstacles
 
     engine = renderer.engine

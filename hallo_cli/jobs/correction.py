@@ -22,6 +22,7 @@ from hallo_cli.domain import Bytes
 from hallo_cli.errors import InputError, JobError, SettingsError
 from hallo_cli.jobs import record
 from hallo_cli.jobs.containers import is_transparent
+from hallo_cli.jobs.inputs import inspect_inputs, picture_settings, work_name
 from hallo_cli.jobs.plan import Job, JobPlan, Segment, plan_segments
 from hallo_cli.jobs.workspace import Workspace
 from hallo_cli.media.audio import Recording
@@ -56,7 +57,7 @@ class Earlier:
         if is_transparent(known.job.settings):
             return None
         pictures = record.inputs_of(known).pictures
-        workspace = Workspace(folder / record.work_name(known.job, pictures))
+        workspace = Workspace(folder / work_name(known.job, pictures))
         try:
             plan = workspace.plan()
         except (JobError, OSError):
@@ -105,7 +106,7 @@ def corrected(known: record.Record, job: Job, folder: Path) -> tuple[Job, Earlie
     """
     if job.voices:
         raise SettingsError("a video of several faces cannot be corrected: render it again with --face.")
-    now = record.inspect_inputs(job, known.inputs.weights_id)
+    now = inspect_inputs(job, known.inputs.weights_id)
     if now.audio == known.inputs.audio:
         record.require_same_inputs(known, job)
         return job, None
@@ -127,7 +128,7 @@ def corrected(known: record.Record, job: Job, folder: Path) -> tuple[Job, Earlie
 
 def _timeless(job: Job) -> RenderSettings:
     """The settings that change pixels, but for what part of the recording is heard."""
-    return dataclasses.replace(record.picture_settings(job.settings), start_s=0.0, duration_s=None)
+    return dataclasses.replace(picture_settings(job.settings), start_s=0.0, duration_s=None)
 
 
 @dataclass(frozen=True)

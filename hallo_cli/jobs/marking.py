@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hallo_cli.jobs.containers import mark_path
+from hallo_cli.jobs.inputs import Inputs
 from hallo_cli.jobs.permission import ANYTHING, Given, Permission
 from hallo_cli.jobs.plan import Job
-from hallo_cli.jobs.record import Inputs
 from hallo_cli.media.joining import FinishedVideo
 from hallo_cli.provenance import COMMENT
 from hallo_cli.provenance.certificates import Identity, own_identity, read_identity

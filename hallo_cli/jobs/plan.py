@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from hallo_cli.errors import JobError
-from hallo_cli.settings.schema import RenderSettings, canonical
+from hallo_cli.settings.schema import RenderSettings
+from hallo_cli.settings.values import canonical
 
 RENDER_VERSION = 6  # raised when the same inputs and settings give other frames
 PLAN_FORMAT = 1

@@ -16,8 +16,8 @@ from hallo_cli.errors import InputError
 from hallo_cli.jobs.correction import Correction, Earlier
 from hallo_cli.jobs.engine import Compositor, Engine, SpeechTrack
 from hallo_cli.jobs.fitting import canvas_warnings
+from hallo_cli.jobs.inputs import Inputs, require_unchanged
 from hallo_cli.jobs.plan import Job, JobPlan, Segment, count_frames, plan_segments
-from hallo_cli.jobs.record import Inputs, require_unchanged
 from hallo_cli.jobs.workspace import Workspace, remove_workspace
 from hallo_cli.media.audio import Recording
 from hallo_cli.media.video import exact_rate

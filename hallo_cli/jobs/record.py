@@ -6,47 +6,30 @@ record serves to repeat a render and to recognise a finished job.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import hashlib
 import json
-import os
 import platform
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hallo_cli import __version__
 from hallo_cli.domain import CropBox
-from hallo_cli.errors import InputError, OutputError, PortraitError, SettingsError, SpeechError
-from hallo_cli.jobs.containers import SUFFIXES, fitting_container, mark_path
-from hallo_cli.jobs.fitting import by_content
-from hallo_cli.jobs.looks import LOOK_S, look_within
-from hallo_cli.jobs.plan import Job, JobPlan, Voice, fingerprint
+from hallo_cli.errors import InputError, SettingsError
+from hallo_cli.jobs.containers import mark_path
+from hallo_cli.jobs.inputs import Inputs, inspect_inputs, named
+from hallo_cli.jobs.plan import Job, JobPlan, Voice
 from hallo_cli.media.files import require_file, shown
 from hallo_cli.media.joining import FinishedVideo
-from hallo_cli.settings.schema import RenderSettings, build, to_values
+from hallo_cli.settings.schema import RenderSettings
+from hallo_cli.settings.values import build, to_values
 from hallo_cli.store.digests import file_digest
-from hallo_cli.store.writing import rename, reporting_write_errors, write_whole
+from hallo_cli.store.writing import rename, write_whole
 
 SIDECAR_FORMAT = 1
 MAX_TRIES = 100  # other seeds that a batch tries
 SIDECAR_LIMIT = 1 << 20  # bytes; a real one has a few thousand
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """The digests of a job's inputs, weights and settings."""
-
-    portrait: str  # SHA-256 of the picture file
-    audio: str  # SHA-256 of the recording's file
-    weights_id: str
-    fingerprint: str
-    pictures: str  # the same for all sound settings: names the work folder
-    voices: tuple[str, ...] = ()  # SHA-256 of the recordings of `Job.voices`
 
 
 @dataclass(frozen=True)
@@ -74,129 +57,14 @@ class Record:
     sha256: str  # of the video file
 
 
-def inspect_inputs(job: Job, weights_id: str) -> Inputs:
-    """Digests of the inputs. Raises PortraitError or SpeechError if a file cannot be read."""
-    portrait = _digest(job.portrait, "portrait", PortraitError)
-    audio = _digest(job.audio, "recording", SpeechError)
-    voices = tuple(_digest(voice.audio, "recording", SpeechError) for voice in job.voices)
-    return _inputs(job, Inputs(portrait, audio, weights_id, "", "", voices))
-
-
 def inputs_of(known: Record) -> Inputs:
     """What `inspect_inputs` gave when the record was written, by this version; reads no input."""
-    return _inputs(known.job, known.inputs)
-
-
-def _inputs(job: Job, files: Inputs) -> Inputs:
-    """The digests of the files, with the names that follow from them."""
-    voices = (f"{voice.face}={digest}" for voice, digest in zip(job.voices, files.voices, strict=True))
-    more = (*filter(None, [job.corrects]), *voices)
-    name, pictures = (
-        fingerprint(
-            portrait=files.portrait,
-            audio=files.audio,
-            weights_id=files.weights_id,
-            settings=values,
-            more=more,
-        )
-        for values in (by_content(job.settings), picture_settings(job.settings))
-    )
-    return dataclasses.replace(files, fingerprint=name, pictures=pictures)
-
-
-def picture_settings(settings: RenderSettings) -> RenderSettings:
-    """The settings without those that count only when the segments are joined."""
-    settings = by_content(settings)
-    return dataclasses.replace(settings, audio_codec="auto", loudness=None, subtitles=None, burn=False)
-
-
-def require_unchanged(job: Job, inputs: Inputs) -> None:
-    """Raise InputError if an input is no longer what it was when the job began."""
-    now = inspect_inputs(job, inputs.weights_id)
-    for what, path in (("portrait", job.portrait), ("audio", job.audio)):
-        if getattr(now, what) != getattr(inputs, what):
-            name = "recording" if what == "audio" else what
-            raise InputError(
-                f"the {name} {shown(path)} was replaced while it was being used. Run the same command again, "
-                "and do not change the file meanwhile."
-            )
-    if now.voices != inputs.voices:
-        raise InputError(
-            "a face's recording was replaced while it was being used. Run the same command again, "
-            "and do not change the file meanwhile."
-        )
-    last = "subtitles" if job.settings.subtitles else "background"
-    for what, name in (("pictures", "background"), ("fingerprint", last)):
-        if getattr(inputs, what) and getattr(now, what) != getattr(inputs, what):
-            raise InputError(
-                f"the {name} {shown(Path(str(getattr(job.settings, name))))} was replaced while it was being "
-                "used. Run the same command again, and do not change the file meanwhile."
-            )
-
-
-def work_name(job: Job, name: str) -> str:
-    """Name of a job's folder, from the output and the fingerprint; holds nothing of the user's text."""
-    return f"{work_prefix(job)}{name[:12]}"
-
-
-def work_prefix(job: Job) -> str:
-    """What the folders of all jobs with this output begin with."""
-    output = os.fsencode(job.output.absolute())
-    return f".hallo-{hashlib.sha256(output).hexdigest()[:12]}-"
+    return named(known.job, known.inputs)
 
 
 def sidecar_path(output: Path) -> Path:
     """OUT.json of OUT.mp4."""
     return output.with_suffix(".json")
-
-
-def require_writable(job: Job) -> None:
-    """Raise SettingsError or OutputError if the video could not be put under its name."""
-    output = job.output
-    fitting_container(job.settings, output)
-    with reporting_write_errors(output):  # even testing the path may be forbidden
-        if output.is_dir():
-            raise OutputError(f"the output {shown(output)} is a folder; name a file in it.")
-        if not output.parent.is_dir():
-            raise OutputError(f"{shown(output.parent)} is not a folder; choose another output.")
-    for path in (output, sidecar_path(output)):
-        with reporting_write_errors(path), contextlib.suppress(FileNotFoundError):
-            path.lstat()  # for example, the name is too long
-        if any(_is_same(path, read) for read in _read_by(job)):
-            raise SettingsError(f"{shown(path)} is read by this render; choose another output with -o.")
-    with reporting_write_errors(output), tempfile.NamedTemporaryFile(dir=output.parent, prefix=".hallo-"):
-        pass
-
-
-def _read_by(job: Job) -> list[Path]:
-    return [job.portrait, job.audio, *(voice.audio for voice in job.voices)]
-
-
-def _is_same(path: Path, other: Path) -> bool:
-    try:
-        return path.samefile(other)
-    except OSError:
-        return False
-
-
-def require_free_name(job: Job) -> None:
-    """Raise SettingsError if something else has the video's name or the record's.
-
-    A run that was killed between the two writes leaves a record without its video: it may be replaced.
-    """
-    sidecar = sidecar_path(job.output)
-    for other in (job.output.with_suffix(suffix) for suffix in SUFFIXES):
-        if other != job.output and _exists(other) and _exists(sidecar):
-            raise SettingsError(f"{shown(sidecar)} is the record of {shown(other)}; choose another output.")
-    places = [(job.output, _exists(job.output)), (sidecar, _is_strange(sidecar))]
-    if mark := mark_path(job.output):
-        places.append((mark, _exists(mark) and not _exists(sidecar)))
-    for path, is_taken in places:
-        if is_taken:
-            raise SettingsError(
-                f"{shown(path)} exists and is from another render; add --overwrite to replace it, "
-                "or choose another output with -o."
-            )
 
 
 def find_finished(job: Job, inputs: Inputs) -> JobResult | None:
@@ -325,6 +193,14 @@ def read_record(sidecar: Path) -> Record:
     return Record(Job(paths[0], paths[1], paths[2], settings, corrects, voices), inputs, digests[2])
 
 
+def is_record(sidecar: Path) -> bool:
+    """Whether a file is the record of a render, as far as its beginning tells."""
+    try:
+        return bool(_read_values(sidecar))
+    except InputError:
+        return False
+
+
 def require_same_inputs(record: Record, job: Job) -> None:
     """Raise InputError if a repeated render's inputs are no longer those of the record.
 
@@ -347,29 +223,6 @@ def _voices(job: Job, inputs: Inputs) -> list[dict[str, object]]:
         {"face": voice.face, "path": str(voice.audio.absolute()), "sha256": digest}
         for voice, digest in zip(job.voices, inputs.voices, strict=True)
     ]
-
-
-def _exists(path: Path) -> bool:
-    return path.exists() or path.is_symlink()
-
-
-def _is_strange(sidecar: Path) -> bool:
-    """Whether a file has the record's name but is not a record."""
-    if not _exists(sidecar):
-        return False
-    try:
-        _read_values(sidecar)
-    except InputError:
-        return True
-    return False
-
-
-def _digest(path: Path, what: str, error: type[InputError]) -> str:
-    try:
-        file = require_file(path, error, what)
-        return look_within(LOOK_S, file, what, partial(file_digest, file))
-    except OSError as reason:
-        raise error(f"the {what} {shown(path)} cannot be read ({reason.strerror or reason}).") from reason
 
 
 def _read_values(sidecar: Path) -> dict[str, Any]:

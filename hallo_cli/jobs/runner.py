@@ -18,7 +18,9 @@ from hallo_cli.inference.memory import is_out_of_memory
 from hallo_cli.jobs import events, record
 from hallo_cli.jobs.correction import Earlier
 from hallo_cli.jobs.engine import Engine
+from hallo_cli.jobs.inputs import Inputs, inspect_inputs, require_unchanged, work_name, work_prefix
 from hallo_cli.jobs.marking import UNMARKED, Marking
+from hallo_cli.jobs.outputs import require_free_name, require_writable
 from hallo_cli.jobs.plan import Job, Segment
 from hallo_cli.jobs.prepared_inputs import Prepared, SpeechAhead, prepare
 from hallo_cli.jobs.record import JobResult
@@ -85,22 +87,22 @@ def prepare_ahead(job: Job, engine: Engine) -> Prepared:
     Waits briefly if a dying worker still holds the job. Raises InputError, SettingsError or JobError.
     """
     job = dataclasses.replace(job, settings=engine.resolve_settings(job.settings))
-    inputs = record.inspect_inputs(job, engine.weights_id)
+    inputs = inspect_inputs(job, engine.weights_id)
     root = _root(job, RunOptions(), inputs.pictures)
     with open_workspace(root, patience_s=PATIENCE_S) as workspace:
         return prepare(job, engine, workspace, inputs)
 
 
-def find_obstacles(job: Job, inputs: record.Inputs, options: RunOptions = RunOptions()) -> JobResult | None:
+def find_obstacles(job: Job, inputs: Inputs, options: RunOptions = RunOptions()) -> JobResult | None:
     """Check a resolved job before anything is rendered; returns the result if it is already done.
 
     Raises SettingsError, OutputError, InputError (ConsentError among them) or EncoderError.
     """
-    record.require_writable(job)
+    require_writable(job)
     if not options.overwrite:
         if done := record.find_finished(job, inputs):
             return done
-        record.require_free_name(job)
+        require_free_name(job)
     options.marking.require()
     options.marking.consents(job, inputs)
     require_encoder(job.settings.codec)
@@ -126,7 +128,7 @@ class _Run:
     def execute(self, prepared: Prepared | None) -> JobResult:
         job = self.job
         with self._stage("analyse"):
-            inputs = record.inspect_inputs(job, self.engine.weights_id)
+            inputs = inspect_inputs(job, self.engine.weights_id)
             if done := find_obstacles(job, inputs, self.options):
                 self._report_finished(done)
                 return done
@@ -142,11 +144,11 @@ class _Run:
                 result = dataclasses.replace(result, kept=root)
             else:
                 remove_workspace(root)
-                remove_abandoned(root.parent, record.work_prefix(job))
+                remove_abandoned(root.parent, work_prefix(job))
         self._report_finished(result)
         return result
 
-    def _prepare(self, ahead: Prepared | None, inputs: record.Inputs) -> None:
+    def _prepare(self, ahead: Prepared | None, inputs: Inputs) -> None:
         if ahead is None or ahead.plan.fingerprint != inputs.pictures or not ahead.is_of(self.workspace):
             ahead = prepare(
                 self.job,
@@ -276,7 +278,7 @@ class _Run:
             width, height, settings.fps, settings.codec, settings.crf, self.options.marking.comment
         )
 
-    def _join(self, inputs: record.Inputs) -> JobResult:
+    def _join(self, inputs: Inputs) -> JobResult:
         job = self.job
         self._require_whole_segments()
         part = job.output.with_name(f"{self.workspace.root.name}{job.output.suffix.lower()}")
@@ -292,16 +294,16 @@ class _Run:
             self.timings["total"] = time.monotonic() - self.began
             self._require_unchanged(inputs)
             if not self.options.overwrite:
-                record.require_free_name(job)  # another program may have created the output meanwhile
+                require_free_name(job)  # another program may have created the output meanwhile
             made_with, square = self.engine.describe(), self.compositor.shown
             return record.publish(job, inputs, video, self.plan, made_with, self.timings, square=square)
         finally:
             part.unlink(missing_ok=True)
 
-    def _require_unchanged(self, inputs: record.Inputs) -> None:
+    def _require_unchanged(self, inputs: Inputs) -> None:
         """Delete the work if the inputs changed, because the record would not match it."""
         try:
-            record.require_unchanged(self.job, inputs)
+            require_unchanged(self.job, inputs)
         except InputError:
             remove_workspace(self.workspace.root)
             raise
@@ -358,7 +360,7 @@ class _Run:
 
 
 def _root(job: Job, options: RunOptions, name: str) -> Path:
-    return (options.work_dir or job.output.parent) / record.work_name(job, name)
+    return (options.work_dir or job.output.parent) / work_name(job, name)
 
 
 def _count_frames(video: Path) -> int | None:

@@ -17,8 +17,9 @@ from pathlib import Path
 from hallo_cli.domain import Bytes, Clip, MotionFrames, Speech
 from hallo_cli.errors import DeviceMemoryError
 from hallo_cli.inference.memory import is_out_of_memory
-from hallo_cli.jobs import events, record
+from hallo_cli.jobs import events
 from hallo_cli.jobs.engine import Engine
+from hallo_cli.jobs.inputs import inspect_inputs
 from hallo_cli.jobs.plan import Job, Segment
 from hallo_cli.jobs.prepared_inputs import Prepared, SpeechAhead, prepare
 from hallo_cli.jobs.workspace import open_workspace
@@ -65,7 +66,7 @@ def stream_frames(job: Job, engine: Engine, *, on_event: events.Listener = event
     They are the frames that `run_job` encodes. Nothing stays on disk. Raises what `run_job` raises.
     """
     job = dataclasses.replace(job, settings=engine.resolve_settings(job.settings))
-    inputs = record.inspect_inputs(job, engine.weights_id)
+    inputs = inspect_inputs(job, engine.weights_id)
     with (
         tempfile.TemporaryDirectory(prefix="hallo-") as folder,
         open_workspace(Path(folder)) as workspace,

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hallo_cli.errors import SettingsError
-from hallo_cli.settings.schema import RenderSettings, RuntimeSettings, fields_of, require_known
+from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
+from hallo_cli.settings.values import fields_of, require_known
 
 PACKAGE = Path(__file__).parent.parent
 FOLDERS = (PACKAGE / "presets", PACKAGE.parent / "presets")  # installed; in a checkout

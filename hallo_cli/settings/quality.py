@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hallo_cli.errors import SettingsError
-from hallo_cli.settings.schema import require_known
+from hallo_cli.settings.values import require_known
 
 Limit = tuple[float, float] | None  # from where it warns and from where it fails; None: not judged
 

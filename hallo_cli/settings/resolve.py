@@ -12,15 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hallo_cli.settings.presets import known_keys, read_preset, read_values
-from hallo_cli.settings.schema import (
-    RenderSettings,
-    RuntimeSettings,
-    Value,
-    fields_of,
-    parse,
-    require_known,
-    to_values,
-)
+from hallo_cli.settings.schema import RenderSettings, RuntimeSettings, Value
+from hallo_cli.settings.values import fields_of, parse, require_known, to_values
 
 PREFIX = "HALLO_"
 NEAR = 0.8  # how similar a variable's name must be to a setting's to count as mistyped

@@ -17,7 +17,8 @@ from hallo_cli.batch.paths import Paths
 from hallo_cli.batch.run import opened
 from hallo_cli.errors import Interrupted, OutputError
 from hallo_cli.jobs.forecast import disk_needed
-from hallo_cli.settings.schema import RenderSettings, RuntimeSettings, to_values
+from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
+from hallo_cli.settings.values import to_values
 from hallo_cli.store.digests import file_digest
 
 

@@ -2,7 +2,8 @@ import pytest
 
 from hallo_cli.errors import SettingsError
 from hallo_cli.settings.canvas import canvas_size, colour_of
-from hallo_cli.settings.schema import RenderSettings, build
+from hallo_cli.settings.schema import RenderSettings
+from hallo_cli.settings.values import build
 
 
 @pytest.mark.parametrize(

@@ -3,16 +3,8 @@ import dataclasses
 import pytest
 
 from hallo_cli.errors import SettingsError
-from hallo_cli.settings.schema import (
-    RenderSettings,
-    RuntimeSettings,
-    build,
-    canonical,
-    describe,
-    fields_of,
-    limits_of,
-    to_values,
-)
+from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
+from hallo_cli.settings.values import build, canonical, describe, fields_of, limits_of, to_values
 
 
 @pytest.mark.parametrize("kind", [RenderSettings, RuntimeSettings])

@@ -1,0 +1,104 @@
+"""A job's inputs by their digests, and the names that follow from them: its fingerprint, its folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from hallo_cli.errors import InputError, PortraitError, SpeechError
+from hallo_cli.jobs.fitting import by_content
+from hallo_cli.jobs.looks import LOOK_S, look_within
+from hallo_cli.jobs.plan import Job, fingerprint
+from hallo_cli.media.files import require_file, shown
+from hallo_cli.settings.schema import RenderSettings
+from hallo_cli.store.digests import file_digest
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The digests of a job's inputs, weights and settings."""
+
+    portrait: str  # SHA-256 of the picture file
+    audio: str  # SHA-256 of the recording's file
+    weights_id: str
+    fingerprint: str
+    pictures: str  # the same for all sound settings: names the work folder
+    voices: tuple[str, ...] = ()  # SHA-256 of the recordings of `Job.voices`
+
+
+def inspect_inputs(job: Job, weights_id: str) -> Inputs:
+    """Digests of the inputs. Raises PortraitError or SpeechError if a file cannot be read."""
+    portrait = _digest(job.portrait, "portrait", PortraitError)
+    audio = _digest(job.audio, "recording", SpeechError)
+    voices = tuple(_digest(voice.audio, "recording", SpeechError) for voice in job.voices)
+    return named(job, Inputs(portrait, audio, weights_id, "", "", voices))
+
+
+def named(job: Job, files: Inputs) -> Inputs:
+    """The digests of the files, with the names that follow from them."""
+    voices = (f"{voice.face}={digest}" for voice, digest in zip(job.voices, files.voices, strict=True))
+    more = (*filter(None, [job.corrects]), *voices)
+    name, pictures = (
+        fingerprint(
+            portrait=files.portrait,
+            audio=files.audio,
+            weights_id=files.weights_id,
+            settings=values,
+            more=more,
+        )
+        for values in (by_content(job.settings), picture_settings(job.settings))
+    )
+    return dataclasses.replace(files, fingerprint=name, pictures=pictures)
+
+
+def picture_settings(settings: RenderSettings) -> RenderSettings:
+    """The settings without those that count only when the segments are joined."""
+    settings = by_content(settings)
+    return dataclasses.replace(settings, audio_codec="auto", loudness=None, subtitles=None, burn=False)
+
+
+def require_unchanged(job: Job, inputs: Inputs) -> None:
+    """Raise InputError if an input is no longer what it was when the job began."""
+    now = inspect_inputs(job, inputs.weights_id)
+    for what, path in (("portrait", job.portrait), ("audio", job.audio)):
+        if getattr(now, what) != getattr(inputs, what):
+            name = "recording" if what == "audio" else what
+            raise InputError(
+                f"the {name} {shown(path)} was replaced while it was being used. Run the same command again, "
+                "and do not change the file meanwhile."
+            )
+    if now.voices != inputs.voices:
+        raise InputError(
+            "a face's recording was replaced while it was being used. Run the same command again, "
+            "and do not change the file meanwhile."
+        )
+    last = "subtitles" if job.settings.subtitles else "background"
+    for what, name in (("pictures", "background"), ("fingerprint", last)):
+        if getattr(inputs, what) and getattr(now, what) != getattr(inputs, what):
+            raise InputError(
+                f"the {name} {shown(Path(str(getattr(job.settings, name))))} was replaced while it was being "
+                "used. Run the same command again, and do not change the file meanwhile."
+            )
+
+
+def work_name(job: Job, name: str) -> str:
+    """Name of a job's folder, from the output and the fingerprint; holds nothing of the user's text."""
+    return f"{work_prefix(job)}{name[:12]}"
+
+
+def work_prefix(job: Job) -> str:
+    """What the folders of all jobs with this output begin with."""
+    output = os.fsencode(job.output.absolute())
+    return f".hallo-{hashlib.sha256(output).hexdigest()[:12]}-"
+
+
+def _digest(path: Path, what: str, error: type[InputError]) -> str:
+    try:
+        file = require_file(path, error, what)
+        return look_within(LOOK_S, file, what, partial(file_digest, file))
+    except OSError as reason:
+        raise error(f"the {what} {shown(path)} cannot be read ({reason.strerror or reason}).") from reason
