@@ -78,7 +78,7 @@ def repeat(
     earlier render was kept (`RunOptions.keep_work`), only what it changes is rendered. Raises InputError if
     inputs or record have changed, WeightsError if the weights have, and what `render` raises.
     """
-    place = Path(output) if output else None
+    place, options = _sent(output, options) if output else (None, options)
     if audio is None:
         renderer, job = Renderer.of_record(Path(record), place, _sources(settings))
     else:
@@ -273,7 +273,8 @@ class Renderer:
         **changes: Unpack[Keywords],
     ) -> JobResult:
         """Render one video, with some settings changed for it: see `render`."""
-        job = self.job(portrait, audio, output, **changes)
+        place, options = _sent(output, options)
+        job = self.job(portrait, audio, place, **changes)
         return self.run(job, progress=progress, stop=stop, options=options)
 
     def frames(
@@ -364,6 +365,15 @@ def _sources(settings: Any) -> Sources:
     flags = dict(settings)
     preset, config = flags.pop("preset", None), flags.pop("config", None)
     return Sources(flags, os.environ, Path(config) if config else None, preset)
+
+
+def _sent(output: AnyPath, options: RunOptions | None) -> tuple[Path, RunOptions]:
+    """The file to render to, and options that send it on if the output is an address."""
+    from hallo_cli.jobs.runner import RunOptions
+    from hallo_cli.jobs.sending import place_of
+
+    place, sending = place_of(output)
+    return place, dataclasses.replace(options or RunOptions(), sending=sending)
 
 
 def _recording(audio: AnyPath) -> Path:

@@ -11,7 +11,7 @@ HalloError (1)
 ├── DeviceMemoryError (6)    out of memory after every fallback
 ├── JobError (1)             the render itself failed
 │   ├── OutputError          the result or the work folder cannot be written
-│   │   └── FarFolderError   the object store that takes a batch's videos refuses, or cannot be reached
+│   │   └── FarFolderError   the store or server that takes the videos refuses, or cannot be reached
 │   └── EncoderError         ffmpeg failed
 └── Interrupted (130/143)    stopped by the user or the system; finished work is kept
 
@@ -77,7 +77,7 @@ class OutputError(JobError):
 
 
 class FarFolderError(OutputError):
-    """The object store that takes a batch's videos refuses, or cannot be reached."""
+    """The store or server that takes the videos refuses, or cannot be reached."""
 
 
 class EncoderError(JobError):

@@ -18,6 +18,8 @@ class Server(ThreadingHTTPServer):
         self.files = {"/a.wav": b"sound " * 1000}
         self.answers: list[int] = []
         self.claimed = 0  # bytes that a length promises too much
+        self.refusals: list[int] = []  # what the next uploads are answered
+        self.patience = 0  # bytes of an upload that is refused, which are read before the answer
 
     def address(self, path: str) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}{path}"
@@ -38,6 +40,18 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content or b"") + self.server.claimed))
         self.end_headers()
         self.wfile.write(content or b"")
+
+    def do_PUT(self) -> None:
+        refusal = self.server.refusals.pop(0) if self.server.refusals else 0
+        size = int(self.headers["Content-Length"])
+        content = self.rfile.read(min(size, self.server.patience) if refusal else size)
+        if not refusal:
+            self.server.files[self.path.partition("?")[0]] = content
+        self.server.answers.append(refusal or 201)
+        self.send_response(refusal or 201)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+        self.close_connection = True
 
     def log_message(self, *_: object) -> None:
         pass

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from far_store import Store, storing  # noqa: F401
 from scipy.io import wavfile
 from small_bundles import make_bundle
 
@@ -51,6 +52,19 @@ def test_render_makes_the_video_and_says_what_it_is(folder: Path) -> None:
     assert (video.output, video.n_frames, video.was_done) == (folder / "one.mp4", N_FRAMES, False)
     assert json.loads(video.sidecar.read_text())["settings"]["steps"] == 1
     assert isinstance(seen[-1], events.Finished)
+
+
+def test_video_with_an_address_is_rendered_here_and_sent(
+    store: Store, renderer: hallo.Renderer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    video = renderer.render(FACE, "speech.wav", "s3://bucket/week/far.mp4")
+    assert video.output.absolute() == folder / "far.mp4"
+    assert store.names == {"far.mp4", "far.json"}
+    store.remove("far.*")
+    again = hallo.repeat("far.json", "s3://bucket/week/again.mp4", threads=1)
+    assert again.output.name == "again.mp4"
+    assert store.names == {"again.mp4", "again.json"}
 
 
 def test_renderer_keeps_its_networks(renderer: hallo.Renderer, folder: Path) -> None:

@@ -31,6 +31,7 @@ STAGES = {
     "load": "loading the networks",
     "render": "rendering",
     "join": "joining segments and sound",
+    "send": "uploading the video",
 }
 
 

@@ -34,12 +34,12 @@ class Files:
     """The options about the output and the unfinished work."""
 
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "-o",
             "--output",
-            help="The video. OUT.webm and OUT.mov keep what is transparent in the portrait.  [default: "
-            "PORTRAIT-AUDIO.mp4]",
+            help="The video, or the address in a store that it is sent to. OUT.webm and OUT.mov keep what is "
+            "transparent in the portrait.  [default: PORTRAIT-AUDIO.mp4]",
             metavar="OUT.mp4",
             show_default=False,
         ),
@@ -70,11 +70,23 @@ class Files:
     def run_options(self) -> RunOptions:
         """These options as the runner takes them."""
         from hallo_cli.jobs.runner import RunOptions
+        from hallo_cli.jobs.sending import place_of
 
         work_dir = self.work_dir and at_home(self.work_dir)
         return RunOptions(
-            work_dir, resume=not self.no_resume, keep_work=self.keep_work, overwrite=self.overwrite
+            work_dir,
+            resume=not self.no_resume,
+            keep_work=self.keep_work,
+            overwrite=self.overwrite,
+            sending=place_of(self.output)[1] if self.output else None,
         )
+
+    @property
+    def place(self) -> Path | None:
+        """The file that the video is rendered to, if one was named. Raises SettingsError."""
+        from hallo_cli.jobs.sending import place_of
+
+        return place_of(self.output)[0] if self.output else None
 
 
 @dataclass(frozen=True)
@@ -205,6 +217,8 @@ def render(renderer: Renderer, job: Job, options: RunOptions, shown: Shown) -> N
         said = "is already there" if result.was_done else f"rendered in {clock(result.seconds)}"
         length = f"{result.n_frames} frames, {result.n_frames / result.fps:.1f} s"
         say(f"{job.output}: {length}, {said}")
+        if options.sending:
+            say(f"sent to {options.sending}")
         if result.n_taken:
             n_new = result.n_frames - result.n_taken
             say(f"rendered anew: {n_new / result.fps:.1f} s; the rest is from the earlier render")
@@ -282,10 +296,10 @@ def _job(inputs: Inputs, files: Files, given: Given) -> tuple[Renderer, Job, Run
     options = files.run_options()
     if inputs.corrected is not None:
         return Renderer.of_correction(
-            _record_alone(inputs), inputs.corrected, files.output, sources=given.sources, options=options
+            _record_alone(inputs), inputs.corrected, files.place, sources=given.sources, options=options
         )
     if inputs.record:
-        return *Renderer.of_record(_record_alone(inputs), files.output, given.sources), options
+        return *Renderer.of_record(_record_alone(inputs), files.place, given.sources), options
     heard = inputs.heard
     if inputs.portrait is None or not heard.is_given:
         raise SettingsError("give a PORTRAIT and an AUDIO file (or --text); see hallo render --help.")
@@ -294,7 +308,7 @@ def _job(inputs: Inputs, files: Files, given: Given) -> tuple[Renderer, Job, Run
     if heard.voices and (heard.recordings or heard.text is not None):
         raise SettingsError("give --face for each face that speaks, or AUDIO or --text, not both.")
     renderer = Renderer.of(given.resolve())
-    output = files.output or default_output(inputs.portrait, heard)
+    output = files.place or default_output(inputs.portrait, heard)
     if heard.voices:
         return renderer, renderer.group_job(inputs.portrait, heard.voices, output), options
     if given.flags.get("burn") and renderer.resolved.render.subtitles is None:

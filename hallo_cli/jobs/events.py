@@ -13,7 +13,7 @@ EVENTS_VERSION = 1
 
 @dataclass(frozen=True)
 class StageStarted:
-    """A part of the job began: analyse, load, render or join."""
+    """A part of the job began: analyse, load, render, join or send."""
 
     stage: str
 

@@ -24,6 +24,7 @@ from hallo_cli.jobs.outputs import require_free_name, require_writable
 from hallo_cli.jobs.plan import Job, Segment
 from hallo_cli.jobs.prepared_inputs import Prepared, SpeechAhead, prepare
 from hallo_cli.jobs.record import JobResult
+from hallo_cli.jobs.sending import Sending
 from hallo_cli.jobs.soundtrack import final_sound, require_soundtrack, with_burned_subtitles, with_subtitles
 from hallo_cli.jobs.stream import ClipSource, fall_back, last_words
 from hallo_cli.jobs.workspace import open_workspace, remove_abandoned, remove_workspace
@@ -48,6 +49,7 @@ class RunOptions:
     overwrite: bool = False
     marking: Marking = UNMARKED
     earlier: Earlier | None = None  # a render of another recording that this one corrects
+    sending: Sending | None = None  # where the finished video goes, too
 
 
 class StopRequest:
@@ -96,13 +98,16 @@ def prepare_ahead(job: Job, engine: Engine) -> Prepared:
 def find_obstacles(job: Job, inputs: Inputs, options: RunOptions = RunOptions()) -> JobResult | None:
     """Check a resolved job before anything is rendered; returns the result if it is already done.
 
-    Raises SettingsError, OutputError, InputError (ConsentError among them) or EncoderError.
+    Raises SettingsError, OutputError (FarFolderError among them), InputError (ConsentError among them) or
+    EncoderError.
     """
     require_writable(job)
     if not options.overwrite:
         if done := record.find_finished(job, inputs):
             return done
         require_free_name(job)
+        if options.sending:
+            options.sending.require_free(job.output)
     options.marking.require()
     options.marking.consents(job, inputs)
     require_encoder(job.settings.codec)
@@ -130,8 +135,7 @@ class _Run:
         with self._stage("analyse"):
             inputs = inspect_inputs(job, self.engine.weights_id)
             if done := find_obstacles(job, inputs, self.options):
-                self._report_finished(done)
-                return done
+                return self._finish(done)
             self._require_repeatable()
         root = _root(job, self.options, inputs.pictures)
         with open_workspace(root, resume=self.options.resume) as self.workspace:
@@ -145,8 +149,7 @@ class _Run:
             else:
                 remove_workspace(root)
                 remove_abandoned(root.parent, work_prefix(job))
-        self._report_finished(result)
-        return result
+        return self._finish(result)
 
     def _prepare(self, ahead: Prepared | None, inputs: Inputs) -> None:
         if ahead is None or ahead.plan.fingerprint != inputs.pictures or not ahead.is_of(self.workspace):
@@ -335,10 +338,14 @@ class _Run:
         clip = max(0, frame - 1) // self.plan.clip_frames
         self.report(events.ClipRendered(clip, frame, self.plan.n_frames))
 
-    def _report_finished(self, result: JobResult) -> None:
+    def _finish(self, result: JobResult) -> JobResult:
+        if self.options.sending:
+            with self._stage("send"):
+                self.options.sending.send(result.output, result.sidecar, may_replace=self.options.overwrite)
         self.report(
             events.Finished(result.output, result.sidecar, result.n_frames, result.seconds, result.was_done)
         )
+        return result
 
     def _obey_stop(self) -> None:
         if self.stop.exit_status is not None:

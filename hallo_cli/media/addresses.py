@@ -14,8 +14,18 @@ from hallo_cli.errors import HalloError
 from hallo_cli.media.files import WEB_ADDRESS
 from hallo_cli.printable import printable
 
-WEB = ("http", "https")
-STORES = ("s3", "gs")  # object stores, opened by fsspec
+WEB = ("https", "http")
+STORES = (
+    "s3",
+    "gs",
+    "gcs",
+    "az",
+    "abfs",
+    "oss",
+    "oci",
+    "tos",
+)  # fsspec's, whose files come whole or not at all
+SERVERS = ("sftp", "ssh", "ftp", "smb", "hdfs", "webhdfs")  # fsspec's, whose half-written files can be seen
 
 
 def is_address(typed: str) -> bool:
@@ -25,10 +35,10 @@ def is_address(typed: str) -> bool:
 
 def require_fetchable(address: str, error: type[HalloError], what: str) -> None:
     """Raise `error` if files of such an address are never fetched."""
-    if scheme_of(address) not in (*WEB, *STORES):
-        raise error(
-            f"the {what} {shown_address(address)}: only https, http, s3 and gs addresses are fetched."
-        )
+    scheme = scheme_of(address)
+    if scheme not in (*WEB, *STORES, *SERVERS):
+        known = ", ".join((*WEB, *STORES, *SERVERS))
+        raise error(f"the {what} {shown_address(address)}: only {known} addresses are fetched.")
     if "@" in urlsplit(address).netloc:
         raise error(f"the {what} {shown_address(address)} has a password in it: use a signed address, or s3.")
 

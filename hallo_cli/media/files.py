@@ -10,7 +10,11 @@ from pathlib import Path
 from hallo_cli.errors import InputError
 from hallo_cli.printable import printable
 
-WEB_ADDRESS = re.compile(r"(?:^|/)(?P<scheme>https?|ftps?|sftp|s3|gs|rtsp|rtmp):/+(?P<rest>.*)", re.I | re.S)
+# Of the best known, one slash is enough: paths lose the other one.
+WEB_ADDRESS = re.compile(
+    r"(?:^|/)(?P<scheme>(?:https?|ftps?|sftp|s3|gs|az|rtsp|rtmp)(?=:)|[a-z][a-z0-9+.-]+(?=://)):/+(?P<rest>.*)",
+    re.I | re.S,
+)
 
 
 def local_path(given: str | os.PathLike[str], error: type[InputError], what: str) -> Path:

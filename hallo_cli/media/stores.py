@@ -20,7 +20,13 @@ from hallo_cli.store.writing import replacing
 
 PAUSES_S = (2.0, 10.0)  # before a failed access is tried again
 CHUNK = 1 << 20
-_PACKAGES = {"s3": "'hallo-cli[far]'", "gs": "gcsfs"}
+_PACKAGES = {
+    "s3": "'hallo-cli[far]'",
+    **dict.fromkeys(("gs", "gcs"), "gcsfs"),
+    **dict.fromkeys(("az", "abfs"), "adlfs"),
+    **{"oss": "ossfs", "oci": "ocifs", "tos": "tosfs", "smb": "smbprotocol", "hdfs": "pyarrow"},
+    **dict.fromkeys(("sftp", "ssh"), "paramiko"),
+}
 _Value = TypeVar("_Value")
 
 
@@ -48,7 +54,8 @@ class FarFolder:
     def __post_init__(self) -> None:
         if scheme_of(self.address) not in STORES:
             raise SettingsError(
-                f"{shown_address(self.address)} takes no videos: give a folder, or an s3:// or gs:// address."
+                f"{shown_address(self.address)} takes no videos, as only object stores list their files and "
+                f"take new ones whole: give a folder, or an address of {', '.join(STORES)}."
             )
 
     def sizes(self, below: str = "") -> dict[str, int]:
@@ -65,7 +72,7 @@ class FarFolder:
             start = len(whole.rstrip("/")) + 1
             return {name[start:]: int(facts.get("size") or 0) for name, facts in found.items()}
 
-        return self._tried("read", find)
+        return tried(self.address, "read", find)
 
     def size_of(self, name: str) -> int | None:
         """The bytes of a file; None if there is none of this name."""
@@ -78,7 +85,7 @@ class FarFolder:
             except FileNotFoundError:
                 return None
 
-        return self._tried("read", look)
+        return tried(self.address, "read", look)
 
     def put(self, file: Path, name: str) -> None:
         """Put a file in under a name; the store shows it when all of it is there."""
@@ -91,7 +98,7 @@ class FarFolder:
             if (there := files.info(path).get("size")) != size:
                 raise Refused(f"{there} of {size} bytes are there")
 
-        self._tried("written", put)
+        tried(self.address, "written", put)
 
     def write(self, name: str, content: bytes) -> None:
         """Put content in under a name."""
@@ -100,7 +107,7 @@ class FarFolder:
             files, path = store_of(address_in(self.address, name))
             files.pipe_file(path, content)
 
-        self._tried("written", write)
+        tried(self.address, "written", write)
 
     def get(self, name: str, target: Path, *, max_bytes: int) -> None:
         """Copy a file to `target`, which is replaced when all of it is there."""
@@ -115,22 +122,23 @@ class FarFolder:
                         raise FinallyRefused(f"{name} has more than {max_bytes} bytes")
                     file.write(block)
 
-        self._tried("read", get)
+        tried(self.address, "read", get)
 
-    def _tried(self, verb: str, access: Callable[[], _Value]) -> _Value:
-        """The result of an access that is repeated after failures which may pass."""
-        for pause_s in (*PAUSES_S, None):
-            try:
-                with reporting(scheme_of(self.address)):
-                    return access()
-            except Refused as reason:
-                if pause_s is None or reason.is_final:
-                    raise FarFolderError(
-                        f"{shown_address(self.address)} cannot be {verb}: {reason}. Check the address, the "
-                        "keys and the room there, then run the same command again: finished work is kept."
-                    ) from None  # the cause may show the keys
-                time.sleep(pause_s)
-        raise AssertionError
+
+def tried(address: str, verb: str, access: Callable[[], _Value]) -> _Value:
+    """The result of an access that is repeated after failures which may pass. Raises FarFolderError."""
+    for pause_s in (*PAUSES_S, None):
+        try:
+            with reporting(scheme_of(address)):
+                return access()
+        except Refused as reason:
+            if pause_s is None or reason.is_final:
+                raise FarFolderError(
+                    f"{shown_address(address)} cannot be {verb}: {reason}. Check the address, the keys and "
+                    "the room there, then run the same command again: finished work is kept."
+                ) from None  # the cause may show the keys
+            time.sleep(pause_s)
+    raise AssertionError
 
 
 def store_of(address: str) -> tuple[Any, str]:

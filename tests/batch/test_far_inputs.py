@@ -144,7 +144,7 @@ def test_background_of_all_rows_is_fetched_before_them(server: Server, tmp_path:
         ({"portrait": "../a.png"}, "lies outside https://host/week, which --confine"),
         ({"portrait": "/etc/a.png"}, "lies outside https://host/week, which --confine"),
         ({"portrait": "https://host/week/%2e%2e/a.png"}, "lies outside https://host/week, which --confine"),
-        ({"portrait": "rtsp://host/week/a.png"}, "only https, http, s3 and gs addresses"),
+        ({"portrait": "rtsp://host/week/a.png"}, "only https, http, s3, gs, "),
         ({"background": "../b.png"}, "lies outside https://host/week, which --confine"),
         ({"subtitles": "/etc/a.srt"}, "lies outside https://host/week, which --confine"),
         ({"output": "s3://bucket/a.mp4"}, "is a web address"),

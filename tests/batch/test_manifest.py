@@ -108,7 +108,7 @@ def test_manifest_of_an_older_spreadsheet_is_read_as_windows_1252_and_that_is_sa
     ("cell", "said"),
     [
         ("-", "reads nothing from standard input"),
-        ("rtsp://a.example//b.wav", "'rtsp://a.example//b.wav': only https, http, s3 and gs"),
+        ("rtsp://a.example//b.wav", "'rtsp://a.example//b.wav': only https, http, s3, gs"),
     ],
 )
 def test_recording_of_a_row_that_is_no_file_of_this_machine_is_told_as_written(cell: str, said: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from far_store import Store, storing  # noqa: F401
 from PIL import Image
 from scipy.io import wavfile
 from small_bundles import make_bundle
@@ -50,6 +51,17 @@ def test_video_has_every_frame_and_the_sound(rendered: Path) -> None:
     assert info.video is not None
     assert info.audio is not None
     assert (info.video.n_frames, info.video.width, info.video.height) == (N_FRAMES, 512, 512)
+
+
+def test_video_is_sent_to_the_address_of_a_store(
+    rendered: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(rendered)
+    inputs = [str(FACE), "speech.wav", "-o", "s3://bucket/week/far.mp4"]
+    result = CliRunner().invoke(app, ["render", *inputs, "--bundle", "bundle", "--threads", "1"])
+    assert (result.exit_code, result.stdout) == (0, "far.mp4\n")
+    assert result.stderr.splitlines()[-1] == "sent to s3://bucket/week/far.mp4"
+    assert store.names == {"far.mp4", "far.json"}
 
 
 def test_json_events_end_with_finished(rendered: Path) -> None:

@@ -83,7 +83,10 @@ def test_too_slow_a_file_is_refused(server: Server, monkeypatch: pytest.MonkeyPa
     ("address", "said"),
     [
         ("https://ann:secret@host.example/a.wav", "'https://host.example/a.wav' has a password in it"),
-        ("rtsp://host.example/a", "only https, http, s3 and gs"),
+        ("foo://host.example/a.wav", "'foo://host.example/a.wav': only https"),
+        ("file:///etc/hostname", "only https"),
+        ("memory://a.wav", "only https"),
+        ("rtsp://host.example/a", "only https, http, s3, gs, "),
     ],
 )
 def test_other_addresses_are_refused(address: str, said: str) -> None:
