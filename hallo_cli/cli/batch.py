@@ -7,8 +7,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from hallo_cli.cli import batch_view
 from hallo_cli.cli.batch_build import build_batch, rows_of
 from hallo_cli.cli.batch_decide import judge_by, promoted_options, repeat_rejected
@@ -26,7 +24,7 @@ from hallo_cli.cli.batch_run import Extras, run
 from hallo_cli.cli.batch_spending import Spending
 from hallo_cli.cli.batch_status import running_lines, status_values
 from hallo_cli.cli.console import answer, say
-from hallo_cli.cli.help import Application, HelpfulGroup
+from hallo_cli.cli.help import Application, AsJson, HelpfulGroup, argument, option
 from hallo_cli.cli.options import Given, takes_settings
 from hallo_cli.cli.progress import Shown, clock, failures_as_json
 from hallo_cli.errors import HalloError, InputError, ManifestError, SettingsError
@@ -58,11 +56,7 @@ Example:
 guide is hallo docs batch.
 """,
 )
-Named = Annotated[
-    Path,
-    typer.Argument(help="The manifest or the name of the batch.", metavar="MANIFEST", show_default=False),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Named = Annotated[Path, argument(help="The manifest or the name of the batch.", metavar="MANIFEST")]
 
 
 @app.command("run")
@@ -94,16 +88,14 @@ def run_command(
 def retry_command(
     named: Named,
     ids: Annotated[
-        list[str] | None,
-        typer.Argument(help="Rows to render again.  [default: all that failed]", show_default=False),
+        list[str] | None, argument(help="Rows to render again.  [default: all that failed]")
     ] = None,
     decisions: Annotated[
         Path | None,
-        typer.Option(
+        option(
             help="Render the rows that this file rejects again, each with another seed. The page of hallo "
             "batch report saves it.",
             metavar="FILE",
-            show_default=False,
         ),
     ] = None,
     *,
@@ -137,26 +129,13 @@ def retry_command(
 def promote_command(
     named: Named,
     decisions: Annotated[
-        Path,
-        typer.Option(
-            help="The file of marks that the page of hallo batch report saved.",
-            metavar="FILE",
-            show_default=False,
-        ),
+        Path, option(help="The file of marks that the page of hallo batch report saved.", metavar="FILE")
     ],
     base: Annotated[
-        Path | None,
-        typer.Option(
-            "--name", help="The new batch.  [default: NAME.PRESET]", metavar="NAME", show_default=False
-        ),
+        Path | None, option("--name", help="The new batch.  [default: NAME.PRESET]", metavar="NAME")
     ] = None,
     output_dir: Annotated[
-        str,
-        typer.Option(
-            help="The folder for its videos.  [default: NAME.PRESET.videos]",
-            metavar="DIR",
-            show_default=False,
-        ),
+        str, option(help="The folder for its videos.  [default: NAME.PRESET.videos]", metavar="DIR")
     ] = "",
     *,
     shown: Shown,
@@ -190,7 +169,7 @@ def promote_command(
 
 
 @app.command("status")
-def status_command(named: Named, as_json: JsonOption = False) -> None:
+def status_command(named: Named, as_json: AsJson = False) -> None:
     """Show the progress of a batch, running or not.
 
     Example:
@@ -216,16 +195,9 @@ def status_command(named: Named, as_json: JsonOption = False) -> None:
 def report_command(
     named: Named,
     output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            help="The page.  [default: NAME.report.html]",
-            metavar="FILE",
-            show_default=False,
-        ),
+        Path | None, option("-o", "--output", help="The page.  [default: NAME.report.html]", metavar="FILE")
     ] = None,
-    previews: Annotated[int, typer.Option(help="How many rows get a preview.", metavar="N", min=0)] = 200,
+    previews: Annotated[int, option(help="How many rows get a preview.", metavar="N", min=0)] = 200,
 ) -> None:
     """Write an HTML page and a CSV about a batch.
 

@@ -12,16 +12,13 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Annotated, Any, Self
-
-import typer
+from typing import Annotated, Self
 
 from hallo_cli.cli.console import say
-from hallo_cli.cli.help import MORE
+from hallo_cli.cli.help import option
 from hallo_cli.errors import SettingsError
 
 LIMIT_S = 600.0  # for one call
-_MORE: Any = {"rich_help_panel": MORE, "metavar": "COMMAND", "show_default": False}
 
 
 @dataclass(frozen=True)
@@ -29,10 +26,16 @@ class Hooks:
     """The commands. They apply to one run; the ledger does not keep them."""
 
     on_row: Annotated[
-        str, typer.Option(help="Run this for each row that ends, its record as JSON on stdin.", **_MORE)
+        str,
+        option(
+            help="Run this for each row that ends, its record as JSON on stdin.", metavar="COMMAND", more=True
+        ),
     ] = ""
     on_end: Annotated[
-        str, typer.Option(help="Run this when the batch ends, its counts as JSON on stdin.", **_MORE)
+        str,
+        option(
+            help="Run this when the batch ends, its counts as JSON on stdin.", metavar="COMMAND", more=True
+        ),
     ] = ""
 
 

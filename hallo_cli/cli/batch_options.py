@@ -6,13 +6,11 @@ import dataclasses
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Annotated
 
 from hallo_cli.cli.batch_plan import PLAN
 from hallo_cli.cli.batch_view import PORCELAIN
-from hallo_cli.cli.help import MORE
+from hallo_cli.cli.help import argument, option
 from hallo_cli.cli.options import Given
 from hallo_cli.errors import JobError, SettingsError
 from hallo_cli.media.addresses import address_in, bare_address, is_address, stem_of
@@ -22,7 +20,6 @@ from hallo_cli.store.cache import at_home
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".txt")
 RESULTS = ".results.jsonl"
 STDIN = "-"
-_MORE: Any = {"rich_help_panel": MORE}  # shown with --help-all
 
 
 class Pairing(StrEnum):
@@ -46,167 +43,139 @@ class BatchOptions:
 
     manifest: Annotated[
         str,
-        typer.Argument(
+        argument(
             help="CSV with a header, or JSON Lines. Columns: "
             "portrait and audio (or text, or face_1 and face_2); "
             "id, output, preset, any setting. `-` reads standard input.",
             metavar="MANIFEST",
-            show_default=False,
         ),
     ] = ""
     portraits: Annotated[
-        str,
-        typer.Option(
-            help="A folder of pictures, instead of a manifest.", metavar="DIR", show_default=False, **_MORE
-        ),
+        str, option(help="A folder of pictures, instead of a manifest.", metavar="DIR", more=True)
     ] = ""
-    audios: Annotated[
-        str,
-        typer.Option(help="A folder of recordings.", metavar="DIR", show_default=False, **_MORE),
-    ] = ""
+    audios: Annotated[str, option(help="A folder of recordings.", metavar="DIR", more=True)] = ""
     pairing: Annotated[
         Pairing,
-        typer.Option(
+        option(
             "--pair",
             help="How the folders are paired: each with each (cross), in order (zip) or by name (stem).",
-            **_MORE,
+            more=True,
         ),
     ] = Pairing.cross
     may_be_alone: Annotated[
         bool,
-        typer.Option(
+        option(
             "--allow-unmatched",
             help="With --pair stem: leave out files without a partner, with a warning.",
-            **_MORE,
+            more=True,
         ),
     ] = False
     root: Annotated[
         str,
-        typer.Option(
-            help="The folder of relative inputs.  [default: the manifest's folder]",
-            metavar="DIR",
-            show_default=False,
-            **_MORE,
+        option(
+            help="The folder of relative inputs.  [default: the manifest's folder]", metavar="DIR", more=True
         ),
     ] = ""
     output_dir: Annotated[
         str,
-        typer.Option(
+        option(
             help="The folder for videos, also s3://BUCKET/FOLDER: see hallo docs clusters.  "
             "[default: NAME.videos]",
             metavar="DIR",
-            show_default=False,
         ),
     ] = ""
     name_template: Annotated[
         str,
-        typer.Option(
-            help="How videos are named, from {id} {portrait} {audio} {row} {preset} {seed}.", **_MORE
-        ),
+        option(help="How videos are named, from {id} {portrait} {audio} {row} {preset} {seed}.", more=True),
     ] = "{id}.mp4"
     base: Annotated[
         str,
-        typer.Option(
+        option(
             "--name",
             help="The batch's name; its files are NAME.results.jsonl and so on.  [default: the manifest "
             "without its suffix, or ./batch]",
             metavar="NAME",
-            show_default=False,
-            **_MORE,
+            more=True,
         ),
     ] = ""
     is_confined: Annotated[
-        bool,
-        typer.Option("--confine", help="Refuse paths outside --root and --output-dir.", **_MORE),
+        bool, option("--confine", help="Refuse paths outside --root and --output-dir.", more=True)
     ] = False
     own_columns: Annotated[
         list[str] | None,
-        typer.Option(
+        option(
             "--ignore-column",
             help="A column of your own, kept in ledger and report. Repeatable. Columns that begin with x_ "
             "need no option.",
             metavar="NAME",
-            show_default=False,
-            **_MORE,
+            more=True,
         ),
     ] = None
     jobs: Annotated[
-        int, typer.Option("-j", "--jobs", help="Workers on each device.", metavar="N", min=1, max=256)
+        int, option("-j", "--jobs", help="Workers on each device.", metavar="N", min=1, max=256)
     ] = 1
     devices: Annotated[
-        str,
-        typer.Option(
-            help="cuda:0,cuda:1 or cpu; auto takes all GPUs.  [default: --device]",
-            metavar="LIST",
-            show_default=False,
-        ),
+        str, option(help="cuda:0,cuda:1 or cpu; auto takes all GPUs.  [default: --device]", metavar="LIST")
     ] = ""
     retries: Annotated[
-        int,
-        typer.Option(help="How often a failed row is tried again.", metavar="N", min=0, max=100, **_MORE),
+        int, option(help="How often a failed row is tried again.", metavar="N", min=0, max=100, more=True)
     ] = 2
     other_seeds: Annotated[
         int,
-        typer.Option(
+        option(
             "--retry-on-fail",
             help="How many other seeds to try when the quality limits refuse a video.",
             metavar="N",
             min=0,
             max=100,
-            **_MORE,
+            more=True,
         ),
     ] = 0
     has_gate: Annotated[
         bool,
-        typer.Option(
-            "--quality/--no-quality", help="Measure each video; --no-quality counts frames only.", **_MORE
+        option(
+            "--quality/--no-quality", help="Measure each video; --no-quality counts frames only.", more=True
         ),
     ] = True
     is_fail_fast: Annotated[
-        bool,
-        typer.Option("--fail-fast", help="Stop at the first row that fails or is refused.", **_MORE),
+        bool, option("--fail-fast", help="Stop at the first row that fails or is refused.", more=True)
     ] = False
     may_overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", help="Replace outputs that this batch did not make.", **_MORE),
+        bool, option("--overwrite", help="Replace outputs that this batch did not make.", more=True)
     ] = False
     has_parallel_parts: Annotated[
         bool,
-        typer.Option(
+        option(
             "--parallel-segments",
             help="Render recordings longer than --segment in parts on several workers and blend the joins: "
             "faster, but less smooth at the joins.",
-            **_MORE,
+            more=True,
         ),
     ] = False
     max_gpu_hours: Annotated[
         float,
-        typer.Option(
+        option(
             help="Render only the rows that fit into this many worker hours; 0 is no limit.",
             metavar="X",
             min=0,
-            **_MORE,
+            more=True,
         ),
     ] = 0.0
     shard: Annotated[
         str,
-        typer.Option(
+        option(
             help="Render part I/N of the rows, 1/N to N/N. auto reads I and N of a Slurm array, auto/N reads "
             "I of an indexed Kubernetes job.",
-            **_MORE,
+            more=True,
         ),
     ] = "1/1"
     engine: Annotated[
         EngineKind,
-        typer.Option(help="Workers are processes here (local) or actors of a Ray cluster (ray).", **_MORE),
+        option(help="Workers are processes here (local) or actors of a Ray cluster (ray).", more=True),
     ] = EngineKind.local
     address: Annotated[
         str,
-        typer.Option(
-            help="The Ray cluster's address.  [default: the one running here, or a new one]",
-            show_default=False,
-            **_MORE,
-        ),
+        option(help="The Ray cluster's address.  [default: the one running here, or a new one]", more=True),
     ] = ""
     flags: dict[str, object] = field(default_factory=dict)  # settings given as flags
     preset: str = ""
@@ -258,30 +227,25 @@ class BatchOptions:
 class Telling:
     """The options about the plan and the output for programs."""
 
-    is_dry: Annotated[bool, typer.Option("--dry-run", help="Check every row, show the plan and stop.")] = (
-        False
-    )
+    is_dry: Annotated[bool, option("--dry-run", help="Check every row, show the plan and stop.")] = False
     as_porcelain: Annotated[
         bool,
-        typer.Option(
+        option(
             "--porcelain",
             help=f"Print one tab-separated line a row: {' '.join(PORCELAIN)}; with --dry-run: "
             f"{' '.join(PLAN)}.",
-            **_MORE,
+            more=True,
         ),
     ] = False
     sheet: Annotated[
         Path | None,
-        typer.Option(
+        option(
             help="With --dry-run: write one HTML page with a picture of every row.",
             metavar="FILE.html",
-            show_default=False,
-            **_MORE,
+            more=True,
         ),
     ] = None
-    as_csv: Annotated[bool, typer.Option("--csv", help="With --dry-run: print the plan as CSV.", **_MORE)] = (
-        False
-    )
+    as_csv: Annotated[bool, option("--csv", help="With --dry-run: print the plan as CSV.", more=True)] = False
 
 
 def read_options(values: dict[str, object]) -> BatchOptions:

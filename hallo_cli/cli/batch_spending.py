@@ -5,17 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from hallo_cli.cli.help import MORE
+from hallo_cli.cli.help import option
 from hallo_cli.errors import SettingsError
 
 if TYPE_CHECKING:
     from hallo_cli.batch.budget import Budget
-
-_MORE: Any = {"rich_help_panel": MORE}
 
 
 @dataclass(frozen=True)
@@ -24,33 +20,31 @@ class Spending:
 
     gpu_hour_price: Annotated[
         float,
-        typer.Option(help="The price of one worker hour, for the plan's costs.", metavar="X", min=0, **_MORE),
+        option(help="The price of one worker hour, for the plan's costs.", metavar="X", min=0, more=True),
     ] = 0.0
     max_cost: Annotated[
         float,
-        typer.Option(
+        option(
             help="Render only the rows that fit into this price (with --gpu-hour-price); 0 is no limit.",
             metavar="X",
             min=0,
-            **_MORE,
+            more=True,
         ),
     ] = 0.0
     finish_by: Annotated[
         str,
-        typer.Option(
+        option(
             help="Render only the rows that end by then: 06:00, or 2026-11-30T06:00.",
             metavar="TIME",
-            show_default=False,
-            **_MORE,
+            more=True,
         ),
     ] = ""
     only: Annotated[
         list[str] | None,
-        typer.Option(
+        option(
             help="Render only rows whose ids match, such as 'anna-*'. Repeatable.",
             metavar="PATTERN",
-            show_default=False,
-            **_MORE,
+            more=True,
         ),
     ] = None
 

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from hallo_cli.cli import bench_view
 from hallo_cli.cli.console import answer
+from hallo_cli.cli.help import AsJson, option
 from hallo_cli.cli.options import Given, takes_settings
 from hallo_cli.errors import SettingsError
 from hallo_cli.settings.resolve import Resolved
@@ -28,30 +27,24 @@ class Measurement:
 
     against: Annotated[
         list[str] | None,
-        typer.Option(
-            help="A preset to compare with the settings, on the same weights. Repeatable.",
-            metavar="PRESET",
-            show_default=False,
+        option(
+            help="A preset to compare with the settings, on the same weights. Repeatable.", metavar="PRESET"
         ),
     ] = None
     random_weights: Annotated[
         bool,
-        typer.Option(
+        option(
             "--random-weights", help="Time networks of the official size with random weights: no download."
         ),
     ] = False
-    repeats: Annotated[int, typer.Option(min=1, max=1000, help="Counted repetitions.")] = 3
-    warmups: Annotated[int, typer.Option(min=0, max=100, help="Warm-up repetitions, not counted.")] = 1
-    clips: Annotated[int, typer.Option(min=1, max=100, help="Clips rendered in a row.")] = 3
+    repeats: Annotated[int, option(min=1, max=1000, help="Counted repetitions.")] = 3
+    warmups: Annotated[int, option(min=0, max=100, help="Warm-up repetitions, not counted.")] = 1
+    clips: Annotated[int, option(min=1, max=100, help="Clips rendered in a row.")] = 3
     report: Annotated[
         Path | None,
-        typer.Option(
-            help="Also write the results to FILE.json, and as a page to FILE.html.",
-            metavar="FILE.json",
-            show_default=False,
-        ),
+        option(help="Also write the results to FILE.json, and as a page to FILE.html.", metavar="FILE.json"),
     ] = None
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
+    as_json: AsJson = False
 
 
 @takes_settings

@@ -7,10 +7,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from hallo_cli.api import Renderer, compose
 from hallo_cli.cli.console import answer, say
+from hallo_cli.cli.help import AsJson, argument, option
 from hallo_cli.cli.options import Given, takes_settings
 from hallo_cli.cli.progress import clock
 from hallo_cli.errors import SettingsError
@@ -33,26 +32,14 @@ BASES = {
 
 @takes_settings
 def command(
-    portrait: Annotated[
-        str,
-        typer.Argument(help="A picture with a face.", metavar="PORTRAIT", show_default=False),
-    ],
+    portrait: Annotated[str, argument(help="A picture with a face.", metavar="PORTRAIT")],
     audio: Annotated[
-        str,
-        typer.Argument(
-            help="Speech: a sound or video file, or - for standard input.",
-            metavar="AUDIO",
-            show_default=False,
-        ),
+        str, argument(help="Speech: a sound or video file, or - for standard input.", metavar="AUDIO")
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
     still: Annotated[
         Path | None,
-        typer.Option(
-            help="Also draw a picture: the crop, what moves and the video's frame.",
-            metavar="OUT.png",
-            show_default=False,
-        ),
+        option(help="Also draw a picture: the crop, what moves and the video's frame.", metavar="OUT.png"),
     ] = None,
     *,
     given: Given,
@@ -153,10 +140,7 @@ def _lines(found: Preflight) -> list[str]:
             f"{forecast.width} x {forecast.height}",
             f"{forecast.n_frames} frames at {forecast.fps:g} a second in {forecast.n_clips} clips",
         ),
-        "time": (
-            f"{clock(forecast.seconds)} and the time to load the networks",
-            BASES[forecast.basis],
-        ),
+        "time": (f"{clock(forecast.seconds)} and the time to load the networks", BASES[forecast.basis]),
         "disk": (
             describe_disk(forecast.output_bytes, forecast.work_bytes),
             f"{forecast.free_bytes / 1e9:.1f} GB free",

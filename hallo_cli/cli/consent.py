@@ -7,10 +7,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from hallo_cli.cli.console import answer, say
-from hallo_cli.cli.help import Application
+from hallo_cli.cli.help import Application, AsJson, argument, option
 from hallo_cli.errors import InputError, SettingsError
 
 if TYPE_CHECKING:
@@ -27,9 +25,7 @@ Example:
 The file's columns are in hallo docs provenance.
 """
 )
-FileArgument = Annotated[
-    Path, typer.Argument(help="The consent file (CSV).", metavar="FILE", show_default=False)
-]
+FileArgument = Annotated[Path, argument(help="The consent file (CSV).", metavar="FILE")]
 
 
 @app.command("add")
@@ -37,22 +33,13 @@ def add_command(
     file: FileArgument,
     sources: Annotated[
         list[Path] | None,
-        typer.Argument(
-            help="Pictures and recordings that the person lets you use.",
-            metavar="PICTURE_OR_SOUND",
-            show_default=False,
-        ),
+        argument(help="Pictures and recordings that the person lets you use.", metavar="PICTURE_OR_SOUND"),
     ] = None,
-    who: Annotated[str, typer.Option(help="Who consents.", metavar="NAME", show_default=False)] = "",
-    until: Annotated[
-        str, typer.Option(help="The last day, as in 2027-12-31.  [default: without end]", show_default=False)
-    ] = "",
-    note: Annotated[str, typer.Option(help="For example, where the contract is.", show_default=False)] = "",
+    who: Annotated[str, option(help="Who consents.", metavar="NAME")] = "",
+    until: Annotated[str, option(help="The last day, as in 2027-12-31.  [default: without end]")] = "",
+    note: Annotated[str, option(help="For example, where the contract is.")] = "",
     speak: Annotated[
-        str,
-        typer.Option(
-            help="A synthetic voice: the text-to-speech command, as --speak takes it.", show_default=False
-        ),
+        str, option(help="A synthetic voice: the text-to-speech command, as --speak takes it.")
     ] = "",
 ) -> None:
     """Add pictures, recordings or a synthetic voice to a consent file.
@@ -82,10 +69,7 @@ def add_command(
 
 
 @app.command("list")
-def list_command(
-    file: FileArgument,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-) -> None:
+def list_command(file: FileArgument, as_json: AsJson = False) -> None:
     """Show the entries of a consent file, and which have ended.
 
     Example:

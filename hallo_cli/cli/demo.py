@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from hallo_cli.api import Renderer
 from hallo_cli.cli.console import say
+from hallo_cli.cli.help import option
 from hallo_cli.cli.options import Given
 from hallo_cli.cli.progress import Shown
 from hallo_cli.errors import InputError, SettingsError
@@ -20,25 +19,19 @@ DURATION_S = 5.0
 
 
 def command(
-    output: Annotated[Path, typer.Option("-o", "--output", help="The video.", metavar="OUT.mp4")] = Path(
+    output: Annotated[Path, option("-o", "--output", help="The video.", metavar="OUT.mp4")] = Path(
         "demo.mp4"
     ),
     duration: Annotated[
-        float, typer.Option(help="How much of the speech to render, in seconds.", metavar="SECONDS")
+        float, option(help="How much of the speech to render, in seconds.", metavar="SECONDS")
     ] = DURATION_S,
     bundle: Annotated[
-        str | None,
-        typer.Option(help="The weights.  [default: embedded]", metavar="NAME|DIR", show_default=False),
+        str | None, option(help="The weights.  [default: embedded]", metavar="NAME|DIR")
     ] = None,
     device: Annotated[
-        str | None,
-        typer.Option(
-            help="auto, cpu, cuda, cuda:1 or mps.  [default: auto]", metavar="NAME", show_default=False
-        ),
+        str | None, option(help="auto, cpu, cuda, cuda:1 or mps.  [default: auto]", metavar="NAME")
     ] = None,
-    is_quiet: Annotated[
-        bool, typer.Option("-q", "--quiet", help="Print only errors and the result.")
-    ] = False,
+    is_quiet: Annotated[bool, option("-q", "--quiet", help="Print only errors and the result.")] = False,
 ) -> None:
     """Render the bundled example into demo.mp4.
 

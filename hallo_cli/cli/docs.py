@@ -7,9 +7,8 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from hallo_cli.cli.console import answer
+from hallo_cli.cli.help import argument, option
 from hallo_cli.cli.options import starting_with
 from hallo_cli.errors import SettingsError
 
@@ -25,14 +24,11 @@ def list_topics() -> list[str]:
 def command(
     topic: Annotated[
         str | None,
-        typer.Argument(
-            help="A guide.  [default: list them]",
-            metavar="TOPIC",
-            show_default=False,
-            autocompletion=starting_with(list_topics),
+        argument(
+            help="A guide.  [default: list them]", metavar="TOPIC", autocompletion=starting_with(list_topics)
         ),
     ] = None,
-    is_raw: Annotated[bool, typer.Option("--raw", help="Print Markdown, as a pipe always gets.")] = False,
+    is_raw: Annotated[bool, option("--raw", help="Print Markdown, as a pipe always gets.")] = False,
 ) -> None:
     """Show a guide: batch, weights, training and more.
 

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from hallo_cli import __version__
 from hallo_cli.cli.console import answer
+from hallo_cli.cli.help import AsJson
 from hallo_cli.cli.system import objection
 from hallo_cli.errors import HalloError
 
@@ -41,9 +41,7 @@ class Finding:
     remedy: str = ""
 
 
-def command(
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-) -> None:
+def command(as_json: AsJson = False) -> None:
     """Find what is missing on this machine and how to fix it.
 
     Example:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hallo_cli.cli.console import answer, plain, say
+from hallo_cli.cli.help import AsJson, argument, option
 from hallo_cli.cli.options import takes_settings
 from hallo_cli.errors import HalloError, InputError, SettingsError
 
@@ -29,15 +30,9 @@ _PANEL = "Networks"  # shown with --help-all
 class Companions:
     """The options about what a video is compared with."""
 
-    audio: Annotated[
-        Path | None, typer.Option(help="The recording.  [default: the video's sound]", show_default=False)
-    ] = None
-    portrait: Annotated[
-        Path | None, typer.Option(help="The portrait.  [default: the first frame]", show_default=False)
-    ] = None
-    truth: Annotated[
-        Path | None, typer.Option(help="The true video of the same speech.", show_default=False)
-    ] = None
+    audio: Annotated[Path | None, option(help="The recording.  [default: the video's sound]")] = None
+    portrait: Annotated[Path | None, option(help="The portrait.  [default: the first frame]")] = None
+    truth: Annotated[Path | None, option(help="The true video of the same speech.")] = None
 
 
 @dataclass(frozen=True)
@@ -46,57 +41,47 @@ class NetworkFiles:
 
     bundle: Annotated[
         str | None,
-        typer.Option(
+        option(
             help="Weights whose face networks measure identity.  [default: the official ones if installed; "
             "else the upper faces are compared]",
             rich_help_panel=_PANEL,
             metavar="NAME|DIR",
-            show_default=False,
         ),
     ] = None
     fid_network: Annotated[
         Path | None,
-        typer.Option(
+        option(
             help="For FID: the TorchScript Inception of the StyleGAN releases, inception-2015-12-05.pt. "
             "(The .pth of pytorch-fid is not TorchScript.)",
             rich_help_panel=_PANEL,
-            show_default=False,
         ),
     ] = None
     fvd_network: Annotated[
         Path | None,
-        typer.Option(
+        option(
             help="For FVD: the TorchScript I3D that StyleGAN-V uses, i3d_torchscript.pt.",
             rich_help_panel=_PANEL,
-            show_default=False,
         ),
     ] = None
     efid_network: Annotated[
         Path | None,
-        typer.Option(
+        option(
             help="For E-FID: a TorchScript network from frames, uint8 [n, 3, height, width], to expression "
             "coefficients [n, channels]. Papers use the 64 of Deep3DFaceRecon_pytorch; export it together "
             "with its face crop.",
             rich_help_panel=_PANEL,
-            show_default=False,
         ),
     ] = None
     syncnet: Annotated[
         Path | None,
-        typer.Option(
+        option(
             help="For Sync-C and Sync-D: SyncNet's published weights, syncnet_v2.model.",
             rich_help_panel=_PANEL,
-            show_default=False,
         ),
     ] = None
     reference_dir: Annotated[
         Path | None,
-        typer.Option(
-            help="A folder of real videos for FID, FVD and E-FID.",
-            metavar="DIR",
-            show_default=False,
-            rich_help_panel=_PANEL,
-        ),
+        option(help="A folder of real videos for FID, FVD and E-FID.", metavar="DIR", rich_help_panel=_PANEL),
     ] = None
 
     def load_networks(self) -> Networks:
@@ -168,28 +153,24 @@ class Distances:
 
 @takes_settings
 def command(
-    videos: Annotated[
-        list[Path] | None, typer.Argument(help="Rendered videos.", metavar="VIDEO...", show_default=False)
-    ] = None,
+    videos: Annotated[list[Path] | None, argument(help="Rendered videos.", metavar="VIDEO...")] = None,
     manifest: Annotated[
         Path | None,
-        typer.Option(
+        option(
             help="A CSV with columns video, audio, portrait, truth. --audio, --portrait and --truth fill "
             "empty cells.",
             metavar="FILE",
-            show_default=False,
         ),
     ] = None,
     page: Annotated[
         Path | None,
-        typer.Option(
+        option(
             "--html",
             help="Also write a page with plots: mouth over speech, motion and joins, drift.",
             metavar="PAGE.html",
-            show_default=False,
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
     *,
     companions: Companions,
     files: NetworkFiles,
@@ -349,9 +330,4 @@ def _to_dict(results: list[Measured], distances: Distances) -> dict[str, object]
         for result in results
     ]
     errors = {name: str(error) for name, error in distances.errors.items()}
-    return {
-        "schema": SCHEMA,
-        "videos": videos,
-        "distances": distances.values,
-        "distance_errors": errors,
-    }
+    return {"schema": SCHEMA, "videos": videos, "distances": distances.values, "distance_errors": errors}

@@ -78,6 +78,20 @@ class Application(typer.Typer):
         return super().command(name, cls=cls, **options)
 
 
+def option(*names: str, help: str, more: bool = False, **how: Any) -> Any:
+    """An option as Typer has it, its default shown unless the help names it; more: with --help-all only."""
+    panel = {"rich_help_panel": MORE} if more else {}
+    return typer.Option(*names, **{"help": help, "show_default": "[default: " not in help, **panel, **how})
+
+
+def argument(*, help: str, **how: Any) -> Any:
+    """An argument, likewise."""
+    return typer.Argument(**{"help": help, "show_default": "[default: " not in help, **how})
+
+
+AsJson = Annotated[bool, option("--json", help="Print one JSON object.")]
+
+
 def _show_all(ctx: typer.Context, value: bool) -> None:
     if value:
         ctx.meta[_SHOWS_ALL] = True

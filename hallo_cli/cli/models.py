@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hallo_cli.cli.console import answer, say
-from hallo_cli.cli.help import Application
+from hallo_cli.cli.dtypes import Dtype
+from hallo_cli.cli.help import Application, AsJson, argument, option
 from hallo_cli.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -27,18 +28,7 @@ Example:
 """
 )
 
-BundleArgument = Annotated[
-    str, typer.Argument(help="A bundle's name, or its folder.", metavar="BUNDLE", show_default=False)
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-
-
-class Dtype(StrEnum):
-    """Number formats that weights can be written in."""
-
-    float16 = "float16"
-    bfloat16 = "bfloat16"
-    float32 = "float32"
+BundleArgument = Annotated[str, argument(help="A bundle's name, or its folder.", metavar="BUNDLE")]
 
 
 class Weights(StrEnum):
@@ -56,7 +46,7 @@ class Extra(StrEnum):
 
 
 @app.command("list")
-def list_command(as_json: JsonOption = False) -> None:
+def list_command(as_json: AsJson = False) -> None:
     """List the installed bundles of weights.
 
     Example:
@@ -85,7 +75,7 @@ def list_command(as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def show(bundle: BundleArgument, as_json: JsonOption = False) -> None:
+def show(bundle: BundleArgument, as_json: AsJson = False) -> None:
     """Show the networks, defaults, files and licence of a bundle.
 
     Example:
@@ -121,7 +111,7 @@ def show(bundle: BundleArgument, as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def verify(bundle: BundleArgument, as_json: JsonOption = False) -> None:
+def verify(bundle: BundleArgument, as_json: AsJson = False) -> None:
     """Check every file of a bundle.
 
     Example:
@@ -149,29 +139,22 @@ def verify(bundle: BundleArgument, as_json: JsonOption = False) -> None:
 
 @app.command()
 def pull(
-    weights: Annotated[Weights, typer.Argument(help="The weights.")] = Weights.official,
-    revision: Annotated[str, typer.Option(help="Branch, tag or commit on the hub.")] = "main",
+    weights: Annotated[Weights, argument(help="The weights.")] = Weights.official,
+    revision: Annotated[str, option(help="Branch, tag or commit on the hub.")] = "main",
     to: Annotated[
         Path | None,
-        typer.Option(
-            help="The folder to fetch into.  [default: its name in the models folder]",
-            metavar="DIR",
-            show_default=False,
-        ),
+        option(help="The folder to fetch into.  [default: its name in the models folder]", metavar="DIR"),
     ] = None,
-    offline: Annotated[
-        bool, typer.Option(help="Use only files that are here or in the hub's cache.")
-    ] = False,
+    offline: Annotated[bool, option(help="Use only files that are here or in the hub's cache.")] = False,
     extra: Annotated[
         Extra | None,
-        typer.Option(
+        option(
             "--with",
             help="training: also Stable Diffusion 1.5's UNet and AnimateDiff's motion module (5.3 GB), "
             "from which the published training starts.",
-            show_default=False,
         ),
     ] = None,
-    as_json: JsonOption = False,
+    as_json: AsJson = False,
 ) -> None:
     """Fetch published weights, about 5.9 GB.
 
@@ -208,11 +191,9 @@ def pull(
 @app.command()
 def convert(
     source: BundleArgument,
-    target: Annotated[
-        str, typer.Argument(help="The new bundle's name, or its folder.", metavar="NEW", show_default=False)
-    ],
-    dtype: Annotated[Dtype, typer.Option(help="Number format of the networks' weights.")] = Dtype.float16,
-    as_json: JsonOption = False,
+    target: Annotated[str, argument(help="The new bundle's name, or its folder.", metavar="NEW")],
+    dtype: Annotated[Dtype, option(help="Number format of the networks' weights.")] = Dtype.float16,
+    as_json: AsJson = False,
 ) -> None:
     """Convert a bundle to slim safetensors files.
 
@@ -221,16 +202,12 @@ def convert(
 
     The published folder can be converted, too. Unused weights are left out, and every file gets a digest.
     """
-    import torch
-
     from hallo_cli.bundles.bundle import find_bundle, named_folder
     from hallo_cli.bundles.networks import convert_bundle
     from hallo_cli.store.cache import at_home
 
     directory = at_home(Path(target)) if "/" in target else named_folder(target)
-    bundle = convert_bundle(
-        find_bundle(source), directory, name=directory.name, dtype=getattr(torch, dtype.value)
-    )
+    bundle = convert_bundle(find_bundle(source), directory, name=directory.name, dtype=dtype.of_torch)
     if as_json:
         _print_json(_summary(bundle))
     else:

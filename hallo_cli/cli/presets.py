@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 from typing import Annotated
 
-import typer
-
 from hallo_cli.cli.console import answer
-from hallo_cli.cli.help import Application
+from hallo_cli.cli.help import Application, AsJson, argument, option
 from hallo_cli.cli.options import Given, explain, starting_with, takes_settings
 from hallo_cli.settings.presets import list_presets, read_preset
 
@@ -21,11 +19,9 @@ Example:
 """
 )
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-
 
 @app.command("list")
-def list_command(as_json: JsonOption = False) -> None:
+def list_command(as_json: AsJson = False) -> None:
     """List the presets and their purposes.
 
     Example:
@@ -45,15 +41,14 @@ def list_command(as_json: JsonOption = False) -> None:
 def show_command(
     name: Annotated[
         str | None,
-        typer.Argument(
+        argument(
             help="A preset.  [default: the program's defaults]",
             metavar="NAME",
-            show_default=False,
             autocompletion=starting_with(list_presets),
         ),
     ] = None,
-    explained: Annotated[bool, typer.Option("--explain", help="Describe each setting.")] = False,
-    as_json: JsonOption = False,
+    explained: Annotated[bool, option("--explain", help="Describe each setting.")] = False,
+    as_json: AsJson = False,
     *,
     given: Given,
 ) -> None:

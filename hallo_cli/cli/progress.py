@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hallo_cli.cli.console import answer, plain, say
-from hallo_cli.cli.help import MORE
+from hallo_cli.cli.help import option
 from hallo_cli.errors import BUG_STATUS, HalloError
 from hallo_cli.printable import PrintableFormatter
 
@@ -49,23 +49,20 @@ class Style(StrEnum):
 class Shown:
     """The options about what a run prints."""
 
-    as_json: Annotated[
-        bool,
-        typer.Option("--json", help="Print JSON events, one a line.", rich_help_panel=MORE),
-    ] = False
-    progress: Annotated[
-        Style, typer.Option(help="How progress is shown on standard error.", rich_help_panel=MORE)
-    ] = Style.auto
-    is_quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print only errors and the result.")] = False
+    as_json: Annotated[bool, option("--json", help="Print JSON events, one a line.", more=True)] = False
+    progress: Annotated[Style, option(help="How progress is shown on standard error.", more=True)] = (
+        Style.auto
+    )
+    is_quiet: Annotated[bool, option("-q", "--quiet", help="Print only errors and the result.")] = False
     verbosity: Annotated[
         int,
-        typer.Option(
+        option(
             "-v",
             "--verbose",
             count=True,
             help="Print more; -vv prints everything.",
             show_default=False,
-            rich_help_panel=MORE,
+            more=True,
         ),
     ] = 0
 

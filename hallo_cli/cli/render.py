@@ -8,11 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from hallo_cli.api import Renderer, compose, speak
 from hallo_cli.cli.console import answer, say
-from hallo_cli.cli.help import MORE
+from hallo_cli.cli.help import argument, option
 from hallo_cli.cli.options import Given, takes_settings
 from hallo_cli.cli.progress import Shown, clock, failures_as_json, print_json, showing
 from hallo_cli.cli.signals import obeying_signals
@@ -35,35 +33,30 @@ class Files:
 
     output: Annotated[
         str | None,
-        typer.Option(
+        option(
             "-o",
             "--output",
             help="The video, or the address in a store that it is sent to. OUT.webm and OUT.mov keep what is "
             "transparent in the portrait.  [default: PORTRAIT-AUDIO.mp4]",
             metavar="OUT.mp4",
-            show_default=False,
         ),
     ] = None
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")] = False
+    overwrite: Annotated[bool, option("--overwrite", help="Replace the output if it exists.")] = False
     no_resume: Annotated[
-        bool,
-        typer.Option("--no-resume", help="Delete unfinished work and start again.", rich_help_panel=MORE),
+        bool, option("--no-resume", help="Delete unfinished work and start again.", more=True)
     ] = False
     keep_work: Annotated[
         bool,
-        typer.Option(
+        option(
             "--keep-work",
             help="Keep the work folder, which --from OUT.json --audio needs to render only what changes.",
-            rich_help_panel=MORE,
+            more=True,
         ),
     ] = False
     work_dir: Annotated[
         Path | None,
-        typer.Option(
-            help="The folder for unfinished work.  [default: beside the output]",
-            metavar="DIR",
-            show_default=False,
-            rich_help_panel=MORE,
+        option(
+            help="The folder for unfinished work.  [default: beside the output]", metavar="DIR", more=True
         ),
     ] = None
 
@@ -93,59 +86,44 @@ class Files:
 class Inputs:
     """What is rendered: a portrait with recordings or a text, or an earlier render again."""
 
-    portrait: Annotated[
-        str | None,
-        typer.Argument(help="A picture with a face.", metavar="PORTRAIT", show_default=False),
-    ] = None
+    portrait: Annotated[str | None, argument(help="A picture with a face.", metavar="PORTRAIT")] = None
     audios: Annotated[
         list[str] | None,
-        typer.Argument(
+        argument(
             help="Speech: a sound or video file, or - for standard input; several are heard in order.",
             metavar="AUDIO",
-            show_default=False,
         ),
     ] = None
     pause_s: Annotated[
-        float,
-        typer.Option(
-            "--pause", help="Seconds between several recordings.", metavar="SECONDS", rich_help_panel=MORE
-        ),
+        float, option("--pause", help="Seconds between several recordings.", metavar="SECONDS", more=True)
     ] = 0.0
     faces: Annotated[
         list[str] | None,
-        typer.Option(
+        option(
             "--face",
             help="What one face of the picture says, instead of AUDIO; give it for each face that speaks. "
             "Faces are counted from the left, from 1.",
             metavar="N=AUDIO",
-            show_default=False,
-            rich_help_panel=MORE,
+            more=True,
         ),
     ] = None
-    text: Annotated[
-        str | None,
-        typer.Option(
-            help="Speak this text with the command of --speak.", show_default=False, rich_help_panel=MORE
-        ),
-    ] = None
+    text: Annotated[str | None, option(help="Speak this text with the command of --speak.", more=True)] = None
     record: Annotated[
         Path | None,
-        typer.Option(
+        option(
             "--from",
             help="Repeat the render that this record describes. Leave PORTRAIT and AUDIO out.",
             metavar="OUT.json",
-            show_default=False,
-            rich_help_panel=MORE,
+            more=True,
         ),
     ] = None
     corrected: Annotated[
         str | None,
-        typer.Option(
+        option(
             "--audio",
             help="With --from: the corrected recording. What it leaves as it was is not rendered again.",
             metavar="AUDIO",
-            show_default=False,
-            rich_help_panel=MORE,
+            more=True,
         ),
     ] = None
 
@@ -162,13 +140,11 @@ def command(
     files: Files,
     is_draft: Annotated[
         bool,
-        typer.Option(
+        option(
             "--draft", help="Render the first two seconds (or --duration) into OUT.draft.mp4, to look at."
         ),
     ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check everything, show the plan and stop.")
-    ] = False,
+    dry_run: Annotated[bool, option("--dry-run", help="Check everything, show the plan and stop.")] = False,
     shown: Shown,
     given: Given,
 ) -> None:

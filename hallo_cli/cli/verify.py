@@ -12,6 +12,7 @@ import typer
 
 from hallo_cli import api
 from hallo_cli.cli.console import answer
+from hallo_cli.cli.help import AsJson, argument, option
 from hallo_cli.cli.options import Given, takes_settings
 from hallo_cli.cli.progress import Style, showing
 
@@ -24,15 +25,14 @@ SCHEMA = 1
 
 @takes_settings
 def command(
-    video: Annotated[Path, typer.Argument(help="A finished video.", metavar="OUT.mp4", show_default=False)],
+    video: Annotated[Path, argument(help="A finished video.", metavar="OUT.mp4")],
     trust: Annotated[
-        Path | None,
-        typer.Option(help="A PEM file of certificates that you trust.", metavar="FILE", show_default=False),
+        Path | None, option(help="A PEM file of certificates that you trust.", metavar="FILE")
     ] = None,
     again: Annotated[
-        bool, typer.Option("--again", help="Render again from the record and compare the frames.")
+        bool, option("--again", help="Render again from the record and compare the frames.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
     *,
     given: Given,
 ) -> None:
