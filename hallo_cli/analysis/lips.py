@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from hallo_cli.analysis.mouth import along_the_dark, find_mouth, flesh_of
 from hallo_cli.analysis.mouth_inside import Inside, Teeth
-from hallo_cli.domain import Bytes, Float
+from hallo_cli.domain import LUMA, Bytes, Float
 
 # Landmarks that move with the skull: eye corners, the bridge of the nose
 _STEADY = (33, 133, 362, 263, 6, 197, 195, 5)
@@ -23,7 +23,8 @@ _NOSE = slice(4, 8)  # of those: nearest to the teeth
 _INSET = 0.015  # cut from the lips' edges, where teeth shine through
 _LINE, _DARK = 0.012, 0.35  # the line between lips that were shut here: how wide, and how dark of 1
 _TEETH = 0.2  # how far down upper teeth reach
-_SECOND_ROW = 0.12  # generated teeth so near below the portrait's own are darkened
+_LEAST_TEETH, _BRIGHT = 0.02, 0.95  # of the width's square; of the flesh's light
+_CORNER = 0.12  # over which they fade towards the mouth's corners
 _SOFT = 0.02  # over which edges fade
 _BELOW_LIP = 0.15  # how far below the lower lip the mouth's inside ends at the latest
 _NEAR = 0.1  # how near to the line between the lips it begins
@@ -99,14 +100,15 @@ class Lips:
         flesh = None if self._mouth is None else flesh_of(self._mouth, self._picture)
         if self._mouth is None or flesh is None:
             return None
-        return Inside(flesh, self._mouth.width, self._own_teeth())
+        return Inside(flesh, self._mouth.width, self._own_teeth(float(flesh @ LUMA)))
 
     def _window(self) -> tuple[slice, slice] | None:
         if self._mouth is None or not self._mouth.is_parted:
             return None
         return self._mouth.window(self._picture.shape[:2])
 
-    def _own_teeth(self) -> Teeth | None:
+    def _own_teeth(self, flesh: float) -> Teeth | None:
+        """None where the picture shows none: what is between its lips is small, or darker than `flesh`."""
         window = self._window()
         if self._mouth is None or window is None:
             return None
@@ -115,12 +117,15 @@ class Lips:
         soft = _SOFT * mouth.width
         end = upper + np.minimum(gap, _TEETH * mouth.width) - _INSET * mouth.width
         shown = np.clip((y - upper) / soft, 0, 1) * np.clip((end - y) / soft, 0, 1)
-        far = end + _SECOND_ROW * mouth.width
-        below = np.clip((y - end) / soft + 1, 0, 1) * np.clip((far - y) / soft, 0, 1) * (end > upper)
+        side = np.minimum(x - mouth.upper[0, 0], mouth.upper[-1, 0] - x)
+        shown *= np.clip(side / (_CORNER * mouth.width), 0, 1)
+        picture = np.ascontiguousarray(self._picture[window])
+        light = (picture @ LUMA)[shown > 0.5]
+        if len(light) < _LEAST_TEETH * mouth.width**2 or np.percentile(light, 80) < _BRIGHT * flesh:
+            return None
         return Teeth(
-            np.ascontiguousarray(self._picture[window]),
+            picture,
             np.asarray(shown, np.float32),
-            np.asarray(below, np.float32),
             (window[1].start, window[0].start),
         )
 
@@ -143,7 +148,7 @@ def _rounded(shown: Float, soft: float) -> Float:
     rows = np.arange(len(shown), dtype=np.float32)[:, None]
     top = np.where(seen, rows, len(rows)).min(0)
     across = (np.arange(shown.shape[1]) - columns[0] + 0.5) / (columns[-1] - columns[0] + 1) * 2 - 1
-    height = seen.sum(0).max() * np.sqrt(np.clip(1 - across**2, 0, 1))
+    height = seen.sum(0).max() * np.clip(1 - across**2, 0, 1) ** 0.8
     return np.asarray(shown * np.clip((top + height - rows) / soft + 1, 0, 1), np.float32)
 
 

@@ -13,12 +13,19 @@ import numpy as np
 
 from hallo_cli.domain import LUMA, Bytes, Float
 
-_COLOURLESS = (0.2, 0.3)  # of the brightest channel: teeth differ less between channels, lips more
-_DARK, _TONGUE = 0.2, 0.62  # of the flesh's light
+# Of the flesh's light: the depth of the mouth, the tongue, the lower lip's inner side
+_DARK, _TONGUE, _RIM = 0.14, 0.58, 0.85
 # Of the flesh's light: paint darker than the first is replaced, lighter than the second kept
 _DEEP = (0.3, 0.6)
-# In widths of the mouth: how far up the tongue is seen, and from which openings on
-_TONGUE_HEIGHT, _TONGUE_SHOWS = 0.2, (0.03, 0.16)
+_REDDER = np.array([1.0, 1.2, 1.2], np.float32)  # light that stays in the mouth turns red: exponents
+# What generated teeth lack: they are grey
+_LIGHTER, _IVORY = np.float32(1.35), np.array([1.14, 1.08, 1.0], np.float32)
+_GREY = 0.05  # of its light: colours that differ less between channels are a grey picture's
+# In widths of the mouth: how far up tongue and lip are seen, and from which openings on
+_TONGUE_HEIGHT, _TONGUE_SHOWS = 0.26, (0.03, 0.16)
+_RIM_HEIGHT, _RIM_SHOWS = 0.035, (0.02, 0.08)
+_LOW = 0.4  # of the opening, from below: less and less of it may be teeth
+_SHADE, _SHADED = 0.12, 0.45  # how far down upper lip and teeth throw a shadow, and what light it leaves
 
 
 @dataclass(frozen=True)
@@ -27,25 +34,18 @@ class Teeth:
 
     picture: Bytes  # [h, w, 3]
     shown: Float  # [h, w] 0..1: where that is upper teeth and the shadows beside them
-    below: Float  # [h, w] 0..1: where no second row may follow
     origin: tuple[int, int]  # column and row of its first pixel
 
-    def over(self, paint: Float, to_picture: Float, inside: Float) -> None:
+    def over(self, paint: Float, to_picture: Float) -> None:
         """Lay the teeth over part of a frame's paint [h, w, 3] in place.
 
         to_picture [2, 3] brings the part's columns and rows to the picture's.
-        inside [h, w, 3]: the mouth behind the teeth.
         """
         matrix = to_picture.copy()
         matrix[:, 2] -= self.origin
         size, flags = (paint.shape[1], paint.shape[0]), cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        shown, below = (cv2.warpAffine(part, matrix, size, flags=flags) for part in (self.shown, self.below))
+        shown = cv2.warpAffine(self.shown, matrix, size, flags=flags)
         teeth = cv2.warpAffine(self.picture, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-        smooth = cv2.blur(paint, (5, 5))
-        most, least = smooth.max(2), smooth.min(2)
-        colour = ((most - least) / np.maximum(most, 1) - _COLOURLESS[0]) / (_COLOURLESS[1] - _COLOURLESS[0])
-        below *= np.clip(1 - colour, 0, 1) * (most > inside.max(2))
-        paint += below[..., None] * (inside - paint)
         paint += shown[..., None] * (teeth - paint)
 
 
@@ -63,28 +63,55 @@ class Inside:
         shown [h, w]: where it will be seen, 0..1.
         to_picture [2, 3]: from its columns and rows to the picture's, along with the skull.
         """
-        light = cv2.blur(np.asarray(paint @ LUMA, np.float32), (3, 3)) / float(self.flesh @ LUMA)
-        deep = np.clip((_DEEP[1] - light) / (_DEEP[1] - _DEEP[0]), 0, 1)
-        lit = _DARK + (_TONGUE - _DARK) * self._tongue(shown)
-        inside = np.asarray(lit[..., None] * self.flesh, np.float32)
-        paint += deep[..., None] * (inside - paint)
+        light, low = self._light(shown)
+        lit = light[..., None]
+        inside = np.asarray(self.flesh * (lit if self._is_grey else lit**_REDDER), np.float32)
         if self.teeth is not None:
-            self.teeth.over(paint, to_picture, inside)
+            paint[:] = inside
+            self.teeth.over(paint, to_picture)
+            return
+        known = cv2.blur(np.asarray(paint @ LUMA, np.float32), (3, 3)) / float(self.flesh @ LUMA)
+        deep = np.maximum(low, np.clip((_DEEP[1] - known) / (_DEEP[1] - _DEEP[0]), 0, 1))
+        paint *= _LIGHTER if self._is_grey else _IVORY
+        paint += deep[..., None] * (inside - paint)
 
-    def _tongue(self, shown: Float) -> Float:
-        """How much the tongue is seen, 0..1 [h, w]."""
+    @property
+    def _is_grey(self) -> bool:
+        return float(np.ptp(self.flesh)) < _GREY * float(self.flesh @ LUMA)
+
+    def _light(self, shown: Float) -> tuple[Float, Float]:
+        """How much of the flesh's light is left [h, w]: in the depth, on the tongue, on the lower lip.
+
+        Also how certainly there are no upper teeth [h, w]: at the bottom.
+        """
         seen = shown > 0.5
         columns = np.flatnonzero(seen.any(0))
         if not len(columns):
-            return np.zeros_like(shown)
+            return np.full_like(shown, _DARK), np.zeros_like(shown)
         rows = np.arange(len(shown), dtype=np.float32)[:, None]
-        bottom, top = (np.where(seen, rows, -1).max(0), np.where(seen, rows, len(rows)).min(0))
+        bottom, top = np.where(seen, rows, -1).max(0), np.where(seen, rows, len(rows)).min(0)
         opened = np.where(seen.any(0), bottom - top + 1, 0).astype(np.float32)
-        reach = max(1, round(0.04 * self.width))
-        floor_row = cv2.blur(bottom[None].astype(np.float32), (2 * reach + 1, 1))
-        across = (np.arange(shown.shape[1]) - columns[0]) / max(columns[-1] - columns[0], 1) * 2 - 1
-        low, high = (share * self.width for share in _TONGUE_SHOWS)
-        wide = np.clip((opened.max() - low) / (high - low), 0, 1)
+        up, down = self._smooth(bottom) - rows, rows - self._smooth(top)  # pixels
+        across = np.abs((np.arange(shown.shape[1]) - columns[0]) / max(columns[-1] - columns[0], 1) * 2 - 1)
+        wide = self._share(opened.max(), _TONGUE_SHOWS)
         height = _TONGUE_HEIGHT * self.width * wide * np.clip(1 - across**4, 0, 1)
-        share = np.clip(1 - (floor_row - rows) / np.maximum(height, 1), 0, 1)
-        return np.asarray(wide * share * share * (3 - 2 * share) * (np.abs(across) < 1), np.float32)
+        tongue = wide * _soft(1 - up / np.maximum(height, 1))
+        shade = _SHADED + (1 - _SHADED) * _soft(down / (_SHADE * self.width))
+        rim = _soft(1 - up / (_RIM_HEIGHT * self.width)) * np.clip(1 - across**6, 0, 1)
+        rim *= self._share(opened.max(), _RIM_SHOWS)
+        lit = (_DARK + (_TONGUE - _DARK) * tongue) * shade
+        low = 1 - _soft(up / np.maximum(_LOW * opened, 1))
+        return np.asarray(lit + rim * (_RIM - lit), np.float32), np.asarray(low, np.float32)
+
+    def _share(self, pixels: float, ends: tuple[float, float]) -> float:
+        return float(np.clip((pixels / self.width - ends[0]) / (ends[1] - ends[0]), 0, 1))
+
+    def _smooth(self, line: Float) -> Float:
+        reach = max(1, round(0.04 * self.width))
+        return cv2.blur(line[None].astype(np.float32), (2 * reach + 1, 1))
+
+
+def _soft(share: Float) -> Float:
+    """Smooth from 0 to 1."""
+    share = np.clip(share, 0, 1)
+    return np.asarray(share * share * (3 - 2 * share), np.float32)

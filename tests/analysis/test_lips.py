@@ -110,12 +110,19 @@ def test_own_teeth_return_where_the_mouth_opens_and_follow_the_head(shift: tuple
     assert abs(rows.mean() + 90 - (LINE - shift[1])) < 3
 
 
-def test_generated_teeth_below_the_own_ones_are_darkened() -> None:
+def test_no_generated_teeth_beside_the_portraits_own() -> None:
     picture, landmarks = drawn(14)
-    paint = painted(Lips(landmarks, picture), 150)
+    paint = painted(Lips(landmarks, picture), 220)
     assert paint[30, 50].min() > 200  # the own
     assert paint[40, 50].max() < 60  # a second row
-    assert paint[55, 50].min() > 130
+    assert (paint[45:, :, 0] > 1.3 * paint[45:, :, 1]).all()  # flesh
+    assert paint[30, 8].max() < 200  # in the mouth's corner
+
+
+def test_dark_gap_between_lips_holds_no_teeth_of_its_own() -> None:
+    picture, landmarks = drawn(14)
+    picture[LINE - 7 : LINE + 8, 60:140] = 20
+    assert painted(Lips(landmarks, picture), 180)[30, 50].min() > 150  # generated ones
 
 
 def test_dark_inside_is_red_flesh_with_a_tongue_at_the_bottom() -> None:
@@ -124,6 +131,7 @@ def test_dark_inside_is_red_flesh_with_a_tongue_at_the_bottom() -> None:
     assert (paint[..., 0] > 1.3 * paint[..., 1]).all()
     assert paint[55, 50, 0] > 2 * paint[10, 50, 0]
     assert paint[55, 50, 0] > 1.5 * paint[55, 2, 0]
+    assert paint[59, 50, 0] > 1.2 * paint[55, 50, 0]  # the lip's inner side
 
 
 def test_inside_of_a_grey_picture_is_grey() -> None:
@@ -134,7 +142,10 @@ def test_inside_of_a_grey_picture_is_grey() -> None:
 
 def test_generated_teeth_of_a_portrait_without_keep_their_light() -> None:
     picture, landmarks = drawn(0)
-    assert np.allclose(painted(Lips(landmarks, picture), 200), 200)
+    paint = painted(Lips(landmarks, picture), 200)
+    assert (paint[:30, :, 2] == 200).all()
+    assert (paint[:30, :, 0] > 200).all()  # ivory
+    assert (paint[57:, :, 2] < 100).all()  # none at the lower lip
 
 
 def test_islands_away_from_the_line_between_the_lips_are_not_shown() -> None:
