@@ -36,7 +36,7 @@ NET_FPS = SAMPLE_RATE / FRAME_SAMPLES
 _HEARD, _LOUD = 0.3, 0.5
 _LEAST_HEARD, _BOUNDS = 0.05, (0.3, 2.2)
 _LOUDEST = 1.2
-_SHUT = (0.2, 0.7)  # how surely m, b, p must be heard for lips to shut a little and wholly
+_SHUT = (0.2, 0.7)  # how surely m, b, p must be heard for loudness to open less, and not at all
 
 
 class EmbeddedEncoder:
@@ -102,7 +102,7 @@ class EmbeddedEncoder:
         opened = np.maximum(heard * activity, _LEAST_HEARD)
         ratio = np.clip(opened ** (_HEARD - 1) * np.minimum(loudness, _LOUDEST) ** _LOUD, *_BOUNDS)
         shut = np.clip((visemes[:, CLOSE] - _SHUT[0]) / (_SHUT[1] - _SHUT[0]), 0, 1)
-        more = heard * (ratio * (1 - shut) - 1)
+        more = heard * (ratio - 1 - shut * np.maximum(ratio - 1, 0))
         return np.asarray(features + more[:, None] * self._net.opening.numpy(), np.float32)
 
     def encoded(self, samples: Float) -> Tensor:

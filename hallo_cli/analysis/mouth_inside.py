@@ -14,7 +14,7 @@ import numpy as np
 from hallo_cli.domain import LUMA, Bytes, Float
 
 # Of the flesh's light: the depth of the mouth, the tongue, the lower lip's inner side
-_DARK, _TONGUE, _RIM = 0.14, 0.58, 0.85
+_DARK, _TONGUE, _RIM = 0.14, 0.58, 0.8
 # Of the flesh's light: paint darker than the first is replaced, lighter than the second kept
 _DEEP = (0.3, 0.6)
 _REDDER = np.array([1.0, 1.2, 1.2], np.float32)  # light that stays in the mouth turns red: exponents
@@ -23,7 +23,7 @@ _LIGHTER, _IVORY = np.float32(1.35), np.array([1.14, 1.08, 1.0], np.float32)
 _GREY = 0.05  # of its light: colours that differ less between channels are a grey picture's
 # In widths of the mouth: how far up tongue and lip are seen, and from which openings on
 _TONGUE_HEIGHT, _TONGUE_SHOWS = 0.26, (0.03, 0.16)
-_RIM_HEIGHT, _RIM_SHOWS = 0.035, (0.02, 0.08)
+_RIM_HEIGHT, _RIM_SHOWS = 0.03, (0.02, 0.08)
 _LOW = 0.4  # of the opening, from below: less and less of it may be teeth
 _SHADE, _SHADED = 0.12, 0.45  # how far down upper lip and teeth throw a shadow, and what light it leaves
 
