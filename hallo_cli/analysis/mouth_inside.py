@@ -108,7 +108,7 @@ class Inside:
 
     def _smooth(self, line: Float) -> Float:
         reach = max(1, round(0.04 * self.width))
-        return cv2.blur(line[None].astype(np.float32), (2 * reach + 1, 1))
+        return np.asarray(cv2.blur(line[None].astype(np.float32), (2 * reach + 1, 1)), np.float32)
 
 
 def _soft(share: Float) -> Float:

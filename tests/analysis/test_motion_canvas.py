@@ -103,6 +103,22 @@ def test_slight_motion_counts_in_the_face_alone() -> None:
         assert changed[40:90, 100:130].any() != is_still
 
 
+def test_face_between_pixels_keeps_its_detail() -> None:
+    rough = np.random.default_rng(0).integers(0, 256, (128, 128, 3)).astype(np.float32)
+    fine = np.asarray(cv2.GaussianBlur(rough, (0, 0), 0.7), np.uint8)
+    face = np.ones((32, 32), np.float32)
+
+    def detail(pixels: float, face: Float | None) -> float:
+        flow = np.full((1, 32, 32, 2), pixels / 128, np.float32)
+        frame = MotionCanvas(fine, CropBox(0, 0, 128), SHAPE, face=face).compose(packed(flow))[0]
+        return float(np.abs(cv2.Laplacian(frame[20:-20, 20:-20].astype(np.float32), cv2.CV_32F)).mean())
+
+    whole, half, sharpened = detail(3, face), detail(3.5, None), detail(3.5, face)
+    assert half < 0.9 * whole
+    assert 0.9 * whole < sharpened < 1.1 * whole
+    assert detail(3, None) == whole
+
+
 @pytest.mark.parametrize(("mask", "share"), [(80, 0.0), (127, 0.49), (200, 1.0)])
 def test_paint_is_shown_where_the_mask_is_sure(mask: int, share: float) -> None:
     painted = np.zeros((1, 128, 128, 4), np.uint8)
