@@ -24,6 +24,7 @@ CONTROLS = (
     "gaze_y",
 )  # inputs of the networks besides speech
 PAINT_SCALE = 4  # paint has this many pixels for one of the flow, in each direction
+SAMPLE_RATE = 16_000  # of all decoded sound, in Hz
 CELLS = 16  # windows begin and end at this part of the square's side
 HEAD = slice(1, 4)  # the controls that move the head
 

@@ -6,8 +6,10 @@ the cursor, hide or reverse what follows, or begin a line that looks like one of
 
 from __future__ import annotations
 
+import difflib
 import logging
 import unicodedata
+from collections.abc import Iterable
 
 _JOINERS = "\u200c\u200d"  # Persian, Hindi and many emoji need them
 _BYTES = range(0xDC80, 0xDD00)  # how Python holds the bytes of a name that is not UTF-8
@@ -23,6 +25,18 @@ def printable(text: object, *, keeps_bytes: bool = False) -> str:
     if said.isprintable():
         return said
     return "".join(c if keeps_bytes and ord(c) in _BYTES else _shown(c) for c in said)
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says first, or its type where it says nothing; at most 200 characters."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
+
+
+def did_you_mean(word: str, known: Iterable[str], all_are: str = "Known") -> str:
+    """A sentence that names the known word nearest to a wrong one, or all of them."""
+    known = sorted(known)
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"Did you mean {near[0]!r}?" if near else f"{all_are}: {', '.join(known)}."
 
 
 class PrintableFormatter(logging.Formatter):

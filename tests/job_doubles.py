@@ -18,6 +18,7 @@ import numpy as np
 
 from hallo_cli.analysis.head_motion import Delay
 from hallo_cli.domain import (
+    SAMPLE_RATE,
     Bytes,
     Clip,
     CropBox,
@@ -32,7 +33,7 @@ from hallo_cli.errors import HalloError
 from hallo_cli.jobs import events
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.runner import RunOptions, StopRequest, run_job
-from hallo_cli.media.audio import SAMPLE_RATE, Recording, Stretch, decode
+from hallo_cli.media.audio import Recording, Stretch, decode
 from hallo_cli.settings.schema import RenderSettings
 
 CLIP_FRAMES = 4

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from hallo_cli.analysis.head_motion import Delay, delayed, living
-from hallo_cli.analysis.loudness import SAMPLE_RATE, Sound, measure
+from hallo_cli.analysis.loudness import Sound, measure
 from hallo_cli.analysis.speech_network import (
     CLOSE,
     FRAME_SAMPLES,
@@ -25,7 +25,7 @@ from hallo_cli.analysis.speech_network import (
     normalised,
     speech_activity,
 )
-from hallo_cli.domain import CONTROLS, Float
+from hallo_cli.domain import CONTROLS, SAMPLE_RATE, Float
 from hallo_cli.errors import WeightsError
 from hallo_cli.models.tensor_file import map_tensors
 from hallo_cli.models.weights import fill

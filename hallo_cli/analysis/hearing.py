@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from hallo_cli.analysis.loudness import BLOCK_S, SAMPLE_RATE, Loudness, block_energies
-from hallo_cli.domain import Float
+from hallo_cli.analysis.loudness import BLOCK_S, Loudness, block_energies
+from hallo_cli.domain import SAMPLE_RATE, Float
 from hallo_cli.errors import SpeechError
 from hallo_cli.media.audio import Decoding, Stretch
 from hallo_cli.media.probe import probe

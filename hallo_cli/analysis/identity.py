@@ -20,6 +20,7 @@ import numpy as np
 from hallo_cli.analysis.face import Face
 from hallo_cli.domain import Bytes, Float
 from hallo_cli.errors import PortraitError, WeightsError
+from hallo_cli.printable import first_line
 from hallo_cli.store.digests import file_digest
 
 DETECTION_SIZE = (640, 640)
@@ -88,7 +89,7 @@ def _face_analysis(detector: Path, recognition: Path, folder: Path) -> Any:
         except Exception as error:  # onnxruntime's and insightface's errors share no base
             raise WeightsError(
                 f"{detector.name} and {recognition.name} are not the face networks that insightface expects: "
-                f"{str(error).splitlines()[0] if str(error) else type(error).__name__}. Fetch them again."
+                f"{first_line(error)}. Fetch them again."
             ) from error
     if set(analysis.models) != {"detection", "recognition"}:
         raise WeightsError(

@@ -13,9 +13,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from hallo_cli.domain import Float
+from hallo_cli.domain import SAMPLE_RATE, Float
 
-SAMPLE_RATE = 16_000
 BLOCK_SAMPLES = 320  # 20 ms
 BLOCK_S = BLOCK_SAMPLES / SAMPLE_RATE
 QUIETEST_LEVEL = 2e-3  # a recording quieter than this counts as silence: it is not scaled up further

@@ -14,9 +14,9 @@ from typing import Protocol
 import numpy as np
 
 from hallo_cli.analysis.head_motion import Delay
-from hallo_cli.analysis.loudness import SAMPLE_RATE, Hushed, Sound, Waveform, measure, pauses
+from hallo_cli.analysis.loudness import Hushed, Sound, Waveform, measure, pauses
 from hallo_cli.bundles.bundle import Bundle
-from hallo_cli.domain import Float, Speech
+from hallo_cli.domain import SAMPLE_RATE, Float, Speech
 from hallo_cli.errors import WeightsError
 
 CONTEXT = 2  # frames of features on either side that the audio window looks at

@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hallo_cli.analysis.loudness import SAMPLE_RATE, block_energies, level_of
-from hallo_cli.domain import Float
+from hallo_cli.analysis.loudness import block_energies, level_of
+from hallo_cli.domain import SAMPLE_RATE, Float
 
 FRAME_SAMPLES = 640  # samples of one video frame at 25 fps
 _HOP, _FFT, _WINDOW = 160, 512, 400

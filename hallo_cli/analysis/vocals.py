@@ -18,9 +18,9 @@ import numpy as np
 
 from hallo_cli.bundles.bundle import Bundle, find_bundle
 from hallo_cli.bundles.trees import OFFICIAL
-from hallo_cli.domain import Float
+from hallo_cli.domain import SAMPLE_RATE, Float
 from hallo_cli.errors import SettingsError, WeightsError
-from hallo_cli.media.audio import SAMPLE_RATE, Recording, Stretch, decode, read_sound, write_samples
+from hallo_cli.media.audio import Recording, Stretch, decode, read_sound, write_samples
 from hallo_cli.media.ffmpeg import address, run
 from hallo_cli.media.pcm import pcm
 

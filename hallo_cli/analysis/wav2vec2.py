@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
 from hallo_cli.analysis.head_motion import Delay
-from hallo_cli.analysis.loudness import SAMPLE_RATE, Sound, measure
-from hallo_cli.domain import Float
+from hallo_cli.analysis.loudness import Sound, measure
+from hallo_cli.domain import SAMPLE_RATE, Float
 from hallo_cli.errors import WeightsError
 from hallo_cli.models.tensor_file import map_tensors
 

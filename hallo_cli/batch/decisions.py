@@ -14,6 +14,7 @@ from hallo_cli.errors import InputError
 from hallo_cli.media.files import require_file, shown
 from hallo_cli.printable import printable
 from hallo_cli.settings.binding import bind
+from hallo_cli.store.reading import read_small
 
 FORMAT = 1
 APPROVED, REJECTED = "approved", "rejected"
@@ -42,9 +43,7 @@ def read_decisions(path: Path) -> list[Decision]:
     """The marks in a file that the report page saved. Raises InputError."""
     file = require_file(path, InputError, "file of decisions")
     try:
-        if file.stat().st_size > _LIMIT:
-            raise ValueError("it is too large")
-        values = json.loads(file.read_bytes())
+        values = json.loads(read_small(file, _LIMIT))
         if not isinstance(values, dict) or values.get("format") != FORMAT:
             raise ValueError(f"its format is not {FORMAT}")
         decisions = [_decision(value) for value in _list(values.get("decisions"))]

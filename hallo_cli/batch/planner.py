@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,6 +19,7 @@ from hallo_cli.batch.renderer import N_SEEDS, settings_of, voices_of
 from hallo_cli.batch.rows import TEXT, Row, face_of
 from hallo_cli.batch.states import RENDERED
 from hallo_cli.batch.task import Task
+from hallo_cli.domain import SAMPLE_RATE
 from hallo_cli.errors import HalloError, InputError, ManifestError
 from hallo_cli.jobs.containers import fitting_container, is_transparent
 from hallo_cli.jobs.engine import Engine
@@ -36,8 +37,7 @@ from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 from hallo_cli.settings.values import fields_of, to_values
 from hallo_cli.store.digests import file_digest
 
-SPOKEN_AT_ONCE = 4  # texts
-SAMPLE_RATE = 16_000  # of recordings, as findings.Finding counts them
+SPOKEN_AT_ONCE = 4  # texts, or mixes
 Predict = Callable[[Engine, RenderSettings, int], float]  # resolved settings, frames -> seconds of compute
 
 
@@ -167,22 +167,21 @@ class Planner:
             self.permission.require_voice(row.audio)
             return speak(row.own[TEXT], command)
 
-        with ThreadPoolExecutor(SPOKEN_AT_ONCE, "speak") as pool:
-            made = [(row, pool.submit(spoken, row)) for row in rows]
-            for row, future in made:
-                try:
-                    future.result()
-                except HalloError as error:
-                    self.queue.refuse(row.number, type(error).__name__, str(error))
+        for _ in self._made(rows, spoken):
+            pass
 
     def _mix(self) -> None:
         """Mix the recordings of rows with several faces, some at a time."""
         rows = [row for row in self.queue.rows("new") if row.voices]
-        with ThreadPoolExecutor(SPOKEN_AT_ONCE, "mix") as pool:
-            made = [(row, pool.submit(mixed, [*row.voices.values()])) for row in rows]
-            for row, future in made:
+        for row, audio in self._made(rows, lambda row: mixed([*row.voices.values()])):
+            self.queue.place(dataclasses.replace(row, audio=audio))
+
+    def _made(self, rows: Sequence[Row], make: Callable[[Row], Path]) -> Iterator[tuple[Row, Path]]:
+        """The rows with the recordings that are made for them, some at a time; refuses those that fail."""
+        with ThreadPoolExecutor(SPOKEN_AT_ONCE, "recordings") as pool:
+            for row, future in [(row, pool.submit(make, row)) for row in rows]:
                 try:
-                    self.queue.place(dataclasses.replace(row, audio=future.result()))
+                    yield row, future.result()
                 except HalloError as error:
                     self.queue.refuse(row.number, type(error).__name__, str(error))
 

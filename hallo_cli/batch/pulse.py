@@ -17,11 +17,11 @@ from hallo_cli.batch.tally import AtWork, Tally
 from hallo_cli.errors import OutputError
 from hallo_cli.settings.binding import bind
 from hallo_cli.store.locks import is_held
+from hallo_cli.store.reading import read_small
 from hallo_cli.store.writing import refuse_link, write_whole
 
 INTERVAL_S = 3.0
 _NAME = "now.json"
-_LIMIT = 1 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,7 @@ def find_running(paths: Paths) -> list[Running]:
 
 def _read(path: Path) -> Running:
     try:
-        if path.stat().st_size > _LIMIT:
-            return Running()
-        running = bind(Running, json.loads(path.read_bytes()), skips_unknown=True)
+        running = bind(Running, json.loads(read_small(path)), skips_unknown=True)
         _ = running.ends, running.at_work  # can be read, too
     except (OSError, ValueError, TypeError, AttributeError, RecursionError, OverflowError):
         return Running()

@@ -23,6 +23,7 @@ from hallo_cli.bundles.bundle import Bundle, read_bundle, tree_manifest
 from hallo_cli.bundles.manifest import MANIFEST, write_manifest
 from hallo_cli.bundles.trees import TRAINING_FILES, Tree, TreeFile
 from hallo_cli.errors import WeightsError
+from hallo_cli.printable import first_line
 from hallo_cli.store.digests import CHUNK, file_digest
 from hallo_cli.store.opening import handle_to_change
 from hallo_cli.store.writing import copy_whole, make_folder, rename, reporting_write_errors
@@ -112,11 +113,11 @@ def _listing(endpoint: str, repo: str, revision: str) -> tuple[dict[str, Any], s
         info = api.model_info(repo, revision=revision, files_metadata=True, timeout=30)
     except _network_errors() as error:
         raise WeightsError(
-            f"{endpoint} does not list {repo} at revision {revision!r} ({_first_line(error)}). "
+            f"{endpoint} does not list {repo} at revision {revision!r} ({first_line(error)}). "
             "Check the network, --revision and HF_ENDPOINT, or use --offline with what is already here."
         ) from error
     except Exception as error:  # a senseless answer makes its parser fail in any way
-        raise _senseless(endpoint, _first_line(error)) from error
+        raise _senseless(endpoint, first_line(error)) from error
     if not isinstance(info.sha, str) or not re.fullmatch("[0-9a-f]{40}", info.sha):
         raise _senseless(endpoint, f"commit {info.sha!r}")
     return {sibling.rfilename: sibling for sibling in info.siblings or ()}, info.sha
@@ -228,7 +229,7 @@ def _fetch(plan: PullPlan, file: RemoteFile, directory: Path, report: Report) ->
         ) from error
     except _network_errors() as error:
         raise WeightsError(
-            f"{file.path}: the fetch from {plan.endpoint} stopped ({_first_line(error)}). "
+            f"{file.path}: the fetch from {plan.endpoint} stopped ({first_line(error)}). "
             "The part that arrived is kept: run the same command again to resume."
         ) from error
     if part.stat().st_size != file.n_bytes or not _matches(part, file):
@@ -292,8 +293,3 @@ def _network_errors() -> tuple[type[Exception], ...]:
     """What huggingface_hub lets through: its own errors are OSErrors, the transport's differ by version."""
     transports = [sys.modules[name] for name in ("httpx", "httpx2") if name in sys.modules]
     return (OSError, *(transport.HTTPError for transport in transports))
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

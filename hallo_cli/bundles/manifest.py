@@ -19,12 +19,12 @@ from hallo_cli.errors import WeightsError
 from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.settings.binding import bind, plain, shortened
 from hallo_cli.store.digests import file_digest
+from hallo_cli.store.reading import read_small
 from hallo_cli.store.writing import write_whole
 
 FORMAT = 1
 MANIFEST = "bundle.toml"
 MAX_DEPTH = 8  # of tables and lists in each other
-MANIFEST_LIMIT = 1 << 20  # bytes; a real one has a few thousand
 ROLES = frozenset(
     {"networks", "vae", "speech", "speech_config", "face_detector", "identity", "licence"}
     | {"vocals", "vocals_checks", "vocals_mdx_data", "vocals_vr_data"}
@@ -110,9 +110,7 @@ class BundleManifest:
 def read_manifest(path: Path) -> BundleManifest:
     """Parse a `bundle.toml`. Raises WeightsError at anything missing, unknown or of the wrong kind."""
     try:
-        if path.stat().st_size > MANIFEST_LIMIT:
-            raise WeightsError(f"{path}: larger than any real one. Fetch the bundle again.")
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(read_small(path).decode())
         _require_shallow(values)
     except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(f"{path}: cannot be read ({error}). Fetch the bundle again.") from error

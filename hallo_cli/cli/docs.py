@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +10,7 @@ from hallo_cli.cli.console import answer
 from hallo_cli.cli.help import argument, option
 from hallo_cli.cli.options import starting_with
 from hallo_cli.errors import SettingsError
+from hallo_cli.printable import did_you_mean
 
 FOLDER = Path(__file__).parent.parent / "docs"
 MAX_WIDTH = 100  # characters; longer lines are hard to read
@@ -51,9 +51,7 @@ def read_guide(topic: str) -> str:
     """The Markdown of a guide. Raises SettingsError if there is no such guide."""
     topics = list_topics()
     if topic not in topics:
-        near = difflib.get_close_matches(topic, topics, n=1)
-        hint = f"Did you mean {near[0]!r}?" if near else "Topics: " + ", ".join(topics) + "."
-        raise SettingsError(f"unknown topic {topic!r}. {hint}")
+        raise SettingsError(f"unknown topic {topic!r}. {did_you_mean(topic, topics, 'Topics')}")
     return (FOLDER / f"{topic}.md").read_text(encoding="utf-8")
 
 

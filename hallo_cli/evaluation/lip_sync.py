@@ -19,7 +19,7 @@ import numpy.typing as npt
 from scipy.fft import dct
 
 from hallo_cli.analysis.face import SILHOUETTE, Face, FaceAnalyser
-from hallo_cli.domain import Bytes, Float
+from hallo_cli.domain import SAMPLE_RATE, Bytes, Float
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from hallo_cli.evaluation.syncnet import SyncNet
 
 FPS = 25.0
-SAMPLE_RATE = 16_000
 MAX_SHIFT = 15  # frames, either way
 FRAME_SAMPLES, FRAME_STEPS = 640, 4  # of sound a video frame: samples, steps of 10 ms
 SIDE, N_FRAMES, N_STEPS, N_CEPSTRA = 224, 5, 20, 13  # what SyncNet takes

@@ -30,12 +30,12 @@ from hallo_cli.media.image import read_image
 from hallo_cli.media.probe import probe
 from hallo_cli.media.video import read_frames
 from hallo_cli.store.digests import file_digest
+from hallo_cli.store.reading import read_small
 
 if TYPE_CHECKING:
     from hallo_cli.evaluation.syncnet import SyncNet
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
-RECORD_LIMIT = 1 << 20
 MAX_SQUARE = 4  # the longest side of a square that is cut out / the longer side of the picture
 
 
@@ -171,9 +171,8 @@ def _feed(
 
 def _record(video: Path) -> Any:
     """The record beside a video: {} if there is none that can be read."""
-    file = video.with_suffix(".json")
     try:
-        return json.loads(file.read_bytes()) if file.stat().st_size <= RECORD_LIMIT else {}
+        return json.loads(read_small(video.with_suffix(".json")))
     except (OSError, ValueError):
         return {}
 

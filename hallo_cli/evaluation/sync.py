@@ -10,9 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.signal import butter, sosfiltfilt
 
-from hallo_cli.domain import Float
+from hallo_cli.domain import SAMPLE_RATE, Float
 
-SAMPLE_RATE = 16_000
 SPEECH_BAND_HZ = (250.0, 3400.0)
 DYNAMIC_RANGE_DB = 50.0
 SILENCE_DB = -35.0  # below the loudest frames: no speech

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from hallo_cli.analysis.head_motion import Delay
-from hallo_cli.analysis.loudness import BLOCK_SAMPLES, SAMPLE_RATE, SPEECH_RANGE_DB, Sound, measure
-from hallo_cli.domain import Bytes
+from hallo_cli.analysis.loudness import BLOCK_SAMPLES, SPEECH_RANGE_DB, Sound, measure
+from hallo_cli.domain import SAMPLE_RATE, Bytes
 from hallo_cli.errors import InputError, JobError, SettingsError
 from hallo_cli.jobs import record
 from hallo_cli.jobs.containers import is_transparent
@@ -36,7 +36,6 @@ MIDDLE_S = 4.0  # length of rendered segments: after each of them the earlier fr
 STEP_S = 1.0  # of earlier frames that are compared
 STEP_SHARE = 0.5  # of the largest step between two of them: how far the new frames may be from the earlier
 COMPARED = 3000 * BLOCK_SAMPLES  # samples read at a time
-BYTES_PER_SAMPLE = 4
 
 logger = logging.getLogger(__name__)
 
@@ -70,8 +69,7 @@ class Earlier:
     @property
     def recording(self) -> Recording:
         """What was heard."""
-        file = self.workspace.audio
-        return Recording(file, file.stat().st_size // BYTES_PER_SAMPLE)
+        return Recording.kept(self.workspace.audio)
 
     def pieces(self, start: int, stop: int) -> list[Piece]:
         """Where frames [start, stop) are."""

@@ -12,12 +12,13 @@ import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from hallo_cli.domain import SAMPLE_RATE
 from hallo_cli.errors import OutputError
 from hallo_cli.settings.schema import RenderSettings
 from hallo_cli.store.cache import cache_path
+from hallo_cli.store.reading import read_small
 from hallo_cli.store.writing import make_folder, write_whole
 
-SIZE_LIMIT = 1 << 20  # bytes; a real file of speeds has a few thousand
 MAX_SPEEDS = 200
 # Seconds for one pass of the denoising UNet over one frame of 256 x 256, where nothing was measured yet, by
 # size of the networks (embedded, official) and device. Guesses, good to a factor of a few.
@@ -123,9 +124,7 @@ def read_speeds(file: Path | None = None) -> list[Speed]:
     """The measurements of this machine, the oldest first; empty without a readable file."""
     path = file or _default_file()
     try:
-        if path is None or path.stat().st_size > SIZE_LIMIT:
-            return []
-        rows = json.loads(path.read_bytes())
+        rows = json.loads(read_small(path)) if path else []
         return [Speed(Workload(**row["load"]), float(row["seconds_per_frame"])) for row in rows]
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return []
@@ -137,7 +136,7 @@ def disk_needed(settings: RenderSettings, n_frames: int, size: tuple[int, int]) 
     video = round(n_frames * size[0] * size[1] * VIDEO_BITS_PER_PIXEL / 8)
     segment_frames = round(settings.segment_s * settings.fps)
     spool = min(n_frames, segment_frames) * side**2 * SPOOL_BYTES_PER_PIXEL
-    sound = round(n_frames / settings.fps * 16_000 * 4)
+    sound = round(n_frames / settings.fps * SAMPLE_RATE * 4)
     return Disk(video, video + spool + sound)
 
 

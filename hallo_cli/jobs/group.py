@@ -26,7 +26,6 @@ from hallo_cli.media.audio import Recording
 from hallo_cli.settings.schema import RenderSettings
 
 BLEND = 0.15  # width of the border between two faces' regions, in faces
-BYTES_PER_SAMPLE = 4
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ class GroupEngine:
     def track(self, recording: Recording, n_frames: int, settings: RenderSettings) -> SpeechTrack:
         """See Engine."""
         files = [_voice_file(recording.file, voice.face) for voice in self._voices]
-        heard = [Recording(file, file.stat().st_size // BYTES_PER_SAMPLE) for file in files]
+        heard = [Recording.kept(file) for file in files]
         return GroupTrack(
             self._inner.track(recording, n_frames, settings),
             [

@@ -23,8 +23,6 @@ from hallo_cli.media.audio import Recording
 from hallo_cli.media.video import exact_rate
 from hallo_cli.store.writing import reporting_write_errors
 
-BYTES_PER_SAMPLE = 4  # of the decoded recording
-
 
 @dataclass(frozen=True)
 class Prepared:
@@ -151,7 +149,7 @@ def _recording(job: Job, engine: Engine, workspace: Workspace) -> Recording:
     """The decoded sound, from an earlier run if it exists."""
     file = workspace.audio
     if file.exists() and workspace.plan() is not None:
-        return Recording(file, file.stat().st_size // BYTES_PER_SAMPLE)
+        return Recording.kept(file)
     with reporting_write_errors(file):
         return engine.decode(job.audio, file, job.settings)
 

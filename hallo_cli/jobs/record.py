@@ -25,11 +25,11 @@ from hallo_cli.media.joining import FinishedVideo
 from hallo_cli.settings.schema import RenderSettings
 from hallo_cli.settings.values import build, to_values
 from hallo_cli.store.digests import file_digest
+from hallo_cli.store.reading import read_small
 from hallo_cli.store.writing import rename, write_whole
 
 SIDECAR_FORMAT = 1
 MAX_TRIES = 100  # other seeds that a batch tries
-SIDECAR_LIMIT = 1 << 20  # bytes; a real one has a few thousand
 
 
 @dataclass(frozen=True)
@@ -228,9 +228,7 @@ def _voices(job: Job, inputs: Inputs) -> list[dict[str, object]]:
 def _read_values(sidecar: Path) -> dict[str, Any]:
     file = require_file(sidecar, InputError, "record")
     try:
-        if file.stat().st_size > SIDECAR_LIMIT:
-            raise ValueError("it is too large")
-        values = json.loads(file.read_bytes())
+        values = json.loads(read_small(file))
         if not isinstance(values, dict) or values.get("format") != SIDECAR_FORMAT:
             raise ValueError(f"its format is not {SIDECAR_FORMAT}")
     except (OSError, ValueError, RecursionError) as error:

@@ -26,12 +26,13 @@ from hallo_cli.jobs.prepared_inputs import Prepared, SpeechAhead, prepare
 from hallo_cli.jobs.record import JobResult
 from hallo_cli.jobs.sending import Sending
 from hallo_cli.jobs.soundtrack import final_sound, require_soundtrack, with_burned_subtitles, with_subtitles
-from hallo_cli.jobs.stream import ClipSource, fall_back, last_words
+from hallo_cli.jobs.stream import ClipSource, fall_back
 from hallo_cli.jobs.workspace import open_workspace, remove_abandoned, remove_workspace
 from hallo_cli.media.files import shown
 from hallo_cli.media.joining import assemble
 from hallo_cli.media.probe import probe
 from hallo_cli.media.video import SegmentWriter, VideoFormat, require_encoder
+from hallo_cli.printable import first_line
 from hallo_cli.store.writing import reporting_write_errors
 
 STOP_S = 15.0  # time limit for the current clip after a request to stop
@@ -244,7 +245,7 @@ class _Run:
             except Exception as error:  # torch and its backends share no class for lack of memory
                 if not is_out_of_memory(error):
                     raise
-                reason = last_words(error)
+                reason = first_line(error)
             fall_back(self.engine, reason, self.report)
 
     def _attempt_segment(self, segment: Segment) -> None:

@@ -23,6 +23,7 @@ from hallo_cli.jobs.inputs import inspect_inputs
 from hallo_cli.jobs.plan import Job, Segment
 from hallo_cli.jobs.prepared_inputs import Prepared, SpeechAhead, prepare
 from hallo_cli.jobs.workspace import open_workspace
+from hallo_cli.printable import first_line
 from hallo_cli.settings.schema import RenderSettings
 
 logger = logging.getLogger(__name__)
@@ -100,11 +101,6 @@ def fall_back(engine: Engine, reason: str, report: events.Listener) -> None:
     report(events.FellBack(fallback, reason))
 
 
-def last_words(error: Exception) -> str:
-    """The first line of an error's message, or its type."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
-
-
 def _with_fallbacks(source: ClipSource, segment: Segment, motion: MotionFrames | None) -> Generator[Clip]:
     """The segment's clips; if memory runs out, the remaining ones with slower fallbacks."""
     start = segment.start
@@ -119,5 +115,5 @@ def _with_fallbacks(source: ClipSource, segment: Segment, motion: MotionFrames |
         except Exception as error:  # torch and its backends share no class for lack of memory
             if not is_out_of_memory(error):
                 raise
-            reason = last_words(error)
+            reason = first_line(error)
         fall_back(source.engine, reason, source.report)

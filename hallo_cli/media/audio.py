@@ -13,17 +13,16 @@ from pathlib import Path
 
 import numpy as np
 
-from hallo_cli.domain import Float
+from hallo_cli.domain import SAMPLE_RATE, Float
 from hallo_cli.errors import SpeechError
 from hallo_cli.media.files import reason_of, require_file, shown
 from hallo_cli.media.probe import DECODING_ERRORS, open_media
 from hallo_cli.media.sniff import sniff
-from hallo_cli.media.sound_track import MAX_DURATION_S, SAMPLE_RATE, SoundTrack
+from hallo_cli.media.sound_track import MAX_DURATION_S, SoundTrack
 from hallo_cli.store.writing import replacing
 
 __all__ = [
     "BLOCK",
-    "SAMPLE_RATE",
     "Decoding",
     "Recording",
     "Stretch",
@@ -33,6 +32,7 @@ __all__ = [
 ]
 
 BLOCK = 30 * SAMPLE_RATE  # samples held at a time
+BYTES_PER_SAMPLE = 4
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,11 @@ class Recording:
     file: Path
     n_samples: int
     notes: tuple[str, ...] = ()  # warnings about it from decoding, for people
+
+    @classmethod
+    def kept(cls, file: Path) -> Recording:
+        """What an earlier run decoded into this file."""
+        return cls(file, file.stat().st_size // BYTES_PER_SAMPLE)
 
     @property
     def duration_s(self) -> float:
@@ -54,7 +59,7 @@ class Recording:
         samples = np.zeros(stop - start, np.float32)
         if first < last:
             # Read, not memory-mapped: mapped pages would count as memory in use.
-            inside = np.fromfile(self.file, "<f4", count=last - first, offset=4 * first)
+            inside = np.fromfile(self.file, "<f4", count=last - first, offset=BYTES_PER_SAMPLE * first)
             samples[first - start : last - start] = inside
         return samples
 

@@ -17,9 +17,9 @@ import av
 import ffmpeg
 import numpy as np
 
-from hallo_cli.domain import Float
+from hallo_cli.domain import SAMPLE_RATE, Float
 from hallo_cli.errors import EncoderError, SpeechError
-from hallo_cli.media.audio import SAMPLE_RATE, Stretch
+from hallo_cli.media.audio import Stretch
 from hallo_cli.media.ffmpeg import address
 from hallo_cli.media.files import reason_of, require_file, shown
 from hallo_cli.media.mixing import Mixer

@@ -9,13 +9,12 @@ from pathlib import Path
 import av
 import numpy as np
 
-from hallo_cli.domain import Float
+from hallo_cli.domain import SAMPLE_RATE, Float
 from hallo_cli.errors import SpeechError
 from hallo_cli.media.files import shown
 from hallo_cli.media.headers import CONTRADICTION, Header, read_header
 from hallo_cli.media.mixing import Mixer
 
-SAMPLE_RATE = 16_000
 MAX_LEVEL = 1e6  # float files may hold anything; whole-recording statistics need finite squares
 MAX_PADDING = SAMPLE_RATE // 5  # samples after a declared end that may be an encoder's padding
 MAX_DURATION_S = 12 * 3600.0

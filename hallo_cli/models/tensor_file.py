@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from hallo_cli.errors import WeightsError
+from hallo_cli.printable import first_line
 from hallo_cli.store.writing import rename, reporting_write_errors
 
 REMEDY = "Fetch or convert the bundle again."
@@ -57,7 +58,7 @@ def _map_safetensors(path: Path) -> dict[str, Tensor]:
         _require_small_header(path)
         return load_file(path, device="cpu")
     except Exception as error:  # a damaged file makes the parsers fail in any way
-        raise WeightsError(f"{path}: damaged or cut short ({_reason(error)}). {REMEDY}") from error
+        raise WeightsError(f"{path}: damaged or cut short ({first_line(error)}). {REMEDY}") from error
 
 
 def _require_small_header(path: Path) -> None:
@@ -79,7 +80,7 @@ def _map_torch(path: Path) -> dict[str, Tensor]:
         ) from error
     except Exception as error:  # a damaged file makes the parsers fail in any way
         raise WeightsError(
-            f"{path}: damaged, cut short or of an old format ({_reason(error)}). {REMEDY}"
+            f"{path}: damaged, cut short or of an old format ({first_line(error)}). {REMEDY}"
         ) from error
     if not isinstance(content, dict) or not all(_is_named_tensor(*item) for item in content.items()):
         raise WeightsError(
@@ -114,7 +115,3 @@ def _is_named_tensor(name: object, value: object) -> bool:
         return False
     is_plain = value.layout is torch.strided and value.device.type == "cpu" and not value.is_quantized
     return is_plain and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
-
-
-def _reason(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)[:200]

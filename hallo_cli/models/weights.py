@@ -23,6 +23,7 @@ from hallo_cli.models.denoising_unet import DenoisingUNet
 from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.reference_unet import ReferenceUNet
 from hallo_cli.models.tensor_file import map_tensors, write_tensors
+from hallo_cli.printable import first_line
 
 CONVERTED_SHARE = 0.1  # of the bytes that are mapped at a time while they are converted
 CONVERTED_BYTES = 1 << 24  # a smaller portion is not worth mapping the file again
@@ -106,8 +107,9 @@ def build_networks(config: NetworkConfig) -> Networks:
         with torch.device("meta"), _Unfilled():
             return initial_networks(config)
     except Exception as error:  # diffusers raises anything at numbers that contradict each other
-        reason = next(iter(str(error).splitlines()), type(error).__name__)[:200]
-        raise WeightsError(f"network config: no networks can be built from it ({reason}).") from error
+        raise WeightsError(
+            f"network config: no networks can be built from it ({first_line(error)})."
+        ) from error
 
 
 def fill(

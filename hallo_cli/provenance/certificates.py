@@ -20,9 +20,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from hallo_cli.errors import SettingsError
 from hallo_cli.store.cache import config_path
+from hallo_cli.store.reading import read_small
 from hallo_cli.store.writing import write_secret
 
-LIMIT = 1 << 20  # bytes of a certificate file
 LASTS = datetime.timedelta(days=3650)
 ORGANISATION = "Hallo CLI (self-signed)"
 CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
@@ -83,9 +83,7 @@ def _homeless_identity() -> Identity:
 def read_identity(file: Path) -> Identity:
     """The signer of a PEM file. Raises SettingsError."""
     try:
-        if file.stat().st_size > LIMIT:
-            raise ValueError("it is too large")
-        return _identity(file.read_bytes(), file)
+        return _identity(read_small(file), file)
     except (OSError, ValueError, TypeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise SettingsError(
@@ -96,9 +94,7 @@ def read_identity(file: Path) -> Identity:
 def read_anchors(file: Path) -> bytes:
     """The trusted certificates in a PEM file. Raises SettingsError."""
     try:
-        if file.stat().st_size > LIMIT:
-            raise ValueError("it is too large")
-        return b"".join(map(_pem, x509.load_pem_x509_certificates(file.read_bytes())))
+        return b"".join(map(_pem, x509.load_pem_x509_certificates(read_small(file))))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise SettingsError(

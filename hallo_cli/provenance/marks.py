@@ -20,7 +20,7 @@ import c2pa
 
 from hallo_cli import __version__
 from hallo_cli.errors import InputError, OutputError, SettingsError
-from hallo_cli.printable import printable
+from hallo_cli.printable import first_line, printable
 from hallo_cli.provenance.certificates import Identity
 from hallo_cli.store.writing import PartFile, reporting_write_errors
 
@@ -78,7 +78,7 @@ def require_usable(identity: Identity) -> None:
         _sign(io.BytesIO(PIXEL), io.BytesIO(), PNG, identity=identity, claim=None)
     except c2pa.C2paError as error:
         raise SettingsError(
-            f"the certificate of {identity.name!r} cannot sign videos ({_first_line(error)}). C2PA wants one "
+            f"the certificate of {identity.name!r} cannot sign videos ({first_line(error)}). C2PA wants one "
             "that is valid now, not self-signed, with key usage digitalSignature and extended key usage "
             "emailProtection or documentSigning. Give another --certificate, or --no-provenance."
         ) from error
@@ -127,7 +127,7 @@ def read_mark(video: Path, anchors: bytes = b"", beside: Path | None = None) -> 
     except c2pa.C2paError.ManifestNotFound:
         return None
     except (c2pa.C2paError, OSError, ValueError) as error:
-        raise InputError(f"the mark of {str(video)!r} cannot be read ({_first_line(error)}).") from error
+        raise InputError(f"the mark of {str(video)!r} cannot be read ({first_line(error)}).") from error
 
 
 def _read_beside(file: Path | None) -> bytes | None:
@@ -142,9 +142,7 @@ def _read_beside(file: Path | None) -> bytes | None:
 
 
 def _unsigned(error: Exception) -> OutputError:
-    return OutputError(
-        f"the video cannot be signed ({_first_line(error)}). Add --no-provenance to skip this."
-    )
+    return OutputError(f"the video cannot be signed ({first_line(error)}). Add --no-provenance to skip this.")
 
 
 def _mark(values: dict[str, Any], state: str) -> Mark:
@@ -226,7 +224,3 @@ def _manifest(kind: str, claim: Claim | None) -> dict[str, Any]:
 
 def _kind_of(video: Path) -> str:
     return KINDS.get(video.suffix.lower(), KINDS[".mp4"])
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)[:200]

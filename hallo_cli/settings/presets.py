@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
 from hallo_cli.errors import SettingsError
+from hallo_cli.printable import did_you_mean
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 from hallo_cli.settings.values import fields_of, require_known
+from hallo_cli.store.reading import read_small
 
 PACKAGE = Path(__file__).parent.parent
 FOLDERS = (PACKAGE / "presets", PACKAGE.parent / "presets")  # installed; in a checkout
-SIZE_LIMIT = 1 << 20  # bytes
 QUALITY = "quality"  # the table of limits for finished videos; settings/quality.py reads it
 
 
@@ -39,8 +39,7 @@ def list_presets() -> list[str]:
 def read_preset(name: str) -> Preset:
     """The preset of this name. Raises SettingsError if there is none, suggesting the nearest."""
     if name not in list_presets():
-        near = difflib.get_close_matches(name, list_presets(), n=1)
-        hint = f"Did you mean {near[0]!r}?" if near else "Known: " + ", ".join(list_presets()) + "."
+        hint = did_you_mean(name, list_presets())
         raise SettingsError(f"unknown preset {name!r}. {hint} (A file of your own goes with --config.)")
     path = preset_path(name)
     lines = path.read_text(encoding="utf-8").splitlines()
@@ -80,8 +79,6 @@ def _read_toml(path: Path, *, where: str) -> dict[str, object]:
     try:
         if not path.is_file():
             raise OSError("no such file")
-        if path.stat().st_size > SIZE_LIMIT:
-            raise OSError("too large for settings")
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_small(path).decode())
     except (OSError, ValueError, RecursionError) as error:
         raise SettingsError(f"{where}: {str(path)!r} cannot be read as TOML ({error}).") from error

@@ -4,7 +4,6 @@ What can be set is data in `schema`; this module knows no file and no command li
 """
 
 import dataclasses
-import difflib
 import json
 import math
 import typing
@@ -12,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from hallo_cli.errors import SettingsError
+from hallo_cli.printable import did_you_mean
 from hallo_cli.settings.schema import Limits, RenderSettings, RuntimeSettings, Value
 
 Settings = TypeVar("Settings")
@@ -80,11 +80,10 @@ def describe(field: dataclasses.Field[Any]) -> str:
 
 def require_known(keys: Iterable[str], known: Iterable[str], *, where: str) -> None:
     """Raise SettingsError at the first key that is no setting, suggesting the nearest one."""
-    known = sorted(known)
+    known = set(known)
     for key in keys:
         if key not in known:
-            near = difflib.get_close_matches(key.replace("-", "_"), known, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else "Known: " + ", ".join(known) + "."
+            hint = did_you_mean(key.replace("-", "_"), known)
             raise SettingsError(f"{where}: unknown setting {key!r}. {hint}")
 
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from hallo_cli.analysis import regions
 from hallo_cli.analysis.head_motion import UNITS
 from hallo_cli.bundles.manifest import Geometry
-from hallo_cli.domain import Bytes, Float
+from hallo_cli.domain import SAMPLE_RATE, Bytes, Float
 from hallo_cli.errors import InputError
 from hallo_cli.models.anchored import Truth
 from hallo_cli.models.autoencoder import AnchoredAutoencoder, Autoencoder
@@ -33,7 +33,6 @@ from hallo_cli.training.dataset import prefetched
 from hallo_cli.training.encoded import EncodedFormat, read_origin, write_encoded
 from hallo_cli.training.takes import MOUTH_MATERIALS, Take, read_takes, shards_in, unpacked_flow
 
-SAMPLE_RATE = 16_000
 CONTEXT = 2  # frames of features before and after a take
 MAX_FRAME_PIXELS = 4096 * 4096
 

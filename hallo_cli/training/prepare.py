@@ -30,7 +30,7 @@ from hallo_cli.analysis.identity import IdentityNetwork
 from hallo_cli.analysis.vocals import find_model, require_extra, separate
 from hallo_cli.bundles.bundle import find_bundle
 from hallo_cli.bundles.manifest import Geometry
-from hallo_cli.domain import Bytes, CropBox, Float
+from hallo_cli.domain import SAMPLE_RATE, Bytes, CropBox, Float
 from hallo_cli.errors import InputError, PortraitError
 from hallo_cli.media.audio import Recording, decode
 from hallo_cli.store.writing import make_folder, reporting_write_errors, write_whole
@@ -38,7 +38,6 @@ from hallo_cli.training.footage import FPS, Reject, Seen, Standard, Stretch, cho
 from hallo_cli.training.sources import Source, find_sources
 from hallo_cli.training.takes import Take, TakeInfo, TakeWriter
 
-SAMPLE_RATE = 16_000
 LEAD_S, TAIL_S = 2.0, 0.4  # sound kept around a take, for the speech encoder's surroundings
 JPEG_QUALITY = 95
 RECORDS = "videos"  # folder of one record a video

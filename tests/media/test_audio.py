@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from scipy.io import wavfile
 
+from hallo_cli.domain import SAMPLE_RATE
 from hallo_cli.errors import SpeechError
 from hallo_cli.media import audio
-from hallo_cli.media.audio import SAMPLE_RATE, Recording, Stretch, decode, read_sound
+from hallo_cli.media.audio import Recording, Stretch, decode, read_sound
 from hallo_cli.media.sound_track import MAX_LEVEL
 
 Ffmpeg = Callable[..., None]
