@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from hallo_cli.errors import JobError
+from hallo_cli.settings.binding import bind
 from hallo_cli.settings.schema import RenderSettings
 from hallo_cli.settings.values import canonical
 
@@ -128,7 +129,6 @@ def from_json(text: str) -> JobPlan:
         values = json.loads(text)
         if values.pop("format") != PLAN_FORMAT:
             raise ValueError("written by another version")
-        segments = tuple(Segment(**segment) for segment in values.pop("segments"))
-        return JobPlan(segments=segments, **values)
+        return bind(JobPlan, values)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise JobError(f"plan.json cannot be used ({error}); add --no-resume to start again.") from error

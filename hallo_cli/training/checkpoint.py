@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from hallo_cli.errors import InputError, WeightsError
 from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.tensor_file import write_tensors
+from hallo_cli.settings.binding import bind
 from hallo_cli.store.writing import (
     make_folder,
     move_folder,
@@ -115,8 +116,8 @@ class RunFolder:
 def read_progress(checkpoint: Path) -> Progress:
     """Raises WeightsError if the file is broken."""
     try:
-        return Progress(**json.loads((checkpoint / STATE).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+        return bind(Progress, json.loads((checkpoint / STATE).read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
         raise WeightsError(
             f"{checkpoint} is broken ({error}): remove it to resume from the one before"
         ) from error

@@ -33,6 +33,7 @@ from torch import Tensor
 from hallo_cli.errors import InputError, SettingsError
 from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.tensor_file import write_tensors
+from hallo_cli.settings.binding import bind
 from hallo_cli.training.takes import shards_in
 
 FORMAT = 1
@@ -57,10 +58,8 @@ class EncodedFormat:
     def from_json(cls, text: str, path: Path) -> Self:
         """Raises InputError if the text is not what `write_encoded` wrote."""
         try:
-            values = json.loads(text)
-            values["latent_shape"] = tuple(values["latent_shape"])
-            found = cls(**values)
-        except (ValueError, KeyError, TypeError) as error:
+            found = bind(cls, json.loads(text))
+        except ValueError as error:
             raise InputError(
                 f"{path} is not an encoded shard ({error}): run hallo train encode again"
             ) from error

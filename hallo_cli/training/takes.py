@@ -14,12 +14,14 @@ import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from annotated_types import Interval
 
 from hallo_cli.errors import InputError
+from hallo_cli.settings.binding import bind
 from hallo_cli.store.writing import PartFile, make_folder, reporting_write_errors, write_whole
 
 KEY = re.compile(r"[A-Za-z0-9_-]{1,120}")
@@ -28,6 +30,9 @@ ORIGIN = "made_from.json"  # in a folder of shards: the settings they were made 
 FLOW_STEPS = 32.0  # truth.flow counts in this part of a pixel
 MOUTH_MATERIALS = (2, 3, 4)  # of truth.materials: upper teeth, lower teeth, tongue
 Array = npt.NDArray[Any]
+Edge = Annotated[float, Interval(ge=-1e6, le=1e6)]
+Lead = Annotated[float, Interval(ge=0, lt=3600)]
+Box = tuple[Edge, Edge, Edge, Edge]
 
 
 def packed_flow(flow: Array) -> npt.NDArray[np.int16]:
@@ -44,15 +49,15 @@ def unpacked_flow(flow: Array) -> npt.NDArray[np.float32]:
 class TakeInfo:
     """What is known of a take without its pictures. Boxes are (left, top, right, bottom) in pixels."""
 
-    n_frames: int
-    fps: float
-    size: int  # height and width of the square frames
+    n_frames: Annotated[int, Interval(gt=0, le=100_000)]
+    fps: Annotated[float, Interval(gt=0, le=1000)]
+    size: Annotated[int, Interval(gt=0, le=8192)]  # height and width of the square frames
     source: str  # where it came from, for people
-    face_box: tuple[float, float, float, float]  # around the face in all frames
-    lip_box: tuple[float, float, float, float]  # around the lips in all frames
+    face_box: Box  # around the face in all frames
+    lip_box: Box  # around the lips in all frames
     split: Literal["train", "validation"] = "train"
     reference: Literal["own", "frame"] = "frame"  # own: a picture beside the frames; frame: one of them
-    audio_lead_s: float = 0.0  # sound before the first frame, so that windows have their left side
+    audio_lead_s: Lead = 0.0  # sound before the first frame, so that windows have their left side
     details: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -61,19 +66,10 @@ class TakeInfo:
         try:
             raw = json.loads(text)
             known = {name: raw[name] for name in cls.__dataclass_fields__ if name in raw}
-            for box in ("face_box", "lip_box"):
-                left, top, right, bottom = (float(v) for v in known[box])
-                known[box] = (left, top, right, bottom)
-            info = cls(**known)
             extra = {key: value for key, value in raw.items() if key not in known}
-            is_right = 0 < info.n_frames <= 100_000 and 0 < info.size <= 8192 and 0 < info.fps <= 1000
-            is_right &= info.reference in ("own", "frame") and 0 <= info.audio_lead_s < 3600
-            is_right &= all(np.isfinite((*info.face_box, *info.lip_box)))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            return bind(cls, {**known, "details": {**known.get("details", {}), **extra}})
+        except (ValueError, TypeError, AttributeError) as error:
             raise InputError(f"take metadata is not readable ({error}): prepare the data again") from error
-        if not is_right:
-            raise InputError("take metadata has a number out of range: prepare the data again")
-        return cls(**{**known, "details": {**info.details, **extra}})
 
     def to_json(self) -> str:
         """The inverse of `from_json`."""
