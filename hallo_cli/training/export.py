@@ -14,8 +14,9 @@ from hallo_cli.bundles.bundle import Bundle, find_bundle
 from hallo_cli.bundles.manifest import BundleManifest, Geometry, Sampling, SpeechConfig
 from hallo_cli.bundles.networks import save_bundle
 from hallo_cli.errors import SettingsError, WeightsError
-from hallo_cli.models.motion_module import position_codes
+from hallo_cli.models.motion_module import MotionModule, position_codes
 from hallo_cli.models.network_config import NetworkConfig
+from hallo_cli.models.spatial import FeatureTap, SpatialTransformer
 from hallo_cli.models.tensor_file import map_tensors
 from hallo_cli.models.weights import Networks
 from hallo_cli.store.writing import make_folder, replacing
@@ -147,60 +148,21 @@ def unused_shapes() -> dict[str, tuple[int, ...]]:
     """Names and shapes of those tensors: motion modules of two blocks, the end of the reference UNet."""
     config = NetworkConfig.official()
     coarse, fine = config.channels[-1], config.channels[0]
-    shapes: dict[str, tuple[int, ...]] = {}
-    for block, n_layers in (
-        ("down_blocks.3", config.layers_per_block),
-        ("up_blocks.0", config.layers_per_block + 1),
-    ):
-        for layer in range(n_layers):
-            prefix = f"denoising_unet.{block}.motion_modules.{layer}.temporal_transformer."
-            shapes |= {
-                prefix + name: shape for name, shape in _motion_shapes(coarse, config.max_temporal).items()
-            }
-    prefix = "reference_unet.up_blocks.3.attentions.2."
-    return shapes | {prefix + name: shape for name, shape in _tail_shapes(fine, config.cross_dim).items()}
-
-
-def _motion_shapes(width: int, positions: int) -> dict[str, tuple[int, ...]]:
-    block = "transformer_blocks.0."
-    shapes: dict[str, tuple[int, ...]] = {**_norm("norm", width)}
-    for name in ("proj_in", "proj_out"):
-        shapes |= _linear(name, width, width)
-    for index in range(2):
-        attention = f"{block}attention_blocks.{index}."
-        shapes |= _attention(attention, width, width) | {f"{attention}pos_encoder.pe": (1, positions, width)}
-        shapes |= _norm(f"{block}norms.{index}", width)
-    return shapes | _feed_forward(block, width) | _norm(f"{block}ff_norm", width)
-
-
-def _tail_shapes(width: int, cross_dim: int) -> dict[str, tuple[int, ...]]:
-    block = "transformer_blocks.0."
-    shapes: dict[str, tuple[int, ...]] = {"proj_out.weight": (width, width, 1, 1), "proj_out.bias": (width,)}
-    shapes |= _attention(f"{block}attn1.", width, width) | _attention(f"{block}attn2.", width, cross_dim)
-    return (
-        shapes | _norm(f"{block}norm2", width) | _norm(f"{block}norm3", width) | _feed_forward(block, width)
-    )
-
-
-def _attention(prefix: str, width: int, token_width: int) -> dict[str, tuple[int, ...]]:
-    inner = {"to_q": (width, width), "to_k": (width, token_width), "to_v": (width, token_width)}
-    return {f"{prefix}{name}.weight": shape for name, shape in inner.items()} | _linear(
-        f"{prefix}to_out.0", width, width
-    )
-
-
-def _feed_forward(prefix: str, width: int) -> dict[str, tuple[int, ...]]:
-    return _linear(f"{prefix}ff.net.0.proj", width, 8 * width) | _linear(
-        f"{prefix}ff.net.2", 4 * width, width
-    )
-
-
-def _linear(name: str, inputs: int, outputs: int) -> dict[str, tuple[int, ...]]:
-    return {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
-
-
-def _norm(name: str, width: int) -> dict[str, tuple[int, ...]]:
-    return {f"{name}.weight": (width,), f"{name}.bias": (width,)}
+    with torch.device("meta"):
+        motion = MotionModule(coarse, config).state_dict()
+        last = SpatialTransformer(fine, config).state_dict()
+        read = FeatureTap(fine, config).state_dict()
+    n_layers = {"down_blocks.3": config.layers_per_block, "up_blocks.0": config.layers_per_block + 1}
+    unused = {
+        f"denoising_unet.{block}.motion_modules.{layer}.": motion
+        for block, n in n_layers.items()
+        for layer in range(n)
+    }
+    tail = {name: value for name, value in last.items() if name not in read}
+    unused["reference_unet.up_blocks.3.attentions.2."] = tail
+    return {
+        prefix + name: tuple(value.shape) for prefix, state in unused.items() for name, value in state.items()
+    }
 
 
 def _unused_of(path: Path, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
