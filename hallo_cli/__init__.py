@@ -40,7 +40,7 @@ _LATE = {
     "JobResult": "record",
     "RunOptions": "runner",
     "StopRequest": "runner",
-    "Verdict": "verify",
+    "Verdict": "verification",
 }  # these import numpy
 
 __all__ = [

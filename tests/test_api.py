@@ -150,6 +150,11 @@ def test_keywords_are_the_settings() -> None:
         assert (type(None) in kinds) == bool(limits_of(field).none_word)
 
 
+@pytest.mark.parametrize("name", hallo.__all__)
+def test_every_public_name_is_there(name: str) -> None:
+    assert getattr(hallo, name).__doc__
+
+
 def test_importing_the_package_loads_nothing_heavy() -> None:
     code = (
         "import sys; import hallo_cli as hallo; hallo.Renderer(steps=3);"
