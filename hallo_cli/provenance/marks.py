@@ -32,6 +32,7 @@ KINDS = {".mp4": "video/mp4", ".mov": "video/quicktime", ".webm": "video/webm"} 
 MAX_BESIDE = 16 << 20  # bytes of a mark beside its video
 OFFLINE = {"remote_manifest_fetch": False, "ocsp_fetch": False}
 UNTRUSTED = "signingCredential.untrusted"
+_TRUSTED = {"signingCredential.trusted", "claimSignature.validated"}
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
@@ -63,7 +64,9 @@ class Mark:
     """The content of a video's manifest, and whether it is valid."""
 
     is_whole: bool  # nothing was changed since it was signed
-    is_trusted: bool  # the certificate's chain ends at one that is trusted here
+    is_trusted: (
+        bool  # the signer, that is: also of changed content
+    )
     is_ai: bool  # it says that a trained model made the pictures
     signer: str
     signed_with: str  # the tool
@@ -159,13 +162,19 @@ def _mark(values: dict[str, Any], state: str) -> Mark:
     signature = manifest.get("signature_info") or {}
     return Mark(
         is_whole=state in ("Valid", "Trusted"),
-        is_trusted=state == "Trusted",
+        is_trusted=_successes(values) >= _TRUSTED,
         is_ai=SOURCE_TYPE in kinds,
         signer=_clean(signature.get("common_name") or signature.get("issuer") or "nobody"),
         signed_with=_clean(f"{tool.get('name', 'an unknown tool')} {tool.get('version', '')}".strip()),
         claim=_claim(data.get(LABEL), data.get(CONSENT_LABEL)),
         problems=tuple(code for code in codes if code != UNTRUSTED),
     )
+
+
+def _successes(values: dict[str, Any]) -> set[str]:
+    """The codes of the checks that the mark passed."""
+    results = values.get("validation_results") or {}
+    return {str(found.get("code")) for found in (results.get("activeManifest") or {}).get("success", [])}
 
 
 def _claim(data: object, consent: object) -> Claim | None:

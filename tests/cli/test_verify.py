@@ -72,6 +72,7 @@ def test_changed_video_ends_with_1(folder: Path) -> None:
     status, said = verify(folder / "changed.mp4")
     assert status == 1
     assert "CHANGED since it was signed" in said
+    assert "this machine's certificate" in said
 
 
 def test_users_certificate_is_trusted_when_named(folder: Path, tmp_path: Path) -> None:
