@@ -60,9 +60,9 @@ UPDATE rows SET state='elsewhere' WHERE number IN (
 """
 _PLANNED = """
 SELECT number, id, state, portrait, audio, output, COALESCE(seconds, 0), width, height, COALESCE(cost, 0),
-  message, far, voices, own FROM rows NOT INDEXED WHERE number>? AND number>=0 AND state!='elsewhere'
-ORDER BY number LIMIT ?
+  message, far, voices, own FROM rows NOT INDEXED WHERE number>=0 AND state!='elsewhere'
 """
+_NOTED = "SELECT number,id,notes FROM rows WHERE notes!=''"
 # Between two ledgers the later entry counts, within one the last.
 _REMEMBER = """
 INSERT INTO history VALUES(?,?,?,?,?,?,?,?) ON CONFLICT(output) DO UPDATE SET
@@ -165,17 +165,14 @@ class Queue:
 
     def planned(self) -> Iterator[RowPlanned]:
         """Every row of this run as it was planned, in the manifest's order."""
-        last = -1
-        while block := self._db.execute(_PLANNED, (last, _BLOCK)).fetchall():
-            for *row, addresses, voices, own in block:
-                planned = RowPlanned(*row)
-                faces = json.loads(voices)
-                files = {"portrait": planned.portrait, "audio": planned.audio, **faces}
-                files |= {column: bare_address(address) for column, address in json.loads(addresses).items()}
-                said = " ".join(f"{face_of(column)}={files[column]}" for column in faces)
-                heard = json.loads(own).get(TEXT) or said or files["audio"]
-                yield dataclasses.replace(planned, portrait=files["portrait"], audio=heard)
-            last = block[-1][0]
+        for *row, addresses, voices, own in self._paged(_PLANNED):
+            planned = RowPlanned(*row)
+            faces = json.loads(voices)
+            files = {"portrait": planned.portrait, "audio": planned.audio, **faces}
+            files |= {column: bare_address(address) for column, address in json.loads(addresses).items()}
+            said = " ".join(f"{face_of(column)}={files[column]}" for column in faces)
+            heard = json.loads(own).get(TEXT) or said or files["audio"]
+            yield dataclasses.replace(planned, portrait=files["portrait"], audio=heard)
 
     def n_in(self, *states: str) -> int:
         """How many rows are in these states."""
@@ -215,11 +212,7 @@ class Queue:
 
     def rows(self, state: str) -> Iterator[Row]:
         """The rows of a state in the manifest's order, as they were read."""
-        query = f"{_READ} WHERE state=? AND number>? ORDER BY number LIMIT {_BLOCK}"
-        last = -1
-        while block := self._db.execute(query, (state, last)).fetchall():
-            yield from map(_row, block)
-            last = block[-1][0]
+        return map(_row, self._paged(f"{_READ} WHERE state=?", state))
 
     def row(self, number: int) -> Row | None:
         """The row of a line of the manifest, as it was read."""
@@ -228,12 +221,8 @@ class Queue:
 
     def bad_rows(self) -> Iterator[tuple[BadRow, str]]:
         """The rows that cannot be rendered, each with the kind of its error."""
-        query = f"{_READ_BAD} AND number>? ORDER BY number LIMIT {_BLOCK}"
-        last = -1
-        while block := self._db.execute(query, (last,)).fetchall():
-            for number, name, message, output, own, kind in block:
-                yield BadRow(number, name, message, output, json.loads(own)), kind
-            last = block[-1][0]
+        for number, name, message, output, own, kind in self._paged(_READ_BAD):
+            yield BadRow(number, name, message, output, json.loads(own)), kind
 
     def place(self, row: Row) -> None:
         """Set where the inputs of a row are, once they have been fetched or mixed."""
@@ -306,12 +295,8 @@ class Queue:
 
     def noted_rows(self) -> Iterator[tuple[int, str, tuple[str, ...]]]:
         """Number, id and notes of the rows that have some."""
-        query = "SELECT number,id,notes FROM rows WHERE notes!='' AND number>? ORDER BY number LIMIT ?"
-        last = -1
-        while block := self._db.execute(query, (last, _BLOCK)).fetchall():
-            for number, name, notes in block:
-                yield number, name, tuple(json.loads(notes))
-            last = block[-1][0]
+        for number, name, notes in self._paged(_NOTED):
+            yield number, name, tuple(json.loads(notes))
 
     def set_state(self, number: int, state: str) -> None:
         """Move a row on."""
@@ -350,6 +335,13 @@ class Queue:
     def moved(self) -> Iterator[tuple[str, int, str]]:
         """Id, line and output of each row whose video is done under another id or line."""
         yield from self._db.execute(_MOVED)
+
+    def _paged(self, query: str, *values: str) -> Iterator[tuple[Any, ...]]:
+        """The answers to a query by number, which comes first; their rows may change meanwhile."""
+        last, page = -1, f"{query} AND number>? ORDER BY number LIMIT {_BLOCK}"
+        while block := self._db.execute(page, (*values, last)).fetchall():
+            yield from block
+            last = block[-1][0]
 
     def _refuse_repeats(self, column: str, what: str) -> None:
         found = self._db.execute(
