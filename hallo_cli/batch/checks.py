@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.synchronize import Lock
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from hallo_cli.batch.failure import attempt
@@ -169,9 +168,7 @@ class _Pool:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         looking = [*(self._executor._processes or {}).values()]
         self._executor.shutdown(wait=kind is None, cancel_futures=True)
         for process in looking if kind else ():

@@ -197,9 +197,9 @@ def voices_of(task: Task) -> tuple[Voice, ...]:
 
 def measure_figures(video: Path, portrait: Path, *, curves_dir: Path | None = None) -> dict[str, float]:
     """The figures that can be measured offline; curves for the report are kept in `curves_dir`."""
-    from hallo_cli.evaluation.measure_video import measure_with_curves
+    from hallo_cli.evaluation.measure_video import measure_video
 
-    figures, curves = measure_with_curves(video, portrait=portrait)
+    figures, curves = measure_video(video, portrait=portrait)
     if curves_dir is not None:
         try:
             keep_curves(curves_dir, file_digest(video), curves)

@@ -199,11 +199,11 @@ def command(
 
 def _measured(row: Row, networks: Networks, *, is_only: bool) -> Measured:
     """Measure one video; an error is raised only if there is no other video."""
-    from hallo_cli.evaluation.measure_video import measure_with_curves, with_lip_sync
+    from hallo_cli.evaluation.measure_video import measure_video, with_lip_sync
 
     beside = row.companions
     try:
-        figures, curves = measure_with_curves(
+        figures, curves = measure_video(
             row.video,
             audio=beside.audio,
             portrait=beside.portrait,

@@ -46,8 +46,8 @@ def measure_video(
     portrait: Path | None = None,
     truth: Path | None = None,
     identity: IdentityNetwork | None = None,
-) -> VideoFigures:
-    """Measure one video at constant memory.
+) -> tuple[VideoFigures, Curves]:
+    """Measure one video at constant memory: its figures, and the curves that plots are drawn from.
 
     `audio` defaults to the video's own sound; `portrait` to the first frame; `truth` is the true video of the
     same speech. VIDEO.json beside it says where clips and segments join and which square of the portrait is
@@ -55,18 +55,6 @@ def measure_video(
     frames above 512 pixels only a window of that size around the face is measured.
     Raises InputError if a file cannot be used.
     """
-    return measure_with_curves(video, audio=audio, portrait=portrait, truth=truth, identity=identity)[0]
-
-
-def measure_with_curves(
-    video: Path,
-    *,
-    audio: Path | None = None,
-    portrait: Path | None = None,
-    truth: Path | None = None,
-    identity: IdentityNetwork | None = None,
-) -> tuple[VideoFigures, Curves]:
-    """The figures as `measure_video` has them, and the curves that its plots are drawn from."""
     track = probe(video, what="video").video
     if track is None:
         raise InputError(f"{video}: no picture in this file; give a video")

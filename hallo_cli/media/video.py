@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any, Self
 
 import av
@@ -100,9 +99,7 @@ class SegmentWriter:
             )
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -110,7 +107,7 @@ class SegmentWriter:
                 _close_quietly(self._process.stdin)
         if self._stderr is not None:
             self._stderr.close()
-        self._part.__exit__(kind, error, trace)
+        self._part.discard()
 
     def write(self, frames: Bytes) -> None:
         """Add frames [n, height, width, 3] uint8 RGB, or 4 with straight alpha.

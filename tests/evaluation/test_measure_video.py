@@ -46,7 +46,7 @@ def measured(video: Path, square: object, portrait_sha256: str | None = None) ->
         "output": {"square": square, "n_frames": 6, "clip_frames": 12, "segment_starts": [0]},
     }
     video.with_suffix(".json").write_text(json.dumps(record))
-    return measure_video(video, portrait=PORTRAIT)
+    return measure_video(video, portrait=PORTRAIT)[0]
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_large_video_is_measured_at_a_bounded_size(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(VideoMeter, "measure", spy)
     video = wide_video(tmp_path, 1400)
-    figures = measure_video(video, portrait=tmp_path / "wide.png")
+    figures, _ = measure_video(video, portrait=tmp_path / "wide.png")
     assert set(shapes) == {(MAX_SIDE, MAX_SIDE, 3)}
     assert figures.face_share == 1.0
     assert figures.upper_face_ssim is not None
