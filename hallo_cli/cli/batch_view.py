@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,7 +31,7 @@ def ignore(event: Event) -> None:
 @contextmanager
 def checking(style: Style, *, is_quiet: bool) -> Iterator[Callable[[int, int], None]]:
     """Shows on standard error how many files of how many have been checked."""
-    style = _chosen(style)
+    style = style.chosen
     if style is Style.none or is_quiet:
         yield lambda done, of: None
     elif style in (Style.plain, Style.json):
@@ -65,26 +63,19 @@ class Checked:
             return
         self.last = time.monotonic()
         if self.as_json:
-            from hallo_cli.batch.events import FilesChecked, to_json
+            from hallo_cli.batch.events import FilesChecked
 
-            say(to_json(FilesChecked(done, of)))
+            say_json(FilesChecked(done, of))
         else:
             say(f"checked {done} of {of} files")
-
-
-def _chosen(style: Style) -> Style:
-    """What `auto` means here."""
-    if style is not Style.auto:
-        return style
-    return Style.bar if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else Style.plain
 
 
 @contextmanager
 def showing(style: Style, tally: Tally, *, is_quiet: bool) -> Iterator[Listener]:
     """A listener that shows events on standard error, once the tally has counted them."""
-    style = _chosen(style)
+    style = style.chosen
     if style is Style.json:
-        yield JsonLines().show
+        yield say_json
     elif style is Style.none or is_quiet:
         yield ignore
     elif style is Style.plain:
@@ -105,14 +96,11 @@ def showing(style: Style, tally: Tally, *, is_quiet: bool) -> Iterator[Listener]
             yield show
 
 
-class JsonLines:
+def say_json(event: Event) -> None:
     """One versioned JSON object for each event."""
+    from hallo_cli.batch.events import to_json
 
-    def show(self, event: Event) -> None:
-        """Show one event."""
-        from hallo_cli.batch.events import to_json
-
-        say(to_json(event))
+    say(to_json(event))
 
 
 @dataclass

@@ -44,6 +44,13 @@ class Style(StrEnum):
     json = "json"
     none = "none"
 
+    @property
+    def chosen(self) -> Style:
+        """What `auto` means on this terminal."""
+        if self is not Style.auto:
+            return self
+        return Style.bar if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else Style.plain
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -122,8 +129,7 @@ class Speed:
 @contextmanager
 def showing(style: Style, *, is_quiet: bool = False) -> Iterator[Listener]:
     """A listener that shows events in this style on standard error."""
-    if style is Style.auto:
-        style = Style.bar if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else Style.plain
+    style = style.chosen
     if style is Style.json:
         yield lambda event: print_json(event, err=True)
     elif is_quiet:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hallo_cli.cli.console import answer
@@ -25,18 +22,15 @@ BAR = "{percentage:3.0f}%|{bar:40}| {desc}"
 def shown_events(*, as_json: bool) -> Iterator[Callable[[TrainingEvent], None]]:
     """A listener for a run's events; the bar is drawn where standard error is a terminal."""
     if as_json:
-        yield _print_json
+        from hallo_cli.training.logs import to_json
+
+        yield lambda event: answer(to_json(event))
         return
     from tqdm import tqdm
 
     is_drawn = sys.stderr.isatty()
     with tqdm(total=1.0, bar_format=BAR, file=sys.stderr, disable=not is_drawn, leave=False) as bar:
         yield lambda event: _show(event, bar)
-
-
-def _print_json(event: TrainingEvent) -> None:
-    values = {key: str(v) if isinstance(v, Path) else v for key, v in dataclasses.asdict(event).items()}
-    answer(json.dumps({"event": type(event).__name__.lower(), **values}))
 
 
 def _show(event: TrainingEvent, bar: tqdm[None]) -> None:

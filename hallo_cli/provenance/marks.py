@@ -64,9 +64,7 @@ class Mark:
     """The content of a video's manifest, and whether it is valid."""
 
     is_whole: bool  # nothing was changed since it was signed
-    is_trusted: (
-        bool  # the signer, that is: also of changed content
-    )
+    is_trusted: bool  # the signer, that is: also of changed content
     is_ai: bool  # it says that a trained model made the pictures
     signer: str
     signed_with: str  # the tool

@@ -78,6 +78,11 @@ class Saved:
 TrainingEvent = Logged | Validated | Rendered | Spoken | Saved
 
 
+def to_json(event: TrainingEvent) -> str:
+    """One line: the event's name, its fields."""
+    return json.dumps({"event": type(event).__name__.lower(), **asdict(event)}, default=str)
+
+
 @dataclass(frozen=True)
 class StepResult:
     """What one optimizer step gave."""
@@ -141,11 +146,10 @@ class LogFiles:
 
     def write(self, event: TrainingEvent) -> None:
         """One line, flushed, and one point a number."""
-        values = {key: str(v) if isinstance(v, Path) else v for key, v in asdict(event).items()}
-        self._file.write(json.dumps({"event": type(event).__name__.lower(), **values}) + "\n")
+        self._file.write(to_json(event) + "\n")
         self._file.flush()
         if self._board is not None:
-            for key, value in values.items():
+            for key, value in asdict(event).items():
                 if isinstance(value, float):
                     self._board.add_scalar(key, value, event.step)
 
