@@ -7,7 +7,8 @@ import os
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
+from accelerate.utils import DistributedDataParallelKwargs, broadcast
+from torch import Tensor
 
 from hallo_cli.errors import SettingsError
 from hallo_cli.training.config import RunSettings
@@ -38,3 +39,11 @@ def seeded(device: torch.device, seed: int, number: int) -> torch.Generator:
     """The random numbers of a batch, the same in each run of a seed."""
     digest = hashlib.sha256(f"{seed}:{number}".encode()).digest()
     return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+
+
+def told_by_first(accelerator: Accelerator, value: float) -> float:
+    """The first process's number: all of them stop at the same step and learn at the same rate."""
+    if accelerator.num_processes == 1:
+        return value
+    told: Tensor = broadcast(torch.tensor([value], device=accelerator.device))
+    return float(told.item())

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hallo_cli.errors import InputError
+from hallo_cli.errors import InputError, SettingsError
 from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.training.config import DataSettings, Stage
 from hallo_cli.training.encoded import EncodedFolder, EncodedTake
@@ -187,6 +187,17 @@ def chosen_takes(data: DataSettings, network: NetworkConfig) -> tuple[list[Encod
     held_out = EncodedFolder(data.validation)
     held_out.require_fit(network)
     return list(folder.takes), list(held_out.takes)
+
+
+def frames_of(data: DataSettings, network: NetworkConfig, stage: Stage) -> int:
+    """Frames of each take in a batch. Raises SettingsError if the motion modules cannot take them."""
+    if stage == "stage1":
+        return data.frames or 1
+    frames = data.frames or network.clip_frames
+    most = network.max_temporal - network.motion_frames
+    if not 2 <= frames <= most:
+        raise SettingsError(f"data.frames = {frames}: a clip of stage 2 has 2 to {most} frames")
+    return frames
 
 
 def split_takes(folder: EncodedFolder, held_out: int) -> tuple[list[EncodedTake], list[EncodedTake]]:

@@ -14,15 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import broadcast
-from torch import Tensor
 
 from hallo_cli.errors import SettingsError
 from hallo_cli.models.attention import matmul_kernel, use_attention_kernel
-from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.settings.binding import plain
 from hallo_cli.training import partitioned
-from hallo_cli.training.acceleration import make_accelerator, seeded
+from hallo_cli.training.acceleration import make_accelerator, seeded, told_by_first
 from hallo_cli.training.checkpoint import (
     AVERAGE,
     NETWORKS,
@@ -37,8 +34,8 @@ from hallo_cli.training.checkpoint import (
     restore,
     restore_optimizer,
 )
-from hallo_cli.training.config import DataSettings, Stage, TrainingConfig
-from hallo_cli.training.dataset import Batch, BatchSource, chosen_takes, prefetched
+from hallo_cli.training.config import Stage, TrainingConfig
+from hallo_cli.training.dataset import Batch, BatchSource, chosen_takes, frames_of, prefetched
 from hallo_cli.training.decoding import decoding_of
 from hallo_cli.training.forward import TrainedNetworks
 from hallo_cli.training.init import network_config, start_networks
@@ -95,7 +92,7 @@ class Trainer:
 
     def __init__(self, config: TrainingConfig, stage: Stage) -> None:
         network = network_config(config.start)
-        config = replace(config, data=replace(config.data, frames=_frames(config.data, network, stage)))
+        config = replace(config, data=replace(config.data, frames=frames_of(config.data, network, stage)))
         self.config, self.stage, self.folder = config, stage, RunFolder(config.run.output)
         self.accelerator = make_accelerator(config.run)
         self.device = self.accelerator.device
@@ -144,12 +141,12 @@ class Trainer:
         for batches in prefetched(
             self._step_batches, iter(range(self.progress.step, run.steps)), self._depth()
         ):
-            if self._is_finished() or self._told_by_first(float(should_stop())):
+            if self._is_finished() or told_by_first(self.accelerator, float(should_stop())):
                 break
             started = time.perf_counter()
             rate = learning_rate(self.config.optimizer, run, self.progress)
             window.add(self._step(batches, rate))
-            seconds = self._told_by_first(time.perf_counter() - started)
+            seconds = told_by_first(self.accelerator, time.perf_counter() - started)
             self.progress = replace(
                 self.progress, step=self.progress.step + 1, seconds=self.progress.seconds + seconds
             )
@@ -225,13 +222,6 @@ class Trainer:
     def _depth(self) -> int:
         return max(1, self.config.data.prefetch // self.config.run.accumulation)
 
-    def _told_by_first(self, value: float) -> float:
-        """The first process's number: all of them stop at the same step and learn at the same rate."""
-        if self.accelerator.num_processes == 1:
-            return value
-        told: Tensor = broadcast(torch.tensor([value], device=self.device))
-        return float(told.item())
-
     def _is_finished(self) -> bool:
         run = self.config.run
         is_late = bool(run.max_minutes) and self.progress.seconds >= 60 * run.max_minutes
@@ -263,14 +253,3 @@ class Trainer:
         if self.accelerator.scaler is not None and self.progress.loss_scale is not None:
             state = self.accelerator.scaler.state_dict()
             self.accelerator.scaler.load_state_dict({**state, "scale": self.progress.loss_scale})
-
-
-def _frames(data: DataSettings, network: NetworkConfig, stage: Stage) -> int:
-    """Frames of each take in a batch. Raises SettingsError if the motion modules cannot take them."""
-    if stage == "stage1":
-        return data.frames or 1
-    frames = data.frames or network.clip_frames
-    most = network.max_temporal - network.motion_frames
-    if not 2 <= frames <= most:
-        raise SettingsError(f"data.frames = {frames}: a clip of stage 2 has 2 to {most} frames")
-    return frames
