@@ -27,7 +27,7 @@ _EYES = (
     ),
 )
 _REACH = (0.08, 0.45)  # of the eye's width, least and most: how far above the edge skin gives way
-_BELOW_BROW = 0.8  # of the way up to the brow: hairs of a brow must not be stretched
+_BELOW_BROW = 0.6  # of the way up to the brow: hairs of a brow must not be stretched
 _LITTLE = 0.33  # of the eye's width: with less skin above the edge, skin under the eye helps out
 _UNDER = 0.08  # of the eye's width: where that begins, below the lower lid
 _LASHES = 0.10  # of the eye's width: the strip above the edge that moves without being stretched
