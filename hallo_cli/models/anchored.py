@@ -10,6 +10,7 @@ points. The latents of the portrait itself are about zero.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -174,12 +175,12 @@ class MotionDecoder(nn.Module):
             self.flow.bias.zero_()  # type: ignore[union-attr]
 
     def forward(self, latents: Tensor, anchor: Anchor, window: Window = WHOLE) -> Motion:
-        """[rows, latent channels, height, width] and as many anchors -> the motion.
+        """[rows, latent channels, height, width] and one anchor or as many -> the motion.
 
         window: the part of the square whose mask and paint are computed.
         """
-        x = self.coarse(torch.cat([F.relu(self.latents(latents)), anchor.coarse], 1))
-        x = self.fine(torch.cat([F.interpolate(x, scale_factor=2.0, mode="nearest"), anchor.fine], 1))
+        x = _beside(anchor.coarse, F.relu(self.latents(latents)), self.coarse)
+        x = _beside(anchor.fine, F.interpolate(x, scale_factor=2.0, mode="nearest"), self.fine)
         flow = F.pixel_shuffle(self.flow(x), 2).float() / latents.shape[-1]
         coarse = F.interpolate(latents[:, :FLOWS].float(), scale_factor=4.0, mode="bilinear") / FLOW_GAIN
         painted = self._painted(x, window)
@@ -223,6 +224,17 @@ def _resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
         return maps
     is_smaller = size[0] < maps.shape[-2]
     return F.interpolate(maps, size, mode="area" if is_smaller else "bilinear")
+
+
+def _beside(anchor: Tensor, x: Tensor, layers: nn.Sequential) -> Tensor:
+    """The layers of x and anchor, channel by channel.
+
+    The first one is a convolution; one anchor [1, ...] for all frames is convolved once.
+    """
+    first = cast(nn.Conv2d, layers[0])
+    own, known = first.weight.split([x.shape[1], anchor.shape[1]], 1)
+    beside = F.conv2d(anchor, known, first.bias, padding=first.padding)
+    return cast(Tensor, layers[1:](F.conv2d(x, own, padding=first.padding) + beside))
 
 
 def _convolution(in_channels: int, out_channels: int, *, stride: int = 1) -> nn.Conv2d:

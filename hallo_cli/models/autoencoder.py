@@ -113,7 +113,7 @@ class AnchoredAutoencoder(Autoencoder):
 
     def motion(self, latents: Tensor, anchor: Anchor, window: Window = WHOLE) -> Motion:
         """What the frames differ in, for composing at any size; mask and paint of the window alone."""
-        return self.decoder(latents * self.latent_std, anchor.expand(len(latents)), window)
+        return self.decoder(latents * self.latent_std, anchor, window)
 
     def normalise_latents(self, raw: Tensor) -> None:
         """Take the deviations from latents [rows, channels, height, width] as the encoder gives them."""

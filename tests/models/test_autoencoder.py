@@ -9,7 +9,7 @@ from small_bundles import random_networks, tiny_config
 
 from hallo_cli.domain import WHOLE, Window
 from hallo_cli.errors import WeightsError
-from hallo_cli.models.anchored import FLOW_GAIN, Motion, Truth, compose, warped
+from hallo_cli.models.anchored import FLOW_GAIN, MASK_BIAS, Motion, Truth, compose, warped
 from hallo_cli.models.autoencoder import AnchoredAutoencoder, build_autoencoder
 
 
@@ -55,6 +55,16 @@ def test_one_anchor_serves_many_frames() -> None:
     motion = vae.motion(latents, anchor)
     assert motion.flow.shape == (3, 2, 32, 32)
     assert motion.mask.shape == (3, 1, 128, 128)
+
+
+def test_anchor_convolved_once_gives_what_frames_and_anchor_side_by_side_give() -> None:
+    vae = anchored()
+    anchor, latents = vae.anchor(torch.rand(1, 3, 64, 64) * 2 - 1), torch.randn(3, 4, 8, 8)
+    decoder, known = vae.decoder, anchor.expand(3)
+    x = decoder.coarse(torch.cat([decoder.latents(latents * vae.latent_std).relu(), known.coarse], 1))
+    x = decoder.fine(torch.cat([x.repeat_interleave(2, 2).repeat_interleave(2, 3), known.fine], 1))
+    wanted = torch.sigmoid(decoder._painted(x, WHOLE)[:, :1] + MASK_BIAS)
+    torch.testing.assert_close(vae.motion(latents, anchor).mask, wanted, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("window", [Window(4, 7, 12, 15), Window(0, 0, 5, 16), Window(9, 3, 16, 4), WHOLE])
