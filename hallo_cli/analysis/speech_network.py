@@ -87,8 +87,8 @@ class SpeechNet(nn.Module):
     @torch.no_grad()
     def measure_opening(self, features: Tensor) -> None:
         """Set `opening` by least squares over `features` [frames, features] of varied speech."""
-        known = self.to_visemes(features)
-        solved = torch.linalg.lstsq(known - known.mean(0), features - features.mean(0)).solution
+        known, wanted = self.to_visemes(features).double(), features.double()
+        solved = torch.linalg.lstsq(known - known.mean(0), wanted - wanted.mean(0)).solution
         self.opening.copy_(solved[OPEN])
 
 
