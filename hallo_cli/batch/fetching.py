@@ -1,6 +1,10 @@
-"""Fetches the rows' inputs that lie on a web server or in an object store, some at a time."""
+"""Fetches the rows' inputs that lie on a web server or in an object store, some at a time.
+
+Workers on other machines fetch what they lack once more.
+"""
 
 import dataclasses
+import json
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -8,7 +12,9 @@ from pathlib import Path
 from hallo_cli.batch.findings import WORDS
 from hallo_cli.batch.queue import Queue
 from hallo_cli.batch.rows import FILE_SETTINGS, Row
+from hallo_cli.batch.task import Task
 from hallo_cli.errors import HalloError, InputError, PortraitError, SpeechError
+from hallo_cli.media.composing import mixed
 from hallo_cli.media.far import near_path
 
 AT_ONCE = 8
@@ -37,6 +43,29 @@ def fetch_inputs(queue: Queue) -> Iterator[int]:
     for row in queue.rows("new"):
         if row.far:
             _place(queue, row, found)
+
+
+def near_task(task: Task) -> Task:
+    """The task with files of this machine, where those that were fetched for it are on another one.
+
+    Raises InputError, SettingsError, OutputError.
+    """
+    settings, voices = json.loads(task.settings), json.loads(task.voices)
+    files = {"portrait": task.portrait, "audio": task.audio}
+    files |= {name: Path(settings[name]) for name in FILE_SETTINGS if settings.get(name)}
+    files |= {f"face_{face}": Path(path) for face, path, _ in voices}
+    missing = {column: far for column, far in json.loads(task.far).items() if not files[column].exists()}
+    if not missing:
+        return task
+    files |= {column: _fetch(column, address) for column, address in missing.items()}
+    if voices:
+        files["audio"] = mixed([files[f"face_{face}"] for face, _, _ in voices])
+    settings |= {name: str(files[name]) for name in FILE_SETTINGS if name in missing}
+    voices = [(face, str(files[f"face_{face}"]), digest) for face, _, digest in voices]
+    said, chosen = json.dumps(voices), json.dumps(settings)
+    return dataclasses.replace(
+        task, portrait=files["portrait"], audio=files["audio"], voices=said, settings=chosen
+    )
 
 
 def _fetch(column: str, address: str) -> Path:

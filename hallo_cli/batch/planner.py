@@ -308,6 +308,7 @@ class Planner:
             height=portrait.height,
             priority=row.priority,
             voices=json.dumps(voices),
+            far=json.dumps(dict(row.far)),
             may_replace=int(self.may_overwrite or (past is not None and past.is_ours)),
         )
 

@@ -46,7 +46,7 @@ _ACCEPT = (
 _TAKE = """
 SELECT number,id,portrait,audio,output,settings,preset,fingerprint,frames,seconds,cost,
   attempts,is_alone,seed_offset,may_replace,parent,parts,parts_dir,own,portrait_sha256,audio_sha256,
-  width,height,priority,said
+  width,height,priority,said,far
 FROM rows"""
 _NEXT = f"{_TAKE} WHERE state='ready' ORDER BY priority DESC, cost DESC, number LIMIT ?"
 _PUT_BACK = """

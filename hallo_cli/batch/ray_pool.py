@@ -1,6 +1,6 @@
 """Workers as actors of a Ray cluster: one model replica each; paths, not frames, travel between machines.
 
-Portraits, recordings and outputs must lie on storage that every machine sees under the same path.
+Portraits, recordings and outputs lie on storage that every machine sees under the same path, or at addresses.
 """
 
 import logging

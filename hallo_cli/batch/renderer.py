@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hallo_cli.batch.checks import MakeEngine
 from hallo_cli.batch.curves import keep_curves
+from hallo_cli.batch.fetching import near_task
 from hallo_cli.batch.join import join, seconds_of
 from hallo_cli.batch.judge import Judgement, judge
 from hallo_cli.batch.mirror import Mirror
@@ -84,7 +85,7 @@ class JobRenderer:
 
     def prepare(self, task: Task) -> Ready:
         """The row as a job, and its inputs analysed where there is something to render."""
-        job = self._job(task)
+        job = self._job(near_task(task))
         engine = speaking(self.engine(job.settings.bundle), job.voices)
         self._refuse_links(task)
         if task.parent:
@@ -135,7 +136,7 @@ class JobRenderer:
         judgement = None
         if self._spec.measure is not None and not task.parent and not voices_of(task):
             try:
-                figures |= self._spec.measure(task.output, task.portrait)
+                figures |= self._spec.measure(task.output, near_task(task).portrait)
             except HalloError as error:  # for example, no face is found in the video
                 judgement = Judgement("fail", (f"cannot be measured: {error}",))
         # a part's length in samples is rounded: it may have a frame more, which joining leaves out

@@ -39,6 +39,7 @@ class Task:
     height: int = 0
     priority: int = 0  # rows of a higher one are rendered first
     voices: str = "[]"  # JSON of [face, recording, SHA-256] of each face that speaks
+    far: str = "{}"  # JSON of the addresses that inputs came from, by column
 
     def __str__(self) -> str:
         return f"row {self.number} ({self.id})"

@@ -171,7 +171,11 @@ class BatchOptions:
     ] = "1/1"
     engine: Annotated[
         EngineKind,
-        option(help="Workers are processes here (local) or actors of a Ray cluster (ray).", more=True),
+        option(
+            help="Workers are processes here (local) or actors of a Ray cluster (ray), whose machines share "
+            "a disk, or read and write at addresses.",
+            more=True,
+        ),
     ] = EngineKind.local
     address: Annotated[
         str,

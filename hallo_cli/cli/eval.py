@@ -317,7 +317,8 @@ def _write_page(page: Path, results: list[Measured]) -> None:
             yield table([*result.figures.rows(), *(("note", note) for note in result.figures.notes)])
 
     write_page(page, page.stem, parts())
-    say(f"{page}: {sum(result.curves is not None for result in results)} videos with plots")
+    n_plotted = sum(result.curves is not None for result in results)
+    say(f"{page}: {n_plotted} video{'s' if n_plotted != 1 else ''} with plots")
 
 
 def _to_dict(results: list[Measured], distances: Distances) -> dict[str, object]:

@@ -1,15 +1,21 @@
 """Batches whose manifest, portraits and recordings lie on a web server."""
 
+import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from batch_command import hallo, trivial  # noqa: F401
-from batch_doubles import results, write_batch
+from batch_doubles import InlinePool, results, write_batch
 from file_server import Server, serving  # noqa: F401
 
+from hallo_cli.batch.fetching import near_task
 from hallo_cli.batch.paths import Paths
+from hallo_cli.batch.renderer import RendererSpec
 from hallo_cli.batch.rows import BadRow, Layout, Row, make_row
+from hallo_cli.batch.task import Task
+from hallo_cli.cli import batch_build
 from hallo_cli.errors import InputError, ManifestError
 from hallo_cli.media.addresses import address_in, is_within
 
@@ -121,6 +127,38 @@ def test_row_whose_background_or_subtitles_cannot_be_fetched_is_refused(server: 
     assert (first.error, second.error) == ("InputError", "InputError")
     assert first.message.startswith("the background 'http://")
     assert second.message.startswith("the subtitles 'http://")
+
+
+def test_worker_fetches_what_its_machine_lacks(
+    server: Server, tmp_path: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve_batch(server, here)
+    write_rows_with_settings(server, here, "/b.png", "/words.srt")
+    server.files["/week/batch.jsonl"] = (here / "batch.jsonl").read_bytes()
+
+    def pool_elsewhere(options: object, devices: object, spec: RendererSpec) -> InlinePool:
+        shutil.rmtree(tmp_path / "cache/far")
+        return InlinePool(spec)
+
+    monkeypatch.setattr(batch_build, "make_pool", pool_elsewhere)
+    hallo(server.address("/week/batch.jsonl"), *OPTIONS)
+    assert [record.message for record in results(here / "batch.jsonl").values()] == ["", ""]
+    assert {record.status for record in results(here / "batch.jsonl").values()} == {"done"}
+
+
+def test_recordings_of_several_faces_are_fetched_and_mixed(server: Server, here: Path) -> None:
+    write_batch(here, ["a"])
+    server.files["/speech.wav"] = (here / "speech.wav").read_bytes()
+    gone = Path("/nowhere/x.wav")
+    task = Task(1, "a", here / "a.png", gone, here / "a.mp4", "{}", "", "f", 25, 1.0, 1.0)
+    far = {f"face_{face}": server.address("/speech.wav") for face in (1, 2)}
+    voices = [[face, str(gone), "digest"] for face in (1, 2)]
+    near = near_task(dataclasses.replace(task, voices=json.dumps(voices), far=json.dumps(far)))
+    assert near.audio.exists()
+    assert [Path(path).read_bytes() for _, path, _ in json.loads(near.voices)] == [
+        server.files["/speech.wav"]
+    ] * 2
+    assert near_task(near) == near
 
 
 def test_background_of_all_rows_is_fetched_before_them(server: Server, tmp_path: Path, here: Path) -> None:
