@@ -39,7 +39,8 @@ def require_fetchable(address: str, error: type[HalloError], what: str) -> None:
     if scheme not in (*WEB, *STORES, *SERVERS):
         known = ", ".join((*WEB, *STORES, *SERVERS))
         raise error(f"the {what} {shown_address(address)}: only {known} addresses are fetched.")
-    if "@" in urlsplit(address).netloc:
+    user, at, _ = urlsplit(address).netloc.rpartition("@")
+    if at and (":" in user or scheme not in SERVERS):
         raise error(f"the {what} {shown_address(address)} has a password in it: use a signed address, or s3.")
 
 

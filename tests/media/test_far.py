@@ -5,7 +5,7 @@ from file_server import Server, serving  # noqa: F401
 
 from hallo_cli.errors import PortraitError, SettingsError, SpeechError
 from hallo_cli.media import far
-from hallo_cli.media.addresses import stem_of
+from hallo_cli.media.addresses import require_fetchable, stem_of
 from hallo_cli.media.far import near_path
 
 SECRET = "X-Signature=abc123"
@@ -83,6 +83,8 @@ def test_too_slow_a_file_is_refused(server: Server, monkeypatch: pytest.MonkeyPa
     ("address", "said"),
     [
         ("https://ann:secret@host.example/a.wav", "'https://host.example/a.wav' has a password in it"),
+        ("sftp://ann:secret@host.example/a.wav", "'sftp://host.example/a.wav' has a password in it"),
+        ("https://secret@host.example/a.wav", "'https://host.example/a.wav' has a password in it"),
         ("foo://host.example/a.wav", "'foo://host.example/a.wav': only https"),
         ("file:///etc/hostname", "only https"),
         ("memory://a.wav", "only https"),
@@ -93,6 +95,10 @@ def test_other_addresses_are_refused(address: str, said: str) -> None:
     with pytest.raises(SpeechError, match=said) as caught:
         fetch(address)
     assert "secret" not in str(caught.value)
+
+
+def test_user_of_a_server_may_be_named_without_a_password() -> None:
+    require_fetchable("sftp://ann@host.example/a.wav", SpeechError, "recording")
 
 
 def test_chained_address_is_refused() -> None:
