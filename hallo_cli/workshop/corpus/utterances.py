@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -9,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hallo_cli.domain import Float
-from hallo_cli.workshop.corpus import espeak, flite
+from hallo_cli.errors import InputError
+from hallo_cli.workshop.corpus import espeak_process, flite
 from hallo_cli.workshop.corpus.acoustics import SAMPLE_RATE, recorded
 from hallo_cli.workshop.corpus.espeak import Prosody
 from hallo_cli.workshop.corpus.languages import LANGUAGES, foreign_sentence
@@ -41,6 +43,7 @@ _HELD_OUT_FLITE_VOICES = ("kal",)
 _FLITE_SHARE = 0.45
 _FOREIGN_SHARE = 0.55  # of what espeak-ng speaks
 _BREATH_SHARE = 0.3  # of the pauses
+_TRIES = 5  # sentences, where espeak-ng crashes
 
 
 @dataclass(frozen=True)
@@ -107,13 +110,26 @@ def _phrase(rng: np.random.Generator, *, voice: _Voice, manner: Manner) -> tuple
     else:
         english = voice.language == "en"
         words = sentence if english else partial(foreign_sentence, language=voice.language)
-        text = words(rng, n_words=n_words)
-        speed = int(np.clip(rng.uniform(115, 225) * manner.pace, 80, 400))
-        prosody = Prosody(speed, int(rng.uniform(10, 90)), int(rng.uniform(15, 95)))
-        samples, rate, segments = espeak.speak(text, voice=voice.name, prosody=prosody)
+        samples, rate, segments = _said(rng, lambda: words(rng, n_words=n_words), voice=voice, manner=manner)
     samples, segments = _resampled(samples, segments, rate=rate, factor=manner.factor)
     said = spoken(samples, manner, rng)
     return said * dynamics(len(said), rng), segments
+
+
+def _said(
+    rng: np.random.Generator, draw: Callable[[], str], *, voice: _Voice, manner: Manner
+) -> tuple[Float, int, list[Segment]]:
+    """What espeak-ng makes of a drawn sentence, of another one where it crashes."""
+    crash: Exception | None = None
+    for _ in range(_TRIES):
+        text = draw()
+        speed = int(np.clip(rng.uniform(115, 225) * manner.pace, 80, 400))
+        prosody = Prosody(speed, int(rng.uniform(10, 90)), int(rng.uniform(15, 95)))
+        try:
+            return espeak_process.speak(text, voice=voice.name, prosody=prosody)
+        except espeak_process.EspeakCrashedError as error:
+            crash = error
+    raise InputError(f"{crash}, and with {_TRIES - 1} sentences before; reinstall espeakng-loader.")
 
 
 def _resampled(

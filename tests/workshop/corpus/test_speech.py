@@ -4,8 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hallo_cli.domain import Float
 from hallo_cli.errors import InputError, OutputError
+from hallo_cli.workshop.corpus import espeak_process
 from hallo_cli.workshop.corpus.espeak import Prosody, phones_of, speak
+from hallo_cli.workshop.corpus.espeak_process import EspeakCrashedError
 from hallo_cli.workshop.corpus.languages import LANGUAGES, foreign_sentence
 from hallo_cli.workshop.corpus.manners import Manner, breath, spoken
 from hallo_cli.workshop.corpus.phones import (
@@ -160,6 +163,41 @@ def test_espeak_times_every_phone() -> None:
     assert spoken.count("m") == 2
     assert segments[-1].end_s == pytest.approx(len(samples) / rate)
     assert all(a.end_s <= b.start_s + 1e-6 for a, b in pairwise(segments))
+
+
+def test_crash_of_espeak_ends_one_sentence_alone() -> None:
+    speaker = espeak_process._speaker()
+    wanted = speak("mama", voice="en-us", prosody=Prosody())
+    assert np.array_equal(speaker.speak("mama", "en-us", Prosody())[0], wanted[0])
+    assert speaker._process is not None
+    speaker._process.kill()
+    with pytest.raises(EspeakCrashedError, match="while 'en-us' said 'papa'"):
+        speaker.speak("papa", "en-us", Prosody())
+    assert speaker.speak("mama", "en-us", Prosody())[2] == wanted[2]
+    with pytest.raises(InputError, match="no voice 'nobody'"):
+        speaker.speak("mama", "nobody", Prosody())
+
+
+def test_another_sentence_is_spoken_where_espeak_crashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hallo_cli.workshop.corpus.flite.has_flite", lambda: False)
+    texts: list[str] = []
+
+    def crashing(text: str, *, voice: str, prosody: Prosody) -> tuple[Float, int, list[Segment]]:
+        texts.append(text)
+        if len(texts) == 1:
+            raise EspeakCrashedError("espeak-ng crashed")
+        return speak(text, voice=voice, prosody=prosody)
+
+    monkeypatch.setattr(espeak_process, "speak", crashing)
+    assert utter(np.random.default_rng(4), n_phrases=1).n_frames > 10
+    assert len(set(texts)) == 2
+
+    def always(text: str, **options: object) -> None:
+        raise EspeakCrashedError("espeak-ng crashed")
+
+    monkeypatch.setattr(espeak_process, "speak", always)
+    with pytest.raises(InputError, match="and with 4 sentences before"):
+        utter(np.random.default_rng(4), n_phrases=1)
 
 
 def test_utterance_is_loud_where_the_mouth_opens() -> None:
