@@ -12,6 +12,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 
 from hallo_cli.analysis.face import Face, FaceAnalyser
@@ -115,6 +116,16 @@ def square_of(video: Path, portrait: Path) -> CropBox | None:
     return None
 
 
+def is_squeezed(video: Path, portrait: Path) -> bool:
+    """Whether the video shows this whole portrait in a square, as the record beside it says."""
+    with suppress(ValueError, KeyError, TypeError):
+        record = _record(video)
+        settings = record["settings"]
+        shown = settings["framing"], settings["canvas"]
+        return shown == ("whole", "framed") and record["portrait"]["sha256"] == file_digest(portrait)
+    return False
+
+
 def videos_in(folder: Path) -> list[Path]:
     """The videos of a folder, sorted by name. Raises InputError if there are none."""
     videos = sorted(file for file in folder.glob("*") if file.suffix.lower() in VIDEO_SUFFIXES)
@@ -173,10 +184,15 @@ def _reference(video: Path, file: Path, frame: Bytes, view: View, analyser: Face
         return view.of(cut(portrait, square, frame.shape[0]))
     if portrait.shape == frame.shape:
         return view.of(portrait)
+    if is_squeezed(video, file):
+        return view.of(np.asarray(cv2.resize(portrait, frame.shape[1::-1], interpolation=cv2.INTER_AREA)))
     first = view.of(frame)
     own, target = analyser.detect(portrait), analyser.detect(first)
     if not own or not target:
-        raise InputError("the portrait cannot be aligned to the video: no face was found in one of them")
+        raise InputError(
+            "The portrait cannot be aligned to the video: no face was found in one of them. Leave out "
+            "--portrait: the video is then compared with its first frame."
+        )
     return geometry.lay_over(portrait, own[0].landmarks, first, target[0].landmarks)
 
 

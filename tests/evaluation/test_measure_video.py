@@ -11,6 +11,7 @@ from hallo_cli.analysis.face import Face, FaceAnalyser
 from hallo_cli.analysis.framing import cut, face_square
 from hallo_cli.bundles.manifest import Geometry
 from hallo_cli.domain import Bytes, CropBox
+from hallo_cli.errors import InputError
 from hallo_cli.evaluation.figures import VideoFigures
 from hallo_cli.evaluation.measure import VideoMeter
 from hallo_cli.evaluation.measure_video import measure_video, square_of
@@ -74,6 +75,29 @@ def test_strange_record_is_as_good_as_none(video: Path, wrong: object, laid_over
 
 def test_another_portraits_square_is_not_used(video: Path, square: CropBox, laid_over: VideoFigures) -> None:
     assert measured(video, [square.left, square.top, square.side], "0" * 64) == laid_over
+
+
+def noise(folder: Path, canvas: str) -> Path:
+    """A video without a face, which shows the portrait squeezed, as its record says."""
+    video = folder / "noise.mp4"
+    with SegmentWriter(video, VideoFormat(64, 64, 25.0, "libx264", 18)) as writer:
+        writer.write(np.random.default_rng(0).integers(0, 255, (6, 64, 64, 3), np.uint8))
+        writer.commit()
+    settings = {"framing": "whole", "canvas": canvas}
+    record = {"portrait": {"sha256": file_digest(PORTRAIT)}, "settings": settings}
+    video.with_suffix(".json").write_text(json.dumps(record))
+    return video
+
+
+def test_squeezed_portrait_needs_no_face_in_the_video(tmp_path: Path) -> None:
+    figures, _ = measure_video(noise(tmp_path, "framed"), portrait=PORTRAIT)
+    assert not any("reference picture" in note for note in figures.notes)
+    assert figures.face_share == 0
+
+
+def test_portrait_on_a_canvas_needs_a_face_in_the_video(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="Leave out --portrait"):
+        measure_video(noise(tmp_path, "1080x1920"), portrait=PORTRAIT)
 
 
 def test_record_that_cannot_be_read_names_no_square(tmp_path: Path) -> None:
