@@ -16,7 +16,6 @@ from hallo_cli.errors import WeightsError
 
 WIDTH = 1024  # of an embedding
 FRAMES = 5  # a picture embedding sees
-STEPS = 20  # of 10 ms that a sound embedding hears
 SIDE = 224  # of a picture
 SOURCE = "https://www.robots.ox.ac.uk/~vgg/software/lipsync/data/syncnet_v2.model"
 
