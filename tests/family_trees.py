@@ -8,7 +8,7 @@ import onnx
 import torch
 from analysis.test_identity import detector, recognition
 from safetensors.torch import load_file, save_file
-from small_bundles import random_networks, tiny_config
+from small_bundles import published_like, random_networks
 from torch import Tensor
 
 from hallo_cli.bundles.bundle import Bundle, read_bundle, tree_manifest
@@ -19,26 +19,10 @@ from hallo_cli.models.weights import Networks
 
 SPEECH = Path(__file__).parent / "data" / "preprocessing"
 FACE_BOX = (222.0, 101.0, 340.0, 219.0)  # of the example portrait, in the detector's 640 pixels
-SMALL = tiny_config(
-    channels=(8, 8, 8, 8),
-    attention_levels=(True, True, True, False),
-    motion_levels=(True,) * 4,
-    layers_per_block=2,
-    identity_tokens=2,
-    cross_dim=8,
+SMALL = published_like(
     face_embedding_dim=512,
     audio_blocks=3,  # those of the tiny wav2vec2
     audio_dim=48,
-    vae_kind="kl",
-    vae={
-        "latent_channels": 4,
-        "block_out_channels": (8, 8, 8, 8),
-        "down_block_types": ("DownEncoderBlock2D",) * 4,
-        "up_block_types": ("UpDecoderBlock2D",) * 4,
-        "norm_num_groups": 4,
-    },
-    compat="official",
-    control_channel=None,
     locator_input="mask",
     noise="per_clip",
 )

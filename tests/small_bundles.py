@@ -50,6 +50,30 @@ def tiny_config(**changes: object) -> NetworkConfig:
     return dataclasses.replace(config, **changes)  # type: ignore[arg-type]
 
 
+def published_like(**changes: object) -> NetworkConfig:
+    """The published model's four levels, quirks and kinds of networks, 8 channels wide."""
+    config = tiny_config(
+        channels=(8, 8, 8, 8),
+        attention_levels=(True, True, True, False),
+        motion_levels=(True,) * 4,
+        layers_per_block=2,
+        identity_tokens=2,
+        cross_dim=8,
+        face_embedding_dim=16,
+        vae_kind="kl",
+        vae={
+            "latent_channels": 4,
+            "block_out_channels": (8, 8, 8, 8),
+            "down_block_types": ("DownEncoderBlock2D",) * 4,
+            "up_block_types": ("UpDecoderBlock2D",) * 4,
+            "norm_num_groups": 4,
+        },
+        compat="official",
+        control_channel=None,
+    )
+    return dataclasses.replace(config, **changes)  # type: ignore[arg-type]
+
+
 def random_networks(config: NetworkConfig, seed: int = 0) -> Networks:
     """Networks with small seeded random weights; scales of norms are near one."""
     torch.manual_seed(seed)

@@ -12,9 +12,10 @@ from hallo_cli.batch.checks import MakeEngine, look_at_all
 from hallo_cli.batch.events import BatchPlanned, RowWarned
 from hallo_cli.batch.fetching import fetch_inputs
 from hallo_cli.batch.findings import FACES, Checks, Finding, Request, request_for
+from hallo_cli.batch.history import Past
 from hallo_cli.batch.mirror import Mirror
 from hallo_cli.batch.parts import split
-from hallo_cli.batch.queue import Past, Queue, Totals
+from hallo_cli.batch.queue import Queue, Totals
 from hallo_cli.batch.renderer import N_SEEDS, settings_of, voices_of
 from hallo_cli.batch.rows import TEXT, Row, face_of
 from hallo_cli.batch.states import RENDERED
@@ -210,7 +211,7 @@ class Planner:
         try:
             settings = self._resolved_settings(row)
             portrait, audio = map(self._finding, self._requests(row, settings))
-            task, past = self._task(row, settings, portrait, audio), self.queue.past(row.output)
+            task, past = self._task(row, settings, portrait, audio), self.queue.history.past(row.output)
             whole, parts = self._tried(task, past)
             state = self._state(whole, past)
             if state == "ready":
@@ -289,7 +290,7 @@ class Planner:
         )
         rate = float(exact_rate(settings.fps))
         frames = count_frames(audio.n_samples / SAMPLE_RATE, rate)
-        past = self.queue.past(row.output)
+        past = self.queue.history.past(row.output)
         return Task(
             number=row.number,
             id=row.id,

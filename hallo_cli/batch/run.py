@@ -223,7 +223,7 @@ def opened(batch: Batch, *, is_dry: bool = False) -> Iterator[OpenBatch]:
         unsent = [] if is_dry or not batch.mirror else take_over(parts, batch.paths)
         for number, ledger in enumerate([*(parts if is_dry else ()), *batch.paths.ledgers()]):
             place = batch.paths.base.parent if ledger in parts else ledger.parent
-            queue.remember(read_records(ledger), place.absolute(), ledger=number)
+            queue.history.remember(read_records(ledger), place.absolute(), ledger=number)
         checks = stack.enter_context(Checks(folder / FINDINGS))
         planner = Planner(
             queue,

@@ -15,17 +15,17 @@ def bring_in_step(ledger: Ledger, queue: Queue, ledgers: Sequence[Path], *, now:
     Rows that are gone are marked as removed, rows to be rendered again as pending, and rows whose video
     is done under another id or line are entered under their own. Raises OutputError.
     """
-    entries = [Record(name, row, "removed", finished=now) for name, row in queue.gone()]
+    entries = [Record(name, row, "removed", finished=now) for name, row in queue.history.gone()]
     entries += [
         Record(name, row, "pending", stored_path(Path(output), ledger.path), finished=now)
-        for name, row, output in queue.anew()
+        for name, row, output in queue.history.anew()
     ]
     entries += _moved(ledger, queue, ledgers, now)
     ledger.append(*entries)
 
 
 def _moved(ledger: Ledger, queue: Queue, ledgers: Sequence[Path], now: str) -> Iterator[Record]:
-    moved = {output: (name, row) for name, row, output in queue.moved()}
+    moved = {output: (name, row) for name, row, output in queue.history.moved()}
     found: dict[str, Record] = {}
     for path in ledgers if moved else ():
         for record in read_records(path):

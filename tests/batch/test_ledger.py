@@ -173,11 +173,11 @@ def test_row_put_back_keeps_its_counts() -> None:
 
 def test_queue_remembers_the_last_record_of_an_output(tmp_path: Path) -> None:
     with Queue() as queue:
-        queue.remember([Record("a", 2, "error", "v/a.mp4"), RECORD], tmp_path)
-        past = queue.past(tmp_path / "v/a.mp4")
+        queue.history.remember([Record("a", 2, "error", "v/a.mp4"), RECORD], tmp_path)
+        past = queue.history.past(tmp_path / "v/a.mp4")
         assert past is not None
         assert (past.status, past.fingerprint, past.size) == ("done", "f00", 10)
-        assert queue.past(tmp_path / "a.mp4") is None
+        assert queue.history.past(tmp_path / "a.mp4") is None
 
 
 def test_queue_walks_more_rows_than_one_block() -> None:

@@ -95,8 +95,8 @@ def test_of_two_ledgers_the_later_entry_of_a_row_counts(tmp_path: Path) -> None:
     assert read_known(Paths(base)).counts == Counts(1, done=1)
     with Queue() as queue:
         for number, path in enumerate(Paths(base).ledgers()):
-            queue.remember(read_records(path), tmp_path, ledger=number)
-        past = queue.past(tmp_path / "a.mp4")
+            queue.history.remember(read_records(path), tmp_path, ledger=number)
+        past = queue.history.past(tmp_path / "a.mp4")
     assert past is not None
     assert past.status == "done"
 

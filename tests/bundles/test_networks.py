@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from small_bundles import make_bundle, random_networks, tiny_config
+from small_bundles import make_bundle, published_like, random_networks
 from torch import Tensor
 
 from hallo_cli.bundles.bundle import Bundle, find_bundle, tree_manifest
@@ -24,27 +24,7 @@ DEAD = {
     "denoising_unet.down_blocks.3.motion_modules.0.temporal_transformer.proj_in.weight": torch.ones(2, 2),
     "reference_unet.up_blocks.3.attentions.2.proj_out.bias": torch.ones(3),
 }
-PUBLISHED_LIKE = (
-    tiny_config(  # the published model's four levels, quirks and kinds of networks, 8 channels wide
-        channels=(8, 8, 8, 8),
-        attention_levels=(True, True, True, False),
-        motion_levels=(True,) * 4,
-        layers_per_block=2,
-        identity_tokens=2,
-        cross_dim=8,
-        face_embedding_dim=16,
-        vae_kind="kl",
-        vae={
-            "latent_channels": 4,
-            "block_out_channels": (8, 8, 8, 8),
-            "down_block_types": ("DownEncoderBlock2D",) * 4,
-            "up_block_types": ("UpDecoderBlock2D",) * 4,
-            "norm_num_groups": 4,
-        },
-        compat="official",
-        control_channel=None,
-    )
-)
+PUBLISHED_LIKE = published_like()
 
 
 def state(networks: Networks) -> dict[str, Tensor]:
