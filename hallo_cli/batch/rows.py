@@ -308,7 +308,11 @@ def _input_path(value: object, column: str, layout: Layout) -> Path:
 
 def _output_path(row: Row, given: object, layout: Layout) -> Path:
     name = text_of(given, "output") if given is not None else _templated(row, layout.name_template)
-    local_path(name, ManifestError, "output")
+    if is_address(name):
+        raise ManifestError(
+            f"output {shown_address(name)} is an address: give a name here, and a store's folder with "
+            "--output-dir."
+        )
     path = Path(os.path.abspath(os.path.join(layout.output_dir, name)))
     if path.suffix.lower() not in SUFFIXES:
         raise ManifestError(f"output {name!r} does not end in .mp4, .webm or .mov.")

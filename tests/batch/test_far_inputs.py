@@ -185,7 +185,7 @@ def test_background_of_all_rows_is_fetched_before_them(server: Server, tmp_path:
         ({"portrait": "rtsp://host/week/a.png"}, "only https, http, s3, gs, "),
         ({"background": "../b.png"}, "lies outside https://host/week, which --confine"),
         ({"subtitles": "/etc/a.srt"}, "lies outside https://host/week, which --confine"),
-        ({"output": "s3://bucket/a.mp4"}, "is a web address"),
+        ({"output": "s3://bucket/a.mp4?sig=1"}, "output 's3://bucket/a.mp4' is an address: give a name"),
     ],
 )
 def test_far_rows_that_may_not_be_used_are_refused(cells: dict[str, str], said: str, tmp_path: Path) -> None:
