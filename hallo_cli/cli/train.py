@@ -162,7 +162,7 @@ def encode(
     The same command resumes. Shards of other takes or networks are refused.
     """
     from hallo_cli.inference.device import resolve_device
-    from hallo_cli.training.encode import encode_folder
+    from hallo_cli.training.encode_folder import encode_folder
 
     where = str(resolve_device(device))
 

@@ -16,7 +16,8 @@ from hallo_cli.domain import CONTROLS, Float
 from hallo_cli.errors import InputError, OutputError
 from hallo_cli.models.anchored import FLOW_GAIN
 from hallo_cli.models.autoencoder import AnchoredAutoencoder
-from hallo_cli.training.encode import TakeEncoder, encode_folder
+from hallo_cli.training.encode import TakeEncoder
+from hallo_cli.training.encode_folder import encode_folder
 from hallo_cli.training.encoded import EncodedFolder, read_origin, write_encoded
 from hallo_cli.training.takes import Take, TakeInfo, TakeWriter, packed_flow
 

@@ -22,7 +22,7 @@ from hallo_cli.training.config import (
     StartSettings,
     TrainingConfig,
 )
-from hallo_cli.training.encode import encode_folder
+from hallo_cli.training.encode_folder import encode_folder
 from hallo_cli.training.encoders import bundle_encoder
 from hallo_cli.training.export import BundleOptions, export_bundle
 from hallo_cli.training.footage import Standard
