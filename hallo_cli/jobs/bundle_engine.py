@@ -186,6 +186,7 @@ class BundleEngine:
             return dataclasses.replace(recording, notes=(*notes, *recording.notes))
         from hallo_cli.analysis import vocals
 
+        logger.info("%s: the voice is separated from music and noise first", source.name)
         part = target.with_name(f"{target.name}.part-voice")  # at first it holds the mixture
         voice = vocals.separate(source, part, self.bundle, stretch)
         rename(part, target)

@@ -85,7 +85,10 @@ def test_painting_is_rendered_without_an_identity_as_published(
 
 
 @pytest.mark.usefixtures("library")
-def test_voice_is_separated_first_as_published(job: Job, tmp_path: Path) -> None:
+def test_voice_is_separated_first_as_published(
+    job: Job, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "hallo_cli")
     engine = BundleEngine(write_tree(OFFICIAL, tmp_path / "tree"), ON_CPU)
     plain = engine.decode(job.audio, tmp_path / "plain.f32", published())
     voice = engine.decode(job.audio, tmp_path / "voice.f32", published(separate_vocals=True))
@@ -95,4 +98,5 @@ def test_voice_is_separated_first_as_published(job: Job, tmp_path: Path) -> None
     # The double halves what it is given; in between are sixteen bits and two changes of rate.
     assert abs(error).max() < 0.05
     run_job(shortened(job, separate_vocals=True), engine)
+    assert "the voice is separated from music and noise first" in caplog.text
     assert len(list(frame_hashes(job.output))) == 10
