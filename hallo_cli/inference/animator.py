@@ -70,6 +70,8 @@ class Animator:
         self.execution = speed.choose_execution(runtime)
         speed.prepare_networks(networks, self.execution)
         self.dtype = networks.denoising_unet.conv_in.weight.dtype
+        # Without motion modules that add nothing, the same bits in less time
+        self.runs_motion = not self.config.is_anchored or networks.denoising_unet.uses_motion
         self.finisher = make_finisher(networks, self.execution)
         self.threads = Threads()
 
@@ -192,20 +194,26 @@ class Animator:
     ) -> ClipContext:
         """The guidance pair's conditions of a clip; windows [frames, audio_window, blocks, channels]."""
         unet, n_frames = self.networks.denoising_unet, len(windows)
-        portrait, motion_features = self._motion_features(context, ClipStart(index, motion))
+        portrait, motion_features = context.portrait, None
+        if self.runs_motion:
+            portrait, motion_features = self._motion_features(context, ClipStart(index, motion))
         tokens = self.networks.audio_projection(self._input(windows))
         layers = unet.layer_contexts(
             reference=portrait.keys,
             identity=context.identity,
             audio=unet.project_audio(tokens, context.masks, context.region_weights),
-            motion=unet.project_motion(motion_features) if self.config.motion_frames else None,
+            motion=unet.project_motion(motion_features)
+            if motion_features is not None and self.config.motion_frames
+            else None,
         )
         halves = compat.reference_rows(self.config, N_HALVES, n_frames)[n_frames:]
         reference_rows = self._identities()[halves, 0].to(self.execution.device)
         face_features = self.networks.face_locator.controlled(
             context.face_features, self._input(windows), self.config
         )
-        return ClipContext(layers, context.masks, n_frames, n_frames, reference_rows, face_features)
+        return ClipContext(
+            layers, context.masks, n_frames, n_frames, reference_rows, face_features, self.runs_motion
+        )
 
     def _motion_features(
         self, context: JobContext, start: ClipStart

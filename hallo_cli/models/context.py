@@ -80,7 +80,7 @@ class ClipContext:
     n_conditional: int  # rows
     reference_rows: Tensor | None = None  # [conditional rows]: which reference row each one reads
     face_features: Tensor | None = None  # [1 or conditional rows, channels, height, width]
-    runs_motion: bool = True  # False only in training on single frames
+    runs_motion: bool = True  # False in training on single frames, and where motion modules add nothing
 
     def halves(self) -> tuple[ClipContext, ClipContext]:
         """A guidance pair's unconditional and conditional sample, each to be passed alone."""

@@ -80,6 +80,16 @@ class DenoisingUNet(UNet):
             "audio_modules", lambda module, mask: module.project(tokens, mask, weights), self.by_level(masks)
         )
 
+    @property
+    def uses_motion(self) -> bool:
+        """Whether a motion module adds anything: before stage 2 they all end in zeros."""
+        outputs = (
+            module.temporal_transformer.proj_out
+            for module in self.modules()
+            if isinstance(module, MotionModule)
+        )
+        return any(bool(output.weight.any()) or bool(output.bias.any()) for output in outputs)
+
     def project_motion(self, features: UNetTree[Tensor]) -> UNetTree[Tensor]:
         """Motion frames' features [samples, motion frames, positions, channels]; constant for a clip."""
         return self.per_layer("motion_modules", MotionModule.project, features)

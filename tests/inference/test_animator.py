@@ -94,6 +94,29 @@ def test_motion_frames_carry_over():
     assert not torch.allclose(first, second)
 
 
+def test_motion_modules_that_add_nothing_are_left_out(monkeypatch):
+    config = tiny_config()
+    networks = random_networks(config)
+    with torch.no_grad():
+        for name, value in networks.denoising_unet.named_parameters():
+            if "proj_out" in name and "motion_modules" in name:
+                value.zero_()
+
+    def frames(**change):
+        animator = Animator(networks, RUNTIME)
+        for name, value in change.items():
+            monkeypatch.setattr(animator, name, value)
+        job = animator.prepare(make_portrait(config), SETTINGS)
+        return [e.frames for e in animator.clips(job, make_speech(config, 8)) if isinstance(e, Clip)]
+
+    def fail(*arguments):
+        pytest.fail("motion frames are looked at")
+
+    plain = frames(runs_motion=True)
+    np.testing.assert_array_equal(frames(_motion_features=fail), plain)
+    assert Animator(random_networks(config), RUNTIME).runs_motion
+
+
 def test_portrait_alone_starts_the_first_clip():
     config = official_like()
     animator = Animator(random_networks(config), RUNTIME)
