@@ -9,7 +9,7 @@ from small_bundles import make_bundle
 from hallo_cli.analysis.portrait import PortraitAnalyser
 from hallo_cli.api import Renderer
 from hallo_cli.errors import InputError
-from hallo_cli.jobs import bundle_engine, preflight, record
+from hallo_cli.jobs import bundle_engine, inputs, preflight
 from hallo_cli.jobs.looks import look_limit_s, look_within
 
 FACE = Path(__file__).parent.parent.parent / "hallo_cli/assets/examples/portrait_astronaut.png"
@@ -57,10 +57,10 @@ def test_file_that_takes_for_ever_is_given_up_and_named(
 
 
 def test_digest_that_takes_for_ever_is_given_up(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(record, "LOOK_S", 0.2)
-    monkeypatch.setattr(record, "file_digest", hang)
+    monkeypatch.setattr(inputs, "LOOK_S", 0.2)
+    monkeypatch.setattr(inputs, "file_digest", hang)
     with pytest.raises(InputError, match="takes longer than 0 s to read"):
-        record._digest(sound, "recording", InputError)
+        inputs._digest(sound, "recording", InputError)
 
 
 def test_look_that_fails_says_what_it_says(sound: Path) -> None:
