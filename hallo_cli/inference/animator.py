@@ -67,7 +67,7 @@ class Animator:
 
     def __init__(self, networks: Networks, runtime: RuntimeSettings) -> None:
         self.networks, self.config = networks, networks.config
-        self.execution = speed.choose_execution(runtime)
+        self.execution = speed.choose_execution(runtime, is_anchored=self.config.is_anchored)
         speed.prepare_networks(networks, self.execution)
         self.dtype = networks.denoising_unet.conv_in.weight.dtype
         # Without motion modules that add nothing, the same bits in less time

@@ -37,8 +37,8 @@ class Execution:
     overlaps: bool = False  # a clip is decoded while the next is denoised
 
 
-def choose_execution(runtime: RuntimeSettings) -> Execution:
-    """What suits the device. Raises SettingsError if it is not there."""
+def choose_execution(runtime: RuntimeSettings, *, is_anchored: bool = False) -> Execution:
+    """What suits the device and the kind of autoencoder. Raises SettingsError if the device is not there."""
     device = resolve_device(runtime.device)
     is_cpu = device.type == "cpu"
     use_threads(runtime)
@@ -48,7 +48,8 @@ def choose_execution(runtime: RuntimeSettings) -> Execution:
     return Execution(
         device=device,
         kernel=adaptive_kernel if is_cpu else fused_kernel,
-        decode_chunk=runtime.decode_chunk or (1 if is_cpu else 8),
+        # Anchored frames are small, and share the work on their portrait.
+        decode_chunk=runtime.decode_chunk or (12 if is_anchored else 1 if is_cpu else 8),
         splits_guidance=runtime.split_guidance,
         offloads=offloads,
         overlaps=overlaps and not offloads and device.type != "mps",
