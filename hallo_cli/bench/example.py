@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from hallo_cli.analysis.framing import square_canvas
-from hallo_cli.analysis.identity import IdentityNetwork
-from hallo_cli.analysis.portrait import PortraitAnalyser, Requirements
+from hallo_cli.analysis.of_bundle import analyser_of
+from hallo_cli.analysis.portrait import PortraitAnalyser
 from hallo_cli.bundles.bundle import Bundle, find_bundle
 from hallo_cli.bundles.manifest import BundleManifest
 from hallo_cli.bundles.networks import load_networks
@@ -120,16 +120,10 @@ def _fill_randomly(module: nn.Module) -> None:
 
 
 def _example(engine: BundleEngine, networks: Networks, *, is_random: bool) -> Example:
-    manifest = engine.bundle.manifest
-    identity = None
-    if manifest.needs_identity and not is_random:
-        identity = IdentityNetwork(engine.bundle.file("face_detector"), engine.bundle.file("identity"))
     cache = Path(tempfile.mkdtemp(prefix="hallo-bench-"))
-    analyser = PortraitAnalyser(
-        Requirements(manifest.networks, manifest.geometry),
-        identity=identity,
-        threads=engine.runtime.threads or torch.get_num_threads(),
-        cache=cache,
+    threads = engine.runtime.threads or torch.get_num_threads()
+    analyser = analyser_of(
+        engine.bundle, engine.networks, threads=threads, needs_identity=not is_random, cache=cache
     )
     example = Example(engine, Animator(networks, engine.runtime), analyser, cache, is_random)
     weakref.finalize(example, shutil.rmtree, cache, ignore_errors=True)

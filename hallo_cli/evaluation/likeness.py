@@ -6,7 +6,8 @@ from __future__ import annotations
 import logging
 
 from hallo_cli.analysis.identity import IdentityNetwork
-from hallo_cli.bundles.bundle import Bundle, find_bundle, list_bundles
+from hallo_cli.analysis.of_bundle import identity_of
+from hallo_cli.bundles.bundle import find_bundle, list_bundles
 from hallo_cli.errors import WeightsError
 
 logger = logging.getLogger(__name__)
@@ -19,15 +20,11 @@ def find_identity(bundle: str | None) -> IdentityNetwork | None:
     WeightsError if the named bundle has none.
     """
     if bundle is not None:
-        return _identity_of(find_bundle(bundle))
+        return identity_of(find_bundle(bundle))
     if "official" not in dict(list_bundles()):
         return None
     try:
-        return _identity_of(find_bundle("official"))
+        return identity_of(find_bundle("official"))
     except WeightsError as error:
         logger.warning("identity is measured without its network: %s", error)
         return None
-
-
-def _identity_of(bundle: Bundle) -> IdentityNetwork:
-    return IdentityNetwork(bundle.file("face_detector"), bundle.file("identity"))

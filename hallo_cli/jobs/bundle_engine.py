@@ -7,16 +7,16 @@ import gc
 import importlib.metadata
 import logging
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hallo_cli.analysis.framing import Canvas, View, motion_canvas
-from hallo_cli.analysis.motion_canvas import MotionCanvas
-from hallo_cli.analysis.portrait import PortraitAnalyser, PortraitOptions, Requirements, canvas
+from hallo_cli.analysis.framing import View
+from hallo_cli.analysis.of_bundle import analyser_of, canvas_of
+from hallo_cli.analysis.portrait import PortraitAnalyser, PortraitOptions
 from hallo_cli.bundles.bundle import Bundle, find_bundle
-from hallo_cli.domain import Bytes, Clip, MotionFrames, MotionShape, Portrait, Speech, StepDone
+from hallo_cli.domain import Clip, MotionFrames, Portrait, Speech, StepDone
 from hallo_cli.errors import SettingsError
 from hallo_cli.inference.device_names import device_name, dtype_name
 from hallo_cli.jobs import forecast
@@ -118,15 +118,8 @@ class BundleEngine:
     @cached_property
     def analyser(self) -> PortraitAnalyser:
         """Finds and frames faces as this bundle's training did."""
-        manifest = self.bundle.manifest
-        identity = None
-        if manifest.needs_identity:
-            from hallo_cli.analysis.identity import IdentityNetwork
-
-            identity = IdentityNetwork(self.bundle.file("face_detector"), self.bundle.file("identity"))
-        requirements = Requirements(manifest.networks, manifest.geometry)
         threads = self.runtime.threads or os.cpu_count() or 1
-        return PortraitAnalyser(requirements, identity=identity, threads=threads)
+        return analyser_of(self.bundle, self.networks, threads=threads)
 
     def portrait(self, path: Path, settings: RenderSettings) -> Portrait:
         """See Engine."""
@@ -152,29 +145,16 @@ class BundleEngine:
         return Straight(shown) if is_transparent(settings) else shown
 
     def _layers(self, path: Path, portrait: Portrait, settings: RenderSettings) -> Compositor:
-        inner = self._canvas(partial(self.analyser.upright, path, portrait), portrait, settings)
+        side, geometry = settings.size or ANCHORED_SIZE, self.bundle.manifest.geometry
+        picture = partial(self.analyser.upright, path, portrait)
+        inner = canvas_of(self.networks, picture, portrait, View(settings.framing, side, geometry))
         if not is_transparent(settings):
             return inner
         grey = read_alpha(path, portrait)
         shown = cut_alpha(grey, portrait, settings.framing)
-        layer = self._canvas(lambda: grey, shown, settings, is_alpha=True)
+        view = View(settings.framing, side, geometry, is_alpha=True)
+        layer = canvas_of(self.networks, lambda: grey, shown, view)
         return WithAlpha(inner, alpha_of(layer))
-
-    def _canvas(
-        self,
-        picture: Callable[[], Bytes],
-        portrait: Portrait,
-        settings: RenderSettings,
-        *,
-        is_alpha: bool = False,
-    ) -> Canvas | MotionCanvas:
-        if not self.networks.is_anchored:
-            return canvas(picture, portrait, settings.framing)
-        side = settings.size or ANCHORED_SIZE
-        view = View(settings.framing, side, self.bundle.manifest.geometry, is_alpha)
-        side = self.networks.image_size
-        shape = MotionShape(side // 2, 2 * side, portrait.window)
-        return motion_canvas(picture(), portrait, shape, view)
 
     def decode(self, source: Path, target: Path, settings: RenderSettings) -> Recording:
         """See Engine."""

@@ -17,13 +17,13 @@ from pathlib import Path
 
 import torch
 
-from hallo_cli.analysis.framing import Canvas, View, motion_canvas
-from hallo_cli.analysis.identity import IdentityNetwork
+from hallo_cli.analysis.framing import Canvas, View
 from hallo_cli.analysis.motion_canvas import MotionCanvas
-from hallo_cli.analysis.portrait import PortraitAnalyser, PortraitOptions, Requirements, canvas
+from hallo_cli.analysis.of_bundle import analyser_of, canvas_of
+from hallo_cli.analysis.portrait import PortraitAnalyser, PortraitOptions
 from hallo_cli.analysis.speech import RecordingTrack, SpeechEncoder, TrackOptions, load_encoder
 from hallo_cli.bundles.bundle import Bundle, find_bundle
-from hallo_cli.domain import Clip, MotionShape, Portrait, Speech
+from hallo_cli.domain import Clip, Portrait, Speech
 from hallo_cli.errors import SettingsError
 from hallo_cli.inference.animator import Animator
 from hallo_cli.inference.device import autoencoder_dtype
@@ -97,7 +97,8 @@ def require_hearing(config: TrainingConfig, stage: Stage) -> None:
     hears = stage == "stage2" if config.objective.audio is None else config.objective.audio
     if config.validation.pairs and not hears:
         raise SettingsError(
-            "validation.pairs: networks of stage 1 hear nothing. Leave them out until stage 2."
+            "validation.pairs: stage 1 trains no audio attention, so nothing can speak yet. Leave them out "
+            "until stage 2."
         )
     if config.validation.pairs and not config.run.render_every:
         raise SettingsError("validation.pairs are rendered every run.render_every steps: set it")
@@ -120,14 +121,8 @@ def analyse_pairs(config: TrainingConfig, network: NetworkConfig, device: torch.
         duration_s=config.validation.duration_s,
     )
     threads = config.run.threads or os.cpu_count() or 1
-    analyser = PortraitAnalyser(
-        Requirements(network, bundle.manifest.geometry), identity=_identity(bundle), threads=threads
-    )
-    encoder = load_encoder(bundle)
-    pairs = [
-        _analysed(picture, sound, settings, _Analysis(analyser, encoder, bundle, network))
-        for picture, sound in config.validation.pairs
-    ]
+    analysis = _Analysis(analyser_of(bundle, network, threads=threads), load_encoder(bundle), bundle, network)
+    pairs = [_analysed(picture, sound, settings, analysis) for picture, sound in config.validation.pairs]
     return SpokenPairs(
         tuple(pairs), settings, RuntimeSettings(device=str(device), threads=config.run.threads)
     )
@@ -144,15 +139,8 @@ class _Analysis:
 def _analysed(picture: Path, sound: Path, settings: RenderSettings, by: _Analysis) -> SpokenPair:
     options = PortraitOptions(size=by.network.image_size, framing=FRAMING)
     portrait = by.analyser.analyse(picture, options)
-    upright = partial(by.analyser.upright, picture, portrait)
-    if by.network.is_anchored:
-        side = by.network.image_size
-        view = View(FRAMING, side, by.bundle.manifest.geometry)
-        shown: Canvas | MotionCanvas = motion_canvas(
-            upright(), portrait, MotionShape(side // 2, 2 * side, portrait.window), view
-        )
-    else:
-        shown = canvas(upright, portrait, FRAMING)
+    view = View(FRAMING, by.network.image_size, by.bundle.manifest.geometry)
+    shown = canvas_of(by.network, partial(by.analyser.upright, picture, portrait), portrait, view)
     with tempfile.TemporaryDirectory(prefix="hallo-") as folder:
         recording = decode(sound, Path(folder) / "sound.f32", Stretch(0.0, settings.duration_s))
         clip = by.network.clip_frames
@@ -186,12 +174,6 @@ def _bundle(config: TrainingConfig, network: NetworkConfig) -> Bundle:
                 "give the bundle that the takes were encoded with"
             )
     return bundle
-
-
-def _identity(bundle: Bundle) -> IdentityNetwork | None:
-    if not bundle.manifest.needs_identity:
-        return None
-    return IdentityNetwork(bundle.file("face_detector"), bundle.file("identity"))
 
 
 def _copied(networks: Networks, dtype: torch.dtype) -> Networks:

@@ -100,7 +100,7 @@ def test_pairs_that_cannot_be_rendered_are_named_before_the_first_step(
     missing = ValidationSettings(((tmp_path / "nobody.png", SOUND),))
     with pytest.raises(PortraitError, match=r"nobody\.png"):
         train(replace(config, validation=missing), "stage2")
-    with pytest.raises(SettingsError, match="networks of stage 1 hear nothing"):
+    with pytest.raises(SettingsError, match="stage 1 trains no audio attention"):
         train(config, "stage1")
     with pytest.raises(SettingsError, match=r"run\.render_every"):
         train(replace(config, run=replace(config.run, render_every=0)), "stage2")

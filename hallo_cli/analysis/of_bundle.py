@@ -1,0 +1,51 @@
+"""A bundle's analysers and canvas: how its training saw faces, and what a video of it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hallo_cli.analysis.framing import Canvas, View, motion_canvas
+from hallo_cli.analysis.motion_canvas import MotionCanvas
+from hallo_cli.analysis.portrait import PortraitAnalyser, Requirements, canvas
+from hallo_cli.bundles.bundle import Bundle
+from hallo_cli.domain import Bytes, MotionShape, Portrait
+from hallo_cli.models.network_config import NetworkConfig
+
+if TYPE_CHECKING:
+    from hallo_cli.analysis.identity import IdentityNetwork
+
+
+def identity_of(bundle: Bundle) -> IdentityNetwork:
+    """The bundle's face networks. Raises WeightsError if it has none."""
+    from hallo_cli.analysis.identity import IdentityNetwork
+
+    return IdentityNetwork(bundle.file("face_detector"), bundle.file("identity"))
+
+
+def analyser_of(
+    bundle: Bundle,
+    networks: NetworkConfig,
+    *,
+    threads: int,
+    needs_identity: bool = True,
+    cache: Path | None = None,
+) -> PortraitAnalyser:
+    """Finds and frames faces as the bundle's training did. `cache`: as PortraitAnalyser has it.
+
+    Raises WeightsError if the bundle lacks the identity network that it needs.
+    """
+    identity = identity_of(bundle) if needs_identity and bundle.manifest.needs_identity else None
+    requirements = Requirements(networks, bundle.manifest.geometry)
+    return PortraitAnalyser(requirements, identity=identity, threads=threads, cache=cache)
+
+
+def canvas_of(
+    networks: NetworkConfig, picture: Callable[[], Bytes], portrait: Portrait, view: View
+) -> Canvas | MotionCanvas:
+    """What the view shows of a portrait that these networks animate; `picture` gives the upright one."""
+    if not networks.is_anchored:
+        return canvas(picture, portrait, view.framing)
+    side = networks.image_size
+    return motion_canvas(picture(), portrait, MotionShape(side // 2, 2 * side, portrait.window), view)
