@@ -23,9 +23,9 @@ from hallo_cli.batch.failure import attempt
 from hallo_cli.batch.ledger import Record, read_records
 from hallo_cli.batch.local_pool import LocalPool
 from hallo_cli.batch.paths import Paths
+from hallo_cli.batch.places import Layout
 from hallo_cli.batch.planner import RowSettings
 from hallo_cli.batch.renderer import JobRenderer, RendererSpec
-from hallo_cli.batch.rows import Layout
 from hallo_cli.batch.run import Batch, Source, opened
 from hallo_cli.batch.task import Began, Broken, Ended, Message, Rendered, Task
 from hallo_cli.cli.signals import obeying_signals

@@ -4,7 +4,8 @@ import io
 from pathlib import Path
 
 from hallo_cli.batch.manifest import read_rows
-from hallo_cli.batch.rows import BadRow, Layout, Row
+from hallo_cli.batch.places import Layout
+from hallo_cli.batch.rows import BadRow, Row
 
 LAYOUT = Layout(Path("/in"), Path("/out"))
 

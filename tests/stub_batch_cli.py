@@ -2,10 +2,11 @@
 
 import batch_doubles
 
+from hallo_cli.batch import building
 from hallo_cli.cli import batch_build
 from hallo_cli.cli.app import main
 
-batch_build.make_engine = batch_doubles.make_engine  # type: ignore[assignment]
+building.make_engine = batch_doubles.make_engine  # type: ignore[assignment]
 batch_build.predict = lambda engine, settings, frames: frames / 10  # type: ignore[assignment]
 
 if __name__ == "__main__":

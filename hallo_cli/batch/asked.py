@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hallo_cli.batch.columns import TEXT, face_of
 from hallo_cli.batch.ledger import Record, stored_path
-from hallo_cli.batch.rows import TEXT, BadRow, Row, face_of
+from hallo_cli.batch.rows import BadRow, Row
 from hallo_cli.media.addresses import bare_address
 
 

@@ -93,6 +93,22 @@ def _seconds_per_frame(workload: object) -> float:
     return estimate(workload).seconds_per_frame
 
 
+def make_spec(
+    sources: Sources, first: RenderSettings, runtime: RuntimeSettings, *, curves: Path | None
+) -> RendererSpec:
+    """What workers are made from. `first`: load its networks at once; `curves`: measure, and keep them there.
+
+    Raises SettingsError if videos cannot be signed, or a limit of the quality gate is wrong.
+    """
+    from hallo_cli.batch.renderer import RendererSpec, measure_figures
+    from hallo_cli.jobs.marking import Marking
+
+    Marking.of(runtime).require()  # once, and not in every row
+    measure = functools.partial(measure_figures, curves_dir=curves) if curves else None
+    limits = read_all_limits(sources.preset, sources.config)
+    return RendererSpec(make_engine, runtime, measure, limits, first)
+
+
 def make_pool(devices: list[str], logs: Path, spec: RendererSpec) -> Pool:
     """Worker processes on this machine, one for each device that is named."""
     from hallo_cli.batch.local_pool import LocalPool
@@ -138,24 +154,15 @@ def preset_resolver(sources: Sources) -> Callable[[str | None], RenderSettings]:
 def _batch_of_rows(rows: Iterable[Mapping[str, object]], options: RowsOptions, sources: Sources) -> Batch:
     from hallo_cli.batch import run
     from hallo_cli.batch.paths import Paths
+    from hallo_cli.batch.places import Layout
     from hallo_cli.batch.planner import RowSettings
-    from hallo_cli.batch.renderer import RendererSpec, measure_figures
-    from hallo_cli.batch.rows import Layout
-    from hallo_cli.jobs.marking import Marking
 
     resolved = resolve(sources)
     devices = [resolved.runtime.device] * options.workers
     runtime = per_worker(resolved.runtime, devices)
-    Marking.of(runtime).require()
     paths = Paths(options.name.absolute())
     videos, mirror = place_of(options.output_dir, paths)
-    spec = RendererSpec(
-        make_engine=make_engine,
-        runtime=runtime,
-        measure=functools.partial(measure_figures, curves_dir=paths.curves) if options.has_gate else None,
-        limits=read_all_limits(sources.preset, sources.config),
-        first=resolved.render,
-    )
+    spec = make_spec(sources, resolved.render, runtime, curves=paths.curves if options.has_gate else None)
     return run.Batch(
         source=run.Source(_write_rows(rows, options.name)),
         layout=Layout(Path.cwd(), videos, speak=resolved.runtime.speak),
@@ -179,7 +186,8 @@ def _write_rows(rows: Iterable[Mapping[str, object]], name: Path) -> Path:
         lines = [json.dumps(dict(row), default=os.fspath) for row in rows]
     except (TypeError, ValueError) as error:
         raise ManifestError(
-            f"a row cannot be written down ({error}): give portrait, audio and settings as texts and numbers."
+            f"a row cannot be stored as JSON ({error}): give portrait, audio and settings as texts and "
+            "numbers."
         ) from error
     write_whole(file, "".join(f"{line}\n" for line in lines).encode())
     return file

@@ -4,16 +4,17 @@ Workers on other machines fetch what they lack once more.
 """
 
 import dataclasses
-import json
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
+from hallo_cli.batch.columns import FILE_SETTINGS
 from hallo_cli.batch.findings import WORDS
 from hallo_cli.batch.queue import Queue
-from hallo_cli.batch.rows import FILE_SETTINGS, Row
+from hallo_cli.batch.rows import Row
 from hallo_cli.batch.task import Task
 from hallo_cli.errors import HalloError, InputError, PortraitError, SpeechError
+from hallo_cli.jobs.plan import Voice
 from hallo_cli.media.composing import mixed
 from hallo_cli.media.far import near_path
 
@@ -50,21 +51,21 @@ def near_task(task: Task) -> Task:
 
     Raises InputError, SettingsError, OutputError.
     """
-    settings, voices = json.loads(task.settings), json.loads(task.voices)
     files = {"portrait": task.portrait, "audio": task.audio}
-    files |= {name: Path(settings[name]) for name in FILE_SETTINGS if settings.get(name)}
-    files |= {f"face_{face}": Path(path) for face, path, _ in voices}
-    missing = {column: far for column, far in json.loads(task.far).items() if not files[column].exists()}
+    files |= {name: Path(file) for name in FILE_SETTINGS if (file := getattr(task.settings, name))}
+    files |= {f"face_{voice.face}": voice.audio for voice in task.voices}
+    missing = {column: far for column, far in task.far.items() if not files[column].exists()}
     if not missing:
         return task
     files |= {column: _fetch(column, address) for column, address in missing.items()}
-    if voices:
-        files["audio"] = mixed([files[f"face_{face}"] for face, _, _ in voices])
-    settings |= {name: str(files[name]) for name in FILE_SETTINGS if name in missing}
-    voices = [(face, str(files[f"face_{face}"]), digest) for face, _, digest in voices]
-    said, chosen = json.dumps(voices), json.dumps(settings)
+    voices = tuple(Voice(voice.face, files[f"face_{voice.face}"]) for voice in task.voices)
+    chosen = {name: str(files[name]) for name in FILE_SETTINGS if name in missing}
     return dataclasses.replace(
-        task, portrait=files["portrait"], audio=files["audio"], voices=said, settings=chosen
+        task,
+        portrait=files["portrait"],
+        audio=mixed([voice.audio for voice in voices]) if voices else files["audio"],
+        voices=voices,
+        settings=dataclasses.replace(task.settings, **chosen),  # type: ignore[arg-type]
     )
 
 

@@ -7,8 +7,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from hallo_cli.batch.parts import Part, blended, part_path, parts_of
-from hallo_cli.batch.task import Task
+from hallo_cli.batch.parts import blended, part_path
+from hallo_cli.batch.task import Part, Task
 from hallo_cli.errors import EncoderError
 from hallo_cli.jobs import record
 from hallo_cli.jobs.engine import Engine
@@ -37,7 +37,7 @@ def join(job: Job, task: Task, engine: Engine, marking: Marking = UNMARKED) -> J
         return done
     if not task.may_replace:
         require_free_name(job)
-    parts = parts_of(task)
+    parts = task.parts
     videos = [part_path(Path(task.parts_dir), index) for index in range(len(parts))]
     form = dataclasses.replace(_format(job, videos[0]), comment=marking.comment)
     root = job.output.parent / work_name(job, inputs.fingerprint)

@@ -13,17 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from hallo_cli.batch.columns import is_column, missing_columns, plain_number, require_columns
 from hallo_cli.batch.lines import read_lines
-from hallo_cli.batch.rows import (
-    BadRow,
-    Layout,
-    Row,
-    is_column,
-    make_row,
-    missing_columns,
-    plain_number,
-    require_columns,
-)
+from hallo_cli.batch.places import Layout
+from hallo_cli.batch.rows import BadRow, Row, make_row
 from hallo_cli.errors import ManifestError
 
 _DELIMITERS = (",", ";", "\t")  # spreadsheets of many languages save CSV with semicolons

@@ -17,7 +17,7 @@ def merge(paths: Paths) -> int:
     """
     shards = [path for path in paths.ledgers() if path != paths.merged]
     if not shards:
-        raise ManifestError(f"there are no ledgers of shards beside {paths.merged}.")
+        raise ManifestError(f"there are no ledgers of shards beside {paths.merged}: run the shards first.")
     make_own_folder(paths.folder)
     with locked(paths.folder / "lock", what="this batch"), Ledger(paths.merged) as ledger:
         known, merged = read_ledgers([*shards, paths.merged]), read_ledgers([paths.merged])

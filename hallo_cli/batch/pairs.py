@@ -8,7 +8,8 @@ import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from hallo_cli.batch.rows import BadRow, Layout, Row, make_row
+from hallo_cli.batch.places import Layout
+from hallo_cli.batch.rows import BadRow, Row, make_row
 from hallo_cli.batch.written import same_name
 from hallo_cli.errors import ManifestError
 from hallo_cli.printable import printable
@@ -98,7 +99,7 @@ def _same_stem(pictures: list[Path], recordings: list[Path]) -> _Pairs:
     for file in (*pictures, *recordings):
         others, what = (recordings, "recording") if file in pictures else (pictures, "picture")
         several = " and ".join(other.name for other in (*pictures, *recordings) if other != file)
-        yield file, f"no {what} has its name" if not others else f"{several} have its name, too"
+        yield file, f"no {what} has the same name" if not others else f"{several} have the same name"
 
 
 _PAIRINGS: dict[str, Callable[[list[Path], list[Path]], _Pairs]] = {

@@ -10,34 +10,17 @@ import itertools
 import json
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from hallo_cli.batch.task import Task
+from hallo_cli.batch.task import Part, Task
 from hallo_cli.domain import Bytes
 from hallo_cli.errors import EncoderError
-from hallo_cli.settings.schema import RenderSettings
-from hallo_cli.settings.values import to_values
 
 OVERLAP_S = 0.4
 _PART_CRF = 6  # parts are encoded once more when they are joined
 _N_SEEDS = 2**32
-
-
-@dataclass(frozen=True)
-class Part:
-    """Frames [start, stop) of a row; `lead` frames before them are rendered too, to be blended."""
-
-    start: int
-    stop: int
-    lead: int
-
-    @property
-    def n_frames(self) -> int:
-        """Frames to render."""
-        return self.stop - self.start + self.lead
 
 
 def cut(n_frames: int, *, part_frames: int, lead: int) -> list[Part]:
@@ -47,21 +30,21 @@ def cut(n_frames: int, *, part_frames: int, lead: int) -> list[Part]:
     return [Part(start, stop, lead if start else 0) for start, stop in itertools.pairwise(edges)]
 
 
-def split(task: Task, settings: RenderSettings, *, rate: float, folder: Path) -> tuple[Task, list[Task]]:
+def split(task: Task, *, rate: float, folder: Path) -> tuple[Task, list[Task]]:
     """A row as the task of joining its parts, and the parts; no parts where the row is short.
 
     `rate` is the exact frame rate, `folder` where the parts' videos go.
     """
     lead = max(1, round(OVERLAP_S * rate))
-    parts = cut(task.frames, part_frames=max(2 * lead, round(settings.segment_s * rate)), lead=lead)
+    parts = cut(task.frames, part_frames=max(2 * lead, round(task.settings.segment_s * rate)), lead=lead)
     if len(parts) < 2:
         return task, []
     layout = json.dumps([dataclasses.astuple(part) for part in parts])
     name = hashlib.sha256(f"{task.fingerprint} parts {layout}".encode()).hexdigest()
     place = folder / name[:16]
-    whole = dataclasses.replace(task, fingerprint=name, parts=layout, parts_dir=str(place))
+    whole = dataclasses.replace(task, fingerprint=name, parts=tuple(parts), parts_dir=str(place))
     return whole, [
-        _part_task(whole, settings, part, index=index, rate=rate, is_last=index == len(parts) - 1)
+        _part_task(whole, part, index=index, rate=rate, is_last=index == len(parts) - 1)
         for index, part in enumerate(parts)
     ]
 
@@ -69,11 +52,6 @@ def split(task: Task, settings: RenderSettings, *, rate: float, folder: Path) ->
 def part_path(folder: Path, index: int) -> Path:
     """The video of a part."""
     return folder / f"part-{index:04d}.mp4"
-
-
-def parts_of(task: Task) -> list[Part]:
-    """The parts that a task joins; empty for an ordinary row."""
-    return [Part(*numbers) for numbers in json.loads(task.parts)] if task.parts else []
 
 
 def blended(videos: Iterable[Generator[Bytes]], parts: Sequence[Part]) -> Iterator[Bytes]:
@@ -103,9 +81,8 @@ def _mix(old: Bytes, new: Bytes, share: float) -> Bytes:
     return np.asarray(old * (1 - weight) + new * weight + 0.5, np.uint8)
 
 
-def _part_task(
-    whole: Task, settings: RenderSettings, part: Part, *, index: int, rate: float, is_last: bool
-) -> Task:
+def _part_task(whole: Task, part: Part, *, index: int, rate: float, is_last: bool) -> Task:
+    settings = whole.settings
     offset_s = (part.start - part.lead) / rate
     left_s = None if settings.duration_s is None else settings.duration_s - offset_s
     changed = dataclasses.replace(
@@ -119,12 +96,12 @@ def _part_task(
         whole,
         id=f"{whole.id} part {index + 1}",
         output=part_path(Path(whole.parts_dir), index),
-        settings=json.dumps(dict(to_values(changed))),
+        settings=changed,
         fingerprint=f"{whole.fingerprint} {index}",
         frames=part.n_frames,
         seconds=part.n_frames / rate,
         cost=whole.cost * part.n_frames / whole.frames,
         parent=whole.number,
-        parts="",
-        may_replace=1,
+        parts=(),
+        may_replace=True,
     )

@@ -1,7 +1,6 @@
 """Decides for each row what a batch has to do: checks inputs, predicts times, finds rows that are done."""
 
 import dataclasses
-import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from hallo_cli.batch.checks import MakeEngine, look_at_all
+from hallo_cli.batch.columns import TEXT, face_of
 from hallo_cli.batch.events import BatchPlanned, RowWarned
 from hallo_cli.batch.fetching import fetch_inputs
 from hallo_cli.batch.findings import FACES, Checks, Finding, Request, request_for
@@ -16,8 +16,8 @@ from hallo_cli.batch.history import Past
 from hallo_cli.batch.mirror import Mirror
 from hallo_cli.batch.parts import split
 from hallo_cli.batch.queue import Queue, Totals
-from hallo_cli.batch.renderer import N_SEEDS, settings_of, voices_of
-from hallo_cli.batch.rows import TEXT, Row, face_of
+from hallo_cli.batch.renderer import N_SEEDS
+from hallo_cli.batch.rows import Row
 from hallo_cli.batch.states import RENDERED
 from hallo_cli.batch.task import Task
 from hallo_cli.domain import SAMPLE_RATE
@@ -75,7 +75,7 @@ class Repeat:
         """
         if task.id not in self.seeds or past is None or past.fingerprint not in ("", task.fingerprint):
             return 0
-        offset = (self.seeds[task.id] + 1 - settings_of(task).seed) % N_SEEDS
+        offset = (self.seeds[task.id] + 1 - task.settings.seed) % N_SEEDS
         return offset if offset <= MAX_TRIES else 0
 
 
@@ -232,7 +232,7 @@ class Planner:
     def _count(self, task: Task) -> None:
         """Add a row to the totals of disk and measuring time."""
         size = (task.width, task.height)
-        disk = disk_needed(settings_of(task), task.frames, size)
+        disk = disk_needed(task.settings, task.frames, size)
         self.measure_s += measuring_seconds(task.frames, size)
         folder = task.output.parent
         if folder not in self.free:
@@ -248,11 +248,10 @@ class Planner:
         return whole, parts
 
     def _split(self, task: Task) -> tuple[Task, list[Task]]:
-        settings = settings_of(task)
         # joins are blended without alpha, and with one face
-        if self.parts_dir is None or is_transparent(settings) or voices_of(task):
+        if self.parts_dir is None or is_transparent(task.settings) or task.voices:
             return task, []
-        return split(task, settings, rate=float(exact_rate(settings.fps)), folder=self.parts_dir)
+        return split(task, rate=float(exact_rate(task.settings.fps)), folder=self.parts_dir)
 
     def _state(self, task: Task, past: Past | None) -> str:
         if past is None or past.fingerprint != task.fingerprint or self.repeat.wants(past):
@@ -280,13 +279,14 @@ class Planner:
     def _task(self, row: Row, settings: RenderSettings, portrait: Finding, audio: Finding) -> Task:
         """The row as a task."""
         engine = self._engine(settings.bundle)
-        voices = [(voice.face, str(voice.audio), file_digest(voice.audio)) for voice in _voices(row)]
+        voices = _voices(row)
+        digests = tuple(file_digest(voice.audio) for voice in voices)
         name = fingerprint(
             portrait=portrait.digest,
             audio=audio.digest,
             weights_id=engine.weights_id,
             settings=by_content(settings),
-            more=[f"{face}={digest}" for face, _, digest in voices],
+            more=[f"{voice.face}={digest}" for voice, digest in zip(voices, digests, strict=True)],
         )
         rate = float(exact_rate(settings.fps))
         frames = count_frames(audio.n_samples / SAMPLE_RATE, rate)
@@ -297,7 +297,7 @@ class Planner:
             portrait=row.portrait,
             audio=row.audio,
             output=row.output,
-            settings=json.dumps(dict(to_values(settings))),
+            settings=settings,
             preset=row.preset or "",
             fingerprint=name,
             frames=frames,
@@ -308,9 +308,11 @@ class Planner:
             width=portrait.width,
             height=portrait.height,
             priority=row.priority,
-            voices=json.dumps(voices),
-            far=json.dumps(dict(row.far)),
-            may_replace=int(self.may_overwrite or (past is not None and past.is_ours)),
+            own=row.own,
+            voices=voices,
+            voices_sha256=digests,
+            far=row.far,
+            may_replace=self.may_overwrite or (past is not None and bool(past.is_ours)),
         )
 
     def _finding(self, request: Request) -> Finding:

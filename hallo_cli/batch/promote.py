@@ -5,8 +5,9 @@ import os
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
+from hallo_cli.batch.columns import PRIORITY, TEXT
 from hallo_cli.batch.ledger import Record
-from hallo_cli.batch.rows import PRIORITY, TEXT, BadRow, Row
+from hallo_cli.batch.rows import BadRow, Row
 from hallo_cli.errors import ManifestError
 from hallo_cli.media.files import shown
 from hallo_cli.settings.schema import RenderSettings, Value

@@ -8,6 +8,7 @@ from pathlib import Path
 import tomli_w
 
 from hallo_cli.batch.task import Task
+from hallo_cli.settings.values import to_values
 from hallo_cli.store.opening import open_to_read
 from hallo_cli.store.writing import copy_whole, make_own_folder, write_whole
 
@@ -20,8 +21,9 @@ def put_aside(folder: Path, task: Task, reason: str, log: bytes) -> Path:
     place = folder / f"row-{task.number:06d}"  # never the user's text
     make_own_folder(folder)
     make_own_folder(place)
-    inputs = {name: _copy(path, place / name) for name, path in _inputs(task).items()}
-    settings = json.loads(task.settings)
+    named = {"portrait": task.portrait, "audio": task.audio}
+    inputs = {name: _copy(path, place / name) for name, path in named.items()}
+    settings = dict(to_values(task.settings))
     row = {"row": task.number, "id": task.id, "reason": reason, "fingerprint": task.fingerprint, **inputs}
     write_whole(place / "row.json", (json.dumps({**row, "settings": settings}, indent=1) + "\n").encode())
     write_whole(place / "worker.log", log)
@@ -40,10 +42,6 @@ def read_log(log: Path | None, offset: int) -> bytes:
             return file.read(MAX_LOG_BYTES)
     except OSError as error:
         return f"the log could not be read: {error}\n".encode()
-
-
-def _inputs(task: Task) -> dict[str, Path]:
-    return {"portrait": task.portrait, "audio": task.audio}
 
 
 def _copy(source: Path, target: Path) -> str:

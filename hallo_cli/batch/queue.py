@@ -6,59 +6,42 @@ The ledger is authoritative; every run builds this database again and removes it
 import dataclasses
 import itertools
 import json
+import pickle
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
+from hallo_cli.batch.columns import TEXT, face_of
 from hallo_cli.batch.events import RowPlanned
 from hallo_cli.batch.history import History
-from hallo_cli.batch.rows import TEXT, BadRow, Row, face_of
+from hallo_cli.batch.rows import BadRow, Row
 from hallo_cli.batch.task import Task
 from hallo_cli.errors import ManifestError
 from hallo_cli.media.addresses import bare_address
 from hallo_cli.printable import printable
 
+# What is searched, sorted and summed is in columns of its own; `row` and `task` are pickled.
 _SCHEMA = """
 CREATE TABLE rows(
-  number INTEGER PRIMARY KEY, id TEXT, portrait TEXT, audio TEXT, output TEXT, preset TEXT, given TEXT,
-  state TEXT, settings TEXT, fingerprint TEXT, frames INTEGER, seconds REAL, cost REAL,
-  attempts INTEGER DEFAULT 0, is_alone INTEGER DEFAULT 0, seed_offset INTEGER DEFAULT 0,
-  may_replace INTEGER DEFAULT 0, parent INTEGER DEFAULT 0, parts TEXT DEFAULT '', parts_dir TEXT DEFAULT '',
-  kind TEXT DEFAULT '', message TEXT DEFAULT '', own TEXT DEFAULT '{}', notes TEXT DEFAULT '',
-  portrait_sha256 TEXT DEFAULT '', audio_sha256 TEXT DEFAULT '', width INTEGER DEFAULT 0,
-  height INTEGER DEFAULT 0, priority INTEGER DEFAULT 0, far TEXT DEFAULT '{}',
-  voices TEXT DEFAULT '{}', said TEXT DEFAULT '[]');
+  number INTEGER PRIMARY KEY, id TEXT, output TEXT, state TEXT, priority INTEGER, parent INTEGER DEFAULT 0,
+  frames INTEGER DEFAULT 0, seconds REAL DEFAULT 0, cost REAL DEFAULT 0,
+  kind TEXT DEFAULT '', message TEXT DEFAULT '', notes TEXT DEFAULT '', row BLOB, task BLOB);
 """
 _INDEXES = (
     "CREATE INDEX by_state ON rows(state, priority DESC, cost DESC, number); CREATE INDEX by_id ON rows(id);"
 )
-_READ = "SELECT number,id,portrait,audio,output,preset,given,own,priority,far,voices FROM rows NOT INDEXED"
-_READ_BAD = "SELECT number,id,message,output,own,kind FROM rows NOT INDEXED WHERE state='invalid'"
-_ACCEPT = (
-    "UPDATE rows SET state=?,settings=?,fingerprint=?,frames=?,seconds=?,cost=?,may_replace=?,parts=?,"
-    "parts_dir=?,portrait_sha256=?,audio_sha256=?,width=?,height=?,seed_offset=?,said=? WHERE number=?"
-)
-_TAKE = """
-SELECT number,id,portrait,audio,output,settings,preset,fingerprint,frames,seconds,cost,
-  attempts,is_alone,seed_offset,may_replace,parent,parts,parts_dir,own,portrait_sha256,audio_sha256,
-  width,height,priority,said,far
-FROM rows"""
-_NEXT = f"{_TAKE} WHERE state='ready' ORDER BY priority DESC, cost DESC, number LIMIT ?"
-_PUT_BACK = """
-UPDATE rows SET state='ready', attempts=?, is_alone=?, seed_offset=?, may_replace=? WHERE number=?
+_ADD = "INSERT INTO rows(number,id,output,state,priority,kind,message,row) VALUES(?,?,?,?,?,?,?,?)"
+_ADD_PART = "INSERT INTO rows(number,id,output,priority,parent) VALUES(?,?,?,?,?)"
+_ACCEPT = "UPDATE rows SET state=?,frames=?,seconds=?,cost=?,task=? WHERE number=?"
+_NEXT = """
+SELECT number, task FROM rows WHERE state='ready' ORDER BY priority DESC, cost DESC, number LIMIT ?
 """
 _DROP = """
 UPDATE rows SET state='elsewhere' WHERE number IN (
   SELECT number FROM (SELECT number, ROW_NUMBER() OVER (ORDER BY number) - 1 AS position FROM rows)
   WHERE position % ? != ?)
 """
-_PLANNED = """
-SELECT number, id, state, portrait, audio, output, COALESCE(seconds, 0), width, height, COALESCE(cost, 0),
-  message, far, voices, own FROM rows NOT INDEXED WHERE number>=0 AND state!='elsewhere'
-"""
-_NOTED = "SELECT number,id,notes FROM rows WHERE notes!=''"
 _CACHE_KIB = 16 * 1024
 _BLOCK = 1000  # rows moved at a time
 
@@ -100,10 +83,8 @@ class Queue:
 
     def add_rows(self, rows: Iterable[Row | BadRow]) -> None:
         """Add a manifest's rows. Raises ManifestError if two rows write one file or share an id."""
-        columns = "number,id,portrait,audio,output,preset,given,state,kind,message,own,priority,far,voices"
-        marks = ",".join("?" for _ in columns.split(","))
         for block in _blocks(map(_values, rows)):
-            self._db.executemany(f"INSERT INTO rows({columns}) VALUES({marks})", block)
+            self._db.executemany(_ADD, block)
         self._db.executescript(_INDEXES)
         self._refuse_repeats("output", "would both write")
         self._refuse_repeats("id", "both have the id")
@@ -124,14 +105,9 @@ class Queue:
 
     def planned(self) -> Iterator[RowPlanned]:
         """Every row of this run as it was planned, in the manifest's order."""
-        for *row, addresses, voices, own in self._paged(_PLANNED):
-            planned = RowPlanned(*row)
-            faces = json.loads(voices)
-            files = {"portrait": planned.portrait, "audio": planned.audio, **faces}
-            files |= {column: bare_address(address) for column, address in json.loads(addresses).items()}
-            said = " ".join(f"{face_of(column)}={files[column]}" for column in faces)
-            heard = json.loads(own).get(TEXT) or said or files["audio"]
-            yield dataclasses.replace(planned, portrait=files["portrait"], audio=heard)
+        query = "SELECT number, state, message, row, task FROM rows WHERE number>=0 AND state!='elsewhere'"
+        for _, state, message, row, task in self._paged(query):
+            yield _planned(_loaded(row), _loaded(task) if task else None, state, message)
 
     def n_in(self, *states: str) -> int:
         """How many rows are in these states."""
@@ -139,36 +115,27 @@ class Queue:
 
     def rows(self, state: str) -> Iterator[Row]:
         """The rows of a state in the manifest's order, as they were read."""
-        return map(_row, self._paged(f"{_READ} WHERE state=?", state))
+        query = "SELECT number, row FROM rows WHERE state=?"
+        return (_loaded(row) for _, row in self._paged(query, state))
 
     def row(self, number: int) -> Row | None:
         """The row of a line of the manifest, as it was read."""
-        found = self._db.execute(f"{_READ} WHERE number=?", (number,)).fetchone()
-        return _row(found) if found else None
+        found = self._db.execute("SELECT row FROM rows WHERE number=?", (number,)).fetchone()
+        return _loaded(found[0]) if found else None
 
     def bad_rows(self) -> Iterator[tuple[BadRow, str]]:
         """The rows that cannot be rendered, each with the kind of its error."""
-        for number, name, message, output, own, kind in self._paged(_READ_BAD):
-            yield BadRow(number, name, message, output, json.loads(own)), kind
+        query = "SELECT number, id, message, output, row, kind FROM rows WHERE state='invalid'"
+        for number, name, message, output, row, kind in self._paged(query):
+            yield BadRow(number, name, message, output, _loaded(row).own), kind
 
     def place(self, row: Row) -> None:
         """Set where the inputs of a row are, once they have been fetched or mixed."""
-        voices = {column: str(path) for column, path in row.voices.items()}
-        values = (str(row.portrait), str(row.audio), json.dumps(voices), json.dumps(dict(row.settings)))
-        self._db.execute(
-            "UPDATE rows SET portrait=?, audio=?, voices=?, given=? WHERE number=?", (*values, row.number)
-        )
+        self._db.execute("UPDATE rows SET row=? WHERE number=?", (pickle.dumps(row), row.number))
 
     def accept(self, tasks: Iterable[Task], state: str = "ready") -> None:
         """Set what checking found out about rows."""
-        values = (
-            (
-                *(state, t.settings, t.fingerprint, t.frames, t.seconds, t.cost, t.may_replace),
-                *(t.parts, t.parts_dir, t.portrait_sha256, t.audio_sha256, t.width, t.height),
-                *(t.seed_offset, t.voices, t.number),
-            )
-            for t in tasks
-        )
+        values = ((state, t.frames, t.seconds, t.cost, pickle.dumps(t), t.number) for t in tasks)
         for block in _blocks(values):
             self._db.executemany(_ACCEPT, block)
 
@@ -177,18 +144,8 @@ class Queue:
         self.accept([whole], "waiting")
         (lowest,) = self._db.execute("SELECT MIN(0, MIN(number)) FROM rows").fetchone()
         for number, part in enumerate(parts, lowest - len(parts)):  # negative: no line of a manifest
-            self._db.execute(
-                "INSERT INTO rows(number,id,portrait,audio,output,preset,parent,priority) "
-                "VALUES(?,?,?,?,?,?,?,?)",
-                (
-                    number,
-                    part.id,
-                    *map(str, (part.portrait, part.audio, part.output)),
-                    part.preset,
-                    whole.number,
-                    whole.priority,
-                ),
-            )
+            values = (number, part.id, str(part.output), whole.priority, whole.number)
+            self._db.execute(_ADD_PART, values)
             self.accept([dataclasses.replace(part, number=number)])
 
     def finish_part(self, part: Task) -> None:
@@ -206,8 +163,9 @@ class Queue:
         """Drop the unrendered parts of a part's row; returns the row, unless it was dropped before."""
         self._db.execute("UPDATE rows SET state='finished' WHERE parent=? AND state='ready'", (part.parent,))
         self.set_state(part.number, "finished")
-        row = self._db.execute(f"{_TAKE} WHERE number=? AND state='waiting'", (part.parent,)).fetchone()
-        return _task(row) if row else None
+        query = "SELECT task FROM rows WHERE number=? AND state='waiting'"
+        found = self._db.execute(query, (part.parent,)).fetchone()
+        return _loaded(found[0]) if found else None
 
     def refuse(self, number: int, kind: str, message: str) -> None:
         """Mark a row as one that cannot be rendered."""
@@ -222,7 +180,7 @@ class Queue:
 
     def noted_rows(self) -> Iterator[tuple[int, str, tuple[str, ...]]]:
         """Number, id and notes of the rows that have some."""
-        for number, name, notes in self._paged(_NOTED):
+        for number, name, notes in self._paged("SELECT number, id, notes FROM rows WHERE notes!=''"):
             yield number, name, tuple(json.loads(notes))
 
     def set_state(self, number: int, state: str) -> None:
@@ -233,14 +191,11 @@ class Queue:
         """Up to `n` ready rows, the costliest first, which are running from now on."""
         found = self._db.execute(_NEXT, (n,)).fetchall()
         self._db.executemany("UPDATE rows SET state='running' WHERE number=?", [row[:1] for row in found])
-        return [_task(row) for row in found]
+        return [_loaded(task) for _, task in found]
 
     def put_back(self, task: Task) -> None:
         """Make a running row ready again, with its counts as they stand now."""
-        self._db.execute(
-            _PUT_BACK,
-            (task.attempts, task.is_alone, task.seed_offset, task.may_replace, task.number),
-        )
+        self.accept([task])
 
     def totals(self) -> dict[str, Totals]:
         """The sums by state."""
@@ -269,28 +224,40 @@ class Queue:
             )
 
 
-def _row(found: tuple[Any, ...]) -> Row:
-    number, name, portrait, audio, output, preset, given, own, priority, far, voices = found
-    paths = (Path(portrait), Path(audio), Path(output))
-    heard = {column: Path(path) for column, path in json.loads(voices).items()}
-    row = Row(number, name, *paths, preset or None, json.loads(given), json.loads(own), priority)
-    return dataclasses.replace(row, far=json.loads(far), voices=heard)
-
-
 def _values(row: Row | BadRow) -> tuple[object, ...]:
     if isinstance(row, BadRow):
-        bad = ("invalid", "ManifestError", printable(row.message), json.dumps(dict(row.own)), 0, "{}", "{}")
-        return (row.number, row.id, "", "", row.output, "", "{}", *bad)
-    given, own = json.dumps(dict(row.settings)), json.dumps(dict(row.own))
-    paths = (str(row.portrait), str(row.audio), str(row.output))
-    voices = {column: str(path) for column, path in row.voices.items()}
-    more = (given, "new", "", "", own, row.priority, json.dumps(dict(row.far)), json.dumps(voices))
-    return (row.number, row.id, *paths, row.preset or "", *more)
+        why = ("ManifestError", printable(row.message))
+        return (row.number, row.id, row.output, "invalid", 0, *why, pickle.dumps(row))
+    return (row.number, row.id, str(row.output), "new", row.priority, "", "", pickle.dumps(row))
 
 
-def _task(row: tuple[Any, ...]) -> Task:
-    number, name, portrait, audio, output, *rest = row
-    return Task(number, name, Path(portrait), Path(audio), Path(output), *rest)
+def _loaded(pickled: bytes) -> Any:
+    return pickle.loads(pickled)  # noqa: S301 - from this process's own database
+
+
+def _planned(row: Row | BadRow, task: Task | None, state: str, message: str) -> RowPlanned:
+    portrait, heard = ("", "") if isinstance(row, BadRow) else _shown_inputs(row)
+    return RowPlanned(
+        row=row.number,
+        id=row.id,
+        state=state,
+        portrait=portrait,
+        audio=heard,
+        output=str(row.output),
+        seconds=task.seconds if task else 0.0,
+        width=task.width if task else 0,
+        height=task.height if task else 0,
+        compute_s=task.cost if task else 0.0,
+        message=message,
+    )
+
+
+def _shown_inputs(row: Row) -> tuple[str, str]:
+    """The portrait, and what is heard: a recording, a text, or what each face says."""
+    far = {name: bare_address(address) for name, address in row.far.items()}
+    files = {name: str(path) for name, path in row.inputs.items()} | far
+    said = " ".join(f"{face_of(column)}={files[column]}" for column in row.voices)
+    return files["portrait"], row.own.get(TEXT) or said or files["audio"]
 
 
 def _blocks(values: Iterable[tuple[object, ...]]) -> Iterator[list[tuple[object, ...]]]:

@@ -1,7 +1,6 @@
 """Renders a worker's rows with the job runner, with the real engine or a test's double."""
 
 import dataclasses
-import json
 import logging
 import threading
 from collections.abc import Callable, Mapping
@@ -22,13 +21,12 @@ from hallo_cli.jobs.fitting import by_content
 from hallo_cli.jobs.group import speaking
 from hallo_cli.jobs.inputs import Inputs, inspect_inputs, require_unchanged
 from hallo_cli.jobs.marking import Marking
-from hallo_cli.jobs.plan import Job, Voice
+from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.prepared_inputs import Prepared
 from hallo_cli.jobs.record import JobResult
 from hallo_cli.jobs.runner import RunOptions, StopRequest, prepare_ahead, run_job
 from hallo_cli.settings.quality import QualityLimits
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
-from hallo_cli.settings.values import build
 from hallo_cli.store.digests import file_digest
 from hallo_cli.store.writing import make_folder, make_own_folder, refuse_link
 
@@ -116,7 +114,7 @@ class JobRenderer:
         if task.parts:
             result = join(job, task, engine, marking)
         if result is None:
-            overwrite = bool(task.may_replace) or self._is_other_try(job, engine)
+            overwrite = task.may_replace or self._is_other_try(job, engine)
             options = RunOptions(overwrite=overwrite, marking=marking)
             result = run_job(
                 job, engine, options=options, on_event=on_event, stop=stop, prepared=prepared.inputs
@@ -134,7 +132,7 @@ class JobRenderer:
         rendered = dataclasses.replace(rendered, size=task.output.stat().st_size)
         figures: dict[str, float] = {"n_frames": rendered.frames}
         judgement = None
-        if self._spec.measure is not None and not task.parent and not voices_of(task):
+        if self._spec.measure is not None and not task.parent and not task.voices:
             try:
                 figures |= self._spec.measure(task.output, near_task(task).portrait)
             except HalloError as error:  # for example, no face is found in the video
@@ -159,9 +157,8 @@ class JobRenderer:
         has_files = by_content(job.settings) != job.settings
         is_as_planned = not (task.parent or task.seed_offset)  # else the settings differ, too
         planned = task.fingerprint if has_files and is_as_planned else ""
-        voices = tuple(digest for _, _, digest in json.loads(task.voices))
         files = (task.portrait_sha256, task.audio_sha256, engine.weights_id)
-        checked = Inputs(*files, planned, "", voices)
+        checked = Inputs(*files, planned, "", task.voices_sha256)
         require_unchanged(job, checked)
 
     def _refuse_links(self, task: Task) -> None:
@@ -172,11 +169,10 @@ class JobRenderer:
                     refuse_link(own / folder)
 
     def _job(self, task: Task) -> Job:
-        settings = settings_of(task)
-        voices = voices_of(task)
-        settings = speaking(self.engine(settings.bundle), voices).resolve_settings(settings)
+        engine = speaking(self.engine(task.settings.bundle), task.voices)
+        settings = engine.resolve_settings(task.settings)
         settings = dataclasses.replace(settings, seed=(settings.seed + task.seed_offset) % N_SEEDS)
-        return Job(task.portrait, task.audio, task.output, settings, voices=voices)
+        return Job(task.portrait, task.audio, task.output, settings, voices=task.voices)
 
     def _finished(self, job: Job, engine: Engine) -> JobResult | None:
         return record.find_finished(job, inspect_inputs(job, engine.weights_id))
@@ -184,16 +180,6 @@ class JobRenderer:
     def _is_other_try(self, job: Job, engine: Engine) -> bool:
         inputs = inspect_inputs(job, engine.weights_id) if job.output.exists() else None
         return inputs is not None and record.is_other_try(job, inputs)
-
-
-def settings_of(task: Task) -> RenderSettings:
-    """The task's settings."""
-    return build(RenderSettings, json.loads(task.settings), where=f"row {task.number}")
-
-
-def voices_of(task: Task) -> tuple[Voice, ...]:
-    """What each of several faces says; empty for a single one."""
-    return tuple(Voice(face, Path(path)) for face, path, _ in json.loads(task.voices))
 
 
 def measure_figures(video: Path, portrait: Path, *, curves_dir: Path | None = None) -> dict[str, float]:

@@ -18,11 +18,12 @@ from hallo_cli.batch.manifest import read_manifest, read_rows
 from hallo_cli.batch.mirror import FarLedger, Mirror, take_over
 from hallo_cli.batch.pairs import pair_folders
 from hallo_cli.batch.paths import Paths
+from hallo_cli.batch.places import Layout
 from hallo_cli.batch.planner import Planner, Predict, Repeat, RowSettings
 from hallo_cli.batch.pulse import Pulse
 from hallo_cli.batch.queue import Queue
 from hallo_cli.batch.renderer import RendererSpec
-from hallo_cli.batch.rows import BadRow, Layout, Row
+from hallo_cli.batch.rows import BadRow, Row
 from hallo_cli.batch.scheduler import Policy, Scheduler, now
 from hallo_cli.batch.step import bring_in_step
 from hallo_cli.batch.tally import Tally

@@ -5,7 +5,6 @@ that kills its worker on every attempt is put into quarantine.
 """
 
 import dataclasses
-import json
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -298,7 +297,7 @@ class Scheduler:
             fingerprint=task.fingerprint,
             attempts=task.attempts + task.seed_offset + 1,
             worker=slot,
-            own=json.loads(task.own),
+            own=task.own,
         )
 
     def _write(self, record: Record) -> RowEnded:

@@ -7,7 +7,23 @@ from pathlib import Path
 from typing import Protocol
 
 from hallo_cli.batch.failure import Failure
+from hallo_cli.jobs.plan import Voice
 from hallo_cli.jobs.runner import StopRequest
+from hallo_cli.settings.schema import RenderSettings
+
+
+@dataclass(frozen=True)
+class Part:
+    """Frames [start, stop) of a row; `lead` frames before them are rendered too, to be blended."""
+
+    start: int
+    stop: int
+    lead: int
+
+    @property
+    def n_frames(self) -> int:
+        """Frames to render."""
+        return self.stop - self.start + self.lead
 
 
 @dataclass(frozen=True)
@@ -19,38 +35,39 @@ class Task:
     portrait: Path
     audio: Path
     output: Path
-    settings: str  # JSON of every render setting by key
+    settings: RenderSettings
     preset: str  # that the row names; empty: none
     fingerprint: str
     frames: int
     seconds: float  # of video
     cost: float  # seconds of compute, predicted
     attempts: int = 0  # that failed so far
-    is_alone: int = 0  # 1: share the worker with no other row, since one of them killed it
+    is_alone: bool = False  # share the worker with no other row, since one of them killed it
     seed_offset: int = 0  # the quality gate refused this many seeds
-    may_replace: int = 0  # 1: an existing output may be replaced
+    may_replace: bool = False  # an existing output may be replaced
     parent: int = 0  # of a part: the number of its row
-    parts: str = ""  # of a row that is rendered in parts: their layout, as parts.py reads it
+    parts: tuple[Part, ...] = ()  # of a row that is rendered in parts
     parts_dir: str = ""  # where those parts are
-    own: str = "{}"  # JSON of the cells of the user's own columns
+    own: Mapping[str, str] = field(default_factory=dict, hash=False)  # cells of the user's own columns
     portrait_sha256: str = ""  # of the inputs as they were checked
     audio_sha256: str = ""
     width: int = 0  # of the video, in pixels
     height: int = 0
     priority: int = 0  # rows of a higher one are rendered first
-    voices: str = "[]"  # JSON of [face, recording, SHA-256] of each face that speaks
-    far: str = "{}"  # JSON of the addresses that inputs came from, by column
+    voices: tuple[Voice, ...] = ()  # what each of several faces says
+    voices_sha256: tuple[str, ...] = ()  # of their recordings
+    far: Mapping[str, str] = field(default_factory=dict, hash=False)  # addresses of inputs by column
 
     def __str__(self) -> str:
         return f"row {self.number} ({self.id})"
 
     def tried(self, *, is_alone: bool = False) -> "Task":
         """The task with one more attempt counted."""
-        return dataclasses.replace(self, attempts=self.attempts + 1, is_alone=int(is_alone or self.is_alone))
+        return dataclasses.replace(self, attempts=self.attempts + 1, is_alone=is_alone or self.is_alone)
 
     def with_other_seed(self) -> "Task":
         """The task with the next seed; its video replaces the existing one."""
-        return dataclasses.replace(self, seed_offset=self.seed_offset + 1, may_replace=1)
+        return dataclasses.replace(self, seed_offset=self.seed_offset + 1, may_replace=True)
 
 
 @dataclass(frozen=True)

@@ -9,27 +9,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hallo_cli.batch.building import (
-    make_engine,
+    make_spec,
     per_worker,
     place_of,
     predict,
     preset_resolver,
-    read_all_limits,
 )
 from hallo_cli.cli.batch_options import STDIN, BatchOptions
 from hallo_cli.cli.batch_spending import Spending
-from hallo_cli.cli.options import Given
 from hallo_cli.errors import ManifestError
 from hallo_cli.media.addresses import bare_address, is_address
 
 if TYPE_CHECKING:
     from hallo_cli.batch.paths import Paths
+    from hallo_cli.batch.places import Layout
     from hallo_cli.batch.planner import Repeat
     from hallo_cli.batch.renderer import RendererSpec
-    from hallo_cli.batch.rows import BadRow, Layout, Row
+    from hallo_cli.batch.rows import BadRow, Row
     from hallo_cli.batch.run import Batch, Source
     from hallo_cli.batch.task import Pool
-    from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 
 
 def build_batch(
@@ -43,7 +41,8 @@ def build_batch(
     given = options.given
     resolved = given.resolve()
     devices = worker_devices(options, resolved.runtime.device)
-    spec = _renderer(options, given, resolved.render, per_worker(resolved.runtime, devices))
+    curves = _paths(options).curves if options.has_gate else None
+    spec = make_spec(given.sources, resolved.render, per_worker(resolved.runtime, devices), curves=curves)
     return batch.Batch(
         source=_source(options),
         layout=_layout(options, resolved.runtime.speak),
@@ -123,7 +122,7 @@ def _source(options: BatchOptions) -> Source:
 
 
 def _layout(options: BatchOptions, speak: str | None) -> Layout:
-    from hallo_cli.batch.rows import Layout
+    from hallo_cli.batch.places import Layout
 
     output_dir = output_dir_of(options)
     own = frozenset(options.own_columns or ())
@@ -136,21 +135,3 @@ def _paths(options: BatchOptions) -> Paths:
     from hallo_cli.batch.paths import Paths, read_shard
 
     return Paths(Path(options.base), read_shard(options.shard))
-
-
-def _renderer(
-    options: BatchOptions, given: Given, first: RenderSettings, runtime: RuntimeSettings
-) -> RendererSpec:
-    from hallo_cli.batch.renderer import RendererSpec, measure_figures
-    from hallo_cli.jobs.marking import Marking
-
-    Marking.of(runtime).require()  # once, and not in every row
-    return RendererSpec(
-        make_engine=make_engine,
-        runtime=runtime,
-        measure=functools.partial(measure_figures, curves_dir=_paths(options).curves)
-        if options.has_gate
-        else None,
-        limits=read_all_limits(given.preset, given.config),
-        first=first,
-    )

@@ -61,7 +61,7 @@ def test_videos_may_go_into_a_store(store: Store) -> None:
 
 
 def test_rows_that_cannot_be_are_told() -> None:
-    with pytest.raises(hallo.InputError, match="cannot be written down"):
+    with pytest.raises(hallo.InputError, match="cannot be stored as JSON"):
         hallo.render_batch([{"portrait": object(), "audio": "a.wav"}], "week12")
     with pytest.raises(hallo.SettingsError, match="Did you mean 'steps'"):
         hallo.render_batch(rows("a"), "week12", stepz=3)  # type: ignore[call-arg]

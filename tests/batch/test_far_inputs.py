@@ -12,12 +12,15 @@ from file_server import Server, serving  # noqa: F401
 
 from hallo_cli.batch.fetching import near_task
 from hallo_cli.batch.paths import Paths
+from hallo_cli.batch.places import Layout
 from hallo_cli.batch.renderer import RendererSpec
-from hallo_cli.batch.rows import BadRow, Layout, Row, make_row
+from hallo_cli.batch.rows import BadRow, Row, make_row
 from hallo_cli.batch.task import Task
 from hallo_cli.cli import batch_build
 from hallo_cli.errors import InputError, ManifestError
+from hallo_cli.jobs.plan import Voice
 from hallo_cli.media.addresses import address_in, is_within
+from hallo_cli.settings.schema import RenderSettings
 
 OPTIONS = ("--no-quality", "--no-provenance", "--device", "cpu")
 SECRET = "X-Signature=abc123"
@@ -150,14 +153,11 @@ def test_recordings_of_several_faces_are_fetched_and_mixed(server: Server, here:
     write_batch(here, ["a"])
     server.files["/speech.wav"] = (here / "speech.wav").read_bytes()
     gone = Path("/nowhere/x.wav")
-    task = Task(1, "a", here / "a.png", gone, here / "a.mp4", "{}", "", "f", 25, 1.0, 1.0)
+    task = Task(1, "a", here / "a.png", gone, here / "a.mp4", RenderSettings(), "", "f", 25, 1.0, 1.0)
     far = {f"face_{face}": server.address("/speech.wav") for face in (1, 2)}
-    voices = [[face, str(gone), "digest"] for face in (1, 2)]
-    near = near_task(dataclasses.replace(task, voices=json.dumps(voices), far=json.dumps(far)))
+    near = near_task(dataclasses.replace(task, voices=(Voice(1, gone), Voice(2, gone)), far=far))
     assert near.audio.exists()
-    assert [Path(path).read_bytes() for _, path, _ in json.loads(near.voices)] == [
-        server.files["/speech.wav"]
-    ] * 2
+    assert [voice.audio.read_bytes() for voice in near.voices] == [server.files["/speech.wav"]] * 2
     assert near_task(near) == near
 
 

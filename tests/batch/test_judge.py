@@ -50,6 +50,23 @@ def test_short_video_is_not_judged_by_what_it_cannot_support(seconds: float) -> 
     assert (judgement.verdict, judgement.limits) == ("done", {})
 
 
+@pytest.mark.parametrize(
+    ("figure", "value", "least_s"),
+    [
+        ("sync_correlation", -1.0, 3.0),
+        ("sync_lag", 12.0, 3.0),
+        ("drift_colour", 9.0, 3.0),
+        ("drift_identity", 9.0, 6.0),
+    ],
+)
+def test_figure_is_judged_from_so_many_seconds_on(figure: str, value: float, least_s: float) -> None:
+    verdicts = [
+        judge({figure: value}, QualityLimits(), expected_frames=25, seconds=seconds).verdict
+        for seconds in (least_s - 0.01, least_s)
+    ]
+    assert verdicts == ["done", "fail"]
+
+
 def test_long_video_is_judged_by_all_of_it_with_the_limits_named() -> None:
     bad = {"sync_correlation": -1.0, "sync_lag": 12.0, "drift_colour": 9.0, "drift_identity": 9.0}
     judgement = judge(bad, QualityLimits(), expected_frames=25, seconds=6.0)

@@ -20,6 +20,7 @@ from hallo_cli.batch.queue import Queue
 from hallo_cli.batch.rows import BadRow, Row
 from hallo_cli.batch.task import Task
 from hallo_cli.errors import JobError, ManifestError, OutputError
+from hallo_cli.settings.schema import RenderSettings
 
 RECORD = Record("a", 2, "done", "v/a.mp4", "f00", "abc", 10, 5, 0.2, 1.5, 1, 42, "cpu", quality={"x": 0.5})
 
@@ -31,7 +32,7 @@ def row(number: int, name: str = "", output: str = "") -> Row:
 
 def task(number: int, cost: float = 1.0) -> Task:
     a = row(number)
-    return Task(number, a.id, a.portrait, a.audio, a.output, "{}", "", "f", 25, 1.0, cost)
+    return Task(number, a.id, a.portrait, a.audio, a.output, RenderSettings(), "", "f", 25, 1.0, cost)
 
 
 def test_what_is_appended_is_read_back(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 from manifest_rows import LAYOUT, only, only_bad, rows_of
 
 from hallo_cli.batch.manifest import read_manifest
-from hallo_cli.batch.rows import BadRow, Layout, Row
+from hallo_cli.batch.places import Layout
+from hallo_cli.batch.rows import BadRow, Row
 from hallo_cli.errors import ManifestError
 
 
@@ -251,7 +252,7 @@ import io, json, resource, sys
 from pathlib import Path
 from hallo_cli.batch.manifest import read_rows
 from hallo_cli.batch.queue import Queue
-from hallo_cli.batch.rows import Layout
+from hallo_cli.batch.places import Layout
 
 class Manifest(io.RawIOBase):
     left, number, memory = int(sys.argv[1]), 0, {}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from manifest_rows import only, only_bad
 
-from hallo_cli.batch.rows import Layout
+from hallo_cli.batch.places import Layout
 from hallo_cli.batch.written import find_written
 from hallo_cli.errors import SettingsError
 

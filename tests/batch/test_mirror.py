@@ -97,6 +97,14 @@ def test_video_that_is_gone_there_is_put_there_again(store: Store, machines: tup
     assert "a.mp4" in store.names
 
 
+def test_video_of_another_size_there_is_put_there_again(store: Store, machines: tuple[Path, Path]) -> None:
+    run(machines[0])
+    whole = store.files.cat("/bucket/week/a.mp4")
+    store.files.pipe("/bucket/week/a.mp4", whole[:-1])
+    assert run(machines[0]).exit_code == 0
+    assert len(store.files.cat("/bucket/week/a.mp4")) == len(whole)
+
+
 def test_ledger_goes_there_in_parts(
     store: Store, machines: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,4 +142,4 @@ def test_row_whose_video_would_lie_elsewhere_is_refused(store: Store, machines: 
 def test_web_server_takes_no_videos(machines: tuple[Path, Path]) -> None:
     result = hallo(machines[0], "--output-dir", "https://host/week", "--device", "cpu")
     assert isinstance(result.exception, SettingsError)
-    assert "'https://host/week' takes no videos" in str(result.exception)
+    assert "'https://host/week' cannot hold the videos of a batch" in str(result.exception)

@@ -31,8 +31,8 @@ def test_files_without_a_partner_are_bad_rows(tmp_path: Path) -> None:
     rows = paired_by_stem(tmp_path, "anna.png", "anna.wav", "zoe.png", "extra.wav")
     bad = [row.message for row in rows if isinstance(row, BadRow)]
     assert len(rows) == 3
-    assert "extra.wav: no picture has its name" in bad[0]
-    assert "zoe.png: no recording has its name" in bad[1]
+    assert "extra.wav: no picture has the same name" in bad[0]
+    assert "zoe.png: no recording has the same name" in bad[1]
     assert "--allow-unmatched" in bad[0]
 
 
@@ -41,14 +41,14 @@ def test_files_that_may_be_alone_are_named_and_left_out(
 ) -> None:
     (row,) = paired_by_stem(tmp_path, "anna.png", "anna.wav", "zoe.png", may_be_alone=True)
     assert row.id == "anna_anna"
-    assert "zoe.png is left out: no recording has its name" in caplog.text
+    assert "zoe.png is left out: no recording has the same name" in caplog.text
 
 
 def test_recordings_that_share_a_name_are_told_instead_of_guessed(tmp_path: Path) -> None:
     rows = paired_by_stem(tmp_path, "anna.png", "anna.wav", "anna.mp3", "ben.png", "ben.wav")
     assert [type(row) for row in rows] == [BadRow, BadRow, BadRow, Row]
     assert isinstance(rows[0], BadRow)
-    assert "anna.png: anna.mp3 and anna.wav have its name, too" in rows[0].message
+    assert "anna.png: anna.mp3 and anna.wav have the same name" in rows[0].message
 
 
 def test_names_composed_differently_are_partners(tmp_path: Path) -> None:

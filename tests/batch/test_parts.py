@@ -10,9 +10,10 @@ from batch_doubles import batch_of, results, run, write_batch
 
 from hallo_cli.batch.events import RowStarted
 from hallo_cli.batch.ledger import read_records
-from hallo_cli.batch.parts import Part, blended, cut
+from hallo_cli.batch.parts import blended, cut
 from hallo_cli.batch.paths import Paths
 from hallo_cli.batch.scheduler import Policy
+from hallo_cli.batch.task import Part
 from hallo_cli.domain import Bytes
 from hallo_cli.errors import EncoderError
 from hallo_cli.evaluation.measure_video import joins_of

@@ -1,6 +1,5 @@
 """What a quarantined row's folder says can be run as it stands, whatever its files are called."""
 
-import json
 import subprocess
 import tomllib
 from pathlib import Path
@@ -10,12 +9,15 @@ import pytest
 from hallo_cli.batch import quarantine
 from hallo_cli.batch.task import Task
 from hallo_cli.errors import OutputError
+from hallo_cli.settings.schema import RenderSettings
+from hallo_cli.settings.values import to_values
 
+DEFAULTS = RenderSettings()
 NAMES = ["a b.png", "$(touch owned).png", "it's.png", '"; touch owned; ".png', "a\nb\x1b[2J.png", "`id`.png"]
 
 
-def task(portrait: Path, settings: dict[str, object]) -> Task:
-    values = (portrait.parent / "out.mp4", json.dumps(settings), "", "f", 1, 1.0, 1.0)
+def task(portrait: Path, settings: RenderSettings = DEFAULTS) -> Task:
+    values = (portrait.parent / "out.mp4", settings, "", "f", 1, 1.0, 1.0)
     return Task(3, "id", portrait, portrait, *values)
 
 
@@ -25,7 +27,7 @@ def test_the_shell_line_names_the_very_file(
 ) -> None:
     monkeypatch.setattr(quarantine, "MAX_INPUT_BYTES", 0)  # named, not copied
     (tmp_path / name).write_text("picture")
-    place = quarantine.put_aside(tmp_path / "q", task(tmp_path / name, {}), "killed", b"log")
+    place = quarantine.put_aside(tmp_path / "q", task(tmp_path / name), "killed", b"log")
     text = (place / "README.txt").read_text()
     line = text.splitlines()[2].strip().replace("hallo render", "printf '%s\\0'")
     assert "\x1b" not in text
@@ -36,9 +38,9 @@ def test_the_shell_line_names_the_very_file(
 
 def test_settings_can_be_read_back(tmp_path: Path) -> None:
     (tmp_path / "p.png").write_text("picture")
-    settings = {"bundle": 'q"\\ \x7f\U0001f600\u0001', "steps": 3, "compile": True}
+    settings = RenderSettings(bundle='q"\\ \x7f\U0001f600\u0001', steps=3)
     place = quarantine.put_aside(tmp_path / "q", task(tmp_path / "p.png", settings), "killed", b"log")
-    assert tomllib.loads((place / "settings.toml").read_text()) == settings
+    assert tomllib.loads((place / "settings.toml").read_text()) == to_values(settings)
 
 
 def test_links_in_the_folder_are_not_followed(tmp_path: Path) -> None:
@@ -47,12 +49,12 @@ def test_links_in_the_folder_are_not_followed(tmp_path: Path) -> None:
     place = tmp_path / "q" / "row-000003"
     place.mkdir(parents=True)
     (place / "portrait.png").symlink_to(tmp_path / "treasure")
-    quarantine.put_aside(tmp_path / "q", task(tmp_path / "p.png", {}), "killed", b"log")
+    quarantine.put_aside(tmp_path / "q", task(tmp_path / "p.png"), "killed", b"log")
     assert (tmp_path / "treasure").read_text() == "treasure"
     assert (place / "portrait.png").read_text() == "p.png"
     (tmp_path / "link").symlink_to(tmp_path)
     with pytest.raises(OutputError, match="links are not followed"):
-        quarantine.put_aside(tmp_path / "link", task(tmp_path / "p.png", {}), "killed", b"log")
+        quarantine.put_aside(tmp_path / "link", task(tmp_path / "p.png"), "killed", b"log")
 
 
 def test_only_the_end_of_a_long_log_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

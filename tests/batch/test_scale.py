@@ -21,6 +21,7 @@ from hallo_cli.batch.run import opened
 from hallo_cli.batch.scheduler import Policy, Scheduler
 from hallo_cli.batch.task import Rendered, Task
 from hallo_cli.jobs.runner import StopRequest
+from hallo_cli.settings.schema import RenderSettings
 
 # What goes wrong, how the ledger calls it, and a word of the reason. Rows take it from the picture's name,
 # the recording's, or a cell.
@@ -137,11 +138,12 @@ def memory_kib() -> int:
 def test_scheduler_costs_little_time_and_no_memory_a_row(tmp_path: Path, n_rows: int) -> None:
     paths = Paths(tmp_path / "batch")
     picture, sound = Path("/p.png"), Path("/s.wav")
+    settings = RenderSettings()
     pool = LocalPool(make_instant_renderer, ["cpu", "cpu"], tmp_path / "logs")
     with Queue() as queue, Ledger(paths.results) as ledger:
         queue.add_rows(Row(n, f"r{n}", picture, sound, tmp_path / f"{n}.mp4") for n in range(n_rows))
         queue.accept(
-            Task(row.number, row.id, picture, sound, row.output, "{}", "", "f", 25, 1.0, row.number % 97)
+            Task(row.number, row.id, picture, sound, row.output, settings, "", "f", 25, 1.0, row.number % 97)
             for row in queue.rows("new")
         )
         scheduler = Scheduler(queue, pool, ledger, Policy(), lambda *_: "", Allowance())

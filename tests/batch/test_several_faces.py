@@ -11,7 +11,7 @@ from group_doubles import Faces
 from manifest_rows import LAYOUT, only, only_bad
 from typer.testing import CliRunner, Result
 
-from hallo_cli.cli import batch_build
+from hallo_cli.batch import building
 from hallo_cli.cli.app import register
 from hallo_cli.jobs.record import read_record
 from hallo_cli.media.probe import probe
@@ -22,7 +22,7 @@ HEADER = "id,portrait,face_1,face_2"
 @pytest.fixture
 def manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HALLO_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(batch_build, "make_engine", lambda bundle, runtime: Faces())
+    monkeypatch.setattr(building, "make_engine", lambda bundle, runtime: Faces())
     write_picture(tmp_path / "group.png", 0)
     write_sound(tmp_path / "a.wav", 0.6, 1)
     write_sound(tmp_path / "b.wav", 1.0, 2)

@@ -11,7 +11,8 @@ from batch_doubles import InlinePool
 import hallo_cli as hallo
 from hallo_cli.batch import building, run
 from hallo_cli.batch.manifest import read_manifest
-from hallo_cli.batch.rows import BadRow, Layout, Row
+from hallo_cli.batch.places import Layout
+from hallo_cli.batch.rows import BadRow, Row
 
 SPEAKER = """
 import sys, wave

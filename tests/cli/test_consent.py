@@ -10,6 +10,7 @@ import pytest
 from batch_doubles import InlinePool
 from typer.testing import CliRunner, Result
 
+from hallo_cli.batch import building
 from hallo_cli.batch import run as batch
 from hallo_cli.batch.ledger import Record
 from hallo_cli.cli import batch_build
@@ -24,7 +25,7 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A batch of rows a and b, on the trivial engine."""
     monkeypatch.setattr(batch, "default_check_processes", lambda: 0)
     monkeypatch.setattr(batch_build, "make_pool", lambda options, devices, spec: InlinePool(spec))
-    monkeypatch.setattr(batch_build, "make_engine", batch_doubles.make_engine)
+    monkeypatch.setattr(building, "make_engine", batch_doubles.make_engine)
     monkeypatch.setattr(batch_build, "predict", lambda engine, settings, frames: frames / 10)
     monkeypatch.chdir(tmp_path)
     batch_doubles.write_batch(tmp_path, ["a", "b"])

@@ -1,0 +1,73 @@
+"""The columns that a manifest may have, by name."""
+
+import dataclasses
+import functools
+import itertools
+import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from hallo_cli.errors import ManifestError, SettingsError
+from hallo_cli.settings.schema import RenderSettings
+from hallo_cli.settings.values import fields_of, require_known, type_of
+
+REQUIRED = ("portrait", "audio")
+TEXT = "text"  # a text to be spoken instead of a recording; kept with the user's own cells
+PRIORITY = "priority"
+FACE = re.compile(r"face_([1-9][0-9]?)")  # what one of several faces says, as --face has it
+FILE_SETTINGS = ("background", "subtitles")  # a colour is no file
+OWN_PREFIX = "x_"  # prefix of the user's own columns
+_DECIMAL_COMMA = re.compile(r"^([+-]?[0-9]*),([0-9]+)$")
+_WHOLE_FRACTION = re.compile(r"^([+-]?[0-9]+)\.0+$")
+
+
+@functools.cache
+def columns() -> frozenset[str]:
+    """Every column a manifest may have."""
+    return frozenset((*REQUIRED, TEXT, "id", "output", "preset", PRIORITY, *fields_of(RenderSettings)))
+
+
+def is_column(name: str) -> bool:
+    """Whether a manifest may have a column of this name."""
+    return name in columns() or bool(FACE.fullmatch(name))
+
+
+def face_of(column: str) -> int:
+    """The number of the face that a column is about, counted from the left, from 1."""
+    return int(column.removeprefix("face_"))
+
+
+def missing_columns(names: Collection[str]) -> list[str]:
+    """Which of portrait and audio are missing; a text and what a face says count as audio."""
+    is_heard = TEXT in names or any(map(FACE.fullmatch, names))
+    return [name for name in REQUIRED if name not in names and not (name == "audio" and is_heard)]
+
+
+def require_columns(names: Iterable[str], *, where: str) -> None:
+    """Raise ManifestError at the first name that is not a column, and suggest a remedy."""
+    for name in itertools.filterfalse(FACE.fullmatch, names):
+        try:
+            require_known([name], columns(), where=where)
+        except SettingsError as error:
+            wrong = str(error).replace("unknown setting", "unknown column", 1)
+            raise ManifestError(f"{wrong} Keep a column of your own with --ignore-column {name}.") from error
+
+
+def plain_number(column: str, cell: str, *, has_decimal_commas: bool) -> str:
+    """A cell of a column of numbers as `parse` reads it: 1,5 as 1.5 and, where it must be whole, 7.0 as 7."""
+    kind = (
+        type_of(settings_by_column()[column])
+        if column in settings_by_column()
+        else int
+        if column == PRIORITY
+        else str
+    )
+    if has_decimal_commas and kind in (int, float):
+        cell = _DECIMAL_COMMA.sub(r"\1.\2", cell)
+    return _WHOLE_FRACTION.sub(r"\1", cell) if kind is int else cell
+
+
+@functools.cache
+def settings_by_column() -> Mapping[str, dataclasses.Field[Any]]:
+    """The fields of the settings that are columns."""
+    return fields_of(RenderSettings)
