@@ -5,8 +5,8 @@ An option that belongs to a panel is shown with --help-all only. The text is pla
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -16,13 +16,13 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 MORE = "More options"  # the panel of options that belong to no other one
 MAX_WIDTH = 120
 TYPES = {
-    "<int range>": "N",
-    "<int>": "N",
-    "<float range>": "X",
-    "<float>": "X",
-    "<path>": "PATH",
-    "<str>": "TEXT",
+    r"<int( range)?>": "N",
+    r"<float( range)?>": "X",
+    r"<path>": "PATH",
+    r"<str>": "TEXT",
+    r"<([\w|]+)>": r"\1",  # a choice
 }
+RANGES = {r"([\d.]+)<=x<=([\d.]+)": r"\1 to \2", r"x>=([\d.]+)": r"\1 or more"}
 _EXAMPLE = "\n\nExample:\n"
 _SHOWS_ALL = "hallo-help-all"
 
@@ -33,6 +33,10 @@ class HelpfulCommand(TyperCommand):
     def __init__(self, *arguments: Any, help: str | None = None, **options: Any) -> None:
         super().__init__(*arguments, help=_keep_example(help), **options)
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """The arguments in capitals; those in brackets may be left out."""
+        return [_capitals(piece.strip("{}")) for piece in super().collect_usage_pieces(ctx)]
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write arguments and everyday options; all panels where --help-all was given."""
         panels: dict[str, list[tuple[str, str]]] = {}
@@ -40,7 +44,8 @@ class HelpfulCommand(TyperCommand):
             is_argument = parameter.param_type_name == "argument"
             panel = "Arguments" if is_argument else getattr(parameter, "rich_help_panel", None) or "Options"
             if record := parameter.get_help_record(ctx):
-                panels.setdefault(panel, []).append((_plain_types(record[0], is_argument), record[1]))
+                name = _capitals(record[0]) if is_argument else _replaced(record[0], TYPES)
+                panels.setdefault(panel, []).append((name, _replaced(record[1], RANGES)))
         shown = panels if _SHOWS_ALL in ctx.meta else panels.keys() & {"Arguments", "Options"}
         for panel in sorted(panels, key=["Arguments", "Options"].__contains__, reverse=True):
             if panel in shown:
@@ -104,11 +109,17 @@ HelpAll = Annotated[
 ]
 
 
-def _plain_types(name: str, is_argument: bool) -> str:
-    """An option with its type in the words of the settings; an argument without."""
-    if is_argument:
-        return name.partition(" <")[0]
-    return functools.reduce(lambda text, pair: text.replace(*pair), TYPES.items(), name)
+def _capitals(argument: str) -> str:
+    """An argument without its type, in capitals unless it has a spelling of its own."""
+    name = argument.partition(" <")[0]
+    name = name.upper() if name.islower() else name
+    return name.replace("...]...", "]...").replace("......", "...")
+
+
+def _replaced(text: str, patterns: Mapping[str, str]) -> str:
+    for pattern, word in patterns.items():
+        text = re.sub(pattern, word, text)
+    return text
 
 
 def _keep_example(text: str | None) -> str | None:

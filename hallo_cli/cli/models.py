@@ -145,7 +145,9 @@ def pull(
         Path | None,
         option(help="The folder to fetch into.  [default: its name in the models folder]", metavar="DIR"),
     ] = None,
-    offline: Annotated[bool, option(help="Use only files that are here or in the hub's cache.")] = False,
+    offline: Annotated[
+        bool, option("--offline", help="Use only files that are here or in the hub's cache.")
+    ] = False,
     extra: Annotated[
         Extra | None,
         option(

@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -46,11 +46,16 @@ class Given:
         return resolve(self.sources)
 
 
-def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Replace every parameter of a command whose type is a dataclass by options for its fields."""
+def takes_settings(
+    command: Callable[..., None], *, everyday: Collection[str] = EVERYDAY
+) -> Callable[..., None]:
+    """Replace every parameter of a command whose type is a dataclass by options for its fields.
+
+    Of the settings, only the `everyday` ones are shown without --help-all.
+    """
     own = inspect.signature(command)
     hints = get_type_hints(command, include_extras=True)
-    groups = {name: _Group(kind) for name, kind in hints.items() if dataclasses.is_dataclass(kind)}
+    groups = {name: _Group(kind, everyday) for name, kind in hints.items() if dataclasses.is_dataclass(kind)}
     seen: list[inspect.Parameter] = []
     for name, parameter in own.parameters.items():
         seen += groups[name].parameters if name in groups else [parameter.replace(annotation=hints[name])]
@@ -81,10 +86,10 @@ def starting_with(words: Callable[[], list[str]]) -> Callable[[str], list[str]]:
 class _Group:
     """The options that together form one value."""
 
-    def __init__(self, kind: Any) -> None:
+    def __init__(self, kind: Any, everyday: Collection[str]) -> None:
         self._kind = kind
         if kind is Given:
-            self.parameters = [*_source_parameters(), *_setting_parameters()]
+            self.parameters = [*_source_parameters(everyday), *_setting_parameters(everyday)]
             return
         hints = get_type_hints(kind, include_extras=True)
         self.parameters = [
@@ -102,29 +107,35 @@ class _Group:
         return Given({key: value for key, value in typed.items() if value is not None}, preset, config)
 
 
-def _source_parameters() -> list[inspect.Parameter]:
+def _source_parameters(everyday: Collection[str]) -> list[inspect.Parameter]:
+    panel = None if everyday else PANELS[RenderSettings]
     preset = typer.Option(
         "--preset",
         help="A named set of settings; hallo presets list shows them.",
         metavar="NAME",
         show_default=False,
+        rich_help_panel=panel,
         autocompletion=starting_with(list_presets),
     )
     config = typer.Option(
-        "--config", help="A TOML file with your own settings.", metavar="FILE", show_default=False
+        "--config",
+        help="A TOML file with your own settings.",
+        metavar="FILE",
+        show_default=False,
+        rich_help_panel=panel,
     )
     return [_optional("preset", str, preset), _optional("config", Path, config)]
 
 
-def _setting_parameters() -> list[inspect.Parameter]:
+def _setting_parameters(everyday: Collection[str]) -> list[inspect.Parameter]:
     return [
-        _optional(key, bool if type_of(field) is bool else str, _option(kind, key))
+        _optional(key, bool if type_of(field) is bool else str, _option(kind, key, key in everyday))
         for kind in PANELS
         for key, field in fields_of(kind).items()
     ]
 
 
-def _option(kind: type, key: str) -> Any:
+def _option(kind: type, key: str, is_everyday: bool) -> Any:
     field = fields_of(kind)[key]
     limits = limits_of(field)
     default = to_values(kind())[key]
@@ -135,7 +146,7 @@ def _option(kind: type, key: str) -> Any:
         help=f"{limits.help}  [default: {_word(default)}]",
         metavar=None if is_switch else _metavar(field),
         show_default=False,
-        rich_help_panel=None if key in EVERYDAY else PANELS[kind],
+        rich_help_panel=None if is_everyday else PANELS[kind],
         autocompletion=starting_with(lambda: list(limits.choices)) if limits.choices else None,
     )
 

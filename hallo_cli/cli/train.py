@@ -81,10 +81,10 @@ def prepare(
     ] = 512,
     workers: Annotated[int, option(min=1, help="How many videos to process at a time.")] = 1,
     min_face: Annotated[
-        float, option(min=0.0, help="Least size of a face: the longer side of its outline, in pixels.")
+        float, option(min=0.0, help="Smallest face to keep: the longer side of its outline, in pixels.")
     ] = 160.0,
     min_sharpness: Annotated[
-        float, option(min=0.0, help="Least sharpness of a face; below 30 it is blurred.")
+        float, option(min=0.0, help="Lowest sharpness to keep; a face below 30 is blurred.")
     ] = 30.0,
     max_s: Annotated[float, option(min=1.0, max=60.0, help="Longest take, in seconds.")] = 8.0,
     validation_share: Annotated[
@@ -96,8 +96,9 @@ def prepare(
     separate_vocals: Annotated[
         bool,
         option(
+            "--separate-vocals",
             help="Keep only the voice. Needs the vocals extra and the separator of the official weights or "
-            "of --bundle."
+            "of --bundle.",
         ),
     ] = False,
 ) -> None:
@@ -200,7 +201,8 @@ def export(
         float | None, option(min=0.0, max=100.0, help="Default guidance, instead of the base's.")
     ] = None,
     average: Annotated[
-        list[Path] | None, option(help="Another run of the same networks; the mean is written. Repeatable.")
+        list[Path] | None,
+        option(metavar="RUN", help="Another run of the same networks; the mean is written. Repeatable."),
     ] = None,
     audio_gain: Annotated[
         float, option(min=0.1, max=5.0, help="Scale the audio attention; above 1, mouths move more.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,14 +24,19 @@ if TYPE_CHECKING:
 SCHEMA = 1
 
 
-@takes_settings
+@functools.partial(takes_settings, everyday=())
 def command(
     video: Annotated[Path, argument(help="A finished video.", metavar="OUT.mp4")],
     trust: Annotated[
         Path | None, option(help="A PEM file of certificates that you trust.", metavar="FILE")
     ] = None,
     again: Annotated[
-        bool, option("--again", help="Render again from the record and compare the frames.")
+        bool,
+        option(
+            "--again",
+            help="Render again from the record and compare the frames. The settings are those of hallo "
+            "render: see --help-all.",
+        ),
     ] = False,
     as_json: AsJson = False,
     *,
