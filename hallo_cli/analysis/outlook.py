@@ -134,7 +134,7 @@ def _of_pose(face: Face) -> Iterator[Reason]:
     if roll > GOOD_ROLL:
         yield Reason(1, f"the head is tilted {roll:.0f} degrees")
     if pitch > GOOD_PITCH:
-        yield Reason(1, f"the head is nodded {pitch:.0f} degrees")
+        yield Reason(1, f"the head leans forward or back by {pitch:.0f} degrees")
 
 
 def _of_light(light: Light) -> Iterator[Reason]:

@@ -22,7 +22,7 @@ def text_of(value: object, column: str) -> str:
     if not isinstance(value, str):
         raise ManifestError(f"{column} is {value!r}; it must be a text.")
     if "\x00" in value:
-        raise ManifestError(f"{column} {value!r} holds a null character, which no file's name can have.")
+        raise ManifestError(f"{column} {value!r} holds a null character, which no file name can contain.")
     if not is_unicode(value):
         raise ManifestError(
             f"{column} {printable(value)!r} is not UTF-8, which ledgers cannot hold; rename the file."

@@ -49,7 +49,7 @@ def read_decisions(path: Path) -> list[Decision]:
         decisions = [_decision(value) for value in _list(values.get("decisions"))]
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
-            f"{shown(path)} is no file of decisions ({printable(error)}). Mark videos on the page of "
+            f"{shown(path)} is not a file of decisions ({printable(error)}). Mark videos on the page of "
             "`hallo batch report` and save the marks there."
         ) from error
     if not decisions:
@@ -93,7 +93,7 @@ def _list(value: object) -> list[object]:
 
 def _decision(value: object) -> Decision:
     if not isinstance(value, dict):
-        raise ValueError("a decision is no object")
+        raise ValueError("a decision is not an object")
     decision = bind(Decision, value, skips_unknown=True)
     if decision.mark not in (APPROVED, REJECTED):
         raise ValueError(f"the mark {decision.mark[:40]!r} is neither {APPROVED} nor {REJECTED}")

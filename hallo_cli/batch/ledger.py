@@ -175,7 +175,7 @@ def _entry(line: bytes) -> Record | Run:
     if type(version) is not int or version < 1:
         raise ValueError("it has no version")
     if version > LEDGER_VERSION:
-        raise JobError(f"the ledger is of version {version}, made by a newer hallo; update hallo to read it.")
+        raise JobError(f"the ledger has version {version}, made by a newer hallo; update hallo to read it.")
     if fields["type"] == "run":
         return bind(Run, fields, skips_unknown=True)
     record = bind(Record, fields, skips_unknown=True)

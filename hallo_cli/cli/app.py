@@ -36,7 +36,7 @@ COMMANDS: dict[str, str] = {  # each has a function `command`
 }
 GROUPS: dict[str, str] = {  # each has a Typer application `app`
     "batch": "Render many portraits and recordings.",
-    "consent": "Keep the file of portraits and voices that may be used.",
+    "consent": "Manage the list of portraits and voices that may be used.",
     "models": "List, show, fetch, check and convert weights.",
     "presets": "List and show presets: named sets of settings.",
     "train": "Train the networks.",

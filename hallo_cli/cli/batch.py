@@ -160,7 +160,7 @@ def promote_command(
             raise SettingsError("give the --preset to render with, or a --name for the new batch.")
         judged = judge_by(decisions, paths)
         if not judged.approved:
-            raise InputError(f"{decisions} approves no video that is still there.")
+            raise InputError(f"{decisions} approves no video that still exists.")
         base = (base or paths.base.with_name(f"{paths.base.name}.{given.preset}")).absolute()
         if base == paths.base:
             raise SettingsError(f"--name {base.name} is the first batch itself; choose another name.")

@@ -28,7 +28,7 @@ def judge_by(decisions: Path, paths: Paths) -> Judged:
 
     judged = apply_decisions(read_decisions(decisions), require_ledgers(paths))
     for name in judged.stale[:MAX_NAMED]:
-        say(f"{printable(name)}: the marked video is gone or was rendered anew; look at it again")
+        say(f"{printable(name)}: the marked video is gone or was rendered again since; look at the row again")
     if len(judged.stale) > MAX_NAMED:
         say(f"and {len(judged.stale) - MAX_NAMED} more")
     return judged
@@ -40,9 +40,7 @@ def repeat_rejected(decisions: Path, paths: Paths) -> Repeat:
 
     rejected = judge_by(decisions, paths).rejected
     if not rejected:
-        raise InputError(
-            f"{decisions} rejects no video that is still there; nothing is to be rendered again."
-        )
+        raise InputError(f"{decisions} rejects no video that still exists: there is nothing to render again.")
     seeds = {name: record.seed for name, record in rejected.items() if record.seed is not None}
     return Repeat(ids=frozenset(rejected), seeds=seeds)
 

@@ -58,7 +58,7 @@ class BatchOptions:
         Pairing,
         option(
             "--pair",
-            help="How the folders are paired: each with each (cross), in order (zip) or by name (stem).",
+            help="cross: every picture with every recording; zip: in order; stem: by name.",
             more=True,
         ),
     ] = Pairing.cross
@@ -172,8 +172,7 @@ class BatchOptions:
     engine: Annotated[
         EngineKind,
         option(
-            help="Workers are processes here (local) or actors of a Ray cluster (ray), whose machines share "
-            "a disk, or read and write at addresses.",
+            help="local: processes on this machine; ray: actors of a Ray cluster (see hallo docs clusters).",
             more=True,
         ),
     ] = EngineKind.local

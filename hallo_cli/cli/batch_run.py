@@ -37,9 +37,9 @@ def run(batch: Batch, shown: Shown, extras: Extras) -> None:
 
     telling = extras.telling
     if telling.as_csv and not telling.is_dry:
-        raise SettingsError("--csv goes with --dry-run; hallo batch report writes a CSV of the results.")
+        raise SettingsError("--csv needs --dry-run; hallo batch report writes a CSV of the results.")
     if telling.sheet and not telling.is_dry:
-        raise SettingsError("--sheet goes with --dry-run; hallo batch report writes a page of the results.")
+        raise SettingsError("--sheet needs --dry-run; hallo batch report writes a page of the results.")
     if telling.sheet and telling.sheet.suffix.lower() not in (".html", ".htm"):
         raise SettingsError(f"--sheet {str(telling.sheet)!r} must end in .html.")
     shown.start_log()
@@ -168,7 +168,7 @@ def plan_lines(plan: BatchPlanned, gpu_hour_price: float) -> Iterator[str]:
     yield batch_view.describe_plan(plan)
     yield f"about {clock(plan.compute_s)} of compute ({hours:.2f} hours of one worker)"
     if plan.measure_s:
-        yield f"about {clock(plan.measure_s)} of measuring on one core at the same time"
+        yield f"about {clock(plan.measure_s)} to measure the videos, on one core at the same time"
     if gpu_hour_price:
         yield f"about {hours * gpu_hour_price:.2f} at {gpu_hour_price:g} an hour"
     yield f"about {describe_disk(plan.disk_bytes, plan.work_bytes)}"

@@ -193,7 +193,7 @@ def describe(event: Event) -> str:
         case events.RowWarned():
             return f"row {event.row} ({event.id}): warning: {event.message}"
         case events.WorkerLost():
-            after = "another one takes its place" if event.is_replaced else "it is not replaced"
+            after = "a new worker replaces it" if event.is_replaced else "it is not replaced"
             return f"worker {event.worker}: {event.reason}; {after}"
         case events.RowRetried():
             return f"row {event.row} ({event.id}) is tried again: {event.reason}"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 app = Application(
-    help="""Keep the file of portraits and voices that may be used.
+    help="""Manage the list of portraits and voices that may be used.
 
 Example:
     hallo consent add ok.csv anna.jpg anna.wav --who Anna --until 2027-12-31

@@ -237,7 +237,7 @@ def _rows(videos: list[Path], manifest: Path | None, shared: Companions) -> list
         if not videos:
             raise SettingsError("nothing to measure: name one or more videos, or --manifest FILE.csv")
         if len(videos) > 1 and (shared.audio or shared.truth):
-            raise SettingsError("--audio and --truth go with one video; use --manifest for several")
+            raise SettingsError("--audio and --truth belong to one video; use --manifest for several")
         return [Row(video, shared) for video in videos]
     if videos:
         raise SettingsError("give either videos or --manifest, not both")

@@ -36,8 +36,8 @@ class Files:
         option(
             "-o",
             "--output",
-            help="The video, or the address in a store that it is sent to. OUT.webm and OUT.mov keep what is "
-            "transparent in the portrait.  [default: PORTRAIT-AUDIO.mp4]",
+            help="The video, or an address to send it to. OUT.webm and OUT.mov keep the "
+            "portrait's transparency.  [default: PORTRAIT-AUDIO.mp4]",
             metavar="OUT.mp4",
         ),
     ] = None
@@ -90,7 +90,7 @@ class Inputs:
     audios: Annotated[
         list[str] | None,
         argument(
-            help="Speech: a sound or video file, or - for standard input; several are heard in order.",
+            help="Speech: a sound or video file, or - for standard input; several are joined in order.",
             metavar="AUDIO",
         ),
     ] = None
@@ -101,7 +101,7 @@ class Inputs:
         list[str] | None,
         option(
             "--face",
-            help="What one face of the picture says, instead of AUDIO; give it for each face that speaks. "
+            help="The recording of one face, instead of AUDIO. Repeat it for each face that speaks. "
             "Faces are counted from the left, from 1.",
             metavar="N=AUDIO",
             more=True,
@@ -121,7 +121,7 @@ class Inputs:
         str | None,
         option(
             "--audio",
-            help="With --from: the corrected recording. What it leaves as it was is not rendered again.",
+            help="With --from: a corrected recording. Only what it changes is rendered again.",
             metavar="AUDIO",
             more=True,
         ),
@@ -140,9 +140,7 @@ def command(
     files: Files,
     is_draft: Annotated[
         bool,
-        option(
-            "--draft", help="Render the first two seconds (or --duration) into OUT.draft.mp4, to look at."
-        ),
+        option("--draft", help="Render the first two seconds (or --duration) into OUT.draft.mp4."),
     ] = False,
     dry_run: Annotated[bool, option("--dry-run", help="Check everything, show the plan and stop.")] = False,
     shown: Shown,

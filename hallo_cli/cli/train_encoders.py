@@ -33,7 +33,8 @@ def speech(
     steps: Annotated[int, option(min=1, help="Optimizer steps.")] = 2200,
     init: Annotated[Path | None, option(help="Speech encoder's weights to start from.")] = None,
     like: Annotated[
-        Path | None, option(help="Weights whose features to stay close to: networks hear with either.")
+        Path | None,
+        option(help="Stay close to the features of these weights, so that networks work with either."),
     ] = None,
     learning_rate: Annotated[float, option(min=1e-6, help="AdamW's highest learning rate.")] = 2e-3,
     threads: Threads = 1,
@@ -82,7 +83,7 @@ def autoencoder(
         float, option(min=0.0, help="Weight of the discriminator on those features.")
     ] = 0.0,
     latent_noise: Annotated[
-        float, option(min=0.0, help="Noise on the latents: more makes the decoder forgive more.")
+        float, option(min=0.0, help="Noise added to the latents: more makes the decoder tolerate more error.")
     ] = 0.02,
     recoloured: Annotated[
         float, option(min=0.0, max=1.0, help="Share of the decoder's pictures whose colours change strongly.")

@@ -17,7 +17,7 @@ LABELS = {
     "syncnet_offset": "lag of the mouth by SyncNet (frames)",
     "silence_motion": "mouth motion in silence / in speech",
     "silence_change": "change of the mouth's pixels in silence / in speech",
-    "silence_frames": "silent frames, off any speech by 0.2 s",
+    "silence_frames": "silent frames at least 0.2 s away from speech",
     "opening_range": "mouth opening, 5th to 95th percentile (of the face's height)",
     "blinks": "blinks",
     "identity": "identity against the portrait (1: the same)",

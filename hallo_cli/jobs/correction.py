@@ -117,8 +117,8 @@ def corrected(known: record.Record, job: Job, folder: Path) -> tuple[Job, Earlie
     earlier = Earlier.of(known, folder)
     if earlier is None:
         logger.warning(
-            "the clips of the earlier render are not in %s (--keep-work keeps them, this version reads only "
-            "its own): everything is rendered anew.",
+            "%s does not have the earlier render's clips, or another version wrote them: everything is "
+            "rendered again. (--keep-work keeps clips.)",
             shown(folder),
         )
     return (correcting if earlier else dataclasses.replace(job, corrects="")), earlier

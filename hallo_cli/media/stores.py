@@ -54,8 +54,8 @@ class FarFolder:
     def __post_init__(self) -> None:
         if scheme_of(self.address) not in STORES:
             raise SettingsError(
-                f"{shown_address(self.address)} takes no videos, as only object stores list their files and "
-                f"take new ones whole: give a folder, or an address of {', '.join(STORES)}."
+                f"{shown_address(self.address)} cannot hold the videos of a batch: give a folder, or an "
+                f"address of a store that lists its files and replaces them whole ({', '.join(STORES)})."
             )
 
     def sizes(self, below: str = "") -> dict[str, int]:

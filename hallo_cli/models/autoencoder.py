@@ -134,5 +134,5 @@ def _built(kind: Any, config: NetworkConfig) -> Any:
         return kind(**config.vae)
     except (TypeError, ValueError, IndexError, KeyError) as error:
         raise WeightsError(
-            f"network config: vae is no configuration of the {config.vae_kind} autoencoder: {error}"
+            f"network config: vae is not a configuration of the {config.vae_kind} autoencoder: {error}"
         ) from error

@@ -162,11 +162,11 @@ def _check_widths(config: NetworkConfig) -> None:
     for width in config.channels:
         _require(
             width > 0 and width % config.heads == 0,
-            f"channels {width} is no multiple of {config.heads} heads",
+            f"channels {width} is not a multiple of {config.heads} heads",
         )
         _require(
             width % config.norm_groups == 0,
-            f"channels {width} is no multiple of norm_groups {config.norm_groups}",
+            f"channels {width} is not a multiple of norm_groups {config.norm_groups}",
         )
 
 

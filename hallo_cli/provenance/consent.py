@@ -110,14 +110,14 @@ def _require_columns(names: list[str]) -> None:
     known = ", ".join(COLUMNS)
     for name in names:
         if name not in COLUMNS or names.count(name) > 1:
-            raise ValueError(f"its column {printable(name[:40])!r} is unknown or double; known are {known}")
+            raise ValueError(f"its column {printable(name[:40])!r} is unknown or repeated; known are {known}")
     if "who" not in names or not {"sha256", "speak"} & {*names}:
         raise ValueError(f"its first line must name the columns: who, and sha256 or speak (of {known})")
 
 
 def _entry(names: list[str], cells: list[str], line: int) -> Entry:
     if len(cells) > len(names) or any(len(cell) > MAX_TEXT for cell in cells):
-        raise ValueError(f"line {line} has more than its {len(names)} cells, or one that is too long")
+        raise ValueError(f"line {line} has more than {len(names)} cells, or a cell that is too long")
     found: Mapping[str, str] = dict(zip(names, map(str.strip, cells), strict=False))
     sha256, speak, who = found.get("sha256", "").lower(), found.get("speak", ""), found.get("who", "")
     if not who:

@@ -114,7 +114,7 @@ def _in_words(error: ErrorDetails) -> str:
     if kind == "value_error":
         return ": ".join(filter(None, [key, str(error["ctx"]["error"])]))
     if kind == "json_invalid":
-        return f"it holds what is no text or number ({error['ctx']['error']})"
+        return f"it contains a value that is neither text nor number ({error['ctx']['error']})"
     expected = _WORDS.get(kind) or error["msg"].removeprefix("Input should be ")
     for long, short in _SHORT.items():
         expected = expected.replace(long, short)

@@ -56,7 +56,7 @@ def read_quality(preset: str | None, config: Path | None) -> dict[str, object]:
         found = _read_toml(path, where=str(path)).get(QUALITY, {})
         if not isinstance(found, dict):
             raise SettingsError(
-                f"{path}: quality = {found!r} is no table; write [quality] and limits under it."
+                f"{path}: quality = {found!r} is not a table; write [quality] and limits under it."
             )
         table |= found
     return table

@@ -77,7 +77,7 @@ class RenderSettings:
     )
     clip_frames: int | None = setting(
         None,
-        "Frames denoised together. Fewer need less memory; other numbers than the weights were trained with "
+        "Frames denoised together. Fewer need less memory. Numbers that the weights were not trained with "
         "may look worse.",
         minimum=1,
         maximum=1000,
@@ -112,8 +112,8 @@ class RenderSettings:
     )
     canvas: str | None = setting(
         None,
-        "Size or shape of the video, such as 9:16, 1080x1920 or square. The eyes are a third down. Use it "
-        "with --framing full.",
+        "Size or shape of the video, such as 9:16, 1080x1920 or square. The eyes are a third of the way "
+        "down. Use it with --framing full.",
         none_word="framed",
         reads=canvas_size,
         means=MEANS,
@@ -130,7 +130,7 @@ class RenderSettings:
     )
     face_index: int | None = setting(
         None,
-        "Which face, counted from the left from 0.",
+        "Which face to animate, counted from the left, from 0.",
         minimum=0,
         maximum=999,
         none_word="largest",
@@ -146,7 +146,7 @@ class RenderSettings:
     )
     audio_track: int | None = setting(
         None,
-        "Which of the file's sound tracks is heard, counted from 0; speech: the one with the most speech.",
+        "Which sound track of the file to use, counted from 0; speech: the one with the most speech.",
         minimum=0,
         maximum=999,
         none_word="speech",
@@ -219,7 +219,7 @@ class RuntimeSettings:
     )
     decode_behind: str = setting(
         "auto",
-        "Decode and encode a clip while the next one is denoised; auto: on GPUs only.",
+        "Decode and encode a clip while the next one is denoised; auto: only on GPUs.",
         choices=("auto", "on", "off"),
     )
     split_guidance: bool = setting(
@@ -241,7 +241,7 @@ class RuntimeSettings:
         "CSV file of the portraits and voices that may be used (hallo consent); others are refused.",
         none_word="none",
     )
-    name_consenters: bool = setting(False, "Name those who consented in the mark of a video.")
+    name_consenters: bool = setting(False, "Put the names of those who consented into the video's mark.")
     speak: str | None = setting(
         None,
         "Command that speaks a text. {text} and {output} are filled in; without {text} it reads stdin.",
@@ -249,7 +249,7 @@ class RuntimeSettings:
     )
     look_limit_s: float | None = setting(
         300.0,
-        "Seconds to read a picture or recording; one more for each MiB of it.",
+        "Time limit for reading a picture or recording, in seconds; each MiB adds one.",
         minimum=1,
         maximum=1e6,
         none_word="none",

@@ -168,7 +168,7 @@ def test_folders_by_name_count_the_files_without_a_partner(
     assert (strict.exit_code, lax.exit_code) == (1, 0)
     assert "3 rows: 1 to render (0:00:01 of video), 2 refused" in strict.stdout
     assert "1 row: 1 to render" in lax.stdout
-    assert "zoe.png: no recording has its name" in strict.stderr
+    assert "zoe.png: no recording has the same name" in strict.stderr
 
 
 def test_columns_of_ones_own_reach_ledger_and_report(tmp_path: Path) -> None:
@@ -273,8 +273,8 @@ def test_rejected_row_is_rendered_again_with_its_next_seed_and_only_once(tmp_pat
     assert after["a"].sha256 != before["a"].sha256
     assert after["b"] == before["b"]
     again = hallo("retry", manifest, "--decisions", marks)
-    assert "rejects no video that is still there" in str(again.exception)
-    assert "a: the marked video is gone or was rendered anew; look at it again" in again.stderr
+    assert "rejects no video that still exists" in str(again.exception)
+    assert "a: the marked video is gone or was rendered again since; look at the row again" in again.stderr
     rerun = hallo(manifest, "--no-quality", "--device", "cpu", "--seed", "7", "--porcelain")
     assert (rerun.exit_code, rerun.stdout) == (0, "")
     assert batch_doubles.results(manifest)["a"] == after["a"]
@@ -319,7 +319,7 @@ def test_approved_rows_become_a_batch_with_the_promoted_preset(tmp_path: Path) -
         ),
         ('{"format": 1, "decisions": [{"id": "a"}]}', "mark must be given"),
         ('{"format": 1, "decisions": []}', "holds no decisions"),
-        ("[" * 100_000, "is no file of decisions"),
+        ("[" * 100_000, "is not a file of decisions"),
     ],
 )
 def test_bad_file_of_decisions_is_refused_in_one_line(tmp_path: Path, content: str, said: str) -> None:

@@ -24,7 +24,7 @@ def test_dry_run_prints_the_plan_and_renders_nothing(tmp_path: Path) -> None:
     assert "row 3 (b): InputError: The portrait" in result.stderr
     assert "2 rows: 1 to render (0:00:02 of video), 1 refused" in result.stdout
     assert "about 0.05 at 36 an hour" in result.stdout
-    assert "of measuring on one core at the same time" in result.stdout
+    assert "to measure the videos, on one core at the same time" in result.stdout
     assert "measuring" not in hallo(manifest, "--dry-run", "--no-quality").stdout
 
 
@@ -57,7 +57,7 @@ def test_plan_as_csv_has_a_header_and_no_formula(tmp_path: Path) -> None:
     assert tuple(rows[0]) == PLAN_COLUMNS
     assert [row["state"] for row in rows] == ["to render", "done before", "refused"]
     assert csv_line(["=1+1", "a,b"]) == '\'=1+1,"a,b"'
-    with pytest.raises(SettingsError, match="--csv goes with --dry-run"):
+    with pytest.raises(SettingsError, match="--csv needs --dry-run"):
         raise hallo(tmp_path / "batch.csv", "--csv").exception  # type: ignore[misc]
 
 

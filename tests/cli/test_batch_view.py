@@ -111,7 +111,7 @@ def test_lines_for_people_name_row_and_reason() -> None:
     retried = events.RowRetried("a", 2, "worker cpu died")
     assert describe(retried) == "row 2 (a) is tried again: worker cpu died"
     killed = events.WorkerLost("cpu", "it was ended by SIGKILL", is_replaced=True)
-    assert describe(killed) == "worker cpu: it was ended by SIGKILL; another one takes its place"
+    assert describe(killed) == "worker cpu: it was ended by SIGKILL; a new worker replaces it"
     broken = events.WorkerLost("cpu", "no such device", is_replaced=False)
     assert describe(broken) == "worker cpu: no such device; it is not replaced"
     warned = Record("a", 2, "warn", "a.mp4", seconds=2.0, compute_s=4.0, worker="cpu", objections=("jump",))

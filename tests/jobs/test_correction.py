@@ -168,7 +168,7 @@ def test_without_kept_work_everything_is_rendered_and_a_warning_says_so(
         shutil.rmtree(folder)
     result = correct(first, speech(6), TrivialEngine())
     assert result.n_taken == 0
-    assert "everything is rendered anew" in caplog.text
+    assert "everything is rendered again" in caplog.text
 
 
 def test_recording_that_is_the_same_repeats_the_render(first: Job) -> None:

@@ -46,7 +46,7 @@ def test_digest_of_an_entry_changes_with_what_it_says() -> None:
     [
         ("", "must name the columns"),
         (f"who,portrait\nAnna,{DIGEST}\n", "column 'portrait' is unknown"),
-        (f"who,who,sha256\nAnna,A,{DIGEST}\n", "column 'who' is unknown or double"),
+        (f"who,who,sha256\nAnna,A,{DIGEST}\n", "column 'who' is unknown or repeated"),
         ("who,until\nAnna,2027-01-01\n", "must name the columns"),
         (f"sha256\n{DIGEST}\n", "must name the columns"),
         (f"who,sha256\n,{DIGEST}\n", "line 2 does not say who"),
