@@ -19,7 +19,7 @@ DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 def make_accelerator(run: RunSettings) -> Accelerator:
     """Raises SettingsError where the device or DeepSpeed is not there."""
-    require_deepspeed()
+    require_deepspeed(run)
     device = run.device
     if device not in ("auto", "cpu") and not device.startswith("cuda"):
         raise SettingsError(f"run.device = {device!r} is not auto, cpu, cuda or cuda:N")

@@ -10,26 +10,27 @@ from hallo_cli.errors import SettingsError
 from hallo_cli.models.anchored import Anchor
 from hallo_cli.models.autoencoder import Autoencoder
 from hallo_cli.models.weights import Networks
-from hallo_cli.training.config import TrainingConfig
+from hallo_cli.training.config import RunSettings, TrainingConfig
 from hallo_cli.training.dataset import Batch
+from hallo_cli.training.partitioned import autocast
 
 
 class Decoding:
     """A frozen autoencoder on the run's device, in its number format."""
 
-    def __init__(self, vae: Autoencoder, accelerator: Accelerator) -> None:
+    def __init__(self, vae: Autoencoder, accelerator: Accelerator, run: RunSettings) -> None:
         vae.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._vae, self._accelerator = vae, accelerator
+        self._vae, self._accelerator, self._run = vae, accelerator, run
 
     def decode(self, latents: Tensor, batch: Batch | None = None) -> Tensor:
         """Latents [rows, channels, height, width], of a batch's takes if it is given -> pictures in -1..1."""
-        with self._accelerator.autocast():
+        with autocast(self._accelerator, self._run):
             anchor = None if batch is None else self._anchor(batch, len(latents))
             return self._vae.decode(latents.contiguous(memory_format=torch.channels_last), anchor)
 
     def encode(self, pictures: Tensor) -> Tensor:
         """The inverse, for autoencoders without an anchor."""
-        with self._accelerator.autocast():
+        with autocast(self._accelerator, self._run):
             return self._vae.encode_mean(pictures.contiguous(memory_format=torch.channels_last))
 
     def _anchor(self, batch: Batch, n_rows: int) -> Anchor | None:
@@ -57,4 +58,4 @@ def decoding_of(config: TrainingConfig, networks: Networks, accelerator: Acceler
             "objective.pixels.weight and objective.motion_thinning: latents of an anchored autoencoder "
             "cannot be decoded by themselves. Leave them 0."
         )
-    return Decoding(networks.vae, accelerator)
+    return Decoding(networks.vae, accelerator, config.run)

@@ -125,7 +125,9 @@ class Trainer:
         self.progress = Progress()
         partitioned.tell_deepspeed(self.accelerator, config)
         checkpoint = self._resume()
-        wrapped = torch.compile(self.module) if config.run.compile else self.module
+        wrapped: Any = torch.compile(self.module) if config.run.compile else self.module
+        if partitioned.is_partitioned(self.accelerator):
+            wrapped = partitioned.Mixed(wrapped, self.accelerator, config.run)
         self.model, self.stepper = self.accelerator.prepare(wrapped, self.optimizer)
         if checkpoint is not None and partitioned.is_partitioned(self.accelerator):
             partitioned.read_parts(self.accelerator, checkpoint)
@@ -229,7 +231,9 @@ class Trainer:
 
     def _prepare_module(self) -> None:
         module: Any = self.module
-        module.to(self.device, memory_format=torch.channels_last)
+        is_split = partitioned.is_partitioned(self.accelerator)  # DeepSpeed views weights as rows of bytes
+        layout = torch.contiguous_format if is_split else torch.channels_last
+        module.to(self.device, memory_format=layout)
         if self.device.type not in FUSED_ATTENTION_DEVICES:
             use_attention_kernel(self.module, matmul_kernel)
         for unet in (self.module.reference_unet, self.module.denoising_unet):

@@ -1,18 +1,26 @@
-"""Optimizers that are split over processes (DeepSpeed's ZeRO): accelerate writes and reads their parts."""
+"""Optimizers that are split over processes (DeepSpeed's ZeRO): accelerate writes and reads their parts.
+
+Weights stay float32 and torch's mixed precision computes, as without DeepSpeed. DeepSpeed's own would keep
+weights of 16 bits, also in checkpoints and in the moving average.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
+from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
+from torch import Tensor, nn
 
 from hallo_cli.errors import SettingsError
 from hallo_cli.store.writing import reporting_write_errors
-from hallo_cli.training.config import TrainingConfig
+from hallo_cli.training.config import RunSettings, TrainingConfig
 
 PARTS = "accelerate"  # the folder in a checkpoint
 ZERO_STAGES = (1, 2)  # stage 3 also splits the weights
@@ -23,13 +31,51 @@ def is_partitioned(accelerator: Accelerator) -> bool:
     return accelerator.distributed_type is DistributedType.DEEPSPEED
 
 
-def require_deepspeed() -> None:
-    """Raise SettingsError if the launch asks for DeepSpeed and it is not installed."""
-    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true" and find_spec("deepspeed") is None:
+def is_asked_for() -> bool:
+    """Whether the launch asks for DeepSpeed."""
+    return os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true"
+
+
+def require_deepspeed(run: RunSettings) -> None:
+    """Raise SettingsError if the launch asks for DeepSpeed, and it or what it needs is not there."""
+    if not is_asked_for():
+        return
+    if find_spec("deepspeed") is None:
         raise SettingsError(
             "the launch asks for DeepSpeed, which is not installed: pip install deepspeed, "
             "or launch without --config_file"
         )
+    if run.device == "cpu" or not torch.cuda.is_available():
+        found = 'run.device is "cpu"' if run.device == "cpu" else "torch sees no CUDA device"
+        raise SettingsError(
+            f"the launch asks for DeepSpeed, which needs GPUs, but {found}: launch without --config_file"
+        )
+    if run.mixed_precision == "fp16":
+        raise SettingsError(
+            'run.mixed_precision = "fp16" does not work with DeepSpeed here: set it to "bf16"'
+        )
+
+
+def autocast(accelerator: Accelerator, run: RunSettings) -> AbstractContextManager[Any]:
+    """Computes in the run's number format what is not called through the prepared networks."""
+    if not is_partitioned(accelerator):
+        return accelerator.autocast()
+    is_mixed = run.mixed_precision == "bf16"
+    return torch.autocast(accelerator.device.type, torch.bfloat16, enabled=is_mixed)
+
+
+class Mixed(nn.Module):
+    """Networks that compute in the run's number format: DeepSpeed turns off an autocast around them."""
+
+    def __init__(self, networks: nn.Module, accelerator: Accelerator, run: RunSettings) -> None:
+        super().__init__()
+        self.networks, self._accelerator, self._run = networks, accelerator, run
+
+    def forward(self, *inputs: Any) -> Tensor:
+        """What the networks predict, float32."""
+        with autocast(self._accelerator, self._run):
+            predicted: Tensor = self.networks(*inputs)
+        return predicted.float()
 
 
 def tell_deepspeed(accelerator: Accelerator, config: TrainingConfig) -> None:
@@ -48,6 +94,8 @@ def tell_deepspeed(accelerator: Accelerator, config: TrainingConfig) -> None:
         "train_micro_batch_size_per_gpu": config.data.takes,
         "gradient_accumulation_steps": 1,
         "gradient_clipping": config.optimizer.clip_norm,
+        "bf16": {"enabled": False},  # of weights; the networks compute in it by themselves
+        "fp16": {"enabled": False},
     }
 
 
@@ -76,5 +124,14 @@ def require_same_kind(accelerator: Accelerator, checkpoint: Path) -> bool:
 
 
 def read_parts(accelerator: Accelerator, checkpoint: Path) -> None:
-    """The inverse of `write_parts`, once networks and optimizer are prepared."""
+    """The inverse of `write_parts`, once networks and optimizer are prepared.
+
+    Raises SettingsError if another number of processes wrote them.
+    """
+    n_written = len(list((checkpoint / PARTS).glob("random_states_*.pkl")))  # accelerate's, one a process
+    if n_written != accelerator.num_processes:
+        raise SettingsError(
+            f"{checkpoint} was written by {n_written} processes and {accelerator.num_processes} run now: "
+            f"launch with --num_processes {n_written}, or begin a new run with its weights (start.run)"
+        )
     accelerator.load_state(str(checkpoint / PARTS))

@@ -20,6 +20,7 @@ from hallo_cli.training.forward import TrainedNetworks
 from hallo_cli.training.logs import Rendered, Spoken, Validated
 from hallo_cli.training.losses import LossFunction
 from hallo_cli.training.optimizer import MovingAverage
+from hallo_cli.training.partitioned import autocast
 from hallo_cli.training.spoken import SpokenPairs
 from hallo_cli.training.validation import (
     Rendering,
@@ -51,11 +52,12 @@ class Trials:
         """The losses on held-out takes."""
         n_batches = max(1, len(self.held_out.takes) // self.config.data.takes)
         found = []
-        with self._averaged(), self.accelerator.autocast():
+        with self._averaged():
             for number in range(n_batches):
                 batch = self.held_out.batch(number).to(self.accelerator.device)
                 generator = seeded(self.accelerator.device, VALIDATION_SEED, number)
-                found.append(self.losses(self.module, batch, generator))
+                with autocast(self.accelerator, self.config.run):
+                    found.append(self.losses(self.module, batch, generator))
         total, velocity, pixels = (
             torch.stack([getattr(one, name) for one in found]).mean().item()
             for name in ("total", "velocity", "pixels")
@@ -80,7 +82,7 @@ class Trials:
             self.config.run.render_steps,
         )
         generator = seeded(self.accelerator.device, VALIDATION_SEED, 0)
-        with self._averaged(), self.accelerator.autocast():
+        with self._averaged(), autocast(self.accelerator, self.config.run):
             made, true = render_takes(self.module, batch, how, generator)
         sheet = self._place(step).with_suffix(".png")
         write_sheet(sheet, made, true)
