@@ -22,8 +22,8 @@ _BROWS = (
 )
 _FOREHEAD, _CHIN = 10, 152
 _HIGHEST = 0.045  # of the face's height: how far brows are raised at most
-_GIVES = 0.4  # of the way from the lid's edge up to the brow: more would tear the skin between
-_LID_RESTS = 0.3  # of the way from the lid's edge up to the brow: skin below does not move
+_GIVES = 0.3  # of the way from the lid's edge up to the brow: more would draw the skin between into streaks
+_LID_RESTS = 0.1  # of the way from the lid's edge up to the brow: skin below does not move
 _FOREHEAD_GIVES = 3.0  # of that way: how far above the brow skin gives way
 _SIDES = 0.35  # of the brow's width: how far beyond its ends
 _LEAST = 1 / 250  # brows that are raised less do not show
@@ -93,7 +93,7 @@ class Brows:
         below = np.clip((rests - y) / np.maximum(rests - bottom, 1), 0, 1)
         above = np.clip(1 - (top - y) / (_FOREHEAD_GIVES * free), 0, 1)
         beside = np.clip(1 + np.minimum(x - left, left + width - x) / (_SIDES * width), 0, 1)
-        shares = _soft(below) * _soft(above) * _soft(beside)
+        shares = _even(below) * _soft(above) * _soft(beside)
         reach = min(_HIGHEST * self._height, _GIVES * free)
         return _Field(np.asarray(shares, np.float32), reach, (int(low[0]), int(low[1])))
 
@@ -106,6 +106,15 @@ class Brows:
         high = (np.array(field.origin) + size + margin - first) / scale
         columns, rows = (slice(max(floor(low[axis]), 0), max(ceil(high[axis]), 0)) for axis in (0, 1))
         return rows, columns
+
+
+def _even(share: npt.NDArray[np.floating]) -> Float:
+    """Smooth from 0 to 1, but as evenly as that allows: no slope is above 1.25."""
+    ends, slope = 0.2, 1.25
+    near, far = np.minimum(share, ends), np.minimum(1 - share, ends)
+    middle = np.clip(share, ends, 1 - ends) - ends
+    eased = slope * (near**2 / (2 * ends) + middle + ends / 2 - far**2 / (2 * ends))
+    return np.asarray(eased, np.float32)
 
 
 def _soft(share: npt.NDArray[np.floating]) -> Float:

@@ -30,7 +30,8 @@ _REACH = (0.08, 0.45)  # of the eye's width, least and most: how far above the e
 _BELOW_BROW = 0.6  # of the way up to the brow: hairs of a brow must not be stretched
 _LITTLE = 0.33  # of the eye's width: with less skin above the edge, skin under the eye helps out
 _UNDER = 0.08  # of the eye's width: where that begins, below the lower lid
-_LASHES = 0.10  # of the eye's width: the strip above the edge that moves without being stretched
+_LASHES = 0.18  # of the eye's width: the strip above the edge that moves without being stretched
+_STREAKS = 0.025  # of the eye's width: skin that is stretched down is smoothed across so far
 _BEYOND = 0.06  # of the eye's height: how far the edge goes below the lower one
 _SOFT = 0.15  # of the eye's width: how far beyond the corners skin gives way
 _MARGIN = 0.5  # of the eye's width: how far a turning head may carry the eye
@@ -60,11 +61,12 @@ class _Eye:
         rows = np.where(share < 1, top + share * (reach - strip), y - drop)
         moved = (y > top) & (drop > 0)
         cover = np.clip(edge + drop - y + 0.5, 0, 1) * moved
+        stretched = np.clip(4 * np.minimum(share, 1 - share), 0, 1) * np.clip(drop / np.maximum(reach, 1), 0, 1)
         floor, small = edge + gap, np.float32(_LITTLE * self.width)
         borrowed = floor + np.float32(_UNDER * self.width) + (floor - y) / 2
         inside = np.clip((y - edge) / strip, 0, 1) * np.clip((edge + drop - strip - y) / strip, 0, 1)
         lack = np.clip(1 - reach / small, 0, 1) * inside
-        return _Sources(*(np.asarray(part, np.float32) for part in (rows, cover, borrowed, lack)))
+        return _Sources(*(np.asarray(part, np.float32) for part in (rows, cover, borrowed, lack, stretched)))
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class _Sources:
     cover: Float  # how much the lid covers it, 0..1
     borrowed: Float  # the row of skin under the eye that may serve instead
     lack: Float  # how far it must, 0..1: there is hardly any lid below a low brow
+    stretched: Float  # how far skin is drawn out there, 0..1
 
 
 class Lids:
@@ -100,6 +103,8 @@ class Lids:
             inside = places[window]
             source, columns = eye.sources(inside, min(amount, 1.0)), np.ascontiguousarray(inside[..., 0])
             lid = _looked_up(picture, columns, source.rows)
+            smooth = cv2.GaussianBlur(lid, (0, 0), sigmaX=_STREAKS * eye.width, sigmaY=0.1)
+            lid += source.stretched[..., None] * (smooth - lid)
             if source.lack.any():
                 lid += source.lack[..., None] * (_looked_up(picture, columns, source.borrowed) - lid)
             under = target[window].astype(np.float32)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from hallo_cli.analysis.mouth import along_the_dark, find_mouth, flesh_of
+from hallo_cli.analysis.mouth import along_the_dark, find_mouth, flesh_of, tint_of
 from hallo_cli.analysis.mouth_inside import Inside, Teeth
 from hallo_cli.domain import LUMA, Bytes, Float
 
@@ -39,7 +39,7 @@ class Lips:
         self._mouth = find_mouth(landmarks)
         if self._mouth is not None and not self._mouth.is_parted:
             self._mouth = along_the_dark(self._mouth, picture)
-        self._inside = self._find_inside()
+        self._inside = self._find_inside(landmarks)
 
     def shut(self) -> Bytes:
         """The picture with lips that meet."""
@@ -96,11 +96,12 @@ class Lips:
             to_picture[:, 2] += to_picture[:, :2] @ np.array(origin, np.float32)
             self._inside.paint_over(paint, shown, to_picture)
 
-    def _find_inside(self) -> Inside | None:
+    def _find_inside(self, landmarks: Float) -> Inside | None:
         flesh = None if self._mouth is None else flesh_of(self._mouth, self._picture)
         if self._mouth is None or flesh is None:
             return None
-        return Inside(flesh, self._mouth.width, self._own_teeth(float(flesh @ LUMA)))
+        teeth = self._own_teeth(float(flesh @ LUMA))
+        return Inside(flesh, tint_of(landmarks, self._picture), self._mouth.width, teeth)
 
     def _window(self) -> tuple[slice, slice] | None:
         if self._mouth is None or not self._mouth.is_parted:

@@ -27,6 +27,10 @@ _SMILE, _JAW = 0.15, 0.35  # their gaps
 _CHANGE = 60.0  # grey levels by which the line must be darker to be looked for so far away
 _REDDER = np.array([1.0, 0.75, 0.75], np.float32)  # flesh, against lips and skin
 _GREY = 0.05  # of its light: colours that differ less between channels are a grey picture's
+_SKIN = (50, 280, 205, 425, 151, 9, 117, 346)  # landmarks on cheeks and forehead
+_SKIN_REACH = 0.03  # of the face's width: around them
+_USUAL_SKIN = np.array([1.25, 0.92, 0.75], np.float32)  # in white light, of its own light
+_TINTS, _TINTED = (0.5, 2.0), 0.6  # tints beyond the first are not believed; how much skin says of the light
 _WINDOW = 0.4  # how far from lips, nose and chin the mouth may move
 _SEARCH = 0.035  # how far from the landmarks the line between shut lips may be
 
@@ -158,6 +162,18 @@ def flesh_of(mouth: Mouth, picture: Bytes) -> Float | None:
     if np.ptp(colour) > _GREY * light:
         colour *= _REDDER
     return np.asarray(colour, np.float32)
+
+
+def tint_of(landmarks: Float, picture: Bytes) -> Float:
+    """The tint [3] of a picture's light: 1 where the face's skin has the usual colours in it."""
+    at = landmarks[list(_SKIN)]
+    reach = _SKIN_REACH * float(np.ptp(landmarks[:, 0]))
+    around = np.stack(np.meshgrid(*[np.linspace(-reach, reach, 7)] * 2), -1).reshape(-1, 2)
+    columns, rows = np.moveaxis(at[:, None] + around, 2, 0).astype(np.float32)
+    seen = cv2.remap(picture, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    skin = np.median(seen.astype(np.float32).mean(1), 0)
+    usual = skin / max(float(skin @ LUMA), 1.0) / _USUAL_SKIN
+    return np.asarray(np.clip(usual, *_TINTS) ** _TINTED, np.float32)
 
 
 def along_the_dark(mouth: Mouth, picture: Bytes) -> Mouth:

@@ -18,8 +18,10 @@ _DARK, _TONGUE, _RIM = 0.14, 0.58, 0.8
 # Of the flesh's light: paint darker than the first is replaced, lighter than the second kept
 _DEEP = (0.3, 0.6)
 _REDDER = np.array([1.0, 1.2, 1.2], np.float32)  # light that stays in the mouth turns red: exponents
-# What generated teeth lack: they are grey
-_LIGHTER, _IVORY = np.float32(1.35), np.array([1.14, 1.08, 1.0], np.float32)
+# Generated teeth are grey, evenly lit and the same in every picture: what makes them the portrait's
+_LIGHTER, _IVORY = np.float32(1.2), np.array([1.14, 1.08, 1.0], np.float32)
+_LIP_SHADOW, _LIP_SHADOWED = 0.06, 0.72  # how far down they lie in the upper lip's shadow, and the light left
+_SIDE_LIGHT = 0.65  # what light the teeth near the corners get
 _GREY = 0.05  # of its light: colours that differ less between channels are a grey picture's
 # In widths of the mouth: how far up tongue and lip are seen, and from which openings on
 _TONGUE_HEIGHT, _TONGUE_SHOWS = 0.26, (0.03, 0.16)
@@ -54,6 +56,7 @@ class Inside:
     """What is seen between one portrait's lips when they part."""
 
     flesh: Float  # [3] the colour of lips and tongue in full light
+    tint: Float  # [3] of the picture's light
     width: float  # of the mouth, in pixels
     teeth: Teeth | None  # the portrait's own, if it shows some
 
@@ -63,7 +66,7 @@ class Inside:
         shown [h, w]: where it will be seen, 0..1.
         to_picture [2, 3]: from its columns and rows to the picture's, along with the skull.
         """
-        light, low = self._light(shown)
+        light, low, on_teeth = self._light(shown)
         lit = light[..., None]
         inside = np.asarray(self.flesh * (lit if self._is_grey else lit**_REDDER), np.float32)
         if self.teeth is not None:
@@ -72,22 +75,22 @@ class Inside:
             return
         known = cv2.blur(np.asarray(paint @ LUMA, np.float32), (3, 3)) / float(self.flesh @ LUMA)
         deep = np.maximum(low, np.clip((_DEEP[1] - known) / (_DEEP[1] - _DEEP[0]), 0, 1))
-        paint *= _LIGHTER if self._is_grey else _IVORY
+        paint *= on_teeth[..., None] * (_LIGHTER if self._is_grey else _IVORY * self.tint)
         paint += deep[..., None] * (inside - paint)
 
     @property
     def _is_grey(self) -> bool:
         return float(np.ptp(self.flesh)) < _GREY * float(self.flesh @ LUMA)
 
-    def _light(self, shown: Float) -> tuple[Float, Float]:
+    def _light(self, shown: Float) -> tuple[Float, Float, Float]:
         """How much of the flesh's light is left [h, w]: in the depth, on the tongue, on the lower lip.
 
-        Also how certainly there are no upper teeth [h, w]: at the bottom.
+        Also how certainly there are no upper teeth [h, w]: at the bottom; and the light left on teeth [h, w].
         """
         seen = shown > 0.5
         columns = np.flatnonzero(seen.any(0))
         if not len(columns):
-            return np.full_like(shown, _DARK), np.zeros_like(shown)
+            return np.full_like(shown, _DARK), np.zeros_like(shown), np.ones_like(shown)
         rows = np.arange(len(shown), dtype=np.float32)[:, None]
         bottom, top = np.where(seen, rows, -1).max(0), np.where(seen, rows, len(rows)).min(0)
         opened = np.where(seen.any(0), bottom - top + 1, 0).astype(np.float32)
@@ -101,7 +104,10 @@ class Inside:
         rim *= self._share(opened.max(), _RIM_SHOWS)
         lit = (_DARK + (_TONGUE - _DARK) * tongue) * shade
         low = 1 - _soft(up / np.maximum(_LOW * opened, 1))
-        return np.asarray(lit + rim * (_RIM - lit), np.float32), np.asarray(low, np.float32)
+        on_teeth = _LIP_SHADOWED + (1 - _LIP_SHADOWED) * _soft(down / (_LIP_SHADOW * self.width))
+        on_teeth *= 1 - (1 - _SIDE_LIGHT) * across**2
+        lit += rim * (_RIM - lit)
+        return tuple(np.asarray(part, np.float32) for part in (lit, low, on_teeth))
 
     def _share(self, pixels: float, ends: tuple[float, float]) -> float:
         return float(np.clip((pixels / self.width - ends[0]) / (ends[1] - ends[0]), 0, 1))
