@@ -32,6 +32,9 @@ _LITTLE = 0.33  # of the eye's width: with less skin above the edge, skin under 
 _UNDER = 0.08  # of the eye's width: where that begins, below the lower lid
 _LASHES = 0.18  # of the eye's width: the strip above the edge that moves without being stretched
 _STREAKS = 0.025  # of the eye's width: skin that is stretched down is smoothed across so far
+# A fold or a painted lid is dark; drawn over the whole eye it would be a hole. It comes so near to the skin
+# under the eye, both compared over so far, in the eye's width
+_LIT, _SHADING = 0.7, 0.08
 _BEYOND = 0.06  # of the eye's height: how far the edge goes below the lower one
 _SOFT = 0.15  # of the eye's width: how far beyond the corners skin gives way
 _MARGIN = 0.5  # of the eye's width: how far a turning head may carry the eye
@@ -48,6 +51,13 @@ class _Eye:
     reach: Float  # [n] rows of skin above the edge that give way
     width: float  # from corner to corner
 
+    def skin(self, picture: Bytes) -> Float:
+        """The colour [3] of the skin under the eye."""
+        columns = self.columns[16:-16:4]
+        rows = (self.upper + self.gap)[16:-16:4] + np.linspace(0.12, 0.28, 5)[:, None] * self.width
+        seen = _looked_up(picture, np.broadcast_to(columns, rows.shape).copy(), rows.astype(np.float32))
+        return np.asarray(np.median(seen.reshape(-1, 3), 0), np.float32)
+
     def sources(self, places: Float, shut: float) -> _Sources:
         """Where places [h, w, 2] of the picture take their pixels from."""
         x, y = places[..., 0], places[..., 1]
@@ -61,7 +71,9 @@ class _Eye:
         rows = np.where(share < 1, top + share * (reach - strip), y - drop)
         moved = (y > top) & (drop > 0)
         cover = np.clip(edge + drop - y + 0.5, 0, 1) * moved
-        stretched = np.clip(4 * np.minimum(share, 1 - share), 0, 1) * np.clip(drop / np.maximum(reach, 1), 0, 1)
+        stretched = np.clip(4 * np.minimum(share, 1 - share), 0, 1) * np.clip(
+            drop / np.maximum(reach, 1), 0, 1
+        )
         floor, small = edge + gap, np.float32(_LITTLE * self.width)
         borrowed = floor + np.float32(_UNDER * self.width) + (floor - y) / 2
         inside = np.clip((y - edge) / strip, 0, 1) * np.clip((edge + drop - strip - y) / strip, 0, 1)
@@ -101,15 +113,23 @@ class Lids:
             if window is None:
                 continue
             inside = places[window]
-            source, columns = eye.sources(inside, min(amount, 1.0)), np.ascontiguousarray(inside[..., 0])
-            lid = _looked_up(picture, columns, source.rows)
-            smooth = cv2.GaussianBlur(lid, (0, 0), sigmaX=_STREAKS * eye.width, sigmaY=0.1)
-            lid += source.stretched[..., None] * (smooth - lid)
-            if source.lack.any():
-                lid += source.lack[..., None] * (_looked_up(picture, columns, source.borrowed) - lid)
+            source = eye.sources(inside, min(amount, 1.0))
+            lid = _drawn(eye, picture, np.ascontiguousarray(inside[..., 0]), source)
             under = target[window].astype(np.float32)
             shown = under + source.cover[..., None] * (lid - under)
             target[window] = np.clip(shown + 0.5, 0, 255).astype(np.uint8)
+
+
+def _drawn(eye: _Eye, picture: Bytes, columns: Float, source: _Sources) -> Float:
+    """The lid's colours [h, w, 3]."""
+    lid = _looked_up(picture, columns, source.rows)
+    light = cv2.GaussianBlur(lid, (0, 0), _SHADING * eye.width)
+    smooth = cv2.GaussianBlur(lid, (0, 0), sigmaX=_STREAKS * eye.width, sigmaY=0.1)
+    smooth = np.asarray(smooth + np.float32(_LIT) * (eye.skin(picture) - light), np.float32)
+    lid += source.stretched[..., None] * (smooth - lid)
+    if source.lack.any():
+        lid += source.lack[..., None] * (_looked_up(picture, columns, source.borrowed) - lid)
+    return lid
 
 
 def _looked_up(picture: Bytes, columns: Float, rows: Float) -> Float:

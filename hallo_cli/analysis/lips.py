@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from hallo_cli.analysis.mouth import along_the_dark, find_mouth, flesh_of, tint_of
+from hallo_cli.analysis.lip_edges import along_the_dark, around_the_teeth
+from hallo_cli.analysis.mouth import find_mouth, flesh_of, tint_of
 from hallo_cli.analysis.mouth_inside import Inside, Teeth
 from hallo_cli.domain import LUMA, Bytes, Float
 
@@ -24,9 +25,12 @@ _INSET = 0.015  # cut from the lips' edges, where teeth shine through
 _LINE, _DARK = 0.012, 0.35  # the line between lips that were shut here: how wide, and how dark of 1
 _TEETH = 0.2  # how far down upper teeth reach
 _LEAST_TEETH, _BRIGHT = 0.02, 0.95  # of the width's square; of the flesh's light
+_LOWERED = 0.03  # how far down they are moved: speaking lips cover more of them than smiling ones
+_WHITER, _WHITE = 0.4, np.array([1.06, 1.0, 0.92], np.float32)  # how far to the second, of their light
 _CORNER = 0.12  # over which they fade towards the mouth's corners
 _SOFT = 0.02  # over which edges fade
 _BELOW_LIP = 0.15  # how far below the lower lip the mouth's inside ends at the latest
+_SIDES = 0.02  # how far from the lips' outer corners it is seen in full
 _NEAR = 0.1  # how near to the line between the lips it begins
 
 
@@ -37,8 +41,9 @@ class Lips:
         """`landmarks` [478, 2] of the picture [h, w, 3]."""
         self._picture, self._steady = picture, landmarks[list(_STEADY)].astype(np.float32)
         self._mouth = find_mouth(landmarks)
-        if self._mouth is not None and not self._mouth.is_parted:
-            self._mouth = along_the_dark(self._mouth, picture)
+        if self._mouth is not None:
+            find_edges = around_the_teeth if self._mouth.is_parted else along_the_dark
+            self._mouth = find_edges(self._mouth, picture)
         self._inside = self._find_inside(landmarks)
 
     def shut(self) -> Bytes:
@@ -77,6 +82,7 @@ class Lips:
         inside = np.maximum(unsure * np.clip(below + 0.5, 0, 1), sure)
         end = float(mouth.under[:, 1].max()) + _BELOW_LIP * mouth.width
         inside *= np.clip((end - y) / (_SOFT * mouth.width), 0, 1)
+        inside *= np.clip((0.5 - np.abs(x) / mouth.width) / _SIDES, 0, 1)
         shown = _touching(np.asarray(inside, np.float32), below < _NEAR * mouth.width)
         return _rounded(shown, _SOFT * mouth.width)
 
@@ -125,9 +131,9 @@ class Lips:
         if len(light) < _LEAST_TEETH * mouth.width**2 or np.percentile(light, 80) < _BRIGHT * flesh:
             return None
         return Teeth(
-            picture,
+            _whiter(picture),
             np.asarray(shown, np.float32),
-            (window[1].start, window[0].start),
+            mouth.lowered(window[1].start, window[0].start, _LOWERED * mouth.width),
         )
 
 
@@ -138,6 +144,12 @@ def _touching(shown: Float, near: npt.NDArray[np.bool_]) -> Float:
     is_kept = np.zeros(n_patches, np.bool_)
     is_kept[patches[near & seen]] = True
     return np.asarray(shown * is_kept[patches], np.float32)
+
+
+def _whiter(teeth: Bytes) -> Bytes:
+    """Teeth without some of the red that lips throw on them: they are seen alone now, not among lips."""
+    white = (teeth @ LUMA)[..., None] * _WHITE
+    return np.clip(teeth + _WHITER * (white - teeth) + 0.5, 0, 255).astype(np.uint8)
 
 
 def _rounded(shown: Float, soft: float) -> Float:

@@ -7,6 +7,7 @@ from math import ceil, floor
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from hallo_cli.domain import CELLS, LUMA, WHOLE, Bytes, Float, Window
 
@@ -24,15 +25,13 @@ _STEP_BACK = 0.01  # by which a line may run back, as on the far side of a turne
 _PARTED = 0.02  # lips that are less apart are left as they are
 _MEET = (0.2, 0.5)  # of the gap, from the upper lip down: where the lips of a smile and of an open jaw meet
 _SMILE, _JAW = 0.15, 0.35  # their gaps
-_CHANGE = 60.0  # grey levels by which the line must be darker to be looked for so far away
 _REDDER = np.array([1.0, 0.75, 0.75], np.float32)  # flesh, against lips and skin
 _GREY = 0.05  # of its light: colours that differ less between channels are a grey picture's
 _SKIN = (50, 280, 205, 425, 151, 9, 117, 346)  # landmarks on cheeks and forehead
 _SKIN_REACH = 0.03  # of the face's width: around them
-_USUAL_SKIN = np.array([1.25, 0.92, 0.75], np.float32)  # in white light, of its own light
-_TINTS, _TINTED = (0.5, 2.0), 0.6  # tints beyond the first are not believed; how much skin says of the light
+_SKINS = np.array([[1.0, 0.86, 0.66], [1.3, 1.0, 1.0]], np.float32)  # from and to, of skin's own light
+_TINTS = (0.6, 1.5)  # tints beyond these are not believed
 _WINDOW = 0.4  # how far from lips, nose and chin the mouth may move
-_SEARCH = 0.035  # how far from the landmarks the line between shut lips may be
 
 
 @dataclass(frozen=True)
@@ -77,6 +76,10 @@ class Mouth:
         columns, rows = (self.centre[axis] + x * self.along[axis] + y * self._down[axis] for axis in (0, 1))
         return np.asarray(columns, np.float32), np.asarray(rows, np.float32)
 
+    def lowered(self, column: float, row: float, by: float) -> tuple[float, float]:
+        """A place of the picture, moved down the face."""
+        return column + by * float(self._down[0]), row + by * float(self._down[1])
+
     def edges(self, x: Float) -> tuple[Float, Float]:
         """The upper lip's inner edge at each x, and the gap below it (0 beyond the corners)."""
         upper = np.interp(x, *self.upper.T)
@@ -88,6 +91,12 @@ class Mouth:
         """Where the lips meet at each x."""
         upper, gap = self.edges(x)
         return np.asarray(upper + self.meet * gap, np.float32)
+
+    def seen(self, picture: Bytes, x: Float, y: npt.NDArray[np.floating]) -> Float:
+        """The picture's colours [n, len(x), 3] at places: x [len(x)], y [n, len(x)]."""
+        columns, rows = self.placed(np.broadcast_to(x, y.shape), np.asarray(y, np.float32))
+        found = cv2.remap(picture, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return np.asarray(found, np.float32)
 
     def window(self, size: tuple[int, int]) -> tuple[slice, slice] | None:
         """The rows and columns of a picture (height, width) that shutting may change."""
@@ -151,11 +160,7 @@ def flesh_of(mouth: Mouth, picture: Bytes) -> Float | None:
     x = np.linspace(mouth.upper[0, 0], mouth.upper[-1, 0], 41)[10:-10]
     low, high = np.interp(x, *mouth.lower.T), np.interp(x, *mouth.under.T)
     shares = np.concatenate([np.linspace(0.3, 0.8, 9), np.linspace(1.3, 1.8, 9)])[:, None]
-    columns, rows = mouth.placed(
-        np.broadcast_to(x, (len(shares), len(x))), np.asarray(low + shares * (high - low), np.float32)
-    )
-    seen = cv2.remap(picture, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    colour = seen.reshape(-1, 3).astype(np.float32).mean(0)
+    colour = mouth.seen(picture, x, low + shares * (high - low)).reshape(-1, 3).mean(0)
     light = float(colour @ LUMA)
     if light < 1:
         return None
@@ -165,32 +170,12 @@ def flesh_of(mouth: Mouth, picture: Bytes) -> Float | None:
 
 
 def tint_of(landmarks: Float, picture: Bytes) -> Float:
-    """The tint [3] of a picture's light: 1 where the face's skin has the usual colours in it."""
+    """The tint [3] of a picture's light: 1 where the face's skin has colours that skin has in white light."""
     at = landmarks[list(_SKIN)]
     reach = _SKIN_REACH * float(np.ptp(landmarks[:, 0]))
     around = np.stack(np.meshgrid(*[np.linspace(-reach, reach, 7)] * 2), -1).reshape(-1, 2)
     columns, rows = np.moveaxis(at[:, None] + around, 2, 0).astype(np.float32)
     seen = cv2.remap(picture, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     skin = np.median(seen.astype(np.float32).mean(1), 0)
-    usual = skin / max(float(skin @ LUMA), 1.0) / _USUAL_SKIN
-    return np.asarray(np.clip(usual, *_TINTS) ** _TINTED, np.float32)
-
-
-def along_the_dark(mouth: Mouth, picture: Bytes) -> Mouth:
-    """The mouth, its lips meeting in the picture's dark line that is nearest to the landmarks'."""
-    x = np.linspace(mouth.upper[0, 0], mouth.upper[-1, 0], 33)[1:-1]
-    middle = (np.interp(x, *mouth.upper.T) + np.interp(x, *mouth.lower.T)) / 2
-    reach = _SEARCH * mouth.width
-    away = np.linspace(-reach, reach, 2 * ceil(2 * reach) + 1)
-    columns, rows = mouth.placed(
-        np.broadcast_to(x, (len(away), len(x))), np.asarray(middle + away[:, None], np.float32)
-    )
-    seen = cv2.remap(picture, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    light = cv2.GaussianBlur(seen.astype(np.float32).mean(2), (7, 1), 1.5)
-    light += _CHANGE * (away[:, None] / reach) ** 2
-    found = away[light.argmin(0)].astype(np.float32)
-    shift = np.convolve(np.pad(cv2.medianBlur(found[None], 5)[0], 3, mode="edge"), np.full(7, 1 / 7), "valid")
-    ends = mouth.upper[[0, -1]]
-    shift *= np.sin(np.linspace(0, np.pi, len(x) + 2))[1:-1]
-    line = np.concatenate([ends[:1], np.stack([x, middle + shift], 1), ends[1:]]).astype(np.float32)
-    return replace(mouth, upper=line, lower=line)
+    skin /= max(float(skin @ LUMA), 1.0)
+    return np.asarray(np.clip(skin / np.clip(skin, *_SKINS), *_TINTS), np.float32)

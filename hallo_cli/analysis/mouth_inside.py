@@ -36,7 +36,7 @@ class Teeth:
 
     picture: Bytes  # [h, w, 3]
     shown: Float  # [h, w] 0..1: where that is upper teeth and the shadows beside them
-    origin: tuple[int, int]  # column and row of its first pixel
+    origin: tuple[float, float]  # column and row of its first pixel
 
     def over(self, paint: Float, to_picture: Float) -> None:
         """Lay the teeth over part of a frame's paint [h, w, 3] in place.
@@ -49,6 +49,15 @@ class Teeth:
         shown = cv2.warpAffine(self.shown, matrix, size, flags=flags)
         teeth = cv2.warpAffine(self.picture, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
         paint += shown[..., None] * (teeth - paint)
+
+
+@dataclass(frozen=True)
+class _Light:
+    """For each place [h, w] between the lips, 0..1."""
+
+    flesh: Float  # what is left of full light: in the depth, on the tongue, on the lower lip
+    bottom: Float  # how certainly there are no upper teeth
+    teeth: Float  # what is left of full light on upper teeth
 
 
 @dataclass(frozen=True)
@@ -66,31 +75,27 @@ class Inside:
         shown [h, w]: where it will be seen, 0..1.
         to_picture [2, 3]: from its columns and rows to the picture's, along with the skull.
         """
-        light, low, on_teeth = self._light(shown)
-        lit = light[..., None]
+        light = self._light(shown)
+        lit = light.flesh[..., None]
         inside = np.asarray(self.flesh * (lit if self._is_grey else lit**_REDDER), np.float32)
         if self.teeth is not None:
             paint[:] = inside
             self.teeth.over(paint, to_picture)
             return
         known = cv2.blur(np.asarray(paint @ LUMA, np.float32), (3, 3)) / float(self.flesh @ LUMA)
-        deep = np.maximum(low, np.clip((_DEEP[1] - known) / (_DEEP[1] - _DEEP[0]), 0, 1))
-        paint *= on_teeth[..., None] * (_LIGHTER if self._is_grey else _IVORY * self.tint)
+        deep = np.maximum(light.bottom, np.clip((_DEEP[1] - known) / (_DEEP[1] - _DEEP[0]), 0, 1))
+        paint *= light.teeth[..., None] * (_LIGHTER if self._is_grey else _IVORY * self.tint)
         paint += deep[..., None] * (inside - paint)
 
     @property
     def _is_grey(self) -> bool:
         return float(np.ptp(self.flesh)) < _GREY * float(self.flesh @ LUMA)
 
-    def _light(self, shown: Float) -> tuple[Float, Float, Float]:
-        """How much of the flesh's light is left [h, w]: in the depth, on the tongue, on the lower lip.
-
-        Also how certainly there are no upper teeth [h, w]: at the bottom; and the light left on teeth [h, w].
-        """
+    def _light(self, shown: Float) -> _Light:
         seen = shown > 0.5
         columns = np.flatnonzero(seen.any(0))
         if not len(columns):
-            return np.full_like(shown, _DARK), np.zeros_like(shown), np.ones_like(shown)
+            return _Light(np.full_like(shown, _DARK), np.zeros_like(shown), np.ones_like(shown))
         rows = np.arange(len(shown), dtype=np.float32)[:, None]
         bottom, top = np.where(seen, rows, -1).max(0), np.where(seen, rows, len(rows)).min(0)
         opened = np.where(seen.any(0), bottom - top + 1, 0).astype(np.float32)
@@ -107,7 +112,7 @@ class Inside:
         on_teeth = _LIP_SHADOWED + (1 - _LIP_SHADOWED) * _soft(down / (_LIP_SHADOW * self.width))
         on_teeth *= 1 - (1 - _SIDE_LIGHT) * across**2
         lit += rim * (_RIM - lit)
-        return tuple(np.asarray(part, np.float32) for part in (lit, low, on_teeth))
+        return _Light(*(np.asarray(part, np.float32) for part in (lit, low, on_teeth)))
 
     def _share(self, pixels: float, ends: tuple[float, float]) -> float:
         return float(np.clip((pixels / self.width - ends[0]) / (ends[1] - ends[0]), 0, 1))

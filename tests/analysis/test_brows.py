@@ -61,7 +61,7 @@ def test_skin_is_never_torn() -> None:
     picture, landmarks = drawn()
     at = places(picture.shape)
     Brows(landmarks).lift(at, 1.0)
-    assert np.diff(at[..., 1], axis=0).min() > 0
+    assert np.diff(at[..., 1], axis=0).min() > 0.55  # more would draw skin into streaks
 
 
 def test_resting_brows_change_nothing() -> None:

@@ -51,6 +51,15 @@ def test_shut_lids_cover_the_eyes_with_skin_and_their_dark_edge() -> None:
     assert (after[100:115, 75:85] < 130).any()  # the edge lies where the lower lid is
 
 
+def test_dark_fold_above_the_eye_does_not_make_a_dark_lid() -> None:
+    picture, landmarks = drawn()
+    picture[BROW_ROW + 4 : BROW_ROW + 9, 60:101] = 60
+    target = picture.copy()
+    Lids(landmarks).shut(target, picture, places(), 1.0)
+    assert target[92:100, 75:85].mean() > 0.75 * SKIN
+    assert target[BROW_ROW + 4 : BROW_ROW + 14, 80].min() < 0.6 * SKIN  # the fold is still there
+
+
 def test_hairs_of_a_brow_close_above_are_not_drawn_over_the_eye() -> None:
     before, after = drawn()[0], shut(1.0)
     assert (before == HAIR).any()

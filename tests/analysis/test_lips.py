@@ -140,12 +140,35 @@ def test_inside_of_a_grey_picture_is_grey() -> None:
     assert np.ptp(painted(Lips(landmarks, grey), 25), axis=2).max() < 1
 
 
-def test_generated_teeth_of_a_portrait_without_keep_their_light() -> None:
+def test_generated_teeth_are_ivory_and_in_the_shadow_of_the_upper_lip_and_the_cheeks() -> None:
     picture, landmarks = drawn(0)
     paint = painted(Lips(landmarks, picture), 200)
-    assert (paint[:30, :, 2] == 200).all()
-    assert (paint[:30, :, 0] > 200).all()  # ivory
+    assert (paint[12:28, 45:55, 2] > 195).all()
+    assert (paint[12:28, 45:55, 0] > 210).all()  # ivory
+    assert paint[1, 50, 2] < 160 < paint[12, 50, 2]
+    assert paint[15, 2, 2] < 150
     assert (paint[57:, :, 2] < 100).all()  # none at the lower lip
+
+
+def test_generated_teeth_take_the_tint_of_the_light() -> None:
+    picture, landmarks = drawn(0)
+    yellow = np.clip(picture * np.array([1.05, 1.0, 0.5]), 0, 255).astype(np.uint8)
+    plain, tinted = (painted(Lips(landmarks, lit), 200)[15, 50] for lit in (picture, yellow))
+    assert tinted[2] < 0.85 * plain[2]
+    assert tinted[0] == pytest.approx(plain[0], rel=0.1)
+
+
+def test_teeth_beyond_the_landmarks_are_hidden_too() -> None:
+    picture = drawn(18)[0]
+    landmarks = drawn(10)[1]
+    assert white(picture) > 200
+    assert white(Lips(landmarks, picture).shut()) < 10
+
+
+def test_shining_lip_is_not_taken_for_teeth() -> None:
+    picture, landmarks = drawn(14)
+    picture[LINE + 7 : LINE + 18, 90:111] = TEETH  # down to the chin
+    assert white(Lips(landmarks, picture).shut()) > 0.8 * 11 * 21
 
 
 def test_islands_away_from_the_line_between_the_lips_are_not_shown() -> None:
