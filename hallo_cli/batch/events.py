@@ -32,6 +32,7 @@ class BatchPlanned:
     measure_s: float = 0.0  # predicted, on one core, in parallel with the renders
     elsewhere: int = 0  # rows that other shards render; not among `rows`
     free_bytes: int | None = None  # where the videos go: on the fullest disk; None: nothing to render
+    price: float | None = None  # of `compute_s`; None: no price of an hour was given
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class RowPlanned:
     height: int
     compute_s: float  # predicted
     message: str  # why it is refused
+    price: float | None = None  # of `compute_s`; None: not rendered, or no price of an hour was given
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hallo_cli.batch.checks import MakeEngine, look_at_all
 from hallo_cli.batch.columns import TEXT, face_of
@@ -37,6 +38,9 @@ from hallo_cli.media.video import exact_rate
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 from hallo_cli.settings.values import fields_of, to_values
 from hallo_cli.store.digests import file_digest
+
+if TYPE_CHECKING:
+    from hallo_cli.jobs.still import Still
 
 SPOKEN_AT_ONCE = 4  # texts, or mixes
 Predict = Callable[[Engine, RenderSettings, int], float]  # resolved settings, frames -> seconds of compute
@@ -323,8 +327,8 @@ class Planner:
             raise _FoundError(finding)
         return finding
 
-    def still(self, row: Row) -> bytes | None:
-        """A picture (PNG) of what a row would make; None from an engine that draws none."""
+    def still(self, row: Row) -> "Still | None":
+        """A picture of what a row would make; None from an engine that draws none."""
         from hallo_cli.jobs.bundle_engine import BundleEngine
         from hallo_cli.jobs.plan import Job
         from hallo_cli.jobs.preflight import look_at_portrait

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hallo_cli.batch import quarantine
 from hallo_cli.batch.budget import Allowance, Budget
@@ -31,6 +32,9 @@ from hallo_cli.batch.task import Pool, Task
 from hallo_cli.errors import Interrupted, OutputError
 from hallo_cli.store.locks import locked
 from hallo_cli.store.writing import make_own_folder, refuse_link, write_whole
+
+if TYPE_CHECKING:
+    from hallo_cli.jobs.still import Still
 
 FINDINGS = "checks.sqlite"
 _PATIENCE_S = 1.0  # for a process that only checks if the batch is running
@@ -104,6 +108,11 @@ class OpenBatch:
             yield n_found
 
     @property
+    def name(self) -> str:
+        """The batch's name, as its files begin."""
+        return self._batch.paths.base.name
+
+    @property
     def n_files(self) -> int:
         """How many files `check` checks."""
         return self._planner.n_files
@@ -116,8 +125,8 @@ class OpenBatch:
         """Every row as it was planned, in the manifest's order."""
         return self._queue.planned()
 
-    def still(self, planned: RowPlanned) -> bytes | None:
-        """A picture (PNG) of what a row would make; None if it cannot be rendered.
+    def still(self, planned: RowPlanned) -> "Still | None":
+        """A picture of what a row would make; None if it cannot be rendered.
 
         Raises InputError, SettingsError or WeightsError.
         """

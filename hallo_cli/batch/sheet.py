@@ -6,8 +6,9 @@ import base64
 import html
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -17,9 +18,12 @@ from hallo_cli.media.addresses import is_address
 from hallo_cli.printable import printable
 from hallo_cli.store.writing import replacing
 
+if TYPE_CHECKING:
+    from hallo_cli.jobs.still import Still
+
 MAX_PICTURES = 500  # the page grows by about 40 kB for each
 WIDTH = 560  # pixels of a picture
-Draw = Callable[[RowPlanned], bytes | None]  # a picture file of the row; None: it has none
+Draw = Callable[[RowPlanned], "Still | None"]  # what the row would make; None: it has no picture
 
 _HEAD = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
@@ -34,8 +38,9 @@ main {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(20rem, 1f
 article {{ border: 1px solid #8884; border-radius: .5rem; padding: .75rem; overflow-wrap: anywhere; }}
 img {{ width: 100%; border-radius: .3rem; }}
 h1 {{ font-size: 1.3rem; }} h2 {{ font-size: 1rem; margin: .5rem 0 .25rem; }} p {{ margin: .2rem 0; }}
-.invalid {{ color: #c62f2f; }}
-</style></head><body><h1>{title}</h1><main>
+.invalid, .poor {{ color: #c62f2f; }} .fair {{ color: #a86a00; }} .good {{ color: #2a7d3c; }}
+header {{ margin-bottom: 1rem; }} ul {{ margin: 0; padding-left: 1.2rem; }}
+</style></head><body><header><h1>{title}</h1>{lines}</header><main>
 """
 _FOOT = "</main></body></html>\n"
 STATES = {
@@ -47,11 +52,17 @@ STATES = {
 }
 
 
-def write_sheet(path: Path, rows: Iterable[RowPlanned], draw: Draw, *, title: str) -> int:
-    """Write the page row by row; returns how many rows have a picture. Raises OutputError."""
+def write_sheet(
+    path: Path, rows: Iterable[RowPlanned], draw: Draw, *, title: str, lines: Sequence[str] = ()
+) -> int:
+    """Write the page row by row, `lines` above them; returns how many rows have a picture.
+
+    Raises OutputError.
+    """
     n_pictures = 0
+    above = "".join(f"<p>{_text(line)}</p>" for line in lines)
     with replacing(path) as page:
-        page.write(_HEAD.format(title=_text(title)).encode())
+        page.write(_HEAD.format(title=_text(title), lines=above).encode())
         for row in rows:
             picture = _picture(row, draw) if n_pictures < MAX_PICTURES else ""
             n_pictures += bool(picture.startswith("<img"))
@@ -61,13 +72,15 @@ def write_sheet(path: Path, rows: Iterable[RowPlanned], draw: Draw, *, title: st
 
 
 def _card(row: RowPlanned, picture: str) -> Iterator[str]:
-    yield f'<article class="{"invalid" if row.message else ""}">{picture}'
-    yield f"<h2>{_text(row.id)}</h2><p>{_text(STATES.get(row.state, row.state))}</p>"
+    yield f'<article class="{"invalid" if row.message else ""}"><h2>{_text(row.id)}</h2>{picture}'
+    yield f"<p>{_text(STATES.get(row.state, row.state))}</p>"
     yield f"<p>{_text(_named(row.portrait))} says {_text(_said(row.audio))}</p>"
     if row.message:
         yield f"<p>{_text(row.message)}</p>"
     else:
-        yield f"<p>{row.seconds:.1f} s, {row.width} x {row.height}, about {row.compute_s:.0f} s to render</p>"
+        price = "" if row.price is None else f", for {row.price:.2f}"
+        yield f"<p>{row.seconds:.1f} s, {row.width} x {row.height}, "
+        yield f"about {row.compute_s:.0f} s to render{price}</p>"
     yield "</article>\n"
 
 
@@ -84,19 +97,23 @@ def _named(file: str) -> str:
 
 
 def _picture(row: RowPlanned, draw: Draw) -> str:
-    """The row's picture as an HTML element, or the reason why it cannot be drawn."""
+    """The row's picture as an HTML element with its outlook, or the reason why it cannot be drawn."""
     try:
-        drawn = draw(row)
+        still = draw(row)
     except HalloError as error:
         return f"<p>no picture: {_text(error)}</p>"
-    if drawn is None:
+    if still is None:
         return ""
-    with Image.open(io.BytesIO(drawn)) as still:
-        small = still.convert("RGB")
-        small.thumbnail((WIDTH, WIDTH))
-        buffer = io.BytesIO()
-        small.save(buffer, "JPEG", quality=82)
-    return f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
+    small = Image.fromarray(still.panels)
+    small.thumbnail((WIDTH, WIDTH))
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=82)
+    reasons = "".join(f"<li>{_text(reason)}</li>" for reason in still.reasons)
+    return (
+        f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
+        f'<div class="{_text(still.outlook)}"><p>outlook: {_text(still.outlook)}</p>'
+        f"{f'<ul>{reasons}</ul>' if reasons else ''}</div>"
+    )
 
 
 def _text(text: object) -> str:

@@ -14,7 +14,7 @@ import typer
 from hallo_cli.cli import batch_view
 from hallo_cli.cli.batch_hooks import HookRunner, Hooks
 from hallo_cli.cli.batch_options import Telling
-from hallo_cli.cli.batch_plan import PLAN, csv_line, plan_cells, plan_table
+from hallo_cli.cli.batch_plan import PLAN, csv_line, plan_cells, plan_table, price_of, priced
 from hallo_cli.cli.batch_spending import Spending
 from hallo_cli.cli.check import describe_disk
 from hallo_cli.cli.console import answer, say
@@ -119,15 +119,17 @@ def _tell_plan(open_batch: OpenBatch, shown: Shown, extras: Extras) -> int:
     """Show what would be rendered, for each row and in total; returns the exit status."""
     plan = open_batch.summary()
     price = extras.spending.gpu_hour_price
+    if price:
+        plan = dataclasses.replace(plan, price=price_of(plan.compute_s, price))
     telling = extras.telling
     is_for_program = shown.as_json or telling.as_porcelain or telling.as_csv
-    _tell_rows(open_batch.planned(), price, shown, telling)
+    _tell_rows((priced(row, price) for row in open_batch.planned()), shown, telling, has_prices=bool(price))
     if shown.as_json:
         from hallo_cli.batch.events import to_json
 
         answer(to_json(plan))
     if telling.sheet:
-        _write_sheet(telling.sheet, open_batch)
+        _write_sheet(telling.sheet, open_batch, price)
     for bad, kind in open_batch.bad_rows():
         say(f"row {bad.number} ({bad.id}): {kind}: {bad.message}")
     for warning in open_batch.warnings():
@@ -137,14 +139,16 @@ def _tell_plan(open_batch: OpenBatch, shown: Shown, extras: Extras) -> int:
     return FAILED if plan.invalid else 0
 
 
-def _write_sheet(page: Path, open_batch: OpenBatch) -> None:
+def _write_sheet(page: Path, open_batch: OpenBatch, price: float) -> None:
     from hallo_cli.batch.sheet import write_sheet
 
-    n_pictures = write_sheet(page, open_batch.planned(), open_batch.still, title=page.stem)
+    rows = (priced(row, price) for row in open_batch.planned())
+    lines = list(plan_lines(open_batch.summary(), price))
+    n_pictures = write_sheet(page, rows, open_batch.still, title=open_batch.name, lines=lines)
     say(f"{page}: {n_pictures} rows with a picture")
 
 
-def _tell_rows(rows: Iterator[RowPlanned], price: float, shown: Shown, telling: Telling) -> None:
+def _tell_rows(rows: Iterator[RowPlanned], shown: Shown, telling: Telling, *, has_prices: bool) -> None:
     from hallo_cli.batch.events import to_json
 
     if shown.as_json:
@@ -152,13 +156,13 @@ def _tell_rows(rows: Iterator[RowPlanned], price: float, shown: Shown, telling: 
             answer(to_json(row))
     elif telling.as_porcelain:
         for row in rows:
-            answer(*plan_cells(row, price))
+            answer(*plan_cells(row))
     elif telling.as_csv:
         answer(csv_line(PLAN))
         for row in rows:
-            answer(csv_line(plan_cells(row, price)))
+            answer(csv_line(plan_cells(row)))
     else:
-        for line in plan_table(rows, price):
+        for line in plan_table(rows, has_prices=has_prices):
             answer(line)
 
 
@@ -170,7 +174,7 @@ def plan_lines(plan: BatchPlanned, gpu_hour_price: float) -> Iterator[str]:
     if plan.measure_s:
         yield f"about {clock(plan.measure_s)} to measure the videos, on one core at the same time"
     if gpu_hour_price:
-        yield f"about {hours * gpu_hour_price:.2f} at {gpu_hour_price:g} an hour"
+        yield f"about {price_of(plan.compute_s, gpu_hour_price):.2f} at {gpu_hour_price:g} an hour"
     yield f"about {describe_disk(plan.disk_bytes, plan.work_bytes)}"
 
 

@@ -72,7 +72,7 @@ def _draw(still: Path, job: Job, renderer: Renderer, found: Preflight) -> None:
     from hallo_cli.jobs.still import draw_still
     from hallo_cli.store.writing import write_whole
 
-    write_whole(at_home(still), draw_still(job, renderer.engine, found.portrait))
+    write_whole(at_home(still), draw_still(job, renderer.engine, found.portrait).page())
 
 
 def report(job: Job, renderer: Renderer, *, as_json: bool) -> Preflight:

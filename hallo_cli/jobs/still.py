@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -18,15 +19,36 @@ from hallo_cli.printable import printable
 HEIGHT = 640  # pixels of the panels
 MAX_PANEL = 1280  # pixels of their width
 LINE = 22  # pixels of a line of text
+GAP = 10  # pixels between the panels
 SQUARE, FACE = (255, 255, 255), (255, 210, 60)
 PAPER, INK = (24, 24, 24), (235, 235, 235)
 
 
-def draw_still(job: Job, engine: BundleEngine, facts: PortraitFacts) -> bytes:
-    """A PNG: the picture with the rendered square and what moves in it, beside it the video's first frame.
+@dataclass(frozen=True)
+class Still:
+    """What a render would make of a portrait."""
 
-    Raises PortraitError or SettingsError.
-    """
+    panels: (
+        Bytes  # [height, width, 3] RGB: the picture with what moves in it, beside it the video's first frame
+    )
+    size: tuple[int, int]  # width and height of the picture, in pixels
+    video: str  # size and framing
+    outlook: str  # expected quality: good, fair or poor
+    reasons: tuple[str, ...]  # why it is not better
+
+    def page(self) -> bytes:
+        """A PNG of the panels under their explanation."""
+        lines = [
+            f"{self.size[0]} x {self.size[1]}: what the networks see and move (white), face (yellow)",
+            f"the video: {self.video}",
+            f"outlook: {self.outlook}",
+            *(f"- {reason}" for reason in self.reasons),
+        ]
+        return _png(_page(self.panels, [printable(line) for line in lines]))
+
+
+def draw_still(job: Job, engine: BundleEngine, facts: PortraitFacts) -> Still:
+    """The portrait and the video's first frame, side by side. Raises PortraitError or SettingsError."""
     settings = engine.resolve_settings(job.settings)
     portrait = engine.portrait(job.portrait, settings)
     picture = np.ascontiguousarray(np.rot90(read_image(job.portrait), portrait.quarter_turns))
@@ -34,13 +56,13 @@ def draw_still(job: Job, engine: BundleEngine, facts: PortraitFacts) -> bytes:
     left = _marked(picture, portrait, facts, is_squeezed=settings.framing == "whole")
     right = _panel(compositor.compose(compositor.at_rest)[0])
     width, height = compositor.size
-    texts = [
-        f"{picture.shape[1]} x {picture.shape[0]}: what the networks see and move (white), face (yellow)",
-        f"the video: {width} x {height}, framing {settings.framing}",
-        f"outlook: {facts.outlook}",
-        *(f"- {reason}" for reason in facts.reasons),
-    ]
-    return _png(_sheet(left, right, [printable(text) for text in texts]))
+    return Still(
+        _side_by_side(left, right),
+        size=(picture.shape[1], picture.shape[0]),
+        video=f"{width} x {height}, framing {settings.framing}",
+        outlook=facts.outlook,
+        reasons=tuple(facts.reasons),
+    )
 
 
 def _marked(picture: Bytes, portrait: Portrait, facts: PortraitFacts, *, is_squeezed: bool) -> Bytes:
@@ -69,19 +91,26 @@ def _panel(picture: Bytes) -> Bytes:
     return resized(picture, (max(1, round(width * ratio)), max(1, round(height * ratio))))
 
 
-def _sheet(left: Bytes, right: Bytes, texts: list[str]) -> Image.Image:
-    top = LINE * len(texts) + 20
-    width = max(left.shape[1] + right.shape[1] + 30, 720)
-    sheet = Image.new("RGB", (width, top + max(left.shape[0], right.shape[0]) + 10), PAPER)
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(16)
-    for number, text in enumerate(texts):
-        pen.text((10, 8 + number * LINE), text, fill=INK, font=font)
-    sheet.paste(Image.fromarray(left), (10, top))
-    sheet.paste(Image.fromarray(right), (left.shape[1] + 20, top))
-    return sheet
+def _side_by_side(left: Bytes, right: Bytes) -> Bytes:
+    height, width = max(left.shape[0], right.shape[0]), left.shape[1] + right.shape[1] + GAP
+    panels = np.full((height, width, 3), PAPER, np.uint8)
+    panels[: left.shape[0], : left.shape[1]] = left
+    panels[: right.shape[0], left.shape[1] + GAP :] = right
+    return panels
 
 
-def _png(sheet: Image.Image) -> bytes:
+def _page(panels: Bytes, lines: list[str]) -> Image.Image:
+    top = LINE * len(lines) + 20
+    height, width = panels.shape[:2]
+    page = Image.new("RGB", (max(width + 20, 720), top + height + 10), PAPER)
+    pen, font = ImageDraw.Draw(page), ImageFont.load_default(16)
+    for number, line in enumerate(lines):
+        pen.text((10, 8 + number * LINE), line, fill=INK, font=font)
+    page.paste(Image.fromarray(panels), (10, top))
+    return page
+
+
+def _png(page: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    sheet.save(buffer, "PNG")
+    page.save(buffer, "PNG")
     return buffer.getvalue()

@@ -1,14 +1,14 @@
 import dataclasses
-import io
 from pathlib import Path
 
+import numpy as np
 import pytest
-from PIL import Image
 
 from hallo_cli.batch import sheet
 from hallo_cli.batch.events import RowPlanned
 from hallo_cli.batch.sheet import write_sheet
 from hallo_cli.errors import OutputError, PortraitError
+from hallo_cli.jobs.still import Still
 
 
 def planned(name: str, message: str = "", state: str = "ready") -> RowPlanned:
@@ -17,10 +17,9 @@ def planned(name: str, message: str = "", state: str = "ready") -> RowPlanned:
     )
 
 
-def drawn(row: RowPlanned) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (1000, 600), (200, 30, 30)).save(buffer, "PNG")
-    return buffer.getvalue()
+def drawn(row: RowPlanned) -> Still:
+    red = np.full((600, 1000, 3), (200, 30, 30), np.uint8)
+    return Still(red, (900, 600), "512 x 512", "poor", ("the face is <dark>",))
 
 
 def test_page_shows_every_row_with_its_picture(tmp_path: Path) -> None:
@@ -31,6 +30,20 @@ def test_page_shows_every_row_with_its_picture(tmp_path: Path) -> None:
     assert "anna.jpg says a.wav" in page
     assert "12.5 s, 512 x 512, about 90 s to render" in page
     assert "done before" in page
+
+
+def test_outlook_can_be_read_and_searched_beside_the_picture(tmp_path: Path) -> None:
+    write_sheet(tmp_path / "s.html", [planned("one")], drawn, title="x")
+    page = (tmp_path / "s.html").read_text()
+    assert '<div class="poor"><p>outlook: poor</p><ul><li>the face is &lt;dark&gt;</li></ul>' in page
+
+
+def test_page_begins_with_the_totals_and_tells_prices(tmp_path: Path) -> None:
+    row = dataclasses.replace(planned("one"), price=0.5)
+    write_sheet(tmp_path / "s.html", [row], drawn, title="week12", lines=["1 row: 1 to render"])
+    page = (tmp_path / "s.html").read_text()
+    assert "<h1>week12</h1><p>1 row: 1 to render</p>" in page
+    assert "about 90 s to render, for 0.50</p>" in page
 
 
 @pytest.mark.parametrize(
@@ -54,7 +67,7 @@ def test_row_that_cannot_be_rendered_says_why(tmp_path: Path) -> None:
 
 
 def test_picture_that_cannot_be_drawn_costs_no_other_row(tmp_path: Path) -> None:
-    def draw(row: RowPlanned) -> bytes:
+    def draw(row: RowPlanned) -> Still:
         if row.id == "one":
             raise PortraitError("it has vanished")
         return drawn(row)

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import batch_doubles
+import numpy as np
 import pytest
 from batch_command import hallo, trivial  # noqa: F401
 from typer.testing import Result
@@ -14,6 +15,7 @@ from hallo_cli.batch.planner import Planner
 from hallo_cli.cli.batch_plan import PLAN as PLAN_COLUMNS
 from hallo_cli.cli.batch_plan import csv_line
 from hallo_cli.errors import SettingsError
+from hallo_cli.jobs.still import Still
 
 
 def test_dry_run_prints_the_plan_and_renders_nothing(tmp_path: Path) -> None:
@@ -49,6 +51,11 @@ def test_plan_for_programs_has_fixed_columns(tmp_path: Path) -> None:
     assert {len(row) for row in rows} == {len(PLAN_COLUMNS)}
     assert [row[:2] for row in rows] == [["a", "to render"], ["b", "done before"], ["c", "refused"]]
     assert (rows[0][3], rows[0][4], rows[0][6]) == ("2.000", "32x32", "0.0500")
+
+
+def test_plan_as_json_has_the_prices(tmp_path: Path) -> None:
+    events = [json.loads(line) for line in planned(tmp_path, "--json").stdout.splitlines()]
+    assert [event["price"] for event in events] == [0.05, None, None, 0.05]  # three rows and the total
 
 
 def test_plan_as_csv_has_a_header_and_no_formula(tmp_path: Path) -> None:
@@ -92,7 +99,8 @@ def test_dry_run_waits_for_no_running_batch(tmp_path: Path) -> None:
 
 
 def test_dry_run_writes_a_sheet_of_all_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Planner, "still", lambda planner, row: (tmp_path / "a.png").read_bytes())
+    still = Still(np.zeros((60, 100, 3), np.uint8), (90, 60), "32 x 32", "good", ())
+    monkeypatch.setattr(Planner, "still", lambda planner, row: still)
     manifest = batch_doubles.write_batch(tmp_path, ["a", "b"])
     (tmp_path / "b.png").write_text("no picture", encoding="utf-8")
     result = hallo(manifest, "--dry-run", "--device", "cpu", "--sheet", tmp_path / "sheet.html")
@@ -100,6 +108,7 @@ def test_dry_run_writes_a_sheet_of_all_rows(tmp_path: Path, monkeypatch: pytest.
     assert result.exit_code == 1
     assert (page.count("<article"), page.count("data:image/jpeg")) == (2, 1)
     assert "cannot be rendered" in page
+    assert "<h1>batch</h1><p>2 rows: 1 to render (0:00:01 of video), 1 refused</p>" in page
 
 
 def test_sheet_goes_with_a_dry_run(tmp_path: Path) -> None:
