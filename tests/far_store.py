@@ -36,6 +36,7 @@ class Store:
 @pytest.fixture(name="store")
 def storing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     made = Store()
+    made.files.store.clear()  # it is the process's
     monkeypatch.setattr(stores, "store_of", made.of)
     monkeypatch.setattr(stores, "PAUSES_S", ())
     yield made

@@ -93,4 +93,5 @@ def _call(flag: str, words: list[str], document: str) -> None:
     else:
         if done.returncode:
             said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-            say(f"{flag} {words[0]!r} ended with status {done.returncode}: {said[-1] if said else ''}")
+            reason = f": {said[-1]}" if said else ""
+            say(f"{flag} {words[0]!r} ended with status {done.returncode}{reason}")

@@ -17,6 +17,7 @@ from hallo_cli.media.addresses import (
     WEB,
     address_in,
     bare_address,
+    has_secret_user,
     is_address,
     scheme_of,
     shown_address,
@@ -37,7 +38,7 @@ class Sending:
                 f"the output {shown_address(self.address)}: videos go to {', '.join(STORES)} addresses, or "
                 "to https addresses that take a PUT."
             )
-        if "@" in urlsplit(self.address).netloc:
+        if has_secret_user(self.address):
             raise SettingsError(
                 f"the output {shown_address(self.address)} has a password in it: use a signed address, or s3."
             )

@@ -25,6 +25,7 @@ STORES = (
     "oci",
     "tos",
 )  # fsspec's, whose files come whole or not at all
+BUCKETS_AT = ("az", "abfs", "oci")  # BUCKET@ACCOUNT is one place of these stores
 SERVERS = ("sftp", "ssh", "ftp", "smb", "hdfs", "webhdfs")  # fsspec's, whose half-written files can be seen
 
 
@@ -39,9 +40,14 @@ def require_fetchable(address: str, error: type[HalloError], what: str) -> None:
     if scheme not in (*WEB, *STORES, *SERVERS):
         known = ", ".join((*WEB, *STORES, *SERVERS))
         raise error(f"the {what} {shown_address(address)}: only {known} addresses are fetched.")
-    user, at, _ = urlsplit(address).netloc.rpartition("@")
-    if at and (":" in user or scheme not in SERVERS):
+    if has_secret_user(address):
         raise error(f"the {what} {shown_address(address)} has a password in it: use a signed address, or s3.")
+
+
+def has_secret_user(address: str) -> bool:
+    """Whether what is before an @ in an address may be a password or a token."""
+    user, at, _ = urlsplit(address).netloc.rpartition("@")
+    return bool(at) and (":" in user or scheme_of(address) not in (*SERVERS, *BUCKETS_AT))
 
 
 def address_in(folder: str, written: str) -> str:
@@ -67,9 +73,10 @@ def scheme_of(address: str) -> str:
 
 
 def bare_address(address: str) -> str:
-    """An address without its query and without a user."""
+    """An address without its query, and without a user that may be secret."""
     parts = urlsplit(address)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    place = parts.netloc.rpartition("@")[2] if has_secret_user(address) else parts.netloc
+    return f"{parts.scheme}://{place}{parts.path}"
 
 
 def shown_address(address: str) -> str:

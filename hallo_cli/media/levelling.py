@@ -1,10 +1,10 @@
-"""Brings the rendered part of a recording to a loudness (EBU R128) in two passes, lossless."""
+"""Brings the rendered part of a recording to a loudness: measures it (EBU R128), amplifies it, lossless."""
 
 from __future__ import annotations
 
 import json
+import logging
 import re
-from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
 
@@ -16,47 +16,69 @@ from hallo_cli.media.joining import Sound
 from hallo_cli.media.pcm import pcm
 
 PEAK = -1.5  # dB true peak: room for what AAC adds
-RANGE = 20.0  # LU: speech with less keeps its dynamics
+TOLERANCE = 0.2  # LU
+N_TRIES = 6  # of a gain whose peaks are limited
+MAX_GAIN = 40.0  # dB, of those
+_FINE_RATE = 192_000  # at which samples show true peaks
+_LIMITER = {"limit": 10 ** (PEAK / 20), "attack": 5, "release": 50, "level": 0, "latency": 1}
+_BLOCK = 4096  # samples; FLAC takes no more than 65535
 _REPORT = re.compile(rb"\{[^{}]*\}")
+
+logger = logging.getLogger(__name__)
 
 
 def levelled(sound: Sound, lufs: float, target: Path) -> Sound:
     """The rendered part of the sound at a loudness, written to `target` (FLAC), to be encoded from there.
 
-    One gain for the whole part if its peaks allow that, else dynamic compression. Silence is unchanged.
-    Raises SpeechError, EncoderError.
+    One gain for the whole part; peaks above PEAK are limited, and the gain rises until the loudness is met.
+    Silence is unchanged. Raises SpeechError, EncoderError.
     """
-    measured = _measure(sound, lufs)
+    measured = _measure(sound)
     if measured is None:
         return sound
-    settings = {f"measured_{key}": value for key, value in measured.items()}
-    with pcm(sound.file, sound.stretch) as samples:
-        loud = samples.as_input().filter("loudnorm", I=lufs, TP=PEAK, LRA=RANGE, linear="true", **settings)
-        same_rate = loud.filter("aresample", samples.rate)  # loudnorm may give 192 kHz
-        written = ffmpeg.output(same_rate, address(target), format="flac", sample_fmt="s32", **DETERMINISTIC)
-        run(written, feed=samples.whole())
+    loudness, peak = measured
+    gain = lufs - loudness
+    if peak + gain <= PEAK:
+        _write(sound, gain, target, is_limited=False)
+        return Sound(target, codec="aac")
+    for _ in range(N_TRIES):
+        _write(sound, gain, target, is_limited=True)
+        reached = loudness_of(Sound(target)) or loudness
+        if abs(lufs - reached) <= TOLERANCE or gain == MAX_GAIN:
+            break
+        gain = min(gain + lufs - reached, MAX_GAIN)
+    if lufs - reached > 1:
+        logger.warning("the sound has %.1f LUFS instead of %g: its peaks allow no more", reached, lufs)
     return Sound(target, codec="aac")
+
+
+def _write(sound: Sound, gain: float, target: Path, *, is_limited: bool) -> None:
+    with pcm(sound.file, sound.stretch) as samples:
+        loud = samples.as_input().filter("volume", f"{gain:.3f}dB", precision="float")
+        if is_limited:
+            loud = loud.filter("aresample", _FINE_RATE).filter("alimiter", **_LIMITER)
+            loud = loud.filter("aresample", samples.rate)
+        loud = loud.filter("asetnsamples", n=_BLOCK, p=0)
+        written = ffmpeg.output(loud, address(target), format="flac", sample_fmt="s32", **DETERMINISTIC)
+        run(written, feed=samples.whole())
 
 
 def loudness_of(sound: Sound) -> float | None:
     """The loudness of a part of a sound in LUFS; None for silence. Raises SpeechError, EncoderError."""
-    measured = _measure(sound, -16.0)
-    return None if measured is None else float(measured["I"])
+    measured = _measure(sound)
+    return None if measured is None else measured[0]
 
 
-def _measure(sound: Sound, lufs: float) -> Mapping[str, str] | None:
-    """loudnorm's figures of the part: I, TP, LRA and thresh; None for silence."""
+def _measure(sound: Sound) -> tuple[float, float] | None:
+    """Loudness in LUFS and true peak in dB of the part; None for silence."""
     with pcm(sound.file, sound.stretch) as samples:
-        loud = samples.as_input().filter("loudnorm", I=lufs, TP=PEAK, LRA=RANGE, print_format="json")
+        loud = samples.as_input().filter("loudnorm", print_format="json")
         said = run(ffmpeg.output(loud, "-", format="null"), feed=samples.whole(), level="info")
     try:
         found = json.loads(_REPORT.findall(said)[-1])
-        names = {"I": "input_i", "TP": "input_tp", "LRA": "input_lra", "thresh": "input_thresh"}
-        figures = {name: float(found[key]) for name, key in names.items()}
+        loudness, peak = float(found["input_i"]), float(found["input_tp"])
     except (IndexError, KeyError, ValueError) as error:
         raise EncoderError(
             f"ffmpeg did not measure the loudness of {sound.file.name!r} ({error})."
         ) from error
-    if not all(map(isfinite, figures.values())):
-        return None
-    return {name: f"{figure:.2f}" for name, figure in figures.items()}
+    return (loudness, peak) if isfinite(loudness) and isfinite(peak) else None

@@ -131,6 +131,8 @@ def test_hook_that_fails_is_told_and_loses_nothing(tmp_path: Path) -> None:
     result = hallo(manifest, "--no-quality", "--device", "cpu", "--on-row", command)
     assert result.exit_code == 0
     assert "ended with status 1: no mail today" in result.stderr
+    silent = hallo(manifest, "--no-quality", "--device", "cpu", "--on-end", "false").stderr
+    assert "--on-end 'false' ended with status 1\n" in silent
     assert batch_doubles.results(manifest)["a"].status == "done"
 
 

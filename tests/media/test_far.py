@@ -5,7 +5,7 @@ from file_server import Server, serving  # noqa: F401
 
 from hallo_cli.errors import PortraitError, SettingsError, SpeechError
 from hallo_cli.media import far
-from hallo_cli.media.addresses import require_fetchable, stem_of
+from hallo_cli.media.addresses import bare_address, require_fetchable, stem_of
 from hallo_cli.media.far import near_path
 
 SECRET = "X-Signature=abc123"
@@ -97,8 +97,17 @@ def test_other_addresses_are_refused(address: str, said: str) -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_user_of_a_server_may_be_named_without_a_password() -> None:
-    require_fetchable("sftp://ann@host.example/a.wav", SpeechError, "recording")
+@pytest.mark.parametrize(
+    "address",
+    [
+        "sftp://ann@host.example/a.wav",
+        "oci://bucket@namespace/a.wav",
+        "abfs://container@account.dfs.core.windows.net/a.wav",
+    ],
+)
+def test_users_of_servers_and_buckets_of_accounts_may_be_named(address: str) -> None:
+    require_fetchable(address, SpeechError, "recording")
+    assert bare_address(f"{address}?signature=x") == address
 
 
 def test_chained_address_is_refused() -> None:

@@ -3,12 +3,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.io import wavfile
+from scipy.signal import resample_poly
 
+from hallo_cli.media.audio import Stretch
 from hallo_cli.media.joining import Sound
 from hallo_cli.media.levelling import levelled, loudness_of
+from hallo_cli.media.pcm import pcm
 from hallo_cli.media.probe import probe
 
 RATE = 16_000
+EXAMPLES = Path(__file__).parent.parent.parent / "hallo_cli/assets/examples"
+SPEECH = EXAMPLES / "sense_and_sensibility_01_austen_64kb-0870.wav"
 
 
 def speech(path: Path, *, level: float, seconds: float = 6.0) -> Path:
@@ -26,6 +31,32 @@ def speech(path: Path, *, level: float, seconds: float = 6.0) -> Path:
 def test_quiet_and_loud_speech_get_the_same_loudness(tmp_path: Path, level: float, lufs: float) -> None:
     made = levelled(Sound(speech(tmp_path / "a.wav", level=level)), lufs, tmp_path / "out.flac")
     assert loudness_of(made) == pytest.approx(lufs, abs=1.0)  # EBU R128 allows 1 LU for live speech
+
+
+@pytest.mark.parametrize(("lufs", "seconds"), [(-16.0, 1.0), (-16.0, 7.0), (-14.0, 7.0)])
+def test_loudness_is_met_where_peaks_have_to_be_limited(tmp_path: Path, lufs: float, seconds: float) -> None:
+    spoken = Sound(SPEECH, start_s=0.0, duration_s=seconds)  # -25 LUFS with peaks of -7 dB
+    made = levelled(spoken, lufs, tmp_path / "out.flac")
+    assert loudness_of(made) == pytest.approx(lufs, abs=0.3)
+    with pcm(made.file, Stretch()) as decoded:
+        samples = np.concatenate(list(decoded.samples))[:, 0]
+    assert np.abs(resample_poly(samples, 8, 1)).max() <= 10 ** (-1.3 / 20)  # 0.2 dB: another resampler
+
+
+def test_peaks_of_sound_at_44100_hz_are_limited(tmp_path: Path) -> None:
+    wave = np.random.default_rng(0).normal(0, 0.02, (44_100 * 2, 2))
+    wave[44_100] = 0.5
+    wavfile.write(tmp_path / "a.wav", 44_100, wave.astype(np.float32))
+    made = levelled(Sound(tmp_path / "a.wav"), -16, tmp_path / "out.flac")
+    assert loudness_of(made) == pytest.approx(-16, abs=0.3)
+
+
+def test_loudness_that_peaks_do_not_allow_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    wave = np.zeros(RATE * 2, np.float32)
+    wave[:: RATE // 4] = 0.5  # clicks
+    wavfile.write(tmp_path / "a.wav", RATE, wave)
+    levelled(Sound(tmp_path / "a.wav"), -5, tmp_path / "out.flac")
+    assert "LUFS instead of -5: its peaks allow no more" in caplog.text
 
 
 def test_length_and_rate_stay(tmp_path: Path) -> None:
