@@ -172,6 +172,14 @@ def test_row_put_back_keeps_its_counts() -> None:
         assert (again.attempts, again.is_alone, again.seed_offset) == (1, 1, 1)
 
 
+def test_reason_of_a_refused_row_can_be_printed() -> None:
+    with Queue() as queue:
+        queue.add_rows([row(2), BadRow(3, "b3", "no\x1b[2J")])
+        queue.refuse(2, "InputError", "a\x1b[2J.png does not exist")
+        told = [bad.message for bad, _ in queue.bad_rows()]
+    assert told == ["a\\x1b[2J.png does not exist", "no\\x1b[2J"]
+
+
 def test_queue_remembers_the_last_record_of_an_output(tmp_path: Path) -> None:
     with Queue() as queue:
         queue.history.remember([Record("a", 2, "error", "v/a.mp4"), RECORD], tmp_path)

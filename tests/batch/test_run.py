@@ -277,6 +277,13 @@ def test_finished_output_of_another_size_is_rendered_again(tmp_path: Path) -> No
     assert not any(isinstance(event, RowStarted) for event in run(batch_of(manifest)))
 
 
+def test_cells_of_the_users_own_columns_are_in_the_ledger(tmp_path: Path) -> None:
+    manifest = write_batch(tmp_path, ["a"])
+    manifest.write_text("id,portrait,audio,x_client\na,a.png,speech.wav,Berg\n", encoding="utf-8")
+    run(batch_of(manifest))
+    assert results(manifest)["a"].own == {"x_client": "Berg"}
+
+
 def test_each_input_of_a_row_is_hashed_once_from_check_to_video(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

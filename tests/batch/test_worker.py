@@ -1,5 +1,6 @@
 """What a worker does beside rendering."""
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +12,11 @@ from job_doubles import TrivialEngine
 
 from hallo_cli.batch import worker
 from hallo_cli.batch.failure import attempt
+from hallo_cli.batch.local_pool import LocalPool
 from hallo_cli.batch.renderer import JobRenderer, Ready
 from hallo_cli.batch.run import opened
-from hallo_cli.batch.task import Ended, Message, Rendered, Task
-from hallo_cli.errors import DeviceMemoryError
+from hallo_cli.batch.task import Died, Ended, Message, Rendered, Task
+from hallo_cli.errors import DeviceMemoryError, JobError
 from hallo_cli.jobs.runner import StopRequest
 
 PATIENCE_S = 20.0  # before a test that waits for another thread fails
@@ -116,3 +118,15 @@ def test_failure_says_what_can_be_done_about_it(error: Exception, flags: set[str
     assert failure is not None
     assert failure.kind == type(error).__name__
     assert {name for name, value in vars(failure).items() if value is True} == flags
+
+
+def end_at_once(device: str) -> JobRenderer:
+    os._exit(9)
+
+
+def test_worker_that_cannot_be_started_ends_the_batch_at_the_third_try(tmp_path: Path) -> None:
+    pool = LocalPool(end_at_once, ["cpu"], tmp_path)
+    assert [pool.wait(PATIENCE_S) for _ in range(2)] == [[("cpu", Died("it ended with status 9"))]] * 2
+    with pytest.raises(JobError, match="3 times in a row"):
+        pool.wait(PATIENCE_S)
+    pool.close()
