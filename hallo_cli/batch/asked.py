@@ -1,4 +1,4 @@
-"""What a batch's rows ask for, beside what became of them: for the report, which shows rows to come, too."""
+"""What each row of a batch asks for; the report shows it, also for rows that are still to be rendered."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

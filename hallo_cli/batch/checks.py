@@ -28,7 +28,7 @@ from hallo_cli.batch.findings import FACES, WORDS, Checks, Finding, Request, fin
 from hallo_cli.jobs.engine import Engine
 from hallo_cli.jobs.fitting import canvas_warnings
 from hallo_cli.jobs.group import speaking
-from hallo_cli.jobs.looks import look_limit_s, too_slow
+from hallo_cli.jobs.look_limit import look_limit_s, too_slow
 from hallo_cli.jobs.plan import Voice
 from hallo_cli.media.files import shown
 from hallo_cli.media.image import take_turns
@@ -240,7 +240,7 @@ def _silence() -> None:
 
 def _listen(path: Path, settings: RenderSettings) -> Heard:
     from hallo_cli.analysis.hearing import listen_to
-    from hallo_cli.jobs.sound import stretch_of
+    from hallo_cli.jobs.stretch import stretch_of
 
     stretch, notes = stretch_of(path, settings)
     return listen_to(path, stretch, notes)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hallo_cli.batch.places import Layout
 from hallo_cli.batch.rows import BadRow, Row, make_row
-from hallo_cli.batch.written import same_name
+from hallo_cli.batch.spelling import same_name
 from hallo_cli.errors import ManifestError
 from hallo_cli.printable import printable
 

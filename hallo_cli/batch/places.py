@@ -7,12 +7,12 @@ from pathlib import Path
 
 from hallo_cli.batch.cells import is_unicode, key_of, text_of
 from hallo_cli.batch.columns import OWN_PREFIX, TEXT, is_column
-from hallo_cli.batch.written import find_written, spellings
+from hallo_cli.batch.spelling import find_written, spellings
 from hallo_cli.errors import ManifestError, SettingsError
 from hallo_cli.jobs.containers import SUFFIXES
 from hallo_cli.media.addresses import address_in, is_address, is_within, require_fetchable, shown_address
-from hallo_cli.media.answers import Disks
 from hallo_cli.media.files import local_path
+from hallo_cli.media.slow_disks import Disks
 
 TEMPLATE_NAMES = ("id", "portrait", "audio", "row", "preset", "seed")
 

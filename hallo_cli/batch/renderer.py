@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hallo_cli.batch.checks import MakeEngine
-from hallo_cli.batch.curves import keep_curves
+from hallo_cli.batch.curve_files import keep_curves
 from hallo_cli.batch.fetching import near_task
 from hallo_cli.batch.join import join, seconds_of
 from hallo_cli.batch.judge import Judgement, judge

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from hallo_cli.batch.asked import Asked
-from hallo_cli.batch.curves import read_curves
+from hallo_cli.batch.curve_files import read_curves
 from hallo_cli.batch.ledger import Record
 from hallo_cli.batch.preview import poster, preview
 from hallo_cli.batch.states import STATES, Counts

@@ -15,18 +15,18 @@ from hallo_cli.batch.budget import Allowance, Budget
 from hallo_cli.batch.events import BatchPlanned, Event, RowEnded, RowPlanned, RowWarned
 from hallo_cli.batch.findings import Checks, copy_findings
 from hallo_cli.batch.ledger import Ledger, Record, Run, read_records, stored_path
+from hallo_cli.batch.ledger_sync import bring_in_step
 from hallo_cli.batch.manifest import read_manifest, read_rows
 from hallo_cli.batch.mirror import FarLedger, Mirror, take_over
 from hallo_cli.batch.pairs import pair_folders
 from hallo_cli.batch.paths import Paths
 from hallo_cli.batch.places import Layout
 from hallo_cli.batch.planner import Planner, Predict, Repeat, RowSettings
-from hallo_cli.batch.pulse import Pulse
 from hallo_cli.batch.queue import Queue
 from hallo_cli.batch.renderer import RendererSpec
 from hallo_cli.batch.rows import BadRow, Row
+from hallo_cli.batch.running import Pulse
 from hallo_cli.batch.scheduler import Policy, Scheduler, now
-from hallo_cli.batch.step import bring_in_step
 from hallo_cli.batch.tally import Tally
 from hallo_cli.batch.task import Pool, Task
 from hallo_cli.errors import Interrupted, OutputError

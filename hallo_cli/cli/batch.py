@@ -175,7 +175,7 @@ def status_command(named: Named, as_json: AsJson = False) -> None:
     Example:
         hallo batch status week12.csv
     """
-    from hallo_cli.batch.pulse import find_running
+    from hallo_cli.batch.running import find_running
     from hallo_cli.batch.status import read_known
 
     Shown().start_log()

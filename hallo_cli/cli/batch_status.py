@@ -10,7 +10,7 @@ from hallo_cli.cli.batch_view import describe_worker
 from hallo_cli.cli.progress import clock
 
 if TYPE_CHECKING:
-    from hallo_cli.batch.pulse import Running
+    from hallo_cli.batch.running import Running
     from hallo_cli.batch.status import Known
 
 SCHEMA = 1

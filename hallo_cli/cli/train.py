@@ -18,7 +18,7 @@ from hallo_cli.errors import Interrupted, SettingsError
 
 if TYPE_CHECKING:
     from hallo_cli.training.config import Stage
-    from hallo_cli.training.encode import TakeEncoder
+    from hallo_cli.training.take_encoder import TakeEncoder
 
 app = Application(
     help="""Train the networks.
@@ -168,7 +168,7 @@ def encode(
     where = str(resolve_device(device))
 
     def make() -> TakeEncoder:
-        from hallo_cli.training.encoders import bundle_encoder, file_encoder
+        from hallo_cli.training.make_encoder import bundle_encoder, file_encoder
 
         if bundle is not None:
             return bundle_encoder(bundle, device=where, dtype=dtype.of_torch)

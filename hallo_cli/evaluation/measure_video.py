@@ -22,10 +22,10 @@ from hallo_cli.errors import InputError, SpeechError
 from hallo_cli.evaluation import geometry, lip_sync
 from hallo_cli.evaluation.curves import Curves
 from hallo_cli.evaluation.distribution import FeatureNetwork, fitted, frechet_distance
+from hallo_cli.evaluation.face_window import View, view_on
 from hallo_cli.evaluation.figures import VideoFigures
 from hallo_cli.evaluation.measure import IdentityNetwork, VideoMeter
 from hallo_cli.evaluation.truth import TruthMeter
-from hallo_cli.evaluation.view import View, view_on
 from hallo_cli.media.audio import read_sound
 from hallo_cli.media.image import read_image
 from hallo_cli.media.probe import probe

@@ -24,8 +24,8 @@ from hallo_cli.jobs.containers import is_transparent
 from hallo_cli.jobs.engine import Compositor, SpeechTrack
 from hallo_cli.jobs.fallbacks import next_fallback
 from hallo_cli.jobs.fitting import fitted
-from hallo_cli.jobs.looks import look_within
-from hallo_cli.jobs.sound import stretch_of
+from hallo_cli.jobs.look_limit import look_within
+from hallo_cli.jobs.stretch import stretch_of
 from hallo_cli.jobs.transparency import Straight, WithAlpha, alpha_of, cut_alpha, read_alpha
 from hallo_cli.media.audio import Recording, decode
 from hallo_cli.media.ffmpeg import describe_ffmpeg

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hallo_cli.errors import InputError, PortraitError, SpeechError
 from hallo_cli.jobs.fitting import by_content
-from hallo_cli.jobs.looks import LOOK_S, look_within
+from hallo_cli.jobs.look_limit import LOOK_S, look_within
 from hallo_cli.jobs.plan import Job, fingerprint
 from hallo_cli.media.files import require_file, shown
 from hallo_cli.settings.schema import RenderSettings

@@ -22,7 +22,7 @@ from hallo_cli.media.addresses import (
     scheme_of,
     shown_address,
 )
-from hallo_cli.media.putting import put_over_web
+from hallo_cli.media.http_put import put_over_web
 from hallo_cli.media.stores import FarFolder
 
 

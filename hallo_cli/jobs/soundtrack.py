@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hallo_cli.errors import SettingsError
 from hallo_cli.jobs.plan import Job, Segment
-from hallo_cli.jobs.sound import stretch_of
+from hallo_cli.jobs.stretch import stretch_of
 from hallo_cli.jobs.workspace import Workspace
 from hallo_cli.media.joining import FinishedVideo, Sound, sound_modes
 from hallo_cli.media.levelling import levelled

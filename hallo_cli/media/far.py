@@ -24,9 +24,9 @@ from urllib.request import Request, urlopen
 from hallo_cli import __version__
 from hallo_cli.errors import InputError
 from hallo_cli.media.addresses import WEB, is_address, require_fetchable, scheme_of, shown_address
-from hallo_cli.media.answers import require_answer
 from hallo_cli.media.composing import kept_path
 from hallo_cli.media.files import local_path
+from hallo_cli.media.slow_disks import require_answer
 from hallo_cli.media.stores import Refused, refusal_of, reporting, store_of
 from hallo_cli.store.cache import at_home
 from hallo_cli.store.opening import sweep_parts

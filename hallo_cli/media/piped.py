@@ -1,4 +1,4 @@
-"""Takes a recording from a pipe: it is read to its end once and kept by content, a file like others then."""
+"""Reads a recording from a pipe to its end and keeps it as a file, named after its content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads files of other hands within a bound, so that a wrong one cannot fill the memory."""
+"""Reads small files that others may have written, up to a limit: a wrong one cannot fill the memory."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from hallo_cli.errors import InputError, SettingsError
 from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.training.config import DataSettings, Stage
-from hallo_cli.training.encoded import EncodedFolder, EncodedTake
+from hallo_cli.training.encoded_shards import EncodedFolder, EncodedTake
 
 BALANCED_VISEMES = 4  # open, wide, round, close: the first columns of truth.visemes; a fifth class is rest
 SHUT = 0.7  # of truth.blink, 0 open to 1 shut

@@ -9,8 +9,8 @@ from pathlib import Path
 from hallo_cli.errors import InputError
 from hallo_cli.store.digests import file_digest
 from hallo_cli.store.writing import make_folder
-from hallo_cli.training.encode import TakeEncoder
-from hallo_cli.training.encoded import read_origin, write_encoded
+from hallo_cli.training.encoded_shards import read_origin, write_encoded
+from hallo_cli.training.take_encoder import TakeEncoder
 from hallo_cli.training.takes import Take, read_takes, shards_in
 
 

@@ -1,4 +1,4 @@
-"""How the networks of a run do meanwhile: losses, pictures, videos and speech, with the averaged weights."""
+"""Tries a run's networks while they train: losses, pictures, videos and speech, with the averaged weights."""
 
 from __future__ import annotations
 

@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 from batch_doubles import batch_of, results, run, write_batch, write_picture, write_sound
 
-from hallo_cli.batch import pulse
 from hallo_cli.batch.events import RowEnded, RowStarted
 from hallo_cli.batch.merge import merge
 from hallo_cli.batch.paths import Paths, Shard
-from hallo_cli.batch.pulse import find_running
 from hallo_cli.batch.run import Batch, opened
+from hallo_cli.batch.running import find_running
 from hallo_cli.batch.states import Counts
 from hallo_cli.batch.status import read_known
 from hallo_cli.store.locks import is_held
@@ -124,7 +123,7 @@ def test_shards_and_their_merged_ledger_count_the_whole_batch(tmp_path: Path) ->
 def test_status_names_the_row_in_hand_and_the_expected_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pulse, "INTERVAL_S", 0.0)
+    monkeypatch.setattr("hallo_cli.batch.running.INTERVAL_S", 0.0)
     manifest = write_batch(tmp_path, ["a"])
     paths = Paths(manifest.with_suffix(""))
     seen = []

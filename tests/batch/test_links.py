@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from batch_doubles import batch_of, results, run, write_batch
 
-from hallo_cli.batch import pulse
 from hallo_cli.batch.events import RowEnded
 from hallo_cli.batch.paths import Paths
 from hallo_cli.batch.report import write_table
@@ -84,7 +83,7 @@ DURING: list[Place] = [
 def test_link_that_is_planted_during_a_run_is_not_followed(
     tmp_path: Path, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pulse, "INTERVAL_S", 0.0)
+    monkeypatch.setattr("hallo_cli.batch.running.INTERVAL_S", 0.0)
     manifest = write_batch(tmp_path, ["a", "bug"], seconds=0.3)
     link = place(Paths(manifest.with_suffix("")))
     with opened(batch_of(manifest, policy=Policy(retries=0))) as batch:

@@ -7,7 +7,7 @@ import pytest
 from manifest_rows import only, only_bad
 
 from hallo_cli.batch.places import Layout
-from hallo_cli.batch.written import find_written
+from hallo_cli.batch.spelling import find_written
 from hallo_cli.errors import SettingsError
 
 

@@ -12,10 +12,10 @@ from hallo_cli.analysis.framing import cut, face_square
 from hallo_cli.bundles.manifest import Geometry
 from hallo_cli.domain import Bytes, CropBox
 from hallo_cli.errors import InputError
+from hallo_cli.evaluation.face_window import MAX_SIDE, View, view_on
 from hallo_cli.evaluation.figures import VideoFigures
 from hallo_cli.evaluation.measure import VideoMeter
 from hallo_cli.evaluation.measure_video import measure_video, square_of
-from hallo_cli.evaluation.view import MAX_SIDE, View, view_on
 from hallo_cli.media.image import read_image, write_png
 from hallo_cli.media.video import SegmentWriter, VideoFormat
 from hallo_cli.store.digests import file_digest

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hallo_cli.evaluation.view import MAX_SIDE
+from hallo_cli.evaluation.face_window import MAX_SIDE
 from hallo_cli.jobs.forecast import (
     MAX_SPEEDS,
     MEASURED_SIDE,

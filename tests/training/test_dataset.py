@@ -10,7 +10,7 @@ from training.toy import NETWORK, write_takes
 from hallo_cli.errors import InputError
 from hallo_cli.training.config import DataSettings, Stage
 from hallo_cli.training.dataset import BatchSource, split_takes
-from hallo_cli.training.encoded import EncodedFolder, EncodedTake
+from hallo_cli.training.encoded_shards import EncodedFolder, EncodedTake
 
 N_FRAMES = 12
 

@@ -10,7 +10,7 @@ from hallo_cli.inference.animator import Animator
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 from hallo_cli.training.config import DataSettings
 from hallo_cli.training.dataset import BatchSource
-from hallo_cli.training.encoded import EncodedFolder
+from hallo_cli.training.encoded_shards import EncodedFolder
 from hallo_cli.training.forward import box_regions, make_conditions
 from hallo_cli.training.objective import Drops
 

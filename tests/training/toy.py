@@ -8,7 +8,7 @@ from small_bundles import tiny_config
 from small_networks import SMALL_VAE
 
 from hallo_cli.models.network_config import NetworkConfig
-from hallo_cli.training.encoded import EncodedFormat, write_encoded
+from hallo_cli.training.encoded_shards import EncodedFormat, write_encoded
 
 NETWORK = tiny_config(
     channels=(8, 16),

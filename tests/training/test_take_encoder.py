@@ -16,9 +16,9 @@ from hallo_cli.domain import CONTROLS, Float
 from hallo_cli.errors import InputError, OutputError
 from hallo_cli.models.anchored import FLOW_GAIN
 from hallo_cli.models.autoencoder import AnchoredAutoencoder
-from hallo_cli.training.encode import TakeEncoder
 from hallo_cli.training.encode_folder import encode_folder
-from hallo_cli.training.encoded import EncodedFolder, read_origin, write_encoded
+from hallo_cli.training.encoded_shards import EncodedFolder, read_origin, write_encoded
+from hallo_cli.training.take_encoder import TakeEncoder
 from hallo_cli.training.takes import Take, TakeInfo, TakeWriter, packed_flow
 
 N_FRAMES = 3

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from batch_doubles import batch_of, results, run, write_batch
 
-from hallo_cli.batch.curves import keep_curves, read_curves
+from hallo_cli.batch.curve_files import keep_curves, read_curves
 from hallo_cli.batch.paths import Paths
 from hallo_cli.batch.report import ReportOptions, write_page
 from hallo_cli.batch.status import read_known

@@ -10,7 +10,7 @@ from hallo_cli.analysis.portrait import PortraitAnalyser
 from hallo_cli.api import Renderer
 from hallo_cli.errors import InputError
 from hallo_cli.jobs import bundle_engine, inputs, preflight
-from hallo_cli.jobs.looks import look_limit_s, look_within
+from hallo_cli.jobs.look_limit import look_limit_s, look_within
 
 FACE = Path(__file__).parent.parent.parent / "hallo_cli/assets/examples/portrait_astronaut.png"
 STUCK = {

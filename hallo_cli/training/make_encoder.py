@@ -15,9 +15,9 @@ from hallo_cli.models.autoencoder import Autoencoder, build_autoencoder
 from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.weights import fill
 from hallo_cli.store.digests import file_digest
-from hallo_cli.training.encode import SpeechFeatures, TakeEncoder
 from hallo_cli.training.init import read_network_config
 from hallo_cli.training.speech_features import EncoderFeatures
+from hallo_cli.training.take_encoder import SpeechFeatures, TakeEncoder
 
 
 def bundle_encoder(name: str, *, device: str, dtype: torch.dtype) -> TakeEncoder:

@@ -26,7 +26,7 @@ from hallo_cli.models.anchored import Truth
 from hallo_cli.models.autoencoder import AnchoredAutoencoder, Autoencoder
 from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.training.dataset import prefetched
-from hallo_cli.training.encoded import EncodedFormat
+from hallo_cli.training.encoded_shards import EncodedFormat
 from hallo_cli.training.takes import MOUTH_MATERIALS, Take, unpacked_flow
 
 CONTEXT = 2  # frames of features before and after a take

@@ -1,4 +1,4 @@
-"""Limits the time that a disk may take to say something about a file: dead network disks never answer."""
+"""Limits the time to wait for a disk's answer about a file: dead network disks never answer."""
 
 from __future__ import annotations
 

@@ -12,15 +12,15 @@ from batch_doubles import batch_of, write_batch, write_picture
 from hallo_cli.api import Renderer
 from hallo_cli.batch.run import opened
 from hallo_cli.errors import InputError, PortraitError
-from hallo_cli.jobs.looks import look_limit_s
-from hallo_cli.media import answers
+from hallo_cli.jobs.look_limit import look_limit_s
+from hallo_cli.media import slow_disks
 
 SILENT = "has not answered for 0 s. Check the network disk, or copy the file to a local one"
 
 
 @pytest.fixture
 def dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder whose disk never answers."""
+    """A folder whose disk never slow_disks."""
     folder = tmp_path / "dead"
     folder.mkdir()
     is_over, stat = threading.Event(), os.stat
@@ -35,7 +35,7 @@ def dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         return stat(path, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(os, "stat", answer)
-    monkeypatch.setattr(answers, "ANSWER_S", 0.2)
+    monkeypatch.setattr(slow_disks, "ANSWER_S", 0.2)
     yield folder
     is_over.set()
 
@@ -54,7 +54,7 @@ def test_recording_on_a_disk_that_never_answers_is_named(dead: Path) -> None:
 def test_link_to_a_disk_that_never_answers_is_named(dead: Path) -> None:
     link = dead.parent / "face.png"
     link.symlink_to(dead / "face.png")
-    disks = answers.Disks()
+    disks = slow_disks.Disks()
     disks.require_answer(dead.parent / "other.png", PortraitError, "portrait")
     with pytest.raises(PortraitError, match=SILENT):
         disks.require_answer(link, PortraitError, "portrait")
@@ -84,4 +84,4 @@ def test_what_a_look_raises_is_raised() -> None:
         raise TimeoutError("its own")
 
     with pytest.raises(TimeoutError, match="its own"):
-        answers.within(5.0, fail)
+        slow_disks.within(5.0, fail)

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from hallo_cli.errors import InputError
-from hallo_cli.media import answers
-from hallo_cli.media.answers import NoAnswerError, within
+from hallo_cli.media import slow_disks
 from hallo_cli.media.files import shown
+from hallo_cli.media.slow_disks import NoAnswerError, within
 
 LOOK_S = 300.0  # for a digest, which needs no decoder; other looks have a setting
 Found = TypeVar("Found")
@@ -18,7 +18,7 @@ Found = TypeVar("Found")
 def look_limit_s(path: Path, least_s: float) -> float:
     """Seconds that a look at this file may take: one more for each MiB."""
     try:
-        return least_s + within(answers.ANSWER_S, path.stat).st_size / (1 << 20)
+        return least_s + within(slow_disks.ANSWER_S, path.stat).st_size / (1 << 20)
     except OSError:  # TimeoutError is one
         return least_s
 

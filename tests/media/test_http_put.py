@@ -4,8 +4,8 @@ import pytest
 from file_server import Server, serving  # noqa: F401
 
 from hallo_cli.errors import FarFolderError
-from hallo_cli.media import putting, stores
-from hallo_cli.media.putting import put_over_web
+from hallo_cli.media import http_put, stores
+from hallo_cli.media.http_put import put_over_web
 
 SECRET = "X-Signature=abc123"
 LARGE = 20 << 20  # more than sockets hold back
@@ -63,7 +63,7 @@ def test_unreachable_server_is_told(video: Path) -> None:
 
 
 def test_slow_upload_is_given_up(server: Server, video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(putting, "LONGEST_S", -1.0)
+    monkeypatch.setattr(http_put, "LONGEST_S", -1.0)
     with pytest.raises(FarFolderError, match="it took more than"):
         put_over_web(video, server.address("/a.mp4"))
     assert "/a.mp4" not in server.files
