@@ -311,7 +311,6 @@ class Planner:
             audio_sha256=audio.digest,
             width=portrait.width,
             height=portrait.height,
-            priority=row.priority,
             own=row.own,
             voices=voices,
             voices_sha256=digests,

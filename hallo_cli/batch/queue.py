@@ -32,7 +32,9 @@ _INDEXES = (
     "CREATE INDEX by_state ON rows(state, priority DESC, cost DESC, number); CREATE INDEX by_id ON rows(id);"
 )
 _ADD = "INSERT INTO rows(number,id,output,state,priority,kind,message,row) VALUES(?,?,?,?,?,?,?,?)"
-_ADD_PART = "INSERT INTO rows(number,id,output,priority,parent) VALUES(?,?,?,?,?)"
+_ADD_PART = """
+INSERT INTO rows(number,id,output,priority,parent) SELECT ?,?,?,priority,number FROM rows WHERE number=?
+"""
 _ACCEPT = "UPDATE rows SET state=?,frames=?,seconds=?,cost=?,task=? WHERE number=?"
 _NEXT = """
 SELECT number, task FROM rows WHERE state='ready' ORDER BY priority DESC, cost DESC, number LIMIT ?
@@ -144,8 +146,7 @@ class Queue:
         self.accept([whole], "waiting")
         (lowest,) = self._db.execute("SELECT MIN(0, MIN(number)) FROM rows").fetchone()
         for number, part in enumerate(parts, lowest - len(parts)):  # negative: no line of a manifest
-            values = (number, part.id, str(part.output), whole.priority, whole.number)
-            self._db.execute(_ADD_PART, values)
+            self._db.execute(_ADD_PART, (number, part.id, str(part.output), whole.number))
             self.accept([dataclasses.replace(part, number=number)])
 
     def finish_part(self, part: Task) -> None:

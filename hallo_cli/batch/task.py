@@ -53,7 +53,6 @@ class Task:
     audio_sha256: str = ""
     width: int = 0  # of the video, in pixels
     height: int = 0
-    priority: int = 0  # rows of a higher one are rendered first
     voices: tuple[Voice, ...] = ()  # what each of several faces says
     voices_sha256: tuple[str, ...] = ()  # of their recordings
     far: Mapping[str, str] = field(default_factory=dict, hash=False)  # addresses of inputs by column

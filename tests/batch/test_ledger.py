@@ -1,5 +1,6 @@
 """The ledger survives what happens to files, and the queue finds what the ledger knows."""
 
+import dataclasses
 import json
 import math
 import os
@@ -160,6 +161,14 @@ def test_queue_gives_the_costliest_row_first() -> None:
         queue.accept([task(2, 1), task(3, 9), task(4, 5), task(5, 9)])
         assert [t.number for t in queue.take(3)] == [3, 5, 4]
         assert [t.number for t in queue.take(3)] == [2]
+
+
+def test_parts_of_a_row_have_its_priority() -> None:
+    with Queue() as queue:
+        queue.add_rows([row(2), dataclasses.replace(row(3), priority=1)])
+        queue.accept([task(2, 9)])
+        queue.add_parts(task(3), [dataclasses.replace(task(3), id="part", parent=3)])
+        assert [t.id for t in queue.take(2)] == ["part", "r2"]
 
 
 def test_row_put_back_keeps_its_counts() -> None:
