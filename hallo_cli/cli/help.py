@@ -90,7 +90,7 @@ def option(*names: str, help: str, more: bool = False, **how: Any) -> Any:
 
 
 def argument(*, help: str, **how: Any) -> Any:
-    """An argument, likewise."""
+    """An argument as Typer has it, its default shown unless the help names it."""
     return typer.Argument(**{"help": help, "show_default": "[default: " not in help, **how})
 
 

@@ -195,7 +195,7 @@ def render(renderer: Renderer, job: Job, options: RunOptions, shown: Shown) -> N
             say(f"sent to {options.sending}")
         if result.n_taken:
             n_new = result.n_frames - result.n_taken
-            say(f"rendered anew: {n_new / result.fps:.1f} s; the rest is from the earlier render")
+            say(f"rendered again: {n_new / result.fps:.1f} s; the rest is from the earlier render")
         if result.kept:
             from hallo_cli.jobs.workspace import Workspace
 

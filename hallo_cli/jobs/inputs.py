@@ -69,19 +69,19 @@ def require_unchanged(job: Job, inputs: Inputs) -> None:
             name = "recording" if what == "audio" else what
             raise InputError(
                 f"the {name} {shown(path)} was replaced while it was being used. Run the same command again, "
-                "and do not change the file meanwhile."
+                "and do not change the file while it runs."
             )
     if now.voices != inputs.voices:
         raise InputError(
             "a face's recording was replaced while it was being used. Run the same command again, "
-            "and do not change the file meanwhile."
+            "and do not change the file while it runs."
         )
     last = "subtitles" if job.settings.subtitles else "background"
     for what, name in (("pictures", "background"), ("fingerprint", last)):
         if getattr(inputs, what) and getattr(now, what) != getattr(inputs, what):
             raise InputError(
                 f"the {name} {shown(Path(str(getattr(job.settings, name))))} was replaced while it was being "
-                "used. Run the same command again, and do not change the file meanwhile."
+                "used. Run the same command again, and do not change the file while it runs."
             )
 
 

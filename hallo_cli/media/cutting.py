@@ -57,7 +57,7 @@ def copy_frames(pieces: Sequence[Piece], target: Path, video: VideoFormat) -> No
             ) from error
         if n_copied != n_expected:
             raise EncoderError(
-                f"{shown(pieces[0].file.parent)} gave {n_copied} of {n_expected} frames; render anew."
+                f"{shown(pieces[0].file.parent)} gave {n_copied} of {n_expected} frames; render it again."
             )
 
 

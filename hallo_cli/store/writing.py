@@ -32,7 +32,7 @@ _ADVICE = {
     errno.EDQUOT: "Your quota is used up; free some space and run again: finished work is kept.",
     errno.EFBIG: "Files may not grow that large here; raise the system's limit: finished work is kept.",
     errno.EROFS: "The disk is read-only; choose another output or work folder.",
-    errno.ENOENT: "The folder does not exist, or was removed meanwhile.",
+    errno.ENOENT: "The folder does not exist, or was removed in the meantime.",
     errno.ENAMETOOLONG: "Choose a shorter name.",
     errno.EINVAL: "Remove it, or choose another name.",
     errno.EMLINK: "Remove it, or choose another name.",
