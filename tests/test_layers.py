@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "settings": _BELOW_MODELS,
     "media": _BELOW_MODELS,
     "provenance": _BELOW_MODELS,
-    "models": _BELOW_MODELS | {"settings"},  # the binder
+    "models": _BELOW_MODELS,
     "bundles": _BELOW_BUNDLES,
     "analysis": _BELOW_ANALYSIS - {"settings"},
     "inference": _BELOW_ANALYSIS - {"bundles", "media", "store"},  # no paths

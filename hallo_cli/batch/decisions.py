@@ -13,7 +13,7 @@ from hallo_cli.batch.ledger import Record, read_records
 from hallo_cli.errors import InputError
 from hallo_cli.media.files import require_file, shown
 from hallo_cli.printable import printable
-from hallo_cli.settings.binding import bind
+from hallo_cli.store.binding import bind
 from hallo_cli.store.reading import read_small
 
 FORMAT = 1

@@ -15,7 +15,7 @@ from pathlib import Path
 from hallo_cli.batch.paths import Paths
 from hallo_cli.batch.tally import AtWork, Tally
 from hallo_cli.errors import OutputError
-from hallo_cli.settings.binding import bind
+from hallo_cli.store.binding import bind
 from hallo_cli.store.locks import is_held
 from hallo_cli.store.reading import read_small
 from hallo_cli.store.writing import refuse_link, write_whole

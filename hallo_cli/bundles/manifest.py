@@ -17,7 +17,7 @@ from annotated_types import Interval
 
 from hallo_cli.errors import WeightsError
 from hallo_cli.models.network_config import NetworkConfig
-from hallo_cli.settings.binding import bind, plain, shortened
+from hallo_cli.store.binding import bind, plain, shortened
 from hallo_cli.store.digests import file_digest
 from hallo_cli.store.reading import read_small
 from hallo_cli.store.writing import write_whole

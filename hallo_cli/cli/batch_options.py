@@ -253,7 +253,7 @@ class Telling:
 
 def read_options(values: dict[str, object]) -> BatchOptions:
     """The options in a ledger. Raises JobError if they are not options of a batch."""
-    from hallo_cli.settings.binding import bind
+    from hallo_cli.store.binding import bind
 
     try:
         return bind(BatchOptions, values, skips_unknown=True)

@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from hallo_cli.errors import JobError
-from hallo_cli.settings.binding import bind
 from hallo_cli.settings.schema import RenderSettings
 from hallo_cli.settings.values import canonical
+from hallo_cli.store.binding import bind
 
 RENDER_VERSION = 8  # raised when the same inputs and settings give other frames
 PLAN_FORMAT = 1

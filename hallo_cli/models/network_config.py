@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from hallo_cli.errors import WeightsError
-from hallo_cli.settings.binding import bind, plain
+from hallo_cli.store.binding import bind, plain
 
 Compat = Literal["official", "sane"]
 MAX_COUNT = 64  # no number of levels or of layers in a block comes near it

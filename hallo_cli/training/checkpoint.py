@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from hallo_cli.errors import InputError, WeightsError
 from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.tensor_file import write_tensors
-from hallo_cli.settings.binding import bind
+from hallo_cli.store.binding import bind
 from hallo_cli.store.writing import (
     make_folder,
     move_folder,

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field, ValidationInfo
 
 from hallo_cli.errors import SettingsError
 from hallo_cli.models.network_config import Compat
-from hallo_cli.settings.binding import bind, plain
+from hallo_cli.store.binding import bind, plain
 from hallo_cli.store.cache import at_home
 
 Stage = Literal["stage1", "stage2"]

@@ -33,7 +33,7 @@ from torch import Tensor
 from hallo_cli.errors import InputError, SettingsError
 from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.tensor_file import write_tensors
-from hallo_cli.settings.binding import bind
+from hallo_cli.store.binding import bind
 from hallo_cli.training.takes import shards_in
 
 FORMAT = 1

@@ -17,7 +17,7 @@ import torch
 
 from hallo_cli.errors import SettingsError
 from hallo_cli.models.attention import matmul_kernel, use_attention_kernel
-from hallo_cli.settings.binding import plain
+from hallo_cli.store.binding import plain
 from hallo_cli.training import partitioned
 from hallo_cli.training.acceleration import make_accelerator, seeded, told_by_first
 from hallo_cli.training.checkpoint import (

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from annotated_types import Interval
 
 from hallo_cli.errors import InputError
-from hallo_cli.settings.binding import bind
+from hallo_cli.store.binding import bind
 from hallo_cli.store.writing import PartFile, make_folder, reporting_write_errors, write_whole
 
 KEY = re.compile(r"[A-Za-z0-9_-]{1,120}")
