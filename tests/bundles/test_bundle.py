@@ -121,7 +121,7 @@ def test_what_is_no_bundle_is_refused(name: str) -> None:
         ("format = 1", "format = 1\nfromat = 1", "unknown key fromat"),
         ('name = "small"', "name = 3", "name = 3 is not a text"),
         ('name = "small"', "", "name must be given"),
-        ("heads = 8", "heads = 7", "no multiple of 7 heads"),
+        ("heads = 8", "heads = 7", "not a multiple of 7 heads"),
         ("heads = 8", "heds = 8", "unknown key networks.heds (did you mean 'heads'?)"),
         ("heads = 8", "heads = ", "cannot be read"),
         ('path = "sub/speech.bin"', 'path = "../speech.bin"', "not a path inside the bundle"),

@@ -24,7 +24,7 @@ def test_official_model_works_on_eighth_size_latents():
         ({"chanels": [32]}, "unknown key chanels .did you mean 'channels'"),
         ({"heads": "8"}, "heads = '8'"),
         ({"compat": "other"}, "compat = 'other' is not 'official' or 'sane'"),
-        ({"channels": [320, 640, 1280, 1281]}, "no multiple of 8 heads"),
+        ({"channels": [320, 640, 1280, 1281]}, "not a multiple of 8 heads"),
         ({"attention_levels": [True]}, "attention_levels needs 4 values"),
         ({"clip_frames": 31}, "exceed max_temporal 32"),
         ({"channels": [320, 640, 1280, 10**9]}, "out of range"),
