@@ -99,7 +99,7 @@ class BundleEngine:
             from hallo_cli.analysis import vocals
 
             vocals.require_extra()
-            vocals.find_model(self.bundle)
+            vocals.find_network(self.bundle)
         return resolved
 
     def describe(self) -> dict[str, str]:
