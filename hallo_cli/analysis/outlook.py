@@ -20,6 +20,8 @@ OPEN_MOUTH = (
 FACE_SHARE = 1 / 1.32  # of the rendered square's side, taken by the face
 DARK, DIM, BRIGHT = 40.0, 65.0, 225.0  # mean grey level of the face
 UNEVEN = 2.2  # brighter half of the face over the darker one
+FLAT = 0.5  # share of a face without shading: flat drawings have 0.66 and more, photographs and paintings 0.1
+_FLAT_VIEW, _FLAT_LEVELS = 128, 2  # pixels that shading is looked for with; levels that are none
 BARE_MOUTH = 2.6  # relief of a mouth below which something may hide it; seen mouths have 3.9 and more
 _MOUTH_VIEW = (64, 48)  # pixels that a mouth's surroundings are looked at with
 GRADES = ("good", "fair", "poor")
@@ -39,6 +41,7 @@ class Light:
 
     level: float  # mean grey level, 0..255
     unevenness: float  # brighter half over the darker one
+    flatness: float = 0.0  # share of it that is one colour with its surroundings, 0..1
 
 
 def light_of(picture: Bytes, face: Face) -> Light:
@@ -58,7 +61,18 @@ def light_of(picture: Bytes, face: Face) -> Light:
         )
     ]
     level = float(grey[mask > 0].mean()) if (mask > 0).any() else 0.0
-    return Light(level, max(halves) / max(min(halves), 1.0))
+    flatness = _flatness(np.asarray(picture[top:bottom, left:right], np.uint8), mask)
+    return Light(level, max(halves) / max(min(halves), 1.0), flatness)
+
+
+def _flatness(face: Bytes, mask: Bytes) -> float:
+    """Share of the masked pixels [h, w] of `face` [h, w, 3] that no shading touches."""
+    view = min(face.shape[1], _FLAT_VIEW), min(face.shape[0], _FLAT_VIEW)
+    small = cv2.resize(face, view, interpolation=cv2.INTER_AREA)
+    around = np.ones((3, 3), np.uint8)
+    spread = (cv2.dilate(small, around) - cv2.erode(small, around)).max(axis=2)
+    inside = cv2.resize(mask, view, interpolation=cv2.INTER_NEAREST) > 0
+    return float((spread[inside] <= _FLAT_LEVELS).mean()) if inside.any() else 0.0
 
 
 def mouth_relief(picture: Bytes, face: Face) -> float:
@@ -142,5 +156,7 @@ def _of_light(light: Light) -> Iterator[Reason]:
         yield Reason(2 if light.level < DARK else 1, f"the face is dark (level {light.level:.0f} of 255)")
     if light.level > BRIGHT:
         yield Reason(1, f"the face is too bright (level {light.level:.0f} of 255)")
+    if light.flatness > FLAT:
+        yield Reason(2, "the face is drawn in flat colours: its mouth may tear; use a shaded picture")
     if light.unevenness > UNEVEN:
         yield Reason(1, f"light comes from one side: it is {light.unevenness:.1f} times as bright there")

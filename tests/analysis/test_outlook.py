@@ -32,6 +32,7 @@ def test_large_sharp_frontal_face_is_good() -> None:
         (200, 45, EVEN, 0, "rather soft", "fair"),
         (200, 10, EVEN, 0, "blurred", "poor"),
         (200, 200, Light(30, 1), 0, "dark", "poor"),
+        (200, 200, Light(120, 1, flatness=0.7), 0, "flat colours", "poor"),
         (200, 200, Light(55, 1), 0, "dark", "fair"),
         (200, 200, Light(240, 1), 0, "too bright", "fair"),
         (200, 200, Light(120, 3), 0, "from one side", "fair"),
@@ -60,6 +61,19 @@ def test_light_is_measured_on_the_face_only() -> None:
     light = light_of(picture, face_of(100))
     assert light.level == pytest.approx(100, abs=1)
     assert light.unevenness == pytest.approx(1, abs=0.02)
+
+
+def test_flat_drawing_is_told_from_a_photograph_and_a_soft_gradient(
+    analyser: FaceAnalyser, astronaut: Bytes
+) -> None:
+    picture: Bytes = np.full((200, 200, 3), 180, np.uint8)
+    picture[90:100, 80:120] = 20
+    assert light_of(picture, face_of(100)).flatness > 0.8
+    shading = 128 + 100 * np.sin(np.arange(200) / 12)
+    shaded = np.broadcast_to(shading[:, None, None], (200, 200, 3)).astype(np.uint8)
+    assert light_of(shaded, face_of(100)).flatness < 0.5
+    (face,) = analyser.detect(astronaut)
+    assert light_of(astronaut, face).flatness < 0.05
 
 
 def test_light_from_one_side_is_seen() -> None:
