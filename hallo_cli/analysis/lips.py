@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hallo_cli.analysis.lip_edges import along_the_dark, around_the_teeth
-from hallo_cli.analysis.mouth import find_mouth, flesh_of, tint_of
+from hallo_cli.analysis.mouth import find_mouth, flesh_of, skin_of
 from hallo_cli.analysis.mouth_inside import Inside, Teeth
 from hallo_cli.domain import LUMA, Bytes, Float
 
@@ -107,7 +107,7 @@ class Lips:
         if self._mouth is None or flesh is None:
             return None
         teeth = self._own_teeth(float(flesh @ LUMA))
-        return Inside(flesh, tint_of(landmarks, self._picture), self._mouth.width, teeth)
+        return Inside(flesh, skin_of(landmarks, self._picture), self._mouth.width, teeth)
 
     def _window(self) -> tuple[slice, slice] | None:
         if self._mouth is None or not self._mouth.is_parted:
@@ -153,15 +153,22 @@ def _whiter(teeth: Bytes) -> Bytes:
 
 
 def _rounded(shown: Float, soft: float) -> Float:
-    """What is shown, at its sides no higher than an ellipse: masks end bluntly where lips meet."""
+    """What is shown, at its sides no higher than an ellipse: masks end bluntly where lips meet.
+
+    An open mouth goes on a little below: the dark line between shut lips must not stay on the lower one.
+    """
     seen = shown > 0.5
     columns = np.flatnonzero(seen.any(0))
     if not len(columns):
         return shown
     rows = np.arange(len(shown), dtype=np.float32)[:, None]
-    top = np.where(seen, rows, len(rows)).min(0)
+    top, reach = np.where(seen, rows, len(rows)).min(0), round(soft)
+    below = np.ones((2 * reach + 1, 1), np.uint8)
+    below[reach + 1 :] = 0
+    opened = cv2.blur(seen.sum(0, dtype=np.float32)[None], (2 * reach + 1, 1)) / soft
+    shown = shown + np.clip((opened - 1) / 2, 0, 1) * (cv2.dilate(shown, below) - shown)
     across = (np.arange(shown.shape[1]) - columns[0] + 0.5) / (columns[-1] - columns[0] + 1) * 2 - 1
-    height = seen.sum(0).max() * np.clip(1 - across**2, 0, 1) ** 0.8
+    height = seen.sum(0).max() * np.clip(1 - across**2, 0, 1) ** 0.8 + soft
     return np.asarray(shown * np.clip((top + height - rows) / soft + 1, 0, 1), np.float32)
 
 

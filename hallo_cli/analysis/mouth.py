@@ -29,8 +29,6 @@ _REDDER = np.array([1.0, 0.75, 0.75], np.float32)  # flesh, against lips and ski
 _GREY = 0.05  # of its light: colours that differ less between channels are a grey picture's
 _SKIN = (50, 280, 205, 425, 151, 9, 117, 346)  # landmarks on cheeks and forehead
 _SKIN_REACH = 0.03  # of the face's width: around them
-_SKINS = np.array([[1.0, 0.86, 0.66], [1.3, 1.0, 1.0]], np.float32)  # from and to, of skin's own light
-_TINTS = (0.6, 1.5)  # tints beyond these are not believed
 _WINDOW = 0.4  # how far from lips, nose and chin the mouth may move
 
 
@@ -169,13 +167,11 @@ def flesh_of(mouth: Mouth, picture: Bytes) -> Float | None:
     return np.asarray(colour, np.float32)
 
 
-def tint_of(landmarks: Float, picture: Bytes) -> Float:
-    """The tint [3] of a picture's light: 1 where the face's skin has colours that skin has in white light."""
+def skin_of(landmarks: Float, picture: Bytes) -> Float:
+    """The colour [3] of a face's skin, on cheeks and forehead."""
     at = landmarks[list(_SKIN)]
     reach = _SKIN_REACH * float(np.ptp(landmarks[:, 0]))
     around = np.stack(np.meshgrid(*[np.linspace(-reach, reach, 7)] * 2), -1).reshape(-1, 2)
     columns, rows = np.moveaxis(at[:, None] + around, 2, 0).astype(np.float32)
     seen = cv2.remap(picture, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    skin = np.median(seen.astype(np.float32).mean(1), 0)
-    skin /= max(float(skin @ LUMA), 1.0)
-    return np.asarray(np.clip(skin / np.clip(skin, *_SKINS), *_TINTS), np.float32)
+    return np.asarray(np.median(seen.astype(np.float32).mean(1), 0), np.float32)

@@ -20,6 +20,9 @@ _DEEP = (0.3, 0.6)
 _REDDER = np.array([1.0, 1.2, 1.2], np.float32)  # light that stays in the mouth turns red: exponents
 # Generated teeth are grey, evenly lit and the same in every picture: what makes them the portrait's
 _LIGHTER, _IVORY = np.float32(1.2), np.array([1.14, 1.08, 1.0], np.float32)
+# The light is white where skin's own colours lie between these, of its light; tints beyond are not believed
+_SKINS, _TINTS = np.array([[1.0, 0.86, 0.66], [1.3, 1.0, 1.0]], np.float32), (0.6, 1.5)
+_BRIGHT, _BRIGHTER = 165.0, 1.25  # skin that is lighter than the first has lighter teeth, at most so
 _LIP_SHADOW, _LIP_SHADOWED = 0.06, 0.72  # how far down they lie in the upper lip's shadow, and the light left
 _SIDE_LIGHT = 0.65  # what light the teeth near the corners get
 _GREY = 0.05  # of its light: colours that differ less between channels are a grey picture's
@@ -65,7 +68,7 @@ class Inside:
     """What is seen between one portrait's lips when they part."""
 
     flesh: Float  # [3] the colour of lips and tongue in full light
-    tint: Float  # [3] of the picture's light
+    skin: Float  # [3] its colour
     width: float  # of the mouth, in pixels
     teeth: Teeth | None  # the portrait's own, if it shows some
 
@@ -84,8 +87,16 @@ class Inside:
             return
         known = cv2.blur(np.asarray(paint @ LUMA, np.float32), (3, 3)) / float(self.flesh @ LUMA)
         deep = np.maximum(light.bottom, np.clip((_DEEP[1] - known) / (_DEEP[1] - _DEEP[0]), 0, 1))
-        paint *= light.teeth[..., None] * (_LIGHTER if self._is_grey else _IVORY * self.tint)
+        paint *= light.teeth[..., None] * (_LIGHTER if self._is_grey else self._white)
         paint += deep[..., None] * (inside - paint)
+
+    @property
+    def _white(self) -> Float:
+        """What generated teeth are multiplied by [3] to be white in the picture's light."""
+        level = max(float(self.skin @ LUMA), 1.0)
+        own = self.skin / level
+        tint = np.clip(own / np.clip(own, *_SKINS), *_TINTS)
+        return np.asarray(_IVORY * tint * np.clip(level / _BRIGHT, 1, _BRIGHTER), np.float32)
 
     @property
     def _is_grey(self) -> bool:

@@ -172,7 +172,8 @@ def load_network(bundle: Bundle, folder: Path) -> Any:
     except Exception as error:  # it fails in any way at files that are none of its own
         raise WeightsError(
             f"{model}: audio-separator cannot load it ({first_line(error)}). Check it with "
-            "`hallo models verify`, install the vocals extra again (pip install 'hallo-cli[vocals]'), or add --no-separate-vocals."
+            "`hallo models verify`, install the vocals extra again (pip install 'hallo-cli[vocals]'), "
+            "or add --no-separate-vocals."
         ) from error
 
 

@@ -145,9 +145,16 @@ def test_generated_teeth_are_ivory_and_in_the_shadow_of_the_upper_lip_and_the_ch
     paint = painted(Lips(landmarks, picture), 200)
     assert (paint[12:28, 45:55, 2] > 195).all()
     assert (paint[12:28, 45:55, 0] > 210).all()  # ivory
-    assert paint[1, 50, 2] < 160 < paint[12, 50, 2]
-    assert paint[15, 2, 2] < 150
+    assert paint[1, 50, 2] < 0.8 * paint[15, 50, 2]
+    assert paint[15, 2, 2] < 0.8 * paint[15, 50, 2]
     assert (paint[57:, :, 2] < 100).all()  # none at the lower lip
+
+
+def test_generated_teeth_are_as_light_as_the_picture() -> None:
+    picture, landmarks = drawn(0)
+    dim = (picture * 0.7).astype(np.uint8)
+    bright, dimmer = (painted(Lips(landmarks, lit), 150)[15, 50] for lit in (picture, dim))
+    assert dimmer.mean() < 0.95 * bright.mean()
 
 
 def test_generated_teeth_take_the_tint_of_the_light() -> None:
@@ -189,6 +196,15 @@ def test_mouth_opens_below_the_upper_lip_and_above_the_chin_only() -> None:
     assert not shown[LINE + 34 :].any()
     moved = opening(picture, landmarks, places(picture.shape, (0, -10)))
     assert not moved[: LINE + 2].any()  # the frame shows the lip ten pixels lower
+
+
+@pytest.mark.parametrize(("height", "more"), [(10, 2), (1, 0)])
+def test_open_mouth_covers_the_dark_line_on_the_lower_lip(height: int, more: int) -> None:
+    picture, landmarks = drawn(0)
+    mask = np.zeros(picture.shape[:2], np.float32)
+    mask[LINE + 1 : LINE + 1 + height, 70:130] = 1
+    shown = Lips(landmarks, picture).opening(places(picture.shape), mask, mask)
+    assert (shown[:, 100] > 0.5).sum() == height + more
 
 
 def test_line_between_shut_lips_is_where_the_picture_is_dark() -> None:
