@@ -1,15 +1,14 @@
 """Decides for each row what a batch has to do: checks inputs, predicts times, finds rows that are done."""
 
 import dataclasses
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hallo_cli.batch.checks import MakeEngine, look_at_all
-from hallo_cli.batch.columns import TEXT, face_of
+from hallo_cli.batch.columns import face_of
 from hallo_cli.batch.events import BatchPlanned, RowWarned
 from hallo_cli.batch.fetching import fetch_inputs
 from hallo_cli.batch.findings import FACES, Checks, Finding, Request, request_for
@@ -17,6 +16,7 @@ from hallo_cli.batch.history import Past
 from hallo_cli.batch.mirror import Mirror
 from hallo_cli.batch.parts import split
 from hallo_cli.batch.queue import Queue, Totals
+from hallo_cli.batch.recordings import make_recordings
 from hallo_cli.batch.renderer import N_SEEDS
 from hallo_cli.batch.rows import Row
 from hallo_cli.batch.states import RENDERED
@@ -32,8 +32,6 @@ from hallo_cli.jobs.marking import Marking
 from hallo_cli.jobs.permission import Permission
 from hallo_cli.jobs.plan import Voice, count_frames, fingerprint
 from hallo_cli.jobs.record import MAX_TRIES
-from hallo_cli.media.composing import mixed
-from hallo_cli.media.speaking import speak
 from hallo_cli.media.video import exact_rate
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 from hallo_cli.settings.values import fields_of, to_values
@@ -42,7 +40,6 @@ from hallo_cli.store.digests import file_digest
 if TYPE_CHECKING:
     from hallo_cli.jobs.still import Still
 
-SPOKEN_AT_ONCE = 4  # texts, or mixes
 Predict = Callable[[Engine, RenderSettings, int], float]  # resolved settings, frames -> seconds of compute
 
 
@@ -120,8 +117,7 @@ class Planner:
         """Check all new rows; yields the number of files looked at, as it grows."""
         for _ in fetch_inputs(self.queue):
             yield 0
-        self._speak()
-        self._mix()
+        make_recordings(self.queue, self.runtime.speak, self.permission)
         for row in self.queue.rows("new"):
             self._want(row)
         self.n_files = self.checks.count_wanted()
@@ -160,35 +156,6 @@ class Planner:
         for number, name, notes in self.queue.noted_rows():
             for note in notes:
                 yield RowWarned(name, number, note)
-
-    def _speak(self) -> None:
-        """Have new texts spoken, some at a time."""
-        command = self.runtime.speak
-        rows = [row for row in self.queue.rows("new") if TEXT in row.own and not row.audio.exists()]
-        if command is None or not rows:
-            return
-
-        def spoken(row: Row) -> Path:
-            self.permission.require_voice(row.audio)
-            return speak(row.own[TEXT], command)
-
-        for _ in self._made(rows, spoken):
-            pass
-
-    def _mix(self) -> None:
-        """Mix the recordings of rows with several faces, some at a time."""
-        rows = [row for row in self.queue.rows("new") if row.voices]
-        for row, audio in self._made(rows, lambda row: mixed([*row.voices.values()])):
-            self.queue.place(dataclasses.replace(row, audio=audio))
-
-    def _made(self, rows: Sequence[Row], make: Callable[[Row], Path]) -> Iterator[tuple[Row, Path]]:
-        """The rows with the recordings that are made for them, some at a time; refuses those that fail."""
-        with ThreadPoolExecutor(SPOKEN_AT_ONCE, "recordings") as pool:
-            for row, future in [(row, pool.submit(make, row)) for row in rows]:
-                try:
-                    yield row, future.result()
-                except HalloError as error:
-                    self.queue.refuse(row.number, type(error).__name__, str(error))
 
     def _is_there(self, output: Path, size: int) -> bool:
         """Whether a video of this size is where finished videos belong."""
