@@ -32,6 +32,14 @@ def test_cut_ignores_pauses_far_away() -> None:
     assert [segment.stop for segment in segments] == [100, 200]
 
 
+@pytest.mark.parametrize(
+    ("pause", "first_cut"), [((80, 85), 80), ((70, 75), 100), ((120, 125), 120), ((130, 135), 100)]
+)
+def test_cut_moves_by_a_quarter_of_a_segment_at_most(pause: tuple[int, int], first_cut: int) -> None:
+    segments = plan_segments(400, clip_frames=10, segment_frames=100, pauses=[pause])
+    assert segments[0].stop == first_cut
+
+
 def test_short_recording_is_one_segment() -> None:
     assert plan_segments(7, clip_frames=16, segment_frames=750) == (Segment(0, 0, 7),)
 
