@@ -115,13 +115,20 @@ def main() -> NoReturn:
         say("hallo: interrupted")
         status = 130
     except WrongUsage as error:
-        error.message = printable(error.message)
+        if error.message != _help_of(error):  # as it is for a group without a command
+            error.message = printable(error.message)
         error.show()
         status = error.exit_code
     except Exception:  # noqa: BLE001 - the one boundary: any error that arrives here is our bug
         status = BUG_STATUS
         say(f"hallo: this is a bug; the details are in {_write_bug_report()}")
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _help_of(error: Any) -> str | None:
+    """The help of the command that was used wrongly."""
+    context = getattr(error, "ctx", None)
+    return context.get_help() if context else None
 
 
 def _write_bug_report() -> Path:

@@ -55,6 +55,13 @@ def test_help_lists_every_command() -> None:
     assert all(name in shown for name in (*COMMANDS, *GROUPS))
 
 
+@pytest.mark.parametrize("group", [(), *((name,) for name in GROUPS)], ids=" ".join)
+def test_group_without_a_command_shows_its_help(group: tuple[str, ...]) -> None:
+    result = hallo(*group)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == hallo(*group, "--help").stdout
+
+
 def test_unknown_command_ends_with_status_2() -> None:
     result = hallo("rendr")
     assert result.returncode == 2
