@@ -162,3 +162,8 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_unknown_setting_is_named_with_the_nearest() -> None:
+    with pytest.raises(hallo.SettingsError, match=r"keyword arguments: unknown setting 'stpes'.*'steps'"):
+        hallo.render("a.jpg", "a.wav", "a.mp4", stpes=3)  # type: ignore[call-arg]

@@ -300,15 +300,19 @@ class Planner:
         from hallo_cli.jobs.preflight import look_at_portrait
         from hallo_cli.jobs.still import draw_still
 
-        settings = self.settings.of(row)
+        settings = fitting_container(self.settings.of(row), row.output)
         engine = self._engine(settings.bundle)
         if not isinstance(engine, BundleEngine):
             return None
-        settings = dataclasses.replace(settings, codec=RenderSettings().codec)  # the still is opaque
-        if voices := _voices(row):
-            settings = dataclasses.replace(settings, framing="full", face_index=voices[0].face - 1)
-        facts = look_at_portrait(row.portrait, engine.resolve_settings(settings), engine)
-        return draw_still(Job(row.portrait, row.audio, row.output, settings), engine, facts)
+        if is_transparent(settings):  # the still is opaque: what is transparent becomes white
+            settings = dataclasses.replace(settings, codec=RenderSettings().codec, background="white")
+        voices = _voices(row)
+        faces = [
+            dataclasses.replace(settings, framing="full", face_index=voice.face - 1) for voice in voices
+        ] or [settings]
+        facts = [look_at_portrait(row.portrait, engine.resolve_settings(face), engine) for face in faces]
+        still = draw_still(Job(row.portrait, row.audio, row.output, faces[0]), engine, facts[0])
+        return still.of_faces({voice.face: fact for voice, fact in zip(voices, facts, strict=False)})
 
     def _engine(self, bundle: str) -> Engine:
         if bundle not in self.engines:

@@ -190,8 +190,8 @@ def _reference(video: Path, file: Path, frame: Bytes, view: View, analyser: Face
     own, target = analyser.detect(portrait), analyser.detect(first)
     if not own or not target:
         raise InputError(
-            "The portrait cannot be aligned to the video: no face was found in one of them. Leave out "
-            "--portrait: the video is then compared with its first frame."
+            "The portrait cannot be aligned to the video: no face was found in one of them. "
+            "`hallo eval` without --portrait compares the video with its first frame."
         )
     return geometry.lay_over(portrait, own[0].landmarks, first, target[0].landmarks)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from hallo_cli.analysis.outlook import GRADES
 from hallo_cli.domain import Bytes, CropBox, Portrait
 from hallo_cli.jobs.bundle_engine import BundleEngine
 from hallo_cli.jobs.plan import Job
@@ -35,6 +38,14 @@ class Still:
     video: str  # size and framing
     outlook: str  # expected quality: good, fair or poor
     reasons: tuple[str, ...]  # why it is not better
+
+    def of_faces(self, faces: Mapping[int, PortraitFacts]) -> Still:
+        """The still with the worst outlook of several faces, by their numbers, and the reasons of all."""
+        if not faces:
+            return self
+        reasons = (f"face {face}: {reason}" for face, facts in faces.items() for reason in facts.reasons)
+        worst = max((facts.outlook for facts in faces.values()), key=GRADES.index)
+        return dataclasses.replace(self, outlook=worst, reasons=tuple(reasons))
 
     def page(self) -> bytes:
         """A PNG of the panels under their explanation."""

@@ -103,6 +103,10 @@ def read_anchors(file: Path) -> bytes:
 
 
 def _identity(pem: bytes, file: Path) -> Identity:
+    if b"PRIVATE KEY-----" not in pem:
+        raise ValueError("it holds no private key in PEM")
+    if b"BEGIN CERTIFICATE-----" not in pem:
+        raise ValueError("it holds no certificate in PEM")
     key = serialization.load_pem_private_key(pem, password=None)
     chain = x509.load_pem_x509_certificates(pem)
     signer = chain[0]

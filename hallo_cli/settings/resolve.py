@@ -45,7 +45,7 @@ class Sources:
 
 def resolve(sources: Sources) -> Resolved:
     """The settings that these sources give. Raises SettingsError at the first that cannot be used."""
-    require_known(sources.flags, known_keys(), where="command line")
+    require_known(sources.flags, known_keys(), where="keyword arguments")
     fields = {**fields_of(RenderSettings), **fields_of(RuntimeSettings)}
     values: dict[str, Value] = {}
     origins = dict.fromkeys(sorted(known_keys()), "default")

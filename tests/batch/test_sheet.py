@@ -1,14 +1,23 @@
+import base64
 import dataclasses
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
+from batch_command import hallo
+from PIL import Image
+from scipy.io import wavfile
+from small_bundles import make_bundle
 
 from hallo_cli.batch import sheet
 from hallo_cli.batch.events import RowPlanned
 from hallo_cli.batch.sheet import write_sheet
 from hallo_cli.errors import OutputError, PortraitError
+from hallo_cli.jobs.preflight import PortraitFacts
 from hallo_cli.jobs.still import Still
+
+FACE = Path(sheet.__file__).parent.parent / "assets/examples/portrait_astronaut.png"
 
 
 def planned(name: str, message: str = "", state: str = "ready") -> RowPlanned:
@@ -96,3 +105,26 @@ def test_only_so_many_rows_have_pictures(tmp_path: Path, monkeypatch: pytest.Mon
 def test_page_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     with pytest.raises(OutputError):
         write_sheet(tmp_path / "gone" / "s.html", [], drawn, title="x")
+
+
+def test_several_faces_have_the_worst_outlook_and_all_reasons() -> None:
+    def facts(outlook: str, *reasons: str) -> PortraitFacts:
+        return PortraitFacts(9, 9, 2, (0, 0, 9, 9), 9.0, 0.0, 99.0, 0.0, 99.0, outlook, reasons, ())
+
+    still = drawn(planned("one")).of_faces({1: facts("poor", "it is dark"), 3: facts("good")})
+    assert (still.outlook, still.reasons) == ("poor", ("face 1: it is dark",))
+
+
+def test_what_will_be_transparent_is_white_on_the_sheet(tmp_path: Path) -> None:
+    make_bundle(tmp_path / "bundle")
+    Image.open(FACE).convert("RGBA").save(tmp_path / "a.png")
+    wavfile.write(
+        tmp_path / "a.wav", 16_000, np.random.default_rng(0).normal(0, 2e3, 16_000).astype(np.int16)
+    )
+    (tmp_path / "w.csv").write_text("portrait,audio,output\na.png,a.wav,a.webm\n")
+    options = ("--canvas", "64x128", "--framing", "full", "--fit", "pad", "--bundle", tmp_path / "bundle")
+    result = hallo(tmp_path / "w.csv", "--dry-run", *options, "--sheet", tmp_path / "s.html")
+    assert result.exit_code == 0
+    coded = (tmp_path / "s.html").read_text().partition("base64,")[2].partition('"')[0]
+    picture = Image.open(io.BytesIO(base64.b64decode(coded)))
+    assert min(picture.getpixel((picture.width - 5, 5))) > 240  # type: ignore[arg-type,type-var]

@@ -96,7 +96,7 @@ def test_squeezed_portrait_needs_no_face_in_the_video(tmp_path: Path) -> None:
 
 
 def test_portrait_on_a_canvas_needs_a_face_in_the_video(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="Leave out --portrait"):
+    with pytest.raises(InputError, match="without --portrait"):
         measure_video(noise(tmp_path, "1080x1920"), portrait=PORTRAIT)
 
 

@@ -59,6 +59,16 @@ def test_what_is_no_certificate_is_told(tmp_path: Path) -> None:
             read_identity(tmp_path / "mine.pem")
 
 
+def test_file_that_is_no_pem_is_told_in_plain_words(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"\x89PNG")
+    with pytest.raises(SettingsError, match=r"cannot be used \(it holds no private key in PEM\)"):
+        read_identity(tmp_path / "a.png")
+    key = make_certificate(tmp_path / "mine.pem").read_text()
+    (tmp_path / "key.pem").write_text(key.partition("-----BEGIN CERTIFICATE")[0])
+    with pytest.raises(SettingsError, match=r"\(it holds no certificate in PEM\)"):
+        read_identity(tmp_path / "key.pem")
+
+
 def test_missing_certificate_is_told(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="No such file"):
         read_identity(tmp_path / "gone.pem")
