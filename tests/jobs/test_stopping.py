@@ -55,6 +55,41 @@ def test_a_clip_that_will_not_be_done_in_time_is_given_up_between_steps(
     assert run_job(job, TrivialEngine()).n_frames == N_FRAMES
 
 
+class Clock:
+    """A clock that denoising steps move on."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.mark.parametrize(
+    ("step_s", "n_steps"), [(1.8, 10), (1.9, 3)]
+)  # seven steps and decoding in 15 s, or not
+def test_a_clip_may_take_fifteen_seconds_after_a_stop(
+    job: Job, monkeypatch: pytest.MonkeyPatch, step_s: float, n_steps: int
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(runner, "time", clock)
+    monkeypatch.setitem(globals(), "time", clock)
+    stop, steps = StopRequest(), []
+
+    def listen(event: events.Event) -> None:
+        if isinstance(event, events.StepRendered):
+            steps.append(event.step)
+            if event.step == 3:
+                stop.ask()
+
+    with pytest.raises(Interrupted):
+        run_job(job, SlowSteps(step_s), on_event=listen, stop=stop)
+    assert steps[-1] == n_steps
+
+
 class StoppedIn(TrivialEngine):
     """Asks for a stop in one of its steps, and notes which it takes."""
 
