@@ -3,6 +3,7 @@ import json
 from pathlib import Path
 
 import pytest
+from job_doubles import CLIP_FRAMES, TrivialEngine
 
 from hallo_cli.evaluation.face_window import MAX_SIDE
 from hallo_cli.jobs.forecast import (
@@ -18,6 +19,8 @@ from hallo_cli.jobs.forecast import (
     read_speeds,
     remember,
 )
+from hallo_cli.jobs.plan import Job
+from hallo_cli.jobs.runner import run_job
 from hallo_cli.settings.schema import RenderSettings
 
 LOAD = Workload("weights", "cpu", "float32", 256, 4.0)
@@ -126,3 +129,11 @@ def test_no_more_speeds_are_kept_than_the_limit(file: Path) -> None:
 def test_disk_that_is_just_enough_is_no_warning() -> None:
     assert disk_warnings(5_000_000_000, 5_000_000_000) == []
     assert disk_warnings(5_000_000_000, 4_900_000_000) == ["5.0 GB of disk are needed, 4.9 GB are free"]
+
+
+@pytest.mark.parametrize(("n_clips", "is_kept"), [(3, False), (4, True)])
+def test_speed_of_four_clips_or_more_is_kept(job: Job, n_clips: int, is_kept: bool) -> None:
+    settings = dataclasses.replace(job.settings, duration_s=n_clips * CLIP_FRAMES / job.settings.fps)
+    engine = TrivialEngine()
+    run_job(dataclasses.replace(job, settings=settings), engine)
+    assert hasattr(engine, "seconds_per_frame") == is_kept
