@@ -11,6 +11,7 @@ from hallo_cli.errors import (
 )
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.runner import RunOptions, run_job
+from hallo_cli.media.video import SegmentWriter, VideoFormat, read_frames
 
 
 def test_kept_work_holds_plan_and_segments(job: Job) -> None:
@@ -69,6 +70,19 @@ def test_kept_work_of_another_output_stays(job: Job) -> None:
 def test_lost_state_makes_its_segment_again(job: Job, undisturbed: list[str]) -> None:
     stop_after(job, 5)
     next(work_dirs(job)[0].glob("state-00000.npy")).write_bytes(b"torn")
+    run_job(job, TrivialEngine())
+    assert hashes(job.output) == undisturbed
+
+
+def test_segment_that_lacks_frames_is_removed_and_made_again(job: Job, undisturbed: list[str]) -> None:
+    stop_after(job, 10)
+    segment = work_dirs(job)[0] / "segment-00000.mp4"
+    first = next(read_frames(segment))
+    with SegmentWriter(segment, VideoFormat(*first.shape[1::-1], job.settings.fps)) as writer:
+        writer.write(first[None])
+        writer.commit()
+    with pytest.raises(EncoderError, match="segment 0 does not have its 12 frames and was removed"):
+        run_job(job, TrivialEngine())
     run_job(job, TrivialEngine())
     assert hashes(job.output) == undisturbed
 
