@@ -155,7 +155,7 @@ def _bundles() -> Iterator[Finding]:
         manifest = bundle.manifest
         yield Finding("weights", "good", f"{name} {manifest.version} in {path}; licence: {manifest.licence}")
     if usable and all(name != "official" for name, _ in list_bundles()):
-        detail = "official: not installed; the embedded weights render small pictures without it"
+        detail = "official: not installed; the embedded weights render without it"
         yield Finding("weights", "note", detail, "Fetch it, 5.9 GB, best with a GPU: hallo models pull")
     if not usable:
         yield Finding("weights", "bad", "no usable bundle", "Fetch the official weights: hallo models pull")
