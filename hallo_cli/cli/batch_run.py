@@ -170,6 +170,8 @@ def plan_lines(plan: BatchPlanned, gpu_hour_price: float) -> Iterator[str]:
     """A plan for people."""
     hours = plan.compute_s / 3600
     yield batch_view.describe_plan(plan)
+    if not plan.ready:
+        return
     yield f"about {clock(plan.compute_s)} of compute ({hours:.2f} hours of one worker)"
     if plan.measure_s:
         yield f"about {clock(plan.measure_s)} to measure the videos, on one core at the same time"

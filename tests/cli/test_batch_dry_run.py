@@ -27,7 +27,14 @@ def test_dry_run_prints_the_plan_and_renders_nothing(tmp_path: Path) -> None:
     assert "2 rows: 1 to render (0:00:02 of video), 1 refused" in result.stdout
     assert "about 0.05 at 36 an hour" in result.stdout
     assert "to measure the videos, on one core at the same time" in result.stdout
-    assert "measuring" not in hallo(manifest, "--dry-run", "--no-quality").stdout
+    assert "to measure" not in hallo(manifest, "--dry-run", "--no-quality").stdout
+
+
+def test_plan_with_nothing_to_render_tells_no_cost(tmp_path: Path) -> None:
+    manifest = batch_doubles.write_batch(tmp_path, ["a"])
+    hallo(manifest, "--no-quality", "--device", "cpu")
+    lines = hallo(manifest, "--dry-run", "--device", "cpu").stdout.splitlines()
+    assert lines[2:] == ["1 row: 0 to render (0:00:00 of video), 1 done before"]
 
 
 def planned(tmp_path: Path, *options: str) -> Result:
