@@ -24,6 +24,7 @@ from hallo_cli.store.digests import file_digest
 
 EYE_CORNERS = (33, 133, 362, 263)  # of the landmarks
 LOWER_LIP = (17,)
+MOST_ENLARGED = 3.0  # pictures that are enlarged more look soft
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class FittedCompositor(Around):
     unsqueezed: tuple[int, int] | None = None  # (width, height) before the picture was squeezed into a square
     shown: CropBox | None = None  # a canvas does not show a square of the picture
     cuts_mouth: bool = False
+    enlargement: float = 1.0  # pixels of the canvas for one of the portrait's file
 
     @property
     def size(self) -> tuple[int, int]:
@@ -67,15 +69,30 @@ def fitted(inner: Compositor, portrait: Portrait, settings: RenderSettings) -> C
     x, y = _at(LOWER_LIP, inner, portrait, settings.framing)
     mouth = layout.left + x * layout.scaled[0], layout.top + y * layout.scaled[1]
     cuts_mouth = not all(0 <= at < side for at, side in zip(mouth, size, strict=True))
-    return FittedCompositor(inner, CanvasStage(layout, background), whole, cuts_mouth=cuts_mouth)
+    source = portrait.source_size[0] if inner.shown is None else inner.shown.side
+    return FittedCompositor(
+        inner,
+        CanvasStage(layout, background),
+        whole,
+        cuts_mouth=cuts_mouth,
+        enlargement=layout.scaled[0] / source,
+    )
 
 
 def canvas_warnings(shown: Compositor) -> tuple[str, ...]:
-    """What to say about a canvas that does not show the mouth."""
+    """What to say about a canvas that does not show the mouth, or shows a small picture large."""
     fitted = shown.inner if isinstance(shown, Straight) else shown
-    if not isinstance(fitted, FittedCompositor) or not fitted.cuts_mouth:
+    if not isinstance(fitted, FittedCompositor):
         return ()
-    return ("the canvas cuts the mouth off: use --fit pad or blur, or a wider --framing",)
+    warnings = []
+    if fitted.cuts_mouth:
+        warnings.append("the canvas cuts the mouth off: use --fit pad or blur, or a wider --framing")
+    if fitted.enlargement > MOST_ENLARGED:
+        warnings.append(
+            f"the canvas shows the picture enlarged {fitted.enlargement:.1f} times: "
+            "use a larger portrait or a smaller canvas"
+        )
+    return tuple(warnings)
 
 
 def by_content(settings: RenderSettings) -> RenderSettings:

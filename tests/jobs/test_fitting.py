@@ -58,6 +58,15 @@ def test_canvas_that_cuts_the_mouth_off_is_told(portrait: Portrait) -> None:
     assert canvas_warnings(inner) == ()
 
 
+@pytest.mark.parametrize(("canvas", "is_told"), [("540x540", False), ("640x640", True)])
+def test_canvas_that_enlarges_the_picture_much_is_told(
+    portrait: Portrait, canvas: str, is_told: bool
+) -> None:
+    inner = Frames((SIDE, SIDE), shown=portrait.crop)
+    warnings = canvas_warnings(fitted(inner, portrait, settings(canvas=canvas)))
+    assert any("enlarged 3.2 times" in warning for warning in warnings) is is_told
+
+
 def test_frames_stay_as_framed_without_a_canvas(portrait: Portrait) -> None:
     inner = Frames((SIDE, SIDE))
     assert fitted(inner, portrait, RenderSettings()) is inner
