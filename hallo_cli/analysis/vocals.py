@@ -27,6 +27,7 @@ from hallo_cli.media.audio import Recording, Stretch, decode, read_sound, write_
 from hallo_cli.media.ffmpeg import address, run
 from hallo_cli.media.pcm import pcm
 from hallo_cli.printable import first_line
+from hallo_cli.store.writing import write_whole
 
 PIECE_S = 600  # as published up to ten minutes
 OVERLAP_S = 1
@@ -164,7 +165,7 @@ def load_network(bundle: Bundle, folder: Path) -> Any:
     require_extra()
     model = bundle.file("vocals")
     networks = {**NO_NETWORKS, "mdx_download_list": {"Kim Vocal 2": model.name}}
-    (folder / "download_checks.json").write_text(json.dumps(networks))
+    write_whole(folder / "download_checks.json", json.dumps(networks).encode())
     for role in ("vocals", *PARAMETERS):
         (folder / Path(OFFICIAL.paths[role]).name).symlink_to(bundle.file(role).resolve())
     try:
