@@ -50,6 +50,11 @@ def given(job: Job, audio: Path, *entries: Entry) -> list[str]:
     return [one.of for one in found]
 
 
+def test_entry_without_end_counts_beside_one_that_has_ended(job: Job) -> None:
+    lasting = Entry("Ben", file_digest(job.portrait))
+    assert given(job, job.audio, of(job.portrait, YESTERDAY), lasting, of(job.audio)) == ["portrait", "voice"]
+
+
 def test_consented_job_is_rendered_and_its_mark_says_so_without_names(job: Job) -> None:
     face, voice = of(job.portrait, TOMORROW), of(job.audio)
     run_job(job, TrivialEngine(), options=RunOptions(marking=obeying(job, face, voice)))

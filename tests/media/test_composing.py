@@ -35,6 +35,12 @@ def test_order_and_pause_make_another_recording(files: list[Path]) -> None:
     assert composed(files) in made
 
 
+@pytest.mark.parametrize("pause_s", [-0.1, 60.1, float("nan")])
+def test_pause_is_up_to_a_minute(files: list[Path], pause_s: float) -> None:
+    with pytest.raises(SettingsError, match="a pause from 0 to 60 seconds"):
+        composed(files, pause_s)
+
+
 def test_a_single_recording_is_itself(files: list[Path]) -> None:
     assert composed(files[:1], 1.0) == files[0]
 

@@ -73,6 +73,15 @@ def test_too_large_a_file_is_refused(server: Server, monkeypatch: pytest.MonkeyP
     assert not list((tmp_path / "cache/far").iterdir())
 
 
+def test_file_of_just_the_limit_is_fetched(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    n_bytes = len(server.files["/a.wav"])
+    monkeypatch.setattr(far, "MAX_BYTES", n_bytes)
+    assert fetch(server.address("/a.wav")).stat().st_size == n_bytes
+    server.files["/b.wav"] = server.files["/a.wav"] + b"!"
+    with pytest.raises(SpeechError, match="it has more than"):
+        fetch(server.address("/b.wav"))
+
+
 def test_too_slow_a_file_is_refused(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(far, "LONGEST_S", -1.0)
     with pytest.raises(SpeechError, match="it took more than"):

@@ -120,6 +120,13 @@ def test_huge_pictures_are_refused_unread(tmp_path: Path, size: tuple[int, int])
         read_image(tmp_path / "a.png")
 
 
+@pytest.mark.parametrize("size", [(12_001, 10_000), (32_001, 10)])
+def test_limits_of_a_picture_are_told(tmp_path: Path, size: tuple[int, int]) -> None:
+    (tmp_path / "a.png").write_bytes(png_of_size(*size))
+    with pytest.raises(PortraitError, match="at most 120 million and 32000 a side can be read"):
+        read_image(tmp_path / "a.png")
+
+
 HEIC_START = b"\0\0\0\x1cftypheic\0\0\0\0mif1heic"
 
 

@@ -54,3 +54,18 @@ def test_file_that_changed_just_now_is_not_remembered(
     file.write_bytes(b"one")
     assert file_digest(file) == file_digest(file)
     assert len(reads) == 2
+
+
+def test_digest_of_a_large_file_is_kept_on_disk_until_the_file_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HALLO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(digests, "WORTH_REMEMBERING", 1)
+    file = tmp_path / "a"
+    file.write_bytes(b"one")
+    before = digests._read_through(file)
+    (note,) = (tmp_path / "cache/digests").iterdir()
+    assert before in note.read_text(encoding="ascii")
+    file.write_bytes(b"two")
+    os.utime(file, ns=(0, 0))
+    assert digests._read_through(file) == hashlib.sha256(b"two").hexdigest()

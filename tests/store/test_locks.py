@@ -1,5 +1,6 @@
 """One holder at a time, whatever lies where the lock is."""
 
+import os
 import shutil
 import threading
 from pathlib import Path
@@ -13,7 +14,7 @@ from hallo_cli.store.locks import locked
 def test_lock_is_held_by_one_and_says_by_whom(tmp_path: Path) -> None:
     with (
         locked(tmp_path / "lock", what="this job"),
-        pytest.raises(JobError, match="this job is being run by process"),
+        pytest.raises(JobError, match=f"this job is being run by process {os.getpid()} on "),
         locked(tmp_path / "lock", what="this job"),
     ):
         pass
