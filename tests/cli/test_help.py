@@ -45,7 +45,8 @@ def test_help_shows_about_a_dozen_everyday_options(command: tuple[str, ...]) -> 
     everyday = options(text) - {"--help", "--help-all"}
     assert 10 <= len(everyday) <= 14
     assert {"--bundle", "--steps", "--dry-run"} <= everyday
-    assert f"{command[-1]} --help-all" in text.splitlines()[-1]
+    n_more = len(options(shown(*command, "--help-all")) - options(text))
+    assert text.splitlines()[-1] == f"{n_more} more options: hallo {' '.join(command)} --help-all"
 
 
 @pytest.mark.parametrize("command", [("render",), ("batch", "run")])
@@ -77,6 +78,18 @@ def test_help_has_no_column_narrower_than_40_characters(command: tuple[str, ...]
     starts = [len(line) - len(line.lstrip()) for line in lines]
     assert max(map(len, lines)) <= columns
     assert max(starts) <= columns - 40
+
+
+def test_arguments_and_limits_are_shown_in_words() -> None:
+    assert "Usage: hallo check [OPTIONS] PORTRAIT AUDIO\n" in shown("check", "--help")
+    assert "[default: 3; 1 to 1000]" in shown("bench", "--help", columns=120)
+    assert "[default: 200; 0 or more]" in shown("batch", "report", "--help")
+    assert "--dtype float16|bfloat16|float32" in shown("models", "convert", "--help")
+
+
+def test_verify_shows_settings_only_with_all_options() -> None:
+    assert options(shown("verify", "--help")) == {"--trust", "--again", "--json", "--help-all", "--help"}
+    assert "--seed" in options(shown("verify", "--help-all"))
 
 
 def test_summaries_are_not_cut() -> None:
