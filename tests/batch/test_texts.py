@@ -63,6 +63,15 @@ def test_text_that_cannot_be_spoken_is_its_rows_fault(speaker: str) -> None:
     assert "no voice" in records[0].message
 
 
+def test_command_whose_voice_has_no_consent_is_not_run(speaker: str) -> None:
+    Path("ok.csv").write_text("who,speak\nVoices Ltd,another command\n")
+    (record,) = hallo.render_batch(
+        [row("one", "Good morning")], "week", speak=speaker, device="cpu", consent="ok.csv"
+    )
+    assert (record.status, record.error) == ("invalid", "ConsentError")
+    assert not Path("speaker.py.said").exists()
+
+
 def read(text: str, speak: str | None) -> list[Row | BadRow]:
     Path("texts.csv").write_text(text)
     return list(read_manifest(Path("texts.csv"), Layout(Path.cwd(), Path.cwd(), speak=speak)))
