@@ -92,11 +92,11 @@ def plan_pull(tree: Tree, revision: str = "main", *, with_training: bool = False
         wanted.setdefault(file.repo, []).append(file)
     endpoint, commit, found = hub_endpoint(), "", list[RemoteFile]()
     for repo, files in wanted.items():
-        listing, at = _listing(endpoint, repo, revision if repo == tree.repo else "main")
+        asked = revision if repo == tree.repo else "main"
+        listing, at = _listing(endpoint, repo, asked)
         if missing := [file.remote_path for file in files if file.remote_path not in listing]:
-            raise WeightsError(
-                f"{repo} at revision {revision!r} lacks {', '.join(missing[:3])}. Choose another --revision."
-            )
+            remedy = "Choose another --revision" if repo == tree.repo else "Try another HF_ENDPOINT"
+            raise WeightsError(f"{repo} at revision {asked!r} lacks {', '.join(missing[:3])}. {remedy}.")
         commit = commit or at
         for file in files:
             source = Source(repo, at, file.remote_path)
@@ -162,7 +162,8 @@ def adopt(tree: Tree, directory: Path, *, with_training: bool = False) -> Bundle
     if missing:
         raise WeightsError(
             f"{directory}: offline, and {len(missing)} files are neither in it nor in the hub's cache: "
-            f"{', '.join(missing[:3])}. Run `hallo models pull {tree.name}` once with a network."
+            f"{', '.join(missing[:3])}. Run `hallo models pull {tree.name}"
+            f"{' --with training' if with_training else ''}` once with a network."
         )
     if not (directory / MANIFEST).exists():
         write_manifest(directory, tree_manifest(tree, directory))
@@ -264,6 +265,7 @@ class _ReportingFile(io.FileIO):
 
     def __init__(self, path: Path, limit: int, report: Callable[[int], None]) -> None:
         super().__init__(handle_to_change(path), "r+b")
+        self._path = path
         self._report = report
         self._limit = limit
         if os.fstat(self.fileno()).st_size > limit:
@@ -276,7 +278,8 @@ class _ReportingFile(io.FileIO):
         if self.tell() + len(rest) > self._limit:
             raise _TooMuch(f"more than {self._limit} bytes")
         while rest:
-            count = super().write(rest)
+            with reporting_write_errors(self._path):
+                count = super().write(rest)
             self._report(count)
             rest = rest[count:]
         return len(data)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -166,6 +167,14 @@ def test_repository_without_a_needed_file_is_refused_before_fetching(
     assert not (tmp_path / "tree").exists()
 
 
+def test_other_repository_without_a_needed_file_is_named_by_its_own_revision(server: HubServer) -> None:
+    (path,) = (file.remote_path for role, file in JOYHALLO.files.items() if role == "speech")
+    server.files |= {file.remote_path: b"x" for file in JOYHALLO.files.values()}
+    del server.files[path]
+    with pytest.raises(WeightsError, match=rf"at revision 'main' lacks {path}\. Try another HF_ENDPOINT"):
+        hub.plan_pull(JOYHALLO, COMMIT)
+
+
 def test_unreachable_hub_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(WeightsError, match=r"http://127.0.0.1:9 does not list .* --offline"):
@@ -179,6 +188,16 @@ def test_full_disk_is_told_before_the_first_byte(
     with pytest.raises(WeightsError, match="GB free"):
         pull(tmp_path / "tree")
     assert content_requests(server, NET) == []
+
+
+def test_disk_that_fills_meanwhile_is_told_as_such(
+    server: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "hallo_cli.bundles.hub.handle_to_change", lambda path: os.open("/dev/full", os.O_RDWR)
+    )
+    with pytest.raises(OutputError, match="No space left on device"):
+        pull(tmp_path / "tree")
 
 
 def test_offline_tree_is_completed_from_the_hubs_cache(
