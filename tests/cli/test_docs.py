@@ -21,6 +21,7 @@ from hallo_cli.settings.presets import known_keys
 from hallo_cli.settings.resolve import Sources, resolve
 
 README = Path(__file__).parent.parent.parent / "README.md"
+SCRIPTS = README.parent / ".ci"
 PAGES = [README, *sorted(docs.FOLDER.glob("*.md"))]
 ROOT: Any = typer.main.get_command(register())
 
@@ -109,10 +110,15 @@ def words_of(line: str) -> list[str]:
         return []
 
 
+def script_lines(script: Path) -> list[str]:
+    return script.read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
+
+
+LINES = [(page.stem, line) for page in PAGES for line in code_lines(page)]
+LINES += [(script.name, line) for script in sorted(SCRIPTS.glob("*")) for line in script_lines(script)]
 CALLS = [
-    pytest.param(arguments, id=f"{page.stem}: {' '.join(arguments)}")
-    for page in PAGES
-    for line in code_lines(page)
+    pytest.param(arguments, id=f"{place}: {' '.join(arguments)}")
+    for place, line in LINES
     for arguments in commands_of(line)
     if arguments
 ]

@@ -9,7 +9,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from cuda.networks_on_device import SETTINGS, animator, clips, prediction
+from gpu.networks_on_device import SETTINGS, animator, clips, prediction
 
 LARGEST_DIFFERENCE = {torch.float32: 1e-4, torch.float16: 3e-2, torch.bfloat16: 2.5e-1}
 
@@ -51,7 +51,6 @@ def test_same_job_gives_the_same_bytes_twice_with_streams_overlapping() -> None:
         assert np.array_equal(a.frames, b.frames)
 
 
-@pytest.mark.filterwarnings("ignore")  # the compiler's own
 def test_compiled_networks_give_the_same_pictures() -> None:
     plain = clips(animator("cuda"))
     compiled = clips(animator("cuda"), dataclasses.replace(SETTINGS, compile="on"))

@@ -1,5 +1,6 @@
 """Whole jobs on a CUDA device: under a memory cap, two processes at once, encoded by the device."""
 
+import gc
 import json
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 import torch
 from small_bundles import make_bundle
 
+from hallo_cli.errors import EncoderError
 from hallo_cli.jobs import events
 from hallo_cli.jobs.bundle_engine import BundleEngine
 from hallo_cli.jobs.plan import Job
@@ -23,6 +25,13 @@ from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 EXAMPLES = Path(__file__).parents[2] / "hallo_cli" / "assets" / "examples"
 FACE = EXAMPLES / "portrait_astronaut.png"
 SPEECH = EXAMPLES / "sense_and_sensibility_01_austen_64kb-0880.wav"
+# What ffmpeg says of devices that only compute, such as A100 and H100, and of drivers in containers.
+NO_ENCODER = (
+    "No capable devices found",
+    "OpenEncodeSessionEx failed",
+    "Cannot load libnvidia-encode",
+    "Cannot load libcuda",
+)
 WIDE = {"channels": (128, 256, 256), "heads": 8, "norm_groups": 8, "clip_frames": 16}
 
 
@@ -33,15 +42,16 @@ def capped() -> Iterator[None]:
 
 
 def rendered(folder: Path, name: str) -> tuple[list[events.Event], int]:
-    """What happened in a render of a second, and the most memory it held."""
+    """What happened in a render of a second, and the most memory that it needed at once."""
     bundle = make_bundle(folder / name, **WIDE)
     settings = RenderSettings(duration_s=1.0, size=512, dtype="float32")
     seen: list[events.Event] = []
+    gc.collect()
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     job = Job(FACE, SPEECH, folder / f"{name}.mp4", settings)
     run_job(job, BundleEngine(bundle, RuntimeSettings(device="cuda")), on_event=seen.append)
-    return seen, torch.cuda.max_memory_reserved()
+    return seen, torch.cuda.max_memory_allocated()
 
 
 @pytest.mark.usefixtures("capped")
@@ -49,7 +59,7 @@ def test_job_that_needs_more_than_it_may_have_falls_back_and_ends(tmp_path: Path
     seen, peak = rendered(tmp_path, "free")
     assert not [event for event in seen if isinstance(event, events.FellBack)]
     total = torch.cuda.get_device_properties(0).total_memory
-    torch.cuda.set_per_process_memory_fraction(0.8 * peak / total)
+    torch.cuda.set_per_process_memory_fraction(0.95 * peak / total)
     seen, capped_peak = rendered(tmp_path, "capped")
     assert [event for event in seen if isinstance(event, events.FellBack)]
     assert capped_peak < peak
@@ -78,9 +88,15 @@ def test_device_encodes_what_it_rendered(tmp_path: Path, codec: str) -> None:
         pytest.skip(f"this ffmpeg lacks {codec}")
     frames = np.zeros((25, 256, 256, 3), np.uint8)
     frames[:, 64:192, 64:192] = 200
-    with SegmentWriter(tmp_path / "out.mp4", VideoFormat(256, 256, 25.0, codec=codec)) as writer:
-        writer.write(frames)
-        writer.commit()
+    video = VideoFormat(256, 256, 25.0, codec=codec)
+    try:
+        with SegmentWriter(tmp_path / "out.mp4", video) as writer:
+            writer.write(frames)
+            writer.commit()
+    except EncoderError as error:
+        if any(words in str(error) for words in NO_ENCODER):
+            pytest.skip(f"this device or its driver has no encoder: {error}")
+        raise
     info = probe(tmp_path / "out.mp4")
     assert info.video is not None
     assert info.video.n_frames == 25
