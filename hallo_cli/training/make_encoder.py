@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from hallo_cli.analysis.embedded_speech import EmbeddedEncoder
-from hallo_cli.analysis.speech import load_encoder
+from hallo_cli.analysis.speech import SpeechEncoder, load_encoder, whole
 from hallo_cli.bundles.bundle import find_bundle
+from hallo_cli.domain import CONTROLS, Float
 from hallo_cli.errors import SettingsError
 from hallo_cli.models.autoencoder import Autoencoder, build_autoencoder
 from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.weights import fill
 from hallo_cli.store.digests import file_digest
 from hallo_cli.training.init import read_network_config
-from hallo_cli.training.speech_features import EncoderFeatures
 from hallo_cli.training.take_encoder import SpeechFeatures, TakeEncoder
 
 
@@ -41,6 +42,26 @@ def file_encoder(network: Path, vae: Path, speech: Path, *, device: str, dtype: 
     return dataclasses.replace(
         _encoder(config, vae, features, device, dtype), speech_digest=file_digest(speech)
     )
+
+
+@dataclass(frozen=True)
+class EncoderFeatures:
+    """A speech encoder's features, as rendering computes them; see `SpeechFeatures`.
+
+    The embedded encoder's last channels are the controls, which the takes say.
+    """
+
+    encoder: SpeechEncoder
+    has_controls: bool
+
+    @property
+    def control_channel(self) -> int | None:
+        """The first control's."""
+        return self.encoder.width - len(CONTROLS) if self.has_controls else None
+
+    def __call__(self, waveform: Float, n_frames: int) -> Float:
+        """A whole recording -> [n_frames, blocks, width]."""
+        return whole(self.encoder, waveform, n_frames)
 
 
 def _encoder(
