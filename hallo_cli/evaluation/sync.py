@@ -15,11 +15,12 @@ from hallo_cli.domain import SAMPLE_RATE, Float
 SPEECH_BAND_HZ = (250.0, 3400.0)
 DYNAMIC_RANGE_DB = 50.0
 SILENCE_DB = -35.0  # below the loudest frames: no speech
+MAX_LAG = 12  # frames, either way
 
 
 @dataclass(frozen=True)
 class SyncFigure:
-    """Agreement of two series of equal frame rate, over lags of at most `max_lag` frames."""
+    """Agreement of two series of equal frame rate, over lags of at most MAX_LAG frames."""
 
     correlation: float  # Pearson, -1..1, at the best lag
     lag: int  # frames; positive: the mouth comes late
@@ -48,13 +49,13 @@ def speech_envelope(waveform: Float, n_frames: int, fps: float) -> Float:
     return np.asarray(relative, np.float32)
 
 
-def correlate(mouth: Float, reference: Float, *, max_lag: int = 12) -> SyncFigure | None:
+def correlate(mouth: Float, reference: Float) -> SyncFigure | None:
     """Correlate two series; frames where either is NaN are left out.
 
     None if nothing can be said: fewer than 12 common frames, or one of them constant.
     """
     n = min(len(mouth), len(reference))
-    lags = range(-min(max_lag, n // 3), min(max_lag, n // 3) + 1)
+    lags = range(-min(MAX_LAG, n // 3), min(MAX_LAG, n // 3) + 1)
     values = {lag: _pearson(mouth[:n], reference[:n], lag) for lag in lags}
     known = {lag: value for lag, value in values.items() if value is not None}
     if not known or values.get(0) is None:

@@ -19,6 +19,7 @@ from hallo_cli.store.cache import cache_path
 from hallo_cli.store.reading import read_small
 from hallo_cli.store.writing import make_folder, write_whole
 
+FILE = "speeds.json"  # in the cache
 MAX_SPEEDS = 200
 # Seconds for one pass of the denoising UNet over one frame of 256 x 256, where nothing was measured yet, by
 # size of the networks (embedded, official) and device. Guesses, good to a factor of a few.
@@ -90,9 +91,9 @@ def count_passes(settings: RenderSettings) -> float:
     return settings.steps * (1 + share) * cost
 
 
-def estimate(workload: Workload, *, file: Path | None = None) -> Estimate:
+def estimate(workload: Workload) -> Estimate:
     """Seconds a frame of this workload: measured before, scaled from a similar one, or guessed."""
-    known = read_speeds(file)
+    known = read_speeds()
     if same := _of(workload, known):
         return Estimate(same.seconds_per_frame, "measured")
     place = (workload.weights_id, workload.device)
@@ -106,12 +107,12 @@ def estimate(workload: Workload, *, file: Path | None = None) -> Estimate:
     return Estimate(guess * workload.passes * (workload.size / 256) ** 2, "guess")
 
 
-def remember(speed: Speed, *, file: Path | None = None) -> None:
+def remember(speed: Speed) -> None:
     """Keep a measurement for later estimates; an unwritable cache is not an error."""
-    path = file or _default_file()
+    path = cache_path(FILE)
     if path is None:
         return
-    known = read_speeds(path)
+    known = read_speeds()
     kept = [other for other in known if other.workload != speed.workload][-MAX_SPEEDS:]
     try:
         make_folder(path.parent)
@@ -120,9 +121,9 @@ def remember(speed: Speed, *, file: Path | None = None) -> None:
         logger.debug("speed not remembered: %s", error)
 
 
-def read_speeds(file: Path | None = None) -> list[Speed]:
+def read_speeds() -> list[Speed]:
     """The measurements of this machine, the oldest first; empty without a readable file."""
-    path = file or _default_file()
+    path = cache_path(FILE)
     try:
         rows = json.loads(read_small(path)) if path else []
         return [Speed(Workload(**row["load"]), float(row["seconds_per_frame"])) for row in rows]
@@ -176,7 +177,3 @@ def _of(workload: Workload, known: list[Speed]) -> Speed | None:
 def _distance(some: Workload, other: Workload) -> tuple[bool, float]:
     differs = some.is_compiled != other.is_compiled
     return differs, abs(some.passes - other.passes) + abs(some.size - other.size)
-
-
-def _default_file() -> Path | None:
-    return cache_path("speeds.json")

@@ -88,10 +88,10 @@ def require_known_keys(kind: Any, values: object, place: str = "") -> None:
             require_known_keys(arguments[1], value, f"{place}{key}.")
 
 
-def shortened(value: object, limit: int = 100) -> str:
-    """A value for a message: a text as it is, another one as Python writes it, cut at the limit."""
+def shortened(value: object) -> str:
+    """A value for a message: a text as it is, another one as Python writes it, cut at 100 characters."""
     text = value if isinstance(value, str) else repr(value)
-    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+    return text if len(text) <= 100 else f"{text[:97]}..."
 
 
 @functools.cache

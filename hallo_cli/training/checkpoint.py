@@ -123,10 +123,10 @@ def read_progress(checkpoint: Path) -> Progress:
         ) from error
 
 
-def read_tensors(path: Path, device: torch.device | str = "cpu") -> dict[str, Tensor]:
-    """Raises WeightsError if the file is missing or broken."""
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """A checkpoint's tensors by name, on the CPU. Raises WeightsError if the file is missing or broken."""
     try:
-        return load_file(path, device=str(device))
+        return load_file(path)
     except (OSError, SafetensorError) as error:
         raise WeightsError(
             f"{path} is broken ({error}): remove the checkpoint to resume from another"

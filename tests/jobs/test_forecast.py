@@ -27,7 +27,9 @@ LOAD = Workload("weights", "cpu", "float32", 256, 4.0)
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of speeds."""
+    monkeypatch.setenv("HALLO_CACHE", str(tmp_path))
     return tmp_path / "speeds.json"
 
 
@@ -39,33 +41,33 @@ def test_measuring_is_bounded_by_the_size_that_is_measured() -> None:
 
 
 def test_measured_speed_is_used(file: Path) -> None:
-    remember(Speed(LOAD, 0.25), file=file)
-    found = estimate(LOAD, file=file)
+    remember(Speed(LOAD, 0.25))
+    found = estimate(LOAD)
     assert (found.seconds_per_frame, found.basis) == (0.25, "measured")
 
 
 def test_last_measurement_counts(file: Path) -> None:
     for seconds in (0.25, 0.5):
-        remember(Speed(LOAD, seconds), file=file)
-    assert estimate(LOAD, file=file).seconds_per_frame == 0.5
-    assert len(read_speeds(file)) == 1
+        remember(Speed(LOAD, seconds))
+    assert estimate(LOAD).seconds_per_frame == 0.5
+    assert len(read_speeds()) == 1
 
 
 def test_other_size_and_steps_are_scaled(file: Path) -> None:
-    remember(Speed(LOAD, 0.25), file=file)
-    found = estimate(dataclasses.replace(LOAD, size=512, passes=8.0), file=file)
+    remember(Speed(LOAD, 0.25))
+    found = estimate(dataclasses.replace(LOAD, size=512, passes=8.0))
     assert (found.seconds_per_frame, found.basis) == (2.0, "scaled")
 
 
 def test_unknown_weights_are_guessed(file: Path) -> None:
-    remember(Speed(LOAD, 0.25), file=file)
-    assert estimate(dataclasses.replace(LOAD, weights_id="others"), file=file).basis == "guess"
+    remember(Speed(LOAD, 0.25))
+    assert estimate(dataclasses.replace(LOAD, weights_id="others")).basis == "guess"
 
 
 @pytest.mark.parametrize("text", ["", "[1]", '[{"load": {}}]', '{"a": 1}', "[" * 5000])
 def test_broken_file_of_speeds_is_no_file(file: Path, text: str) -> None:
     file.write_text(text)
-    assert read_speeds(file) == []
+    assert read_speeds() == []
 
 
 def test_guidance_costs_a_second_pass_where_it_acts() -> None:
@@ -79,9 +81,9 @@ COMPILED = dataclasses.replace(LOAD, is_compiled=True)
 
 
 def test_speeds_are_scaled_from_the_same_way_of_running(file: Path) -> None:
-    remember(Speed(dataclasses.replace(COMPILED, passes=5.0), 0.1), file=file)
-    remember(Speed(dataclasses.replace(LOAD, passes=8.0), 0.8), file=file)
-    found = estimate(LOAD, file=file)
+    remember(Speed(dataclasses.replace(COMPILED, passes=5.0), 0.1))
+    remember(Speed(dataclasses.replace(LOAD, passes=8.0), 0.8))
+    found = estimate(LOAD)
     assert (found.seconds(1), found.basis) == (pytest.approx(0.4), "scaled")
 
 
@@ -89,7 +91,7 @@ def test_speeds_of_earlier_versions_are_read(file: Path) -> None:
     load = dataclasses.asdict(LOAD)
     del load["is_compiled"]
     file.write_text(json.dumps([{"load": load, "seconds_per_frame": 0.25, "compile_s": 3.0}]))
-    assert read_speeds(file) == [Speed(LOAD, 0.25)]
+    assert read_speeds() == [Speed(LOAD, 0.25)]
 
 
 def test_disk_is_counted_for_video_segments_spool_and_sound() -> None:
@@ -119,8 +121,8 @@ def test_no_more_speeds_are_kept_than_the_limit(file: Path) -> None:
         {"load": dataclasses.asdict(LOAD) | {"size": size}, "seconds_per_frame": 1.0} for size in range(300)
     ]
     file.write_text(json.dumps(rows))
-    remember(Speed(LOAD, 0.5), file=file)
-    kept = read_speeds(file)
+    remember(Speed(LOAD, 0.5))
+    kept = read_speeds()
     assert len(kept) == MAX_SPEEDS + 1
     assert kept[-1] == Speed(LOAD, 0.5)
     assert kept[0].workload.size == 99  # the oldest go first; one of the 300 was of the same load
