@@ -28,13 +28,15 @@ from hallo_cli.jobs.workspace import Workspace
 from hallo_cli.media.audio import Recording
 from hallo_cli.media.cutting import Piece, copy_frames, keyframes
 from hallo_cli.media.files import shown
+from hallo_cli.media.layout import resized
 from hallo_cli.media.video import VideoFormat, read_frames
 from hallo_cli.settings.schema import RenderSettings
 
 REACH_S = 1.2  # how far away a sound can change a frame
-MIDDLE_S = 4.0  # length of rendered segments: after each of them the earlier frames may be joined
+MIDDLE_S = 2.0  # length of rendered segments: after each of them the earlier frames may be joined
 STEP_S = 1.0  # of earlier frames that are compared
 STEP_SHARE = 0.5  # of the largest step between two of them: how far the new frames may be from the earlier
+SEEN = 64  # pixels of the shorter side when frames are compared: smaller, they lose the encoder's noise
 COMPARED = 3000 * BLOCK_SAMPLES  # samples read at a time
 
 logger = logging.getLogger(__name__)
@@ -201,11 +203,11 @@ class Correction:
         following = round(STEP_S * self.earlier.plan.fps)
         try:
             *_, last = read_frames(workspace.segment_path(segment))
-            rest = list(self.earlier.frames(frame, frame + following))
+            rest = [shrunk(picture) for picture in self.earlier.frames(frame, frame + following)]
         except InputError:
             return False
         steps = [difference(one, other) for one, other in pairwise(rest)]
-        return bool(steps) and difference(last, rest[0]) <= STEP_SHARE * max(steps)
+        return bool(steps) and difference(shrunk(last), rest[0]) <= STEP_SHARE * max(steps)
 
 
 def shared(before: Sound, after: Sound) -> tuple[int, int]:
@@ -219,6 +221,13 @@ def shared(before: Sound, after: Sound) -> tuple[int, int]:
     if start == n_both == max(before.n_samples, after.n_samples):
         return start, start
     return start, min(_shared(before, after, limit, n_both, is_from_end=True), n_both - start)
+
+
+def shrunk(picture: Bytes) -> Bytes:
+    """The picture with a shorter side of `SEEN` pixels at most."""
+    height, width = picture.shape[:2]
+    ratio = min(1.0, SEEN / min(height, width))
+    return resized(picture, (max(1, round(width * ratio)), max(1, round(height * ratio))))
 
 
 def difference(one: Bytes, other: Bytes) -> float:

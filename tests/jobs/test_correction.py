@@ -15,7 +15,7 @@ from hallo_cli.analysis.loudness import Waveform
 from hallo_cli.domain import Clip, MotionFrames, Portrait, Speech, StepDone
 from hallo_cli.errors import InputError, Interrupted, SettingsError
 from hallo_cli.jobs import events
-from hallo_cli.jobs.correction import corrected, shared
+from hallo_cli.jobs.correction import corrected, difference, shared, shrunk
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.record import JobResult, read_record, sidecar_path
 from hallo_cli.jobs.runner import RunOptions, StopRequest, run_job
@@ -123,6 +123,17 @@ def test_rest_that_is_only_shifted_is_joined_again(calm: Job, n_added: int) -> N
     assert new[-300:] == old[-300:]
     assert result.n_frames - result.n_taken < 8 * 25
     assert max(engine.clips_rendered) < 18 * 25 / 4
+
+
+def test_noise_of_the_encoder_keeps_no_picture_from_coming_back() -> None:
+    rng = np.random.default_rng(0)
+    wave = np.repeat(np.arange(0, 240, 60, dtype=np.uint8), 128)
+    one, other = (
+        shrunk(np.clip(wave.reshape(1, 512, 1) + rng.normal(0, 4, (512, 512, 3)), 0, 255).astype(np.uint8))
+        for _ in range(2)
+    )
+    assert one.shape == (64, 64, 3)
+    assert difference(one, other) < 1  # 4.5 before
 
 
 def test_rest_is_rendered_where_the_pictures_do_not_come_back(first: Job) -> None:
