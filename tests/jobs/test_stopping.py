@@ -36,11 +36,8 @@ class SlowSteps(TrivialEngine):
                 yield item
 
 
-@pytest.mark.parametrize(("stop_s", "n_steps"), [(0.0, 3), (60.0, 10)])
-def test_a_clip_that_will_not_be_done_in_time_is_given_up_between_steps(
-    job: Job, monkeypatch: pytest.MonkeyPatch, stop_s: float, n_steps: int
-) -> None:
-    monkeypatch.setattr(runner, "STOP_S", stop_s)
+def last_step(job: Job, engine: SlowSteps) -> int:
+    """The last step of a clip that a job takes when it is asked to stop at the third."""
     stop, steps = StopRequest(), []
 
     def listen(event: events.Event) -> None:
@@ -50,8 +47,16 @@ def test_a_clip_that_will_not_be_done_in_time_is_given_up_between_steps(
                 stop.ask()
 
     with pytest.raises(Interrupted):
-        run_job(job, SlowSteps(0.01), on_event=listen, stop=stop)
-    assert steps[-1] == n_steps
+        run_job(job, engine, on_event=listen, stop=stop)
+    return int(steps[-1])
+
+
+@pytest.mark.parametrize(("stop_s", "n_steps"), [(0.0, 3), (60.0, 10)])
+def test_a_clip_that_will_not_be_done_in_time_is_given_up_between_steps(
+    job: Job, monkeypatch: pytest.MonkeyPatch, stop_s: float, n_steps: int
+) -> None:
+    monkeypatch.setattr(runner, "STOP_S", stop_s)
+    assert last_step(job, SlowSteps(0.01)) == n_steps
     assert run_job(job, TrivialEngine()).n_frames == N_FRAMES
 
 
@@ -77,17 +82,7 @@ def test_a_clip_may_take_fifteen_seconds_after_a_stop(
     clock = Clock()
     monkeypatch.setattr(runner, "time", clock)
     monkeypatch.setitem(globals(), "time", clock)
-    stop, steps = StopRequest(), []
-
-    def listen(event: events.Event) -> None:
-        if isinstance(event, events.StepRendered):
-            steps.append(event.step)
-            if event.step == 3:
-                stop.ask()
-
-    with pytest.raises(Interrupted):
-        run_job(job, SlowSteps(step_s), on_event=listen, stop=stop)
-    assert steps[-1] == n_steps
+    assert last_step(job, SlowSteps(step_s)) == n_steps
 
 
 class StoppedIn(TrivialEngine):
