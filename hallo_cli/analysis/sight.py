@@ -88,7 +88,7 @@ def choose_face(faces: Sequence[Face], index: int | None, file: Path) -> Face:
     if index is None:
         return max(faces, key=lambda f: f.size)
     if index >= len(faces):
-        raise PortraitError(f"There is no face {index} in {shown(file)}: {listed(faces)}. Set --face-index.")
+        raise MissingFaceError.of(index, file, faces)
     return faces[index]
 
 
@@ -121,7 +121,23 @@ def sharpness(picture: Bytes, face: Face) -> float:
     return float(cv2.Laplacian(grey, cv2.CV_64F).var())
 
 
-def listed(faces: Sequence[Face]) -> str:
-    """Where each face is, for a message."""
-    places = (f"{i} at {f.box[0]:.0f},{f.box[1]:.0f} ({f.size:.0f} pixels)" for i, f in enumerate(faces[:8]))
-    return f"{len(faces)} faces, from the left: " + "; ".join(places)
+def listed(faces: Sequence[Face], *, first: int = 0) -> str:
+    """Where each face is, for a message; `first` is the number of the leftmost."""
+    places = (
+        f"{i} at {f.box[0]:.0f},{f.box[1]:.0f} ({f.size:.0f} pixels)" for i, f in enumerate(faces[:8], first)
+    )
+    many = "1 face" if len(faces) == 1 else f"{len(faces)} faces, from the left"
+    return f"{many}: " + "; ".join(places)
+
+
+class MissingFaceError(PortraitError):
+    """The picture has fewer faces. Processes pass it on."""
+
+    counted_from_1 = ""  # the reason as --face counts
+
+    @classmethod
+    def of(cls, index: int, file: Path, faces: Sequence[Face]) -> MissingFaceError:
+        """The error for this face, counted from 0."""
+        error = cls(f"There is no face {index} in {shown(file)}: {listed(faces)}. Set --face-index.")
+        error.counted_from_1 = f"there is no face {index + 1} in {shown(file)}: {listed(faces, first=1)}."
+        return error

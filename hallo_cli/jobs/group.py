@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from hallo_cli.analysis.head_motion import Delay
+from hallo_cli.analysis.sight import MissingFaceError
 from hallo_cli.domain import Bytes, Clip, CropBox, Float, MotionFrames, Portrait, Speech, StepDone
 from hallo_cli.errors import PortraitError, SettingsError
 from hallo_cli.jobs.engine import Compositor, Engine, SpeechTrack
@@ -153,8 +154,10 @@ class GroupEngine:
         own = dataclasses.replace(settings, face_index=number - 1)
         try:
             return _Head(number, self._inner.portrait(path, own), own)
+        except MissingFaceError as error:
+            raise PortraitError(f"--face {number}: {error.counted_from_1}") from error
         except PortraitError as error:
-            raise PortraitError(f"--face {number} (number {number - 1} counted from 0): {error}") from error
+            raise PortraitError(f"--face {number}: {error}") from error
 
     def _next(self, faces: Sequence[Generator[StepDone | Clip]]) -> Generator[StepDone, None, Clip | None]:
         """The next clip of all faces, None at the end; yields the steps on the way."""

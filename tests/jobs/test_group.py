@@ -1,4 +1,5 @@
 import dataclasses
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ from group_doubles import Faces
 from PIL import Image
 from scipy.io import wavfile
 
+from hallo_cli.analysis.sight import MissingFaceError
 from hallo_cli.domain import Bytes
 from hallo_cli.errors import InputError, Interrupted, PortraitError, SettingsError
 from hallo_cli.jobs import events
@@ -88,8 +90,13 @@ def test_warnings_name_the_face(group: Job) -> None:
 
 def test_face_that_is_not_there_is_told(group: Job) -> None:
     job = dataclasses.replace(group, voices=(group.voices[0], Voice(4, group.voices[1].audio)))
-    with pytest.raises(PortraitError, match=r"--face 4 .*no such face"):
+    with pytest.raises(PortraitError, match=r"--face 4: there is no face 4 in .*group.png"):
         render(job)
+
+
+def test_missing_face_can_be_told_by_another_process(tmp_path: Path) -> None:
+    error = pickle.loads(pickle.dumps(MissingFaceError.of(2, tmp_path / "a.png", [])))
+    assert "there is no face 3 in" in error.counted_from_1
 
 
 def test_faces_that_overlap_are_refused(group: Job) -> None:
