@@ -255,16 +255,20 @@ from hallo_cli.batch.queue import Queue
 from hallo_cli.batch.places import Layout
 
 class Manifest(io.RawIOBase):
-    left, number, memory = int(sys.argv[1]), 0, {}
+    left, number, memory, line = int(sys.argv[1]), 0, {}, b""
     def readable(self): return True
     def readinto(self, buffer):
+        if not self.line:
+            self.line = self.following()
+        part, self.line = self.line[:len(buffer)], self.line[len(buffer):]
+        buffer[:len(part)] = part
+        return len(part)
+    def following(self):
         self.number += 1
         if self.number in (self.left // 4, self.left):
             self.memory[self.number] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         row = {"portrait": "p.png", "audio": f"{self.number}.wav", "seed": self.number}
-        line = (json.dumps(row) + chr(10)).encode() if self.number <= self.left else b""
-        buffer[:len(line)] = line
-        return len(line)
+        return (json.dumps(row) + chr(10)).encode() if self.number <= self.left else b""
 
 manifest = io.BufferedReader(Manifest(), 200)
 with Queue() as queue:
