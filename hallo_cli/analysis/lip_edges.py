@@ -17,11 +17,9 @@ _SEARCH = 0.035  # how far from the landmarks the line between shut lips may be
 _CHANGE = 60.0  # grey levels by which the line must be darker to be looked for so far away
 _TEETH_SHOW, _LESS_RED = 25.0, 15.0  # grey levels by which teeth are lighter than lips, and less red
 _BEYOND = 0.08  # how far teeth may go on beyond the landmarks
-_ENDLESS = 0.1  # of the columns, in which they may go on farther
-_INSIDE, _ON_THE_LIP = (
-    (0.1, 0.9),
-    (0.4, 0.8),
-)  # of the gap and of the lower lip: where their colours are taken
+_ENDLESS = 0.1  # of the columns: in more of them, what goes on so far is no tooth
+# Of the gap and of the lower lip: where their colours are taken
+_INSIDE, _ON_THE_LIP = (0.1, 0.9), (0.4, 0.8)
 
 
 def along_the_dark(mouth: Mouth, picture: Bytes) -> Mouth:
@@ -34,7 +32,7 @@ def along_the_dark(mouth: Mouth, picture: Bytes) -> Mouth:
     light = cv2.GaussianBlur(seen.mean(2), (7, 1), 1.5)
     light += _CHANGE * (away[:, None] / reach) ** 2
     found = away[light.argmin(0)].astype(np.float32)
-    shift = np.convolve(np.pad(cv2.medianBlur(found[None], 5)[0], 3, mode="edge"), np.full(7, 1 / 7), "valid")
+    shift = _smooth(found, 7)
     ends = mouth.upper[[0, -1]]
     shift *= np.sin(np.linspace(0, np.pi, len(x) + 2))[1:-1]
     line = np.concatenate([ends[:1], np.stack([x, middle + shift], 1), ends[1:]]).astype(np.float32)
@@ -69,6 +67,11 @@ def _evened(shares: npt.NDArray[np.floating]) -> Float:
     """How far teeth go on [n], smooth and 0 at the corners; nowhere if they do not end, as a shining lip."""
     if (shares == 1).mean() > _ENDLESS:
         return np.zeros(len(shares), np.float32)
-    middling = cv2.medianBlur(shares.astype(np.float32)[None], 5)[0]
-    smooth = np.convolve(np.pad(middling, 2, mode="edge"), np.full(5, 1 / 5), "valid")
-    return np.asarray(smooth * np.sqrt(np.sin(np.linspace(0, np.pi, len(smooth)))), np.float32)
+    rounded = np.sqrt(np.sin(np.linspace(0, np.pi, len(shares))))
+    return np.asarray(_smooth(shares, 5) * rounded, np.float32)
+
+
+def _smooth(line: npt.NDArray[np.floating], reach: int) -> npt.NDArray[np.floating]:
+    """The line [n] without outliers, averaged over `reach` neighbours (odd)."""
+    calm = cv2.medianBlur(line.astype(np.float32)[None], 5)[0]
+    return np.convolve(np.pad(calm, reach // 2, mode="edge"), np.full(reach, 1 / reach), "valid")
