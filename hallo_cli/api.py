@@ -21,7 +21,7 @@ from hallo_cli.settings.values import build, fields_of, to_values
 from hallo_cli.store.cache import at_home
 
 if TYPE_CHECKING:
-    from hallo_cli.batch.events import Event as BatchEvent
+    from hallo_cli.batch.batch_events import Event as BatchEvent
     from hallo_cli.batch.ledger import Record
     from hallo_cli.domain import Bytes
     from hallo_cli.jobs.bundle_engine import BundleEngine

@@ -18,7 +18,7 @@ import numpy as np
 from job_doubles import SIZE, TrivialEngine
 from PIL import Image
 
-from hallo_cli.batch import events
+from hallo_cli.batch import batch_events
 from hallo_cli.batch.failure import attempt
 from hallo_cli.batch.ledger import Record, read_records
 from hallo_cli.batch.local_pool import LocalPool
@@ -166,7 +166,7 @@ def batch_of(manifest: Path, *, workers: int = 0, **changes: object) -> Batch:
     return Batch(**values)  # type: ignore[arg-type]
 
 
-def run(batch: Batch) -> list[events.Event]:
+def run(batch: Batch) -> list[batch_events.Event]:
     """Check and run a batch to its end."""
     with opened(batch) as open_batch:
         list(open_batch.check())
@@ -212,7 +212,7 @@ def main() -> int:
         ):
             list(open_batch.check())
             for event in open_batch.run():
-                print(events.to_json(event), flush=True)  # noqa: T201
+                print(batch_events.to_json(event), flush=True)  # noqa: T201
     except HalloError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return error.exit_status

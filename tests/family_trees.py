@@ -12,7 +12,7 @@ from small_bundles import published_like, random_networks
 from torch import Tensor
 
 from hallo_cli.bundles.bundle import Bundle, read_bundle, tree_manifest
-from hallo_cli.bundles.manifest import write_manifest
+from hallo_cli.bundles.bundle_file import write_manifest
 from hallo_cli.bundles.trees import Tree
 from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.weights import Networks

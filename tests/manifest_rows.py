@@ -3,7 +3,7 @@
 import io
 from pathlib import Path
 
-from hallo_cli.batch.manifest import read_rows
+from hallo_cli.batch.manifest_file import read_rows
 from hallo_cli.batch.places import Layout
 from hallo_cli.batch.rows import BadRow, Row
 

@@ -9,7 +9,7 @@ import torch
 
 from hallo_cli.analysis.speech_network import SpeechNet, SpeechNetConfig
 from hallo_cli.bundles.bundle import Bundle
-from hallo_cli.bundles.manifest import BundleFile, BundleManifest, Geometry, Sampling, SpeechConfig
+from hallo_cli.bundles.bundle_file import BundleFile, BundleManifest, Geometry, Sampling, SpeechConfig
 from hallo_cli.bundles.networks import save_bundle
 from hallo_cli.domain import CONTROLS
 from hallo_cli.models.network_config import NetworkConfig

@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,32 @@ def test_table_has_no_circle() -> None:
 )
 def test_upward_import_is_found_in_any_form(line: str) -> None:
     assert upward_imports(line, "media", ["hallo_cli", "media"])
+
+
+def test_no_modules_import_each_other() -> None:
+    """Also not late, in a function; what only type checkers read does not count."""
+    names = {
+        ".".join(["hallo_cli", *file.relative_to(ROOT).with_suffix("").parts]): file for file in modules()
+    }
+    graph = {}
+    for name, file in names.items():
+        found = set(imports(_without_types(file.read_text(encoding="utf-8")), name.split(".")[:-1]))
+        graph[name] = {one if one in names else one.rpartition(".")[0] for one in found} & names.keys()
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+def test_names_of_modules_are_unique() -> None:
+    names = [file.stem for file in modules() if file.stem != "__init__"]
+    assert [name for name in set(names) if names.count(name) > 1] == []
+
+
+def _without_types(source: str) -> str:
+    """The source without its `if TYPE_CHECKING:` block."""
+    tree = ast.parse(source)
+    tree.body = [
+        one for one in tree.body if not (isinstance(one, ast.If) and "TYPE_CHECKING" in ast.unparse(one.test))
+    ]
+    return ast.unparse(tree)
 
 
 def test_version_may_be_read_everywhere() -> None:

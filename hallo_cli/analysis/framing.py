@@ -18,7 +18,7 @@ from hallo_cli.analysis.face import SILHOUETTE
 from hallo_cli.analysis.lids import Lids
 from hallo_cli.analysis.lips import Lips
 from hallo_cli.analysis.motion_canvas import FaceParts, MotionCanvas
-from hallo_cli.bundles.manifest import Geometry
+from hallo_cli.bundles.bundle_file import Geometry
 from hallo_cli.domain import Bytes, CropBox, Float, MotionShape, Portrait
 
 SHOULDERS_SCALE = 2.6  # side of the head-and-shoulders square / longer side of the face oval's box

@@ -32,7 +32,7 @@ from hallo_cli.analysis.lips import Lips
 from hallo_cli.analysis.mouth import mouth_window
 from hallo_cli.analysis.portrait_cache import recall, remember
 from hallo_cli.analysis.sight import Sight, choose_face, from_left, listed, require_usable, unfitness
-from hallo_cli.bundles.manifest import Geometry
+from hallo_cli.bundles.bundle_file import Geometry
 from hallo_cli.domain import WHOLE, Bytes, CropBox, Float, Portrait, RegionMasks
 from hallo_cli.errors import PortraitError
 from hallo_cli.media.files import require_file

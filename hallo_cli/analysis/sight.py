@@ -15,7 +15,7 @@ import cv2
 from hallo_cli.analysis.face import Face
 from hallo_cli.analysis.framing import cut, face_square
 from hallo_cli.analysis.outlook import Light, Reason, light_of, mouth_relief, reasons
-from hallo_cli.bundles.manifest import Geometry
+from hallo_cli.bundles.bundle_file import Geometry
 from hallo_cli.domain import Bytes
 from hallo_cli.errors import PortraitError
 from hallo_cli.media.files import shown

@@ -16,7 +16,7 @@ from hallo_cli.media.addresses import is_address
 from hallo_cli.settings.resolve import Sources, resolve
 
 if TYPE_CHECKING:
-    from hallo_cli.batch.events import Event
+    from hallo_cli.batch.batch_events import Event
     from hallo_cli.batch.ledger import Record
     from hallo_cli.batch.mirror import Mirror
     from hallo_cli.batch.paths import Paths
@@ -127,7 +127,7 @@ def per_worker(runtime: RuntimeSettings, devices: list[str]) -> RuntimeSettings:
 
 def read_all_limits(preset: str | None, config: Path | None) -> dict[str, QualityLimits]:
     """The quality gate's limits for each preset and for rows that name none. Raises SettingsError."""
-    from hallo_cli.settings.presets import list_presets, read_quality
+    from hallo_cli.settings.preset_files import list_presets, read_quality
     from hallo_cli.settings.quality import read_limits
 
     tables = {name: read_quality(name, config) for name in list_presets()}

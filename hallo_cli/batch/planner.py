@@ -7,9 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hallo_cli.batch.batch_events import BatchPlanned, RowWarned
 from hallo_cli.batch.checks import MakeEngine, look_at_all
 from hallo_cli.batch.columns import face_of
-from hallo_cli.batch.events import BatchPlanned, RowWarned
 from hallo_cli.batch.fetching import fetch_inputs
 from hallo_cli.batch.findings import FACES, Checks, Finding, Request, request_for
 from hallo_cli.batch.history import Past

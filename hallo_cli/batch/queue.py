@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from hallo_cli.batch.batch_events import RowPlanned
 from hallo_cli.batch.columns import TEXT, face_of
-from hallo_cli.batch.events import RowPlanned
 from hallo_cli.batch.history import History
 from hallo_cli.batch.rows import BadRow, Row
 from hallo_cli.batch.task import Task

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hallo_cli.batch import quarantine
+from hallo_cli.batch.batch_events import BatchPlanned, Event, RowEnded, RowPlanned, RowWarned
 from hallo_cli.batch.budget import Allowance, Budget
-from hallo_cli.batch.events import BatchPlanned, Event, RowEnded, RowPlanned, RowWarned
 from hallo_cli.batch.findings import Checks, copy_findings
 from hallo_cli.batch.ledger import Ledger, Record, Run, read_records, stored_path
 from hallo_cli.batch.ledger_sync import bring_in_step
-from hallo_cli.batch.manifest import read_manifest, read_rows
+from hallo_cli.batch.manifest_file import read_manifest, read_rows
 from hallo_cli.batch.mirror import FarLedger, Mirror, take_over
 from hallo_cli.batch.pairs import pair_folders
 from hallo_cli.batch.paths import Paths

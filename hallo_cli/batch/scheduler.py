@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hallo_cli.batch.budget import Allowance
-from hallo_cli.batch.events import (
+from hallo_cli.batch.batch_events import (
     BudgetSpent,
     Event,
     RowAdvanced,
@@ -25,6 +24,7 @@ from hallo_cli.batch.events import (
     WorkerLost,
     WorkerReady,
 )
+from hallo_cli.batch.budget import Allowance
 from hallo_cli.batch.failure import Failure
 from hallo_cli.batch.ledger import Ledger, Record, stored_path
 from hallo_cli.batch.queue import Queue

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from hallo_cli.batch.events import RowPlanned
+from hallo_cli.batch.batch_events import RowPlanned
 from hallo_cli.errors import HalloError
 from hallo_cli.media.addresses import is_address
 from hallo_cli.printable import printable

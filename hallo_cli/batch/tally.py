@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from hallo_cli.batch import events
+from hallo_cli.batch import batch_events
 from hallo_cli.batch.ledger import Record
 from hallo_cli.batch.states import STATES, Counts
 
@@ -36,26 +36,26 @@ class Tally:
     frames_now: int = 0  # rendered by this run, current rows included
     workers: dict[str, AtWork] = field(default_factory=dict)
 
-    def add(self, event: events.Event) -> None:
+    def add(self, event: batch_events.Event) -> None:
         """Count one event."""
         match event:
-            case events.BatchPlanned():
+            case batch_events.BatchPlanned():
                 self._begin(event)
-            case events.WorkerLost(is_replaced=False):
+            case batch_events.WorkerLost(is_replaced=False):
                 self.workers.pop(event.worker, None)
-            case events.WorkerLoading() | events.WorkerLost():
+            case batch_events.WorkerLoading() | batch_events.WorkerLost():
                 self.workers[event.worker] = AtWork()
-            case events.WorkerReady():
+            case batch_events.WorkerReady():
                 self.workers[event.worker] = AtWork("waiting")
-            case events.RowStarted():
+            case batch_events.RowStarted():
                 self._start(event)
-            case events.RowMeasured():
+            case batch_events.RowMeasured():
                 self._measure(event)
-            case events.RowAdvanced():
+            case batch_events.RowAdvanced():
                 self._advance(event.worker, event.frames_done, event.n_frames)
-            case events.RowRetried():
+            case batch_events.RowRetried():
                 self._give_back(event.id)
-            case events.RowEnded():
+            case batch_events.RowEnded():
                 self._end(event.record)
 
     @property
@@ -80,19 +80,19 @@ class Tally:
         left = max(0, self.frames - self.frames_done - self.frames_in_hand)
         return left / self.fps if self.frames_now else None
 
-    def _begin(self, plan: events.BatchPlanned) -> None:
+    def _begin(self, plan: batch_events.BatchPlanned) -> None:
         self.began, self.rendering_since = self.clock(), None
         self.rows, self.frames = plan.rows, plan.frames
         self.done, self.failed, self.refused = plan.skipped, plan.left_out, plan.invalid
 
-    def _start(self, event: events.RowStarted) -> None:
+    def _start(self, event: batch_events.RowStarted) -> None:
         if self.rendering_since is None:
             self.rendering_since = self.clock()
         worker = self.workers.setdefault(event.worker, AtWork())
         worker.doing, worker.id = "rendering", event.id
         worker.frames_done, worker.n_frames = 0, event.frames
 
-    def _measure(self, event: events.RowMeasured) -> None:
+    def _measure(self, event: batch_events.RowMeasured) -> None:
         worker = self.workers.setdefault(event.worker, AtWork())
         worker.measuring = event.id
         if worker.id == event.id:

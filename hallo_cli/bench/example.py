@@ -17,11 +17,11 @@ from hallo_cli.analysis.framing import square_canvas
 from hallo_cli.analysis.of_bundle import analyser_of
 from hallo_cli.analysis.portrait import PortraitAnalyser
 from hallo_cli.bundles.bundle import Bundle, find_bundle
-from hallo_cli.bundles.manifest import BundleManifest
+from hallo_cli.bundles.bundle_file import BundleManifest
 from hallo_cli.bundles.networks import load_networks
 from hallo_cli.domain import Portrait, Speech
 from hallo_cli.inference.animator import Animator
-from hallo_cli.inference.device import DTYPES, autoencoder_dtype, resolve_device
+from hallo_cli.inference.device import autoencoder_dtype, resolve_device, resolve_dtype
 from hallo_cli.jobs.bundle_engine import BundleEngine
 from hallo_cli.jobs.engine import Compositor
 from hallo_cli.media.audio import decode
@@ -77,8 +77,9 @@ class Example:
 def open_example(settings: RenderSettings, runtime: RuntimeSettings) -> Example:
     """The example with the settings' bundle. Raises WeightsError."""
     engine = BundleEngine(find_bundle(settings.bundle), runtime)
-    dtype = DTYPES[engine.resolve_settings(settings).dtype]
-    vae_dtype = autoencoder_dtype(dtype, resolve_device(runtime.device))
+    device = resolve_device(runtime.device)
+    dtype = resolve_dtype(engine.resolve_settings(settings).dtype, device)
+    vae_dtype = autoencoder_dtype(dtype, device)
     networks = load_networks(engine.bundle, device=_loading_device(runtime), dtype=dtype, vae_dtype=vae_dtype)
     return _example(engine, networks, is_random=False)
 
@@ -87,9 +88,10 @@ def random_example(settings: RenderSettings, runtime: RuntimeSettings, config: N
     """The example with random weights in networks of this configuration."""
     manifest = BundleManifest("random weights", "", "", config, files={})
     engine = BundleEngine(Bundle(Path(), manifest), runtime)
-    dtype = DTYPES[engine.resolve_settings(settings).dtype]
+    device = resolve_device(runtime.device)
+    dtype = resolve_dtype(engine.resolve_settings(settings).dtype, device)
     networks = random_networks(config, device=_loading_device(runtime), dtype=dtype)
-    networks.vae.to(autoencoder_dtype(dtype, resolve_device(runtime.device)))
+    networks.vae.to(autoencoder_dtype(dtype, device))
     return _example(engine, networks, is_random=True)
 
 

@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from hallo_cli.bundles.manifest import (
+from hallo_cli.bundles.bundle_file import (
     MANIFEST,
     BundleFile,
     BundleManifest,

@@ -20,7 +20,7 @@ from typing import Any
 
 from hallo_cli import __version__
 from hallo_cli.bundles.bundle import Bundle, read_bundle, tree_manifest
-from hallo_cli.bundles.manifest import MANIFEST, write_manifest
+from hallo_cli.bundles.bundle_file import MANIFEST, write_manifest
 from hallo_cli.bundles.trees import TRAINING_FILES, Tree, TreeFile
 from hallo_cli.errors import WeightsError
 from hallo_cli.printable import first_line

@@ -10,7 +10,7 @@ import torch
 
 from hallo_cli import __version__
 from hallo_cli.bundles.bundle import Bundle, read_bundle
-from hallo_cli.bundles.manifest import BundleFile, BundleManifest, write_manifest
+from hallo_cli.bundles.bundle_file import BundleFile, BundleManifest, write_manifest
 from hallo_cli.errors import WeightsError
 from hallo_cli.models.weights import Networks, build_networks, check_fit, fill, write_weights
 from hallo_cli.store.writing import copy_whole, make_folder

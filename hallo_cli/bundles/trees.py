@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from hallo_cli.bundles.manifest import SpeechConfig
+from hallo_cli.bundles.bundle_file import SpeechConfig
 from hallo_cli.models.network_config import NetworkConfig
 
 HALLO_REPO = "fudan-generative-ai/hallo"

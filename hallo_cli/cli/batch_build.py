@@ -78,7 +78,7 @@ def worker_devices(options: BatchOptions, device: str) -> list[str]:
     """One device for each worker."""
     named = [name.strip() for name in options.devices.split(",") if name.strip()] or [device]
     if named == ["auto"] and options.engine == "local":
-        from hallo_cli.inference.device_names import all_devices
+        from hallo_cli.inference.device import all_devices
 
         named = all_devices()
     return [name for name in named for _ in range(options.jobs)]

@@ -54,7 +54,7 @@ def promoted_options(
     Raises SettingsError, ManifestError, OutputError.
     """
     from hallo_cli.batch.promote import promoted_lines, write_promoted
-    from hallo_cli.settings.presets import read_preset
+    from hallo_cli.settings.preset_files import read_preset
 
     named = read_preset(given.preset).values if given.preset else {}
     wanted = {**named, **given.flags}

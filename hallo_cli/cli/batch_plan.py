@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from hallo_cli.cli.progress import clock
 
 if TYPE_CHECKING:
-    from hallo_cli.batch.events import RowPlanned
+    from hallo_cli.batch.batch_events import RowPlanned
 
 PLAN = ("id", "state", "portrait", "length", "size", "compute_s", "price", "output", "message")
 TO_RENDER = ("ready", "waiting")

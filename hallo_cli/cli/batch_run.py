@@ -23,7 +23,7 @@ from hallo_cli.cli.signals import obeying_signals
 from hallo_cli.errors import SettingsError
 
 if TYPE_CHECKING:
-    from hallo_cli.batch.events import BatchPlanned, Event, RowPlanned
+    from hallo_cli.batch.batch_events import BatchPlanned, Event, RowPlanned
     from hallo_cli.batch.run import Batch, OpenBatch
     from hallo_cli.batch.tally import Tally
 
@@ -81,7 +81,7 @@ class Extras:
 
 def _render(open_batch: OpenBatch, results: Path, shown: Shown, telling: Telling, hooks: HookRunner) -> int:
     """Render and show every event; returns the exit status."""
-    from hallo_cli.batch import events
+    from hallo_cli.batch import batch_events
 
     began = time.monotonic()
     tally = open_batch.tally
@@ -92,9 +92,9 @@ def _render(open_batch: OpenBatch, results: Path, shown: Shown, telling: Telling
             for event in open_batch.run():
                 show(event)
                 _tell_program(event, shown, telling)
-                if isinstance(event, events.RowEnded):
-                    hooks.row_ended(events.to_json(event))
-                if isinstance(event, events.BudgetSpent):
+                if isinstance(event, batch_events.RowEnded):
+                    hooks.row_ended(batch_events.to_json(event))
+                if isinstance(event, batch_events.BudgetSpent):
                     left = event.left
     finally:
         _tell_end(tally, time.monotonic() - began, results)
@@ -107,11 +107,11 @@ def _render(open_batch: OpenBatch, results: Path, shown: Shown, telling: Telling
 
 
 def _tell_program(event: Event, shown: Shown, telling: Telling) -> None:
-    from hallo_cli.batch import events
+    from hallo_cli.batch import batch_events
 
     if shown.as_json:
-        answer(events.to_json(event))
-    if telling.as_porcelain and isinstance(event, events.RowEnded):
+        answer(batch_events.to_json(event))
+    if telling.as_porcelain and isinstance(event, batch_events.RowEnded):
         answer(*batch_view.porcelain(event.record))
 
 
@@ -125,7 +125,7 @@ def _tell_plan(open_batch: OpenBatch, shown: Shown, extras: Extras) -> int:
     is_for_program = shown.as_json or telling.as_porcelain or telling.as_csv
     _tell_rows((priced(row, price) for row in open_batch.planned()), shown, telling, has_prices=bool(price))
     if shown.as_json:
-        from hallo_cli.batch.events import to_json
+        from hallo_cli.batch.batch_events import to_json
 
         answer(to_json(plan))
     if telling.sheet:
@@ -149,7 +149,7 @@ def _write_sheet(page: Path, open_batch: OpenBatch, price: float) -> None:
 
 
 def _tell_rows(rows: Iterator[RowPlanned], shown: Shown, telling: Telling, *, has_prices: bool) -> None:
-    from hallo_cli.batch.events import to_json
+    from hallo_cli.batch.batch_events import to_json
 
     if shown.as_json:
         for row in rows:

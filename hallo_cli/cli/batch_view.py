@@ -14,7 +14,7 @@ from hallo_cli.cli.progress import Style, clock
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from hallo_cli.batch.events import BatchPlanned, Event
+    from hallo_cli.batch.batch_events import BatchPlanned, Event
     from hallo_cli.batch.ledger import Record
     from hallo_cli.batch.tally import AtWork, Tally
 
@@ -63,7 +63,7 @@ class Checked:
             return
         self.last = time.monotonic()
         if self.as_json:
-            from hallo_cli.batch.events import FilesChecked
+            from hallo_cli.batch.batch_events import FilesChecked
 
             say_json(FilesChecked(done, of))
         else:
@@ -88,9 +88,9 @@ def showing(style: Style, tally: Tally, *, is_quiet: bool) -> Iterator[Listener]
         with Live(get_renderable=lambda: table(tally, console.width), console=console, transient=True):
 
             def show(event: Event) -> None:
-                from hallo_cli.batch import events
+                from hallo_cli.batch import batch_events
 
-                if isinstance(event, events.RowWarned):
+                if isinstance(event, batch_events.RowWarned):
                     console.print(plain(describe(event)))
 
             yield show
@@ -98,7 +98,7 @@ def showing(style: Style, tally: Tally, *, is_quiet: bool) -> Iterator[Listener]
 
 def say_json(event: Event) -> None:
     """One versioned JSON object for each event."""
-    from hallo_cli.batch.events import to_json
+    from hallo_cli.batch.batch_events import to_json
 
     say(to_json(event))
 
@@ -112,10 +112,10 @@ class Plain:
 
     def show(self, event: Event) -> None:
         """Show one event."""
-        from hallo_cli.batch import events
+        from hallo_cli.batch import batch_events
 
         text = describe(event)
-        is_due = isinstance(event, events.RowAdvanced) and self._is_due()
+        is_due = isinstance(event, batch_events.RowAdvanced) and self._is_due()
         if is_due:
             text = line_of(self.tally)
         if text:
@@ -185,19 +185,19 @@ def shorten(text: str, width: int) -> str:
 
 def describe(event: Event) -> str:
     """One event for people; empty where it is not worth a line."""
-    from hallo_cli.batch import events
+    from hallo_cli.batch import batch_events
 
     match event:
-        case events.BatchPlanned():
+        case batch_events.BatchPlanned():
             return describe_plan(event)
-        case events.RowWarned():
+        case batch_events.RowWarned():
             return f"row {event.row} ({event.id}): warning: {event.message}"
-        case events.WorkerLost():
+        case batch_events.WorkerLost():
             after = "a new worker replaces it" if event.is_replaced else "it is not replaced"
             return f"worker {event.worker}: {event.reason}; {after}"
-        case events.RowRetried():
+        case batch_events.RowRetried():
             return f"row {event.row} ({event.id}) is tried again: {event.reason}"
-        case events.RowEnded():
+        case batch_events.RowEnded():
             return describe_record(event.record)
         case _:
             return ""

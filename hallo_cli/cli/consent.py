@@ -12,7 +12,7 @@ from hallo_cli.cli.help import Application, AsJson, argument, option
 from hallo_cli.errors import InputError, SettingsError
 
 if TYPE_CHECKING:
-    from hallo_cli.provenance.consent import Entry
+    from hallo_cli.provenance.consent_file import Entry
 
 SCHEMA = 1
 app = Application(
@@ -50,7 +50,7 @@ def add_command(
     The file is made if it does not exist. It keeps the SHA-256 of each file's content. An earlier entry of
     the same person about the same file is replaced.
     """
-    from hallo_cli.provenance.consent import Entry, read_day, read_entries, write_entries
+    from hallo_cli.provenance.consent_file import Entry, read_day, read_entries, write_entries
 
     if not (sources or speak):
         raise SettingsError("name the pictures and recordings, or a synthetic voice with --speak.")
@@ -75,7 +75,7 @@ def list_command(file: FileArgument, as_json: AsJson = False) -> None:
     Example:
         hallo consent list ok.csv
     """
-    from hallo_cli.provenance.consent import read_entries
+    from hallo_cli.provenance.consent_file import read_entries
 
     today = datetime.date.today()
     entries = read_entries(file)

@@ -93,7 +93,7 @@ def _system() -> Iterator[Finding]:
 def _device() -> Iterator[Finding]:
     import torch
 
-    from hallo_cli.inference.device_names import has_fast_bfloat16
+    from hallo_cli.inference.device import has_fast_bfloat16
 
     threads = f"{torch.get_num_threads()} threads of {os.cpu_count()} cores"
     bf16 = "bfloat16 in hardware" if has_fast_bfloat16() else "no bfloat16 in hardware: float32"

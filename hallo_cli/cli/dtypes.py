@@ -19,6 +19,7 @@ class Dtype(StrEnum):
     @property
     def of_torch(self) -> torch.dtype:
         """The same as torch has it."""
-        from hallo_cli.inference.device import DTYPES
+        import torch
 
-        return DTYPES[self.value]
+        dtype: torch.dtype = getattr(torch, self.value)
+        return dtype

@@ -19,7 +19,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import typer
 
 from hallo_cli.cli.help import HelpAll
-from hallo_cli.settings.presets import list_presets
+from hallo_cli.settings.preset_files import list_presets
 from hallo_cli.settings.resolve import Resolved, Sources, flag_of, resolve
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 from hallo_cli.settings.values import describe, fields_of, limits_of, to_values, type_of

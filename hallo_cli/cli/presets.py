@@ -8,7 +8,7 @@ from typing import Annotated
 from hallo_cli.cli.console import answer
 from hallo_cli.cli.help import Application, AsJson, argument, option
 from hallo_cli.cli.options import Given, explain, starting_with, takes_settings
-from hallo_cli.settings.presets import list_presets, read_preset
+from hallo_cli.settings.preset_files import list_presets, read_preset
 
 SCHEMA = 1
 app = Application(

@@ -110,7 +110,7 @@ def prepare(
     The same command resumes. rejects.jsonl says why stretches were left out.
     """
     from hallo_cli.bundles.bundle import find_bundle
-    from hallo_cli.bundles.manifest import Geometry
+    from hallo_cli.bundles.bundle_file import Geometry
     from hallo_cli.store.locks import locked
     from hallo_cli.training.footage import Standard
     from hallo_cli.training.prepare import PrepareSettings

@@ -18,7 +18,7 @@ from hallo_cli.analysis.portrait import PortraitAnalyser, PortraitOptions
 from hallo_cli.bundles.bundle import Bundle, find_bundle
 from hallo_cli.domain import Clip, MotionFrames, Portrait, Speech, StepDone
 from hallo_cli.errors import SettingsError
-from hallo_cli.inference.device_names import device_name, dtype_name
+from hallo_cli.inference.device import device_name, dtype_name
 from hallo_cli.jobs import forecast
 from hallo_cli.jobs.containers import is_transparent
 from hallo_cli.jobs.engine import Compositor, SpeechTrack
@@ -204,14 +204,14 @@ class BundleEngine:
         """The networks in the settings' dtype."""
         from hallo_cli.bundles.networks import load_networks
         from hallo_cli.inference.animator import Animator
-        from hallo_cli.inference.device import DTYPES, autoencoder_dtype, resolve_device
+        from hallo_cli.inference.device import autoencoder_dtype, resolve_device, resolve_dtype
 
         if self._animator is None or self._dtype != settings.dtype:
             if self._animator is not None:
                 self._release()
             # offloaded networks stay in host memory, since the device may be too small for them
             device = resolve_device("cpu" if self.runtime.offload else self.runtime.device)
-            dtype = DTYPES[settings.dtype]
+            dtype = resolve_dtype(settings.dtype, device)
             vae_dtype = autoencoder_dtype(dtype, resolve_device(self.runtime.device))
             networks = load_networks(self.bundle, device=device, dtype=dtype, vae_dtype=vae_dtype)
             self._animator, self._dtype = Animator(networks, self.runtime), settings.dtype

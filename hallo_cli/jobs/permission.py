@@ -11,7 +11,7 @@ from hallo_cli.errors import ConsentError
 from hallo_cli.media.composing import sources_of
 from hallo_cli.media.files import shown
 from hallo_cli.media.speaking import has_spoken, is_spoken
-from hallo_cli.provenance.consent import Entry, read_entries
+from hallo_cli.provenance.consent_file import Entry, read_entries
 
 
 @dataclass(frozen=True)

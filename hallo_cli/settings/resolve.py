@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hallo_cli.settings.presets import known_keys, read_preset, read_values
+from hallo_cli.settings.preset_files import known_keys, read_preset, read_values
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings, Value
 from hallo_cli.settings.values import fields_of, parse, require_known, to_values
 

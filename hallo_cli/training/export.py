@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hallo_cli.bundles.bundle import Bundle, find_bundle
-from hallo_cli.bundles.manifest import BundleManifest, Geometry, Sampling, SpeechConfig
+from hallo_cli.bundles.bundle_file import BundleManifest, Geometry, Sampling, SpeechConfig
 from hallo_cli.bundles.networks import save_bundle
 from hallo_cli.errors import SettingsError, WeightsError
 from hallo_cli.models.motion_module import MotionModule, position_codes

@@ -29,7 +29,7 @@ from hallo_cli.analysis.framing import cut, to_square
 from hallo_cli.analysis.identity import IdentityNetwork
 from hallo_cli.analysis.vocals import find_network, require_extra, separate
 from hallo_cli.bundles.bundle import find_bundle
-from hallo_cli.bundles.manifest import Geometry
+from hallo_cli.bundles.bundle_file import Geometry
 from hallo_cli.domain import SAMPLE_RATE, Bytes, CropBox, Float
 from hallo_cli.errors import InputError, PortraitError
 from hallo_cli.media.audio import Recording, decode

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from hallo_cli.analysis import regions
 from hallo_cli.analysis.head_motion import UNITS
-from hallo_cli.bundles.manifest import Geometry
+from hallo_cli.bundles.bundle_file import Geometry
 from hallo_cli.domain import SAMPLE_RATE, Bytes, Float
 from hallo_cli.errors import InputError
 from hallo_cli.models.anchored import Truth

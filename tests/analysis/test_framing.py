@@ -12,7 +12,7 @@ from hallo_cli.analysis.framing import (
     square_canvas,
     to_square,
 )
-from hallo_cli.bundles.manifest import Geometry
+from hallo_cli.bundles.bundle_file import Geometry
 from hallo_cli.domain import Bytes, CropBox, Portrait, RegionMasks
 
 GEOMETRY = Geometry(crop_scale=1.32, crop_shift=0.015)

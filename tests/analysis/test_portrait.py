@@ -10,7 +10,7 @@ from PIL import Image
 from hallo_cli.analysis.face import SILHOUETTE, Face, FaceAnalyser
 from hallo_cli.analysis.portrait import PortraitAnalyser, PortraitOptions, Requirements, canvas
 from hallo_cli.analysis.sight import sharpness
-from hallo_cli.bundles.manifest import Geometry
+from hallo_cli.bundles.bundle_file import Geometry
 from hallo_cli.domain import Bytes, Portrait
 from hallo_cli.errors import PortraitError
 from hallo_cli.media.image import write_png

@@ -8,7 +8,7 @@ import pytest
 
 from hallo_cli.analysis.face import FaceAnalyser
 from hallo_cli.analysis.portrait import PortraitAnalyser, PortraitOptions, Requirements
-from hallo_cli.bundles.manifest import Geometry
+from hallo_cli.bundles.bundle_file import Geometry
 from hallo_cli.domain import Bytes
 from hallo_cli.errors import PortraitError
 from hallo_cli.media.image import write_png

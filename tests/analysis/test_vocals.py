@@ -18,7 +18,7 @@ from scipy.io import wavfile
 
 from hallo_cli.analysis import vocals
 from hallo_cli.bundles.bundle import Bundle
-from hallo_cli.bundles.manifest import BundleManifest, SpeechConfig
+from hallo_cli.bundles.bundle_file import BundleManifest, SpeechConfig
 from hallo_cli.bundles.trees import OFFICIAL
 from hallo_cli.errors import SettingsError, WeightsError
 from hallo_cli.media.audio import Stretch

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from batch_doubles import batch_of, results, run, write_batch
 
+from hallo_cli.batch.batch_events import BudgetSpent, RowStarted
 from hallo_cli.batch.budget import Allowance, Budget
-from hallo_cli.batch.events import BudgetSpent, RowStarted
 from hallo_cli.batch.paths import Paths
 from hallo_cli.batch.status import read_known
 from hallo_cli.errors import ManifestError

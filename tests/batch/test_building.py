@@ -7,7 +7,7 @@ from batch_doubles import InlinePool
 from far_store import Store, storing  # noqa: F401
 
 import hallo_cli as hallo
-from hallo_cli.batch import building, events, run
+from hallo_cli.batch import batch_events, building, run
 
 
 @pytest.fixture(autouse=True)
@@ -29,18 +29,18 @@ def rows(*names: str) -> list[dict[str, object]]:
 
 
 def test_rows_become_videos_and_records() -> None:
-    seen: list[events.Event] = []
+    seen: list[batch_events.Event] = []
     records = hallo.render_batch(rows("a", "b"), "week12", progress=seen.append, device="cpu")
     assert [(record.id, record.status) for record in records] == [("a", "done"), ("b", "done")]
     assert Path("week12.videos/a.mp4").is_file()
-    assert any(isinstance(event, events.RowEnded) for event in seen)
+    assert any(isinstance(event, batch_events.RowEnded) for event in seen)
 
 
 def test_same_call_goes_on_from_where_it_was() -> None:
     hallo.render_batch(rows("a"), "week12", device="cpu")
-    seen: list[events.Event] = []
+    seen: list[batch_events.Event] = []
     records = hallo.render_batch(rows("a", "b"), "week12", progress=seen.append, device="cpu")
-    assert [event.record.id for event in seen if isinstance(event, events.RowEnded)] == ["b"]
+    assert [event.record.id for event in seen if isinstance(event, batch_events.RowEnded)] == ["b"]
     assert [record.id for record in records] == ["a", "b"]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from batch_doubles import batch_of, results, run, write_batch, write_picture, write_sound
 
-from hallo_cli.batch.events import RowEnded, RowStarted
+from hallo_cli.batch.batch_events import RowEnded, RowStarted
 from hallo_cli.batch.merge import merge
 from hallo_cli.batch.paths import Paths, Shard
 from hallo_cli.batch.run import Batch, opened

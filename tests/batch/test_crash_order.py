@@ -7,7 +7,7 @@ import pytest
 from batch_doubles import batch_of, results, write_batch
 from power_loss import Disk, Moment
 
-from hallo_cli.batch.events import RowEnded
+from hallo_cli.batch.batch_events import RowEnded
 from hallo_cli.batch.run import opened
 from hallo_cli.media.probe import frame_hashes
 from hallo_cli.store.digests import file_digest

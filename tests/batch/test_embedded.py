@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import hallo_cli
-from hallo_cli.batch.events import BatchPlanned, RowEnded
+from hallo_cli.batch.batch_events import BatchPlanned, RowEnded
 from hallo_cli.batch.ledger import Record, read_records
 from hallo_cli.batch.report import ReportOptions, write_page
 from hallo_cli.batch.run import Batch, opened

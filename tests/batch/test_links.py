@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from batch_doubles import batch_of, results, run, write_batch
 
-from hallo_cli.batch.events import RowEnded
+from hallo_cli.batch.batch_events import RowEnded
 from hallo_cli.batch.paths import Paths
 from hallo_cli.batch.report import write_table
 from hallo_cli.batch.run import opened

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from batch_doubles import batch_of, results, run, write_batch
 
-from hallo_cli.batch.events import RowStarted
+from hallo_cli.batch.batch_events import RowStarted
 from hallo_cli.batch.ledger import read_records
 from hallo_cli.batch.parts import blended, cut
 from hallo_cli.batch.paths import Paths

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from batch_doubles import batch_of, results, run, write_batch
 
-from hallo_cli.batch.events import RowEnded
+from hallo_cli.batch.batch_events import RowEnded
 from hallo_cli.batch.ray_pool import RayPool
 from hallo_cli.batch.run import opened
 from hallo_cli.media.probe import frame_hashes

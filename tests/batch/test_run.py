@@ -17,7 +17,7 @@ from batch_doubles import (
 )
 
 from hallo_cli.batch import scheduler
-from hallo_cli.batch.events import (
+from hallo_cli.batch.batch_events import (
     BatchPlanned,
     RowEnded,
     RowRetried,

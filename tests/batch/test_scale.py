@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from batch_doubles import batch_of, results, run, write_picture, write_sound
 
+from hallo_cli.batch.batch_events import RowEnded
 from hallo_cli.batch.budget import Allowance
-from hallo_cli.batch.events import RowEnded
 from hallo_cli.batch.ledger import Ledger, Record, read_records
 from hallo_cli.batch.local_pool import LocalPool
 from hallo_cli.batch.paths import Paths

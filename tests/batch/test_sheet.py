@@ -11,7 +11,7 @@ from scipy.io import wavfile
 from small_bundles import make_bundle
 
 from hallo_cli.batch import sheet
-from hallo_cli.batch.events import RowPlanned
+from hallo_cli.batch.batch_events import RowPlanned
 from hallo_cli.batch.sheet import write_sheet
 from hallo_cli.errors import OutputError, PortraitError
 from hallo_cli.jobs.preflight import PortraitFacts

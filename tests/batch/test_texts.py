@@ -10,7 +10,7 @@ from batch_doubles import InlinePool
 
 import hallo_cli as hallo
 from hallo_cli.batch import building, run
-from hallo_cli.batch.manifest import read_manifest
+from hallo_cli.batch.manifest_file import read_manifest
 from hallo_cli.batch.places import Layout
 from hallo_cli.batch.rows import BadRow, Row
 

@@ -13,7 +13,7 @@ from batch_doubles import (
     write_batch,
 )
 
-from hallo_cli.batch.events import (
+from hallo_cli.batch.batch_events import (
     BatchPlanned,
     RowStarted,
     WorkerLost,

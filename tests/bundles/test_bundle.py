@@ -10,7 +10,7 @@ import pytest
 
 from hallo_cli.bundles import bundle as bundles
 from hallo_cli.bundles.bundle import Bundle, find_bundle, list_bundles
-from hallo_cli.bundles.manifest import (
+from hallo_cli.bundles.bundle_file import (
     BundleFile,
     BundleManifest,
     Geometry,

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from hallo_cli.batch import events
+from hallo_cli.batch import batch_events
 from hallo_cli.batch.ledger import Record
 from hallo_cli.batch.tally import AtWork, Tally
 from hallo_cli.cli import batch_view
@@ -20,7 +20,7 @@ from hallo_cli.cli.batch_view import (
 )
 from hallo_cli.cli.progress import Style
 
-PLAN = events.BatchPlanned(10, 6, 2, 1, 1, 600, 24.0, 7200.0, 5_000_000_000, 3_000_000_000)
+PLAN = batch_events.BatchPlanned(10, 6, 2, 1, 1, 600, 24.0, 7200.0, 5_000_000_000, 3_000_000_000)
 
 
 def test_plan_names_compute_price_and_disk() -> None:
@@ -35,27 +35,31 @@ def test_tally_counts_rows_frames_and_time_left() -> None:
     now = [100.0]
     tally = Tally(clock=lambda: now[0])
     tally.add(PLAN)
-    tally.add(events.WorkerLoading("cpu"))
+    tally.add(batch_events.WorkerLoading("cpu"))
     assert describe_worker(tally.workers["cpu"]) == "loading the networks"
     now[0] = 160.0  # the networks were loading, which is no sign of the speed
-    tally.add(events.WorkerReady("cpu"))
-    tally.add(events.RowStarted("a", 2, "cpu", 1, 100))
+    tally.add(batch_events.WorkerReady("cpu"))
+    tally.add(batch_events.RowStarted("a", 2, "cpu", 1, 100))
     now[0] = 170.0
-    tally.add(events.RowAdvanced("a", "cpu", 50, 100))
+    tally.add(batch_events.RowAdvanced("a", "cpu", 50, 100))
     assert tally.fps == 5.0
     assert tally.seconds_left == 110.0
-    tally.add(events.RowMeasured("a", 2, "cpu"))
+    tally.add(batch_events.RowMeasured("a", 2, "cpu"))
     assert describe_worker(tally.workers["cpu"]) == "measuring a"
-    tally.add(events.RowEnded(Record("a", 2, "done", "a.mp4", frames=100, worker="cpu")))
-    tally.add(events.RowEnded(Record("b", 3, "error", "b.mp4", message="no")))
-    tally.add(events.RowEnded(Record("c", 4, "invalid", message="no")))  # counted with the plan
+    tally.add(batch_events.RowEnded(Record("a", 2, "done", "a.mp4", frames=100, worker="cpu")))
+    tally.add(batch_events.RowEnded(Record("b", 3, "error", "b.mp4", message="no")))
+    tally.add(batch_events.RowEnded(Record("c", 4, "invalid", message="no")))  # counted with the plan
     assert line_of(tally).startswith("3 of 10 rows done, 2 failed, 1 refused, 4 pending, 5.0 frames/s")
     assert tally.workers == {"cpu": AtWork("waiting")}
 
 
 def test_worker_that_is_not_replaced_leaves_the_view() -> None:
     tally = Tally()
-    for event in (events.WorkerReady("a"), events.WorkerReady("b"), events.WorkerLost("a", "no", False)):
+    for event in (
+        batch_events.WorkerReady("a"),
+        batch_events.WorkerReady("b"),
+        batch_events.WorkerLost("a", "no", False),
+    ):
         tally.add(event)
     assert tally.workers == {"b": AtWork("waiting")}
 
@@ -65,10 +69,10 @@ def test_live_view_has_one_line_for_each_worker_on_every_terminal(width: int) ->
     from rich.console import Console
 
     tally = Tally()
-    started = events.RowStarted("a-very-long-id-" * 9 + "end", 2, "cuda:1", 1, 80)
-    for event in (PLAN, events.WorkerLoading("cuda:0"), events.WorkerReady("cuda:1"), started):
+    started = batch_events.RowStarted("a-very-long-id-" * 9 + "end", 2, "cuda:1", 1, 80)
+    for event in (PLAN, batch_events.WorkerLoading("cuda:0"), batch_events.WorkerReady("cuda:1"), started):
         tally.add(event)
-    tally.add(events.RowAdvanced(started.id, "cuda:1", 12, 80))
+    tally.add(batch_events.RowAdvanced(started.id, "cuda:1", 12, 80))
     console = Console(width=width)
     with console.capture() as capture:
         console.print(table(tally, width))
@@ -108,11 +112,11 @@ def test_long_ids_keep_both_ends() -> None:
 
 
 def test_lines_for_people_name_row_and_reason() -> None:
-    retried = events.RowRetried("a", 2, "worker cpu died")
+    retried = batch_events.RowRetried("a", 2, "worker cpu died")
     assert describe(retried) == "row 2 (a) is tried again: worker cpu died"
-    killed = events.WorkerLost("cpu", "it was ended by SIGKILL", is_replaced=True)
+    killed = batch_events.WorkerLost("cpu", "it was ended by SIGKILL", is_replaced=True)
     assert describe(killed) == "worker cpu: it was ended by SIGKILL; a new worker replaces it"
-    broken = events.WorkerLost("cpu", "no such device", is_replaced=False)
+    broken = batch_events.WorkerLost("cpu", "no such device", is_replaced=False)
     assert describe(broken) == "worker cpu: no such device; it is not replaced"
     warned = Record("a", 2, "warn", "a.mp4", seconds=2.0, compute_s=4.0, worker="cpu", objections=("jump",))
-    assert describe(events.RowEnded(warned)) == "row 2 (a): warn, 2.0 s of video in 4.0 s on cpu: jump"
+    assert describe(batch_events.RowEnded(warned)) == "row 2 (a): warn, 2.0 s of video in 4.0 s on cpu: jump"

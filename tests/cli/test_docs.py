@@ -17,7 +17,7 @@ import typer
 from hallo_cli.cli import docs
 from hallo_cli.cli.app import register
 from hallo_cli.errors import SettingsError
-from hallo_cli.settings.presets import known_keys
+from hallo_cli.settings.preset_files import known_keys
 from hallo_cli.settings.resolve import Sources, resolve
 
 README = Path(__file__).parent.parent.parent / "README.md"

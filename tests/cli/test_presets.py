@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from hallo_cli.cli.app import register
 from hallo_cli.errors import SettingsError
-from hallo_cli.settings.presets import known_keys
+from hallo_cli.settings.preset_files import known_keys
 
 app = register("presets")
 

@@ -9,7 +9,7 @@ import pytest
 
 from hallo_cli.analysis.face import Face, FaceAnalyser
 from hallo_cli.analysis.framing import cut, face_square
-from hallo_cli.bundles.manifest import Geometry
+from hallo_cli.bundles.bundle_file import Geometry
 from hallo_cli.domain import Bytes, CropBox
 from hallo_cli.errors import InputError
 from hallo_cli.evaluation.face_window import MAX_SIDE, View, view_on

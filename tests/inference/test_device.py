@@ -1,4 +1,8 @@
-"""Devices and number formats: refused where they are missing, otherwise what was asked for."""
+"""Devices and number formats: missing ones are refused; torch is asked only where there may be a GPU."""
+
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +16,7 @@ CPU = torch.device("cpu")
 @pytest.mark.parametrize("name", ["cuda:99", "abacus", "xpu"])
 def test_missing_device_is_refused(name):
     with pytest.raises(SettingsError, match=name):
-        choice.resolve_device(name)
+        choice.device_name(name)
 
 
 def test_unknown_dtype_is_refused():
@@ -40,3 +44,43 @@ def test_pictures_are_not_rounded_to_bfloat16_on_cuda(dtype, device, expected):
 
 def test_dtype_asked_for_is_taken():
     assert choice.resolve_dtype("float16", CPU) is torch.float16
+
+
+def test_names_are_what_torch_says() -> None:
+    device = choice.resolve_device("auto")
+    assert choice.device_name("auto") == str(device)
+    assert choice.dtype_name("auto", str(device)) == str(choice.resolve_dtype("auto", device)).removeprefix(
+        "torch."
+    )
+    assert choice.all_devices()[0].startswith(device.type)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere torch is asked")
+@pytest.mark.parametrize(("node", "expected"), [("nvidiactl", True), ("dxg", True), ("null", False)])
+def test_driver_of_a_gpu_is_seen(tmp_path: Path, node: str, expected: bool) -> None:
+    (tmp_path / node).touch()
+    assert choice.may_have_gpu(tmp_path) is expected
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"), [("fpu amx_tile sse", True), ("avx512_bf16", True), ("fpu avx512f", False)]
+)
+def test_bfloat16_in_hardware_is_read_from_the_flags(tmp_path: Path, flags: str, expected: bool) -> None:
+    (tmp_path / "cpuinfo").write_text(f"flags\t\t: {flags}\n")
+    assert choice.has_fast_bfloat16(tmp_path / "cpuinfo") is expected
+    assert not choice.has_fast_bfloat16(tmp_path / "nothing")
+
+
+def test_flags_agree_with_torch_on_this_machine() -> None:
+    probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    assert choice.has_fast_bfloat16() == any(getattr(torch.cpu, name, lambda: False)() for name in probes)
+
+
+@pytest.mark.skipif(choice.may_have_gpu(), reason="torch is asked about the GPU")
+def test_names_need_no_torch_without_a_gpu() -> None:
+    code = (
+        "import sys; from hallo_cli.inference.device import *; all_devices();"
+        "dtype_name('auto', device_name('auto')); print('torch' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "False"

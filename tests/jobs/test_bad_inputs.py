@@ -10,7 +10,7 @@ from job_doubles import TrivialEngine
 from small_bundles import tiny_config
 
 from hallo_cli.analysis.portrait import PortraitAnalyser, PortraitOptions, Requirements
-from hallo_cli.bundles.manifest import Geometry
+from hallo_cli.bundles.bundle_file import Geometry
 from hallo_cli.domain import Portrait
 from hallo_cli.errors import InputError
 from hallo_cli.jobs.plan import Job

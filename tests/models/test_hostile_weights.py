@@ -15,7 +15,7 @@ from safetensors.torch import save
 from torch import nn
 
 from hallo_cli.bundles.bundle import EMBEDDED
-from hallo_cli.bundles.manifest import MANIFEST, read_manifest
+from hallo_cli.bundles.bundle_file import MANIFEST, read_manifest
 from hallo_cli.errors import HalloError, WeightsError
 from hallo_cli.models.tensor_file import map_tensors
 from hallo_cli.models.weights import build_networks, fill

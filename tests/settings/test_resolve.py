@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from hallo_cli.errors import SettingsError
-from hallo_cli.settings.presets import list_presets, read_preset
+from hallo_cli.settings.preset_files import list_presets, read_preset
 from hallo_cli.settings.resolve import Resolved, Sources, resolve
 from hallo_cli.settings.schema import RenderSettings
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from hallo_cli.errors import SettingsError
-from hallo_cli.provenance.consent import Entry, read_entries, write_entries
+from hallo_cli.provenance.consent_file import Entry, read_entries, write_entries
 
 DIGEST = "ab" * 32
 ANNA = Entry("Anna Berg", DIGEST, until=datetime.date(2027, 12, 31), note="contract 7", file="anna.jpg")

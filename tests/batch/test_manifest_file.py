@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from manifest_rows import LAYOUT, only, only_bad, rows_of
 
-from hallo_cli.batch.manifest import read_manifest
+from hallo_cli.batch.manifest_file import read_manifest
 from hallo_cli.batch.places import Layout
 from hallo_cli.batch.rows import BadRow, Row
 from hallo_cli.errors import ManifestError
@@ -250,7 +250,7 @@ def test_json_row_that_gives_a_column_twice_is_refused() -> None:
 COUNT_MEMORY = """
 import io, json, resource, sys
 from pathlib import Path
-from hallo_cli.batch.manifest import read_rows
+from hallo_cli.batch.manifest_file import read_rows
 from hallo_cli.batch.queue import Queue
 from hallo_cli.batch.places import Layout
 
