@@ -7,6 +7,7 @@ from pathlib import Path
 import onnx
 import torch
 from analysis.test_identity import detector, recognition
+from analysis.test_voice_network import separator
 from safetensors.torch import load_file, save_file
 from small_bundles import published_like, random_networks
 from torch import Tensor
@@ -55,6 +56,7 @@ def write_tree(tree: Tree, folder: Path) -> Bundle:
     shutil.copyfile(SPEECH / "w2v_tiny_config.json", folder / tree.paths["speech_config"])
     onnx.save(detector(FACE_BOX), folder / tree.paths["face_detector"])
     onnx.save(recognition(), folder / tree.paths["identity"])
+    onnx.save(separator(0.5), folder / tree.paths["vocals"])
     write_manifest(folder, dataclasses.replace(tree_manifest(tree, folder), networks=small(tree)))
     return read_bundle(folder)
 

@@ -25,7 +25,6 @@ SCHEMA = 1
 MIN_FREE_BYTES = 2 * 10**9
 MARKS = {"good": "good", "note": "note", "bad": " BAD"}
 EXTRAS = {
-    "vocals": ("audio_separator", "--preset official and --separate-vocals"),
     "ray": ("ray", "batches with --engine ray"),
 }
 PACKAGES = ("torch", "diffusers", "transformers", "onnxruntime", "insightface", "numpy", "pillow", "av")

@@ -97,8 +97,7 @@ def prepare(
         bool,
         option(
             "--separate-vocals",
-            help="Keep only the voice. Needs the vocals extra and the separator of the official weights or "
-            "of --bundle.",
+            help="Keep only the voice. Needs the separator of the official weights or of --bundle.",
         ),
     ] = False,
 ) -> None:

@@ -98,7 +98,6 @@ class BundleEngine:
         if resolved.separate_vocals:
             from hallo_cli.analysis import vocals
 
-            vocals.require_extra()
             vocals.find_network(self.bundle)
         return resolved
 

@@ -152,7 +152,7 @@ class RenderSettings:
         none_word="speech",
     )
     separate_vocals: bool = setting(
-        False, "Separate the voice from music and noise first (needs the vocals extra)."
+        False, "Separate the voice from music and noise first (needs the separator of the official weights)."
     )
     silence_guard: bool = setting(
         True,

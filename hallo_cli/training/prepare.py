@@ -27,7 +27,7 @@ from hallo_cli.analysis import regions
 from hallo_cli.analysis.face import SILHOUETTE, FaceAnalyser
 from hallo_cli.analysis.framing import cut, to_square
 from hallo_cli.analysis.identity import IdentityNetwork
-from hallo_cli.analysis.vocals import find_network, require_extra, separate
+from hallo_cli.analysis.vocals import find_network, separate
 from hallo_cli.bundles.bundle import find_bundle
 from hallo_cli.bundles.bundle_file import Geometry
 from hallo_cli.domain import SAMPLE_RATE, Bytes, CropBox, Float
@@ -264,7 +264,6 @@ def _require_networks(settings: PrepareSettings) -> None:
     """Raise early if this machine lacks what the settings need."""
     if settings.separate_vocals:
         find_network(find_bundle(settings.bundle or "official"))
-        require_extra()
     if settings.bundle is not None:
         _identity_network(settings.bundle)
 

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import pkgutil
-import sys
 import threading
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import torch
 from scipy.io import wavfile
 from small_bundles import make_bundle
 
-from hallo_cli.errors import Interrupted, SettingsError, SpeechError
+from hallo_cli.errors import Interrupted, SettingsError, SpeechError, WeightsError
 from hallo_cli.jobs import events
 from hallo_cli.jobs.bundle_engine import BundleEngine
 from hallo_cli.jobs.forecast import read_speeds
@@ -93,11 +92,11 @@ def counted(monkeypatch: pytest.MonkeyPatch, name: str) -> list[Path]:
     return calls
 
 
-def test_settings_that_separate_the_voice_ask_for_the_extra_at_once(
-    engine: BundleEngine, monkeypatch: pytest.MonkeyPatch
+def test_settings_that_separate_the_voice_ask_for_the_network_at_once(
+    engine: BundleEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "audio_separator", None)
-    with pytest.raises(SettingsError, match=r"pip install 'hallo-cli\[vocals\]'.*--no-separate-vocals"):
+    monkeypatch.setenv("HALLO_MODELS", str(tmp_path / "nothing"))
+    with pytest.raises(WeightsError, match=r"hallo models pull.*--no-separate-vocals"):
         engine.resolve_settings(RenderSettings(separate_vocals=True))
 
 

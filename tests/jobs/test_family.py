@@ -4,7 +4,6 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from analysis.test_vocals import library  # noqa: F401 - a fixture: audio-separator's double
 from family_trees import write_tree
 
 from hallo_cli.analysis.identity import IdentityNetwork
@@ -84,7 +83,6 @@ def test_painting_is_rendered_without_an_identity_as_published(
     assert len(list(frame_hashes(job.output))) == 10
 
 
-@pytest.mark.usefixtures("library")
 def test_voice_is_separated_first_as_published(
     job: Job, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -95,7 +93,7 @@ def test_voice_is_separated_first_as_published(
     assert voice.n_samples == plain.n_samples
     inside = slice(400, 6000)
     error = voice.read(0, 6400)[inside] - 0.5 * plain.read(0, 6400)[inside]
-    # The double halves what it is given; in between are sixteen bits and two changes of rate.
+    # The network halves what it is given; in between are sixteen bits and two changes of rate.
     assert abs(error).max() < 0.05
     run_job(shortened(job, separate_vocals=True), engine)
     assert "the voice is separated from music and noise first" in caplog.text
