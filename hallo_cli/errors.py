@@ -4,6 +4,7 @@ HalloError (1)
 ├── SettingsError (2)        a flag, preset, config file or environment value
 ├── InputError (4)           something the user gave cannot be used
 │   ├── PortraitError        the picture: unreadable, no face, too small, too much in profile
+│   │   └── MissingFaceError it has fewer faces than --face-index or --face names
 │   ├── SpeechError          the recording: unreadable, empty, too long
 │   ├── ConsentError         the consent file does not allow the portrait or the voice
 │   └── ManifestError        the batch's manifest or one of its rows
@@ -42,6 +43,12 @@ class InputError(HalloError):
 
 class PortraitError(InputError):
     """The portrait cannot be used."""
+
+
+class MissingFaceError(PortraitError):
+    """The picture has fewer faces. Processes pass it on."""
+
+    counted_from_1 = ""  # the reason as --face counts
 
 
 class SpeechError(InputError):

@@ -25,7 +25,8 @@ from hallo_cli.batch.local_pool import LocalPool
 from hallo_cli.batch.paths import Paths
 from hallo_cli.batch.places import Layout
 from hallo_cli.batch.planner import RowSettings
-from hallo_cli.batch.renderer import JobRenderer, RendererSpec
+from hallo_cli.batch.renderer import JobRenderer
+from hallo_cli.batch.renderer_spec import RendererSpec
 from hallo_cli.batch.run import Batch, Source, opened
 from hallo_cli.batch.task import Began, Broken, Ended, Message, Rendered, Task
 from hallo_cli.cli.signals import obeying_signals

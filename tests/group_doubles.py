@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from job_doubles import PlainCompositor, TrivialEngine
 
-from hallo_cli.analysis.sight import MissingFaceError
+from hallo_cli.analysis.sight import missing_face
 from hallo_cli.domain import Clip, CropBox, MotionFrames, Portrait, Speech, StepDone
 from hallo_cli.settings.schema import RenderSettings
 
@@ -21,7 +21,7 @@ class Faces(TrivialEngine):
 
     def portrait(self, path: Path, settings: RenderSettings) -> Portrait:
         if settings.face_index not in (0, 1, 2):
-            raise MissingFaceError.of(settings.face_index, path, [])
+            raise missing_face(settings.face_index, path, [])
         whole = super().portrait(path, settings)
         corners = np.array([[0, 0], [8, 8]], np.float32)
         left = self.space * settings.face_index

@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -54,9 +55,19 @@ def layer_of(file: Path) -> str:
     return file.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
-def imports(source: str, package: list[str]) -> Iterator[str]:
+@cache
+def nodes(source: str, *, skips_types: bool = False) -> list[ast.AST]:
+    """All nodes; without those of an `if TYPE_CHECKING:` at the top if `skips_types`."""
+    tree = ast.parse(source)
+    hidden = [
+        one for one in tree.body if isinstance(one, ast.If) and "TYPE_CHECKING" in ast.unparse(one.test)
+    ]
+    return [node for one in tree.body if not (skips_types and one in hidden) for node in ast.walk(one)]
+
+
+def imports(source: str, package: list[str], *, skips_types: bool = False) -> Iterator[str]:
     """Full names of all that is imported; of `from a import b` both, as b may be a module."""
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes(source, skips_types=skips_types):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -119,7 +130,7 @@ def test_no_modules_import_each_other() -> None:
     }
     graph = {}
     for name, file in names.items():
-        found = set(imports(_without_types(file.read_text(encoding="utf-8")), name.split(".")[:-1]))
+        found = set(imports(file.read_text(encoding="utf-8"), name.split(".")[:-1], skips_types=True))
         graph[name] = {one if one in names else one.rpartition(".")[0] for one in found} & names.keys()
     TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
@@ -127,15 +138,6 @@ def test_no_modules_import_each_other() -> None:
 def test_names_of_modules_are_unique() -> None:
     names = [file.stem for file in modules() if file.stem != "__init__"]
     assert [name for name in set(names) if names.count(name) > 1] == []
-
-
-def _without_types(source: str) -> str:
-    """The source without its `if TYPE_CHECKING:` block."""
-    tree = ast.parse(source)
-    tree.body = [
-        one for one in tree.body if not (isinstance(one, ast.If) and "TYPE_CHECKING" in ast.unparse(one.test))
-    ]
-    return ast.unparse(tree)
 
 
 def test_version_may_be_read_everywhere() -> None:

@@ -57,8 +57,9 @@ class FaceDetector:
             found: list[list[Detection]] = [[] for _ in looked_at]
             for square in views:
                 if not _is_flat(rgb, *square):
+                    view = _square_view(rgb, *square)
                     for turn, so_far in zip(looked_at, found, strict=True):
-                        so_far.extend(self._detect_in(rgb, square, turn))
+                        so_far.extend(self._detect_in(view, square, turn))
             yield sorted((d for turned in found for d in _suppress(turned)), key=lambda d: -d.score)
 
     def uprightness(self, rgb: Bytes, centre: Float, side: float) -> list[float]:
@@ -81,9 +82,8 @@ class FaceDetector:
         rows, logits = self._session.run(None, {"x": view[None] / np.float32(127.5) - np.float32(1)})
         return rows[0], logits[0, :, 0]
 
-    def _detect_in(self, rgb: Bytes, square: tuple[int, int, int], turn: int = 0) -> list[Detection]:
+    def _detect_in(self, view: Float, square: tuple[int, int, int], turn: int) -> list[Detection]:
         left, top, side = square
-        view = _square_view(rgb, left, top, side)
         rows, logits = self._run(np.ascontiguousarray(np.rot90(view, turn)))
         scores = 1 / (1 + np.exp(-np.clip(logits, -80, 80)))
         shift = np.array([left, top], np.float32)

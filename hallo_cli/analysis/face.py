@@ -6,6 +6,7 @@ onnxruntime. Takes arrays, never files.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import atan2, ceil, degrees
 from pathlib import Path
@@ -112,11 +113,7 @@ class FaceAnalyser:
         """
         faces: list[Face] = []
         for look, found in enumerate(self._detector.searches(rgb)):
-            for detection in found:
-                if not any(_same_place(detection.box, face.box) for face in faces):
-                    face = self._measure(rgb, detection.box, _crop_of_detection(detection))
-                    # Finer passes find more false positives.
-                    faces += [face] if face and (look == 0 or face.score > CLEAR_PRESENCE) else []
+            self._add(faces, rgb, found, look)
             if faces and (look >= THOROUGH_LOOKS or not thorough):
                 break
         return sorted(faces, key=lambda f: -_area(f.box))
@@ -133,11 +130,19 @@ class FaceAnalyser:
     def quarter_turns(self, rgb: Bytes) -> int:
         """How many counter-clockwise quarter turns set the largest face upright; 0 if none is found."""
         for look, found in enumerate(self._detector.searches(rgb, turns=(0, 1, 2, 3))):
-            faces = [self._measure(rgb, d.box, _crop_of_detection(d)) for d in found[:MOST_TURNED]]
-            sure = [face for face in faces if face and (look == 0 or face.score > CLEAR_PRESENCE)]
-            if sure:
-                return self._turns_of(rgb, max(sure, key=lambda face: face.size))
+            faces: list[Face] = []
+            self._add(faces, rgb, found[:MOST_TURNED], look)
+            if faces:
+                return self._turns_of(rgb, max(faces, key=lambda face: face.size))
         return 0
+
+    def _add(self, faces: list[Face], rgb: Bytes, found: Iterable[Detection], look: int) -> None:
+        """Add the detections that are faces, where there is none yet."""
+        for detection in found:
+            if not any(_same_place(detection.box, face.box) for face in faces):
+                face = self._measure(rgb, detection.box, _crop_of_detection(detection))
+                # Finer passes find more false positives.
+                faces += [face] if face and (look == 0 or face.score > CLEAR_PRESENCE) else []
 
     def _turns_of(self, rgb: Bytes, face: Face) -> int:
         low, high = face.landmarks.min(axis=0), face.landmarks.max(axis=0)

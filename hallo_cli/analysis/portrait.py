@@ -11,6 +11,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -79,9 +80,13 @@ class PortraitAnalyser:
         """`cache`: folder of the remembered analyses; None: `portraits` in the program's cache."""
         self._requirements = requirements
         self._identity = identity
-        self._faces = FaceAnalyser(threads=threads)
+        self._threads = threads
         self._cache = cache or cache_path("portraits")
         self._last: tuple[str, Bytes] | None = None  # digest and upright picture of the last portrait
+
+    @cached_property
+    def _faces(self) -> FaceAnalyser:
+        return FaceAnalyser(threads=self._threads)
 
     def analyse(self, file: Path, options: PortraitOptions) -> Portrait:
         """Return the portrait in a picture file, from the cache where it was analysed before.

@@ -17,7 +17,7 @@ from hallo_cli.analysis.framing import cut, face_square
 from hallo_cli.analysis.outlook import Light, Reason, light_of, mouth_relief, reasons
 from hallo_cli.bundles.bundle_file import Geometry
 from hallo_cli.domain import Bytes
-from hallo_cli.errors import PortraitError
+from hallo_cli.errors import MissingFaceError, PortraitError
 from hallo_cli.media.files import shown
 
 MIN_FACE = 32  # pixels, longer side of the face oval's box; the notes warn of faces that are rather small
@@ -88,7 +88,7 @@ def choose_face(faces: Sequence[Face], index: int | None, file: Path) -> Face:
     if index is None:
         return max(faces, key=lambda f: f.size)
     if index >= len(faces):
-        raise MissingFaceError.of(index, file, faces)
+        raise missing_face(index, file, faces)
     return faces[index]
 
 
@@ -130,14 +130,8 @@ def listed(faces: Sequence[Face], *, first: int = 0) -> str:
     return f"{many}: " + "; ".join(places)
 
 
-class MissingFaceError(PortraitError):
-    """The picture has fewer faces. Processes pass it on."""
-
-    counted_from_1 = ""  # the reason as --face counts
-
-    @classmethod
-    def of(cls, index: int, file: Path, faces: Sequence[Face]) -> MissingFaceError:
-        """The error for this face, counted from 0."""
-        error = cls(f"There is no face {index} in {shown(file)}: {listed(faces)}. Set --face-index.")
-        error.counted_from_1 = f"there is no face {index + 1} in {shown(file)}: {listed(faces, first=1)}."
-        return error
+def missing_face(index: int, file: Path, faces: Sequence[Face]) -> MissingFaceError:
+    """The error for a face that is not there, counted from 0."""
+    error = MissingFaceError(f"There is no face {index} in {shown(file)}: {listed(faces)}. Set --face-index.")
+    error.counted_from_1 = f"there is no face {index + 1} in {shown(file)}: {listed(faces, first=1)}."
+    return error

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hallo_cli.batch.ledger import Record
     from hallo_cli.batch.mirror import Mirror
     from hallo_cli.batch.paths import Paths
-    from hallo_cli.batch.renderer import RendererSpec
+    from hallo_cli.batch.renderer_spec import RendererSpec
     from hallo_cli.batch.run import Batch
     from hallo_cli.batch.task import Pool
     from hallo_cli.jobs.engine import Engine
@@ -100,7 +100,7 @@ def make_spec(
 
     Raises SettingsError if videos cannot be signed, or a limit of the quality gate is wrong.
     """
-    from hallo_cli.batch.renderer import RendererSpec, measure_figures
+    from hallo_cli.batch.renderer_spec import RendererSpec, measure_figures
     from hallo_cli.jobs.marking import Marking
 
     Marking.of(runtime).require()  # once, and not in every row

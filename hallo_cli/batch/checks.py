@@ -26,12 +26,9 @@ from typing import TYPE_CHECKING, Self
 from hallo_cli.batch.failure import attempt
 from hallo_cli.batch.findings import FACES, WORDS, Checks, Finding, Request, find_content
 from hallo_cli.jobs.engine import Engine
-from hallo_cli.jobs.fitting import canvas_warnings
-from hallo_cli.jobs.group import speaking
 from hallo_cli.jobs.look_limit import look_limit_s, too_slow
 from hallo_cli.jobs.plan import Voice
 from hallo_cli.media.files import shown
-from hallo_cli.media.image import take_turns
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 from hallo_cli.settings.values import build
 
@@ -83,6 +80,9 @@ class Looker:
         if settings.bundle not in self.engines:
             unlimited = dataclasses.replace(self.runtime, look_limit_s=None)  # this process has the limit
             self.engines[settings.bundle] = self.make_engine(settings.bundle, unlimited)
+        from hallo_cli.jobs.fitting import canvas_warnings
+        from hallo_cli.jobs.group import speaking
+
         engine = speaking(self.engines[settings.bundle], [Voice(face, request.path) for face in faces])
         portrait = engine.portrait(request.path, settings)
         shown = engine.compositor(request.path, portrait, settings)
@@ -205,6 +205,8 @@ _looker: Looker
 
 
 def _begin(looker: Looker, large_pictures: Lock) -> None:
+    from hallo_cli.media.image import take_turns
+
     global _looker  # noqa: PLW0603 - a process of the pool has no other place for what it was started with
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -15,7 +15,6 @@ from hallo_cli.batch.rows import Row
 from hallo_cli.batch.task import Task
 from hallo_cli.errors import HalloError, InputError, PortraitError, SpeechError
 from hallo_cli.jobs.plan import Voice
-from hallo_cli.media.composing import mixed
 from hallo_cli.media.far import near_path
 
 AT_ONCE = 8
@@ -57,6 +56,8 @@ def near_task(task: Task) -> Task:
     missing = {column: far for column, far in task.far.items() if not files[column].exists()}
     if not missing:
         return task
+    from hallo_cli.media.composing import mixed
+
     files |= {column: _fetch(column, address) for column, address in missing.items()}
     voices = tuple(Voice(voice.face, files[f"face_{voice.face}"]) for voice in task.voices)
     chosen = {name: str(files[name]) for name in FILE_SETTINGS if name in missing}

@@ -21,7 +21,8 @@ from hallo_cli.jobs.soundtrack import final_sound, with_burned_subtitles, with_s
 from hallo_cli.jobs.workspace import open_workspace, remove_workspace
 from hallo_cli.media.joining import assemble
 from hallo_cli.media.probe import probe
-from hallo_cli.media.video import SegmentWriter, VideoFormat, read_frames
+from hallo_cli.media.video import SegmentWriter, read_frames
+from hallo_cli.media.video_format import VideoFormat
 
 
 def join(job: Job, task: Task, engine: Engine, marking: Marking = UNMARKED) -> JobResult:

@@ -1,12 +1,17 @@
 """Updates the ledger to a plan, so that its readers count the same rows as the run."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hallo_cli.batch.ledger import Ledger, Record, read_records, stored_path
-from hallo_cli.batch.queue import Queue
 from hallo_cli.batch.states import RENDERED
+
+if TYPE_CHECKING:
+    from hallo_cli.batch.queue import Queue
 
 
 def bring_in_step(ledger: Ledger, queue: Queue, ledgers: Sequence[Path], *, now: str) -> None:

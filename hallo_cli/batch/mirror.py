@@ -4,18 +4,23 @@ Videos are rendered into a local folder. A row's record and video are put into t
 is in the ledger; the ledger's lines follow at once, in parts of a limited size, since stores cannot append.
 """
 
+from __future__ import annotations
+
 import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hallo_cli.batch.ledger import Ledger, Record, Run, read_ledger, to_line
-from hallo_cli.batch.paths import Paths
 from hallo_cli.jobs.containers import mark_path
 from hallo_cli.jobs.record import sidecar_path
-from hallo_cli.media.stores import FarFolder
 from hallo_cli.store.writing import make_own_folder
+
+if TYPE_CHECKING:
+    from hallo_cli.batch.paths import Paths
+    from hallo_cli.media.stores import FarFolder
 
 PART_LINES = 256
 _MAX_PART = 1 << 30  # bytes

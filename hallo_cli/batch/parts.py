@@ -4,6 +4,8 @@ Every part but the first begins from the portrait instead of the frames before i
 another place: the overlap is cross-faded. Motion is less continuous there, so this is off by default.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import hashlib
 import itertools
@@ -11,16 +13,18 @@ import json
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hallo_cli.batch.task import Part, Task
-from hallo_cli.domain import Bytes
+from hallo_cli.batch.task import N_SEEDS, Part, Task
 from hallo_cli.errors import EncoderError
+
+if TYPE_CHECKING:
+    from hallo_cli.domain import Bytes
 
 OVERLAP_S = 0.4
 _PART_CRF = 6  # parts are encoded once more when they are joined
-_N_SEEDS = 2**32
 
 
 def cut(n_frames: int, *, part_frames: int, lead: int) -> list[Part]:
@@ -90,7 +94,7 @@ def _part_task(whole: Task, part: Part, *, index: int, rate: float, is_last: boo
         start_s=settings.start_s + offset_s,
         duration_s=left_s if is_last else part.n_frames / rate,
         crf=min(settings.crf, _PART_CRF),
-        seed=(settings.seed + index) % _N_SEEDS,  # otherwise all parts would blink in the same way
+        seed=(settings.seed + index) % N_SEEDS,  # otherwise all parts would blink in the same way
     )
     return dataclasses.replace(
         whole,

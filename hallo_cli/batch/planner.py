@@ -1,5 +1,7 @@
 """Decides for each row what a batch has to do: checks inputs, predicts times, finds rows that are done."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,32 +14,30 @@ from hallo_cli.batch.checks import MakeEngine, look_at_all
 from hallo_cli.batch.columns import face_of
 from hallo_cli.batch.fetching import fetch_inputs
 from hallo_cli.batch.findings import FACES, Checks, Finding, Request, request_for
-from hallo_cli.batch.history import Past
-from hallo_cli.batch.mirror import Mirror
 from hallo_cli.batch.parts import split
 from hallo_cli.batch.queue import Queue, Totals
 from hallo_cli.batch.recordings import make_recordings
-from hallo_cli.batch.renderer import N_SEEDS
-from hallo_cli.batch.rows import Row
 from hallo_cli.batch.states import RENDERED
-from hallo_cli.batch.task import Task
+from hallo_cli.batch.task import N_SEEDS, Task
 from hallo_cli.domain import SAMPLE_RATE
 from hallo_cli.errors import HalloError, InputError, ManifestError
 from hallo_cli.jobs.containers import fitting_container, is_transparent
 from hallo_cli.jobs.engine import Engine
-from hallo_cli.jobs.fitting import by_content
 from hallo_cli.jobs.forecast import disk_needed, free_bytes, measuring_seconds
-from hallo_cli.jobs.group import speaking
 from hallo_cli.jobs.marking import Marking
-from hallo_cli.jobs.permission import Permission
 from hallo_cli.jobs.plan import Voice, count_frames, fingerprint
 from hallo_cli.jobs.record import MAX_TRIES
-from hallo_cli.media.video import exact_rate
+from hallo_cli.jobs.setting_files import by_content
+from hallo_cli.media.video_format import exact_rate
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 from hallo_cli.settings.values import fields_of, to_values
 from hallo_cli.store.digests import file_digest
 
 if TYPE_CHECKING:
+    from hallo_cli.batch.history import Past
+    from hallo_cli.batch.mirror import Mirror
+    from hallo_cli.batch.rows import Row
+    from hallo_cli.jobs.permission import Permission
     from hallo_cli.jobs.still import Still
 
 Predict = Callable[[Engine, RenderSettings, int], float]  # resolved settings, frames -> seconds of compute
@@ -236,7 +236,12 @@ class Planner:
     def _resolved_settings(self, row: Row) -> RenderSettings:
         """The row's settings with what its bundle and this machine decide. Raises HalloError."""
         given = self.settings.of(row)
-        return speaking(self._engine(given.bundle), _voices(row)).resolve_settings(given)
+        engine = self._engine(given.bundle)
+        if row.voices:
+            from hallo_cli.jobs.group import GroupEngine
+
+            engine = GroupEngine(engine, _voices(row))
+        return engine.resolve_settings(given)
 
     def _requests(self, row: Row, settings: RenderSettings) -> tuple[Request, Request]:
         """What to look at for a row. Raises InputError where a file is missing."""
@@ -293,7 +298,7 @@ class Planner:
             raise _FoundError(finding)
         return finding
 
-    def still(self, row: Row) -> "Still | None":
+    def still(self, row: Row) -> Still | None:
         """A picture of what a row would make; None from an engine that draws none."""
         from hallo_cli.jobs.bundle_engine import BundleEngine
         from hallo_cli.jobs.plan import Job

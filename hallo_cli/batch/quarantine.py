@@ -1,16 +1,21 @@
 """Stores a row that keeps killing its worker, with everything needed to find out why."""
 
+from __future__ import annotations
+
 import json
 import os
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tomli_w
 
-from hallo_cli.batch.task import Task
 from hallo_cli.settings.values import to_values
 from hallo_cli.store.opening import open_to_read
 from hallo_cli.store.writing import copy_whole, make_own_folder, write_whole
+
+if TYPE_CHECKING:
+    from hallo_cli.batch.task import Task
 
 MAX_LOG_BYTES = 1 << 20
 MAX_INPUT_BYTES = 2 << 30  # larger inputs are named, not copied

@@ -3,6 +3,8 @@
 The ledger is authoritative; every run builds this database again and removes it.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import itertools
 import json
@@ -10,16 +12,18 @@ import pickle
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from hallo_cli.batch.batch_events import RowPlanned
 from hallo_cli.batch.columns import TEXT, face_of
 from hallo_cli.batch.history import History
 from hallo_cli.batch.rows import BadRow, Row
-from hallo_cli.batch.task import Task
 from hallo_cli.errors import ManifestError
 from hallo_cli.media.addresses import bare_address
 from hallo_cli.printable import printable
+
+if TYPE_CHECKING:
+    from hallo_cli.batch.task import Task
 
 # What is searched, sorted and summed is in columns of its own; `row` and `task` are pickled.
 _SCHEMA = """
@@ -57,7 +61,7 @@ class Totals:
     seconds: float = 0.0
     cost: float = 0.0
 
-    def __add__(self, other: "Totals") -> "Totals":
+    def __add__(self, other: Totals) -> Totals:
         return Totals(
             self.rows + other.rows,
             self.frames + other.frames,

@@ -1,17 +1,20 @@
 """Makes the recordings that rows have no file of: texts are spoken, recordings of several faces are mixed."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hallo_cli.batch.columns import TEXT
-from hallo_cli.batch.queue import Queue
-from hallo_cli.batch.rows import Row
 from hallo_cli.errors import HalloError
-from hallo_cli.jobs.permission import Permission
-from hallo_cli.media.composing import mixed
-from hallo_cli.media.speaking import speak
+
+if TYPE_CHECKING:
+    from hallo_cli.batch.queue import Queue
+    from hallo_cli.batch.rows import Row
+    from hallo_cli.jobs.permission import Permission
 
 AT_ONCE = 4  # texts, or mixes
 
@@ -23,6 +26,10 @@ def make_recordings(queue: Queue, command: str | None, permission: Permission) -
     """
     _speak(queue, command, permission)
     rows = [row for row in queue.rows("new") if row.voices]
+    if not rows:
+        return
+    from hallo_cli.media.composing import mixed
+
     for row, audio in _made(queue, rows, lambda row: mixed([*row.voices.values()])):
         queue.place(dataclasses.replace(row, audio=audio))
 
@@ -31,6 +38,8 @@ def _speak(queue: Queue, command: str | None, permission: Permission) -> None:
     rows = [row for row in queue.rows("new") if TEXT in row.own and not row.audio.exists()]
     if command is None or not rows:
         return
+
+    from hallo_cli.media.speaking import speak
 
     def spoken(row: Row) -> Path:
         permission.require_voice(row.audio)

@@ -1,23 +1,20 @@
 """Renders a worker's rows with the job runner, with the real engine or a test's double."""
 
-import dataclasses
-import logging
-import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from __future__ import annotations
 
-from hallo_cli.batch.checks import MakeEngine
-from hallo_cli.batch.curve_files import keep_curves
+import dataclasses
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 from hallo_cli.batch.fetching import near_task
 from hallo_cli.batch.join import join, seconds_of
 from hallo_cli.batch.judge import Judgement, judge
-from hallo_cli.batch.mirror import Mirror
-from hallo_cli.batch.task import Rendered, Task
-from hallo_cli.errors import HalloError, OutputError
+from hallo_cli.batch.task import N_SEEDS, Rendered, Task
+from hallo_cli.errors import HalloError
 from hallo_cli.jobs import events, record
 from hallo_cli.jobs.engine import Engine
-from hallo_cli.jobs.fitting import by_content
 from hallo_cli.jobs.group import speaking
 from hallo_cli.jobs.inputs import Inputs, inspect_inputs, require_unchanged
 from hallo_cli.jobs.marking import Marking
@@ -25,36 +22,11 @@ from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.prepared_inputs import Prepared
 from hallo_cli.jobs.record import JobResult
 from hallo_cli.jobs.runner import RunOptions, StopRequest, prepare_ahead, run_job
-from hallo_cli.settings.quality import QualityLimits
-from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
-from hallo_cli.store.digests import file_digest
+from hallo_cli.jobs.setting_files import by_content
 from hallo_cli.store.writing import make_folder, make_own_folder, refuse_link
 
-Measure = Callable[[Path, Path], Mapping[str, float]]  # video, portrait -> figures
-N_SEEDS = 2**32
-_log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class RendererSpec:
-    """How a worker makes its renderer; it is sent to the worker, so all of it can be pickled."""
-
-    make_engine: MakeEngine
-    runtime: RuntimeSettings
-    measure: Measure | None  # None: no quality gate
-    limits: Mapping[str, QualityLimits]  # by preset; "": rows that name none
-    first: RenderSettings | None = None  # load its networks before the first row
-    own_folders: tuple[Path, ...] = ()  # made by the batch: no link in them is followed
-    mirror: Mirror | None = None  # where finished videos go
-
-    def __call__(self, device: str) -> "JobRenderer":
-        """The renderer of one worker."""
-        runtime = dataclasses.replace(self.runtime, device=device)
-        renderer = JobRenderer(dataclasses.replace(self, runtime=runtime))
-        if self.first is not None:
-            engine = renderer.engine(self.first.bundle)
-            engine.load_networks(engine.resolve_settings(self.first))
-        return renderer
+if TYPE_CHECKING:
+    from hallo_cli.batch.renderer_spec import RendererSpec
 
 
 @dataclass(frozen=True)
@@ -180,17 +152,3 @@ class JobRenderer:
     def _is_other_try(self, job: Job, engine: Engine) -> bool:
         inputs = inspect_inputs(job, engine.weights_id) if job.output.exists() else None
         return inputs is not None and record.is_other_try(job, inputs)
-
-
-def measure_figures(video: Path, portrait: Path, *, curves_dir: Path | None = None) -> dict[str, float]:
-    """The figures that can be measured offline; curves for the report are kept in `curves_dir`."""
-    from hallo_cli.evaluation.measure_video import measure_video
-
-    figures, curves = measure_video(video, portrait=portrait)
-    if curves_dir is not None:
-        try:
-            keep_curves(curves_dir, file_digest(video), curves)
-        except (OutputError, OSError) as error:
-            _log.warning("no curves of %s: %s", video, error)
-    values = figures.to_dict()
-    return {name: float(value) for name, value in values.items() if isinstance(value, int | float)}

@@ -1,5 +1,7 @@
 """A batch from its manifest to its ledger: reads, locks, plans, runs."""
 
+from __future__ import annotations
+
 import dataclasses
 import os
 import sys
@@ -19,21 +21,21 @@ from hallo_cli.batch.ledger_sync import bring_in_step
 from hallo_cli.batch.manifest_file import read_manifest, read_rows
 from hallo_cli.batch.mirror import FarLedger, Mirror, take_over
 from hallo_cli.batch.pairs import pair_folders
-from hallo_cli.batch.paths import Paths
-from hallo_cli.batch.places import Layout
 from hallo_cli.batch.planner import Planner, Predict, Repeat, RowSettings
 from hallo_cli.batch.queue import Queue
-from hallo_cli.batch.renderer import RendererSpec
-from hallo_cli.batch.rows import BadRow, Row
 from hallo_cli.batch.running import Pulse
 from hallo_cli.batch.scheduler import Policy, Scheduler, now
 from hallo_cli.batch.tally import Tally
-from hallo_cli.batch.task import Pool, Task
 from hallo_cli.errors import Interrupted, OutputError
 from hallo_cli.store.locks import locked
 from hallo_cli.store.writing import make_own_folder, refuse_link, write_whole
 
 if TYPE_CHECKING:
+    from hallo_cli.batch.paths import Paths
+    from hallo_cli.batch.places import Layout
+    from hallo_cli.batch.renderer_spec import RendererSpec
+    from hallo_cli.batch.rows import BadRow, Row
+    from hallo_cli.batch.task import Pool, Task
     from hallo_cli.jobs.still import Still
 
 FINDINGS = "checks.sqlite"
@@ -125,7 +127,7 @@ class OpenBatch:
         """Every row as it was planned, in the manifest's order."""
         return self._queue.planned()
 
-    def still(self, planned: RowPlanned) -> "Still | None":
+    def still(self, planned: RowPlanned) -> Still | None:
         """A picture of what a row would make; None if it cannot be rendered.
 
         Raises InputError, SettingsError or WeightsError.

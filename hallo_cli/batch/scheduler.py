@@ -4,6 +4,8 @@ A row is finished when its record is on disk. If a process dies before that, the
 that kills its worker on every attempt is put into quarantine.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import math
 import time
@@ -11,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hallo_cli.batch.batch_events import (
     BudgetSpent,
@@ -24,10 +27,7 @@ from hallo_cli.batch.batch_events import (
     WorkerLost,
     WorkerReady,
 )
-from hallo_cli.batch.budget import Allowance
-from hallo_cli.batch.failure import Failure
 from hallo_cli.batch.ledger import Ledger, Record, stored_path
-from hallo_cli.batch.queue import Queue
 from hallo_cli.batch.task import (
     Advanced,
     Began,
@@ -41,6 +41,11 @@ from hallo_cli.batch.task import (
     Up,
 )
 from hallo_cli.errors import HalloError, Interrupted, OutputError
+
+if TYPE_CHECKING:
+    from hallo_cli.batch.budget import Allowance
+    from hallo_cli.batch.failure import Failure
+    from hallo_cli.batch.queue import Queue
 
 _POLL_S = 0.5
 _STOP_S = 20.0  # containers kill what has not stopped after 30 s

@@ -1,15 +1,21 @@
 """Tasks from the scheduler to its workers, and messages from them; all can be pickled."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from hallo_cli.batch.failure import Failure
-from hallo_cli.jobs.plan import Voice
-from hallo_cli.jobs.runner import StopRequest
-from hallo_cli.settings.schema import RenderSettings
+
+if TYPE_CHECKING:
+    from hallo_cli.jobs.plan import Voice
+    from hallo_cli.jobs.runner import StopRequest
+    from hallo_cli.settings.schema import RenderSettings
+
+N_SEEDS = 2**32
 
 
 @dataclass(frozen=True)
@@ -60,11 +66,11 @@ class Task:
     def __str__(self) -> str:
         return f"row {self.number} ({self.id})"
 
-    def tried(self, *, is_alone: bool = False) -> "Task":
+    def tried(self, *, is_alone: bool = False) -> Task:
         """The task with one more attempt counted."""
         return dataclasses.replace(self, attempts=self.attempts + 1, is_alone=is_alone or self.is_alone)
 
-    def with_other_seed(self) -> "Task":
+    def with_other_seed(self) -> Task:
         """The task with the next seed; its video replaces the existing one."""
         return dataclasses.replace(self, seed_offset=self.seed_offset + 1, may_replace=True)
 

@@ -27,7 +27,8 @@ from hallo_cli.inference.job_context import JobContext
 from hallo_cli.inference.sampling import IndependentNoise, Predictor, denoise
 from hallo_cli.inference.schedule import Solver
 from hallo_cli.jobs import forecast
-from hallo_cli.media.video import SegmentWriter, VideoFormat
+from hallo_cli.media.video import SegmentWriter
+from hallo_cli.media.video_format import VideoFormat
 from hallo_cli.settings.schema import RenderSettings
 
 ONCE = ("portrait", "speech", "reference")  # stages of a job; the others happen in every clip

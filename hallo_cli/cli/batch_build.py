@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hallo_cli.batch.paths import Paths
     from hallo_cli.batch.places import Layout
     from hallo_cli.batch.planner import Repeat
-    from hallo_cli.batch.renderer import RendererSpec
+    from hallo_cli.batch.renderer_spec import RendererSpec
     from hallo_cli.batch.rows import BadRow, Row
     from hallo_cli.batch.run import Batch, Source
     from hallo_cli.batch.task import Pool

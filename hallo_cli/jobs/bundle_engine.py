@@ -12,32 +12,26 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hallo_cli.analysis.framing import View
-from hallo_cli.analysis.of_bundle import analyser_of, canvas_of
-from hallo_cli.analysis.portrait import PortraitAnalyser, PortraitOptions
 from hallo_cli.bundles.bundle import Bundle, find_bundle
-from hallo_cli.domain import Clip, MotionFrames, Portrait, Speech, StepDone
 from hallo_cli.errors import SettingsError
 from hallo_cli.inference.device import device_name, dtype_name
 from hallo_cli.jobs import forecast
 from hallo_cli.jobs.containers import is_transparent
-from hallo_cli.jobs.engine import Compositor, SpeechTrack
 from hallo_cli.jobs.fallbacks import next_fallback
-from hallo_cli.jobs.fitting import fitted
 from hallo_cli.jobs.look_limit import look_within
-from hallo_cli.jobs.stretch import stretch_of
-from hallo_cli.jobs.transparency import Straight, WithAlpha, alpha_of, cut_alpha, read_alpha
-from hallo_cli.media.audio import Recording, decode
-from hallo_cli.media.ffmpeg import describe_ffmpeg
-from hallo_cli.media.video import exact_rate
-from hallo_cli.models.network_config import NetworkConfig
-from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
+from hallo_cli.media.video_format import exact_rate
 from hallo_cli.store.writing import rename
 
 if TYPE_CHECKING:
+    from hallo_cli.analysis.portrait import PortraitAnalyser, PortraitOptions
     from hallo_cli.analysis.speech import SpeechEncoder
+    from hallo_cli.domain import Clip, MotionFrames, Portrait, Speech, StepDone
     from hallo_cli.inference.animator import Animator
     from hallo_cli.inference.job_context import JobContext
+    from hallo_cli.jobs.engine import Compositor, SpeechTrack
+    from hallo_cli.media.audio import Recording
+    from hallo_cli.models.network_config import NetworkConfig
+    from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 
 RECORDED_PACKAGES = ("torch", "diffusers", "transformers", "onnxruntime", "numpy", "av")
 
@@ -103,6 +97,8 @@ class BundleEngine:
 
     def describe(self) -> dict[str, str]:
         """See Engine."""
+        from hallo_cli.media.ffmpeg import describe_ffmpeg
+
         manifest = self.bundle.manifest
         versions = {name: importlib.metadata.version(name) for name in RECORDED_PACKAGES}
         return {
@@ -117,6 +113,8 @@ class BundleEngine:
     @cached_property
     def analyser(self) -> PortraitAnalyser:
         """Finds and frames faces as this bundle's training did."""
+        from hallo_cli.analysis.of_bundle import analyser_of
+
         threads = self.runtime.threads or os.cpu_count() or 1
         return analyser_of(self.bundle, self.networks, threads=threads)
 
@@ -127,6 +125,8 @@ class BundleEngine:
 
     def portrait_options(self, settings: RenderSettings) -> PortraitOptions:
         """What the settings say about the portrait."""
+        from hallo_cli.analysis.portrait import PortraitOptions
+
         shown_size = None if self.networks.is_anchored else settings.size  # which then is the video's alone
         return PortraitOptions(
             size=shown_size or self.networks.image_size,
@@ -138,12 +138,19 @@ class BundleEngine:
 
     def compositor(self, path: Path, portrait: Portrait, settings: RenderSettings) -> Compositor:
         """See Engine."""
+        from hallo_cli.jobs.fitting import fitted
+        from hallo_cli.jobs.transparency import Straight
+
         look = partial(self._layers, path, portrait, settings)
         layers = look_within(self.runtime.look_limit_s, path, "portrait", look)
         shown = fitted(layers, portrait, settings)
         return Straight(shown) if is_transparent(settings) else shown
 
     def _layers(self, path: Path, portrait: Portrait, settings: RenderSettings) -> Compositor:
+        from hallo_cli.analysis.framing import View
+        from hallo_cli.analysis.of_bundle import canvas_of
+        from hallo_cli.jobs.transparency import WithAlpha, alpha_of, cut_alpha, read_alpha
+
         side, geometry = settings.size or ANCHORED_SIZE, self.bundle.manifest.geometry
         picture = partial(self.analyser.upright, path, portrait)
         inner = canvas_of(self.networks, picture, portrait, View(settings.framing, side, geometry))
@@ -157,6 +164,9 @@ class BundleEngine:
 
     def decode(self, source: Path, target: Path, settings: RenderSettings) -> Recording:
         """See Engine."""
+        from hallo_cli.jobs.stretch import stretch_of
+        from hallo_cli.media.audio import Recording, decode
+
         limit_s = self.runtime.look_limit_s
         stretch, notes = look_within(limit_s, source, "recording", partial(stretch_of, source, settings))
         if not settings.separate_vocals:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hallo_cli.errors import SettingsError
 from hallo_cli.media.files import shown
-from hallo_cli.media.video import ALPHA_CODECS
+from hallo_cli.media.video_format import ALPHA_CODECS
 from hallo_cli.settings.schema import RenderSettings
 
 SUFFIXES = (".mp4", ".webm", ".mov")

@@ -29,7 +29,8 @@ from hallo_cli.media.audio import Recording
 from hallo_cli.media.cutting import Piece, copy_frames, keyframes
 from hallo_cli.media.files import shown
 from hallo_cli.media.layout import resized
-from hallo_cli.media.video import VideoFormat, read_frames
+from hallo_cli.media.video import read_frames
+from hallo_cli.media.video_format import VideoFormat
 from hallo_cli.settings.schema import RenderSettings
 
 REACH_S = 1.2  # how far away a sound can change a frame

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from hallo_cli.analysis.head_motion import Delay
-from hallo_cli.domain import Bytes, Clip, CropBox, MotionFrames, Portrait, Speech, StepDone
-from hallo_cli.media.audio import Recording
-from hallo_cli.settings.schema import RenderSettings
+if TYPE_CHECKING:
+    from hallo_cli.analysis.head_motion import Delay
+    from hallo_cli.domain import Bytes, Clip, CropBox, MotionFrames, Portrait, Speech, StepDone
+    from hallo_cli.media.audio import Recording
+    from hallo_cli.settings.schema import RenderSettings
 
 
 class SpeechTrack(Protocol):

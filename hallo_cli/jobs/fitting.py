@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hallo_cli.domain import Bytes, CropBox, Portrait
 from hallo_cli.errors import InputError, SettingsError
 from hallo_cli.jobs.containers import is_transparent
-from hallo_cli.jobs.engine import Compositor
+from hallo_cli.jobs.setting_files import picture_file
 from hallo_cli.jobs.transparency import Around, Straight
-from hallo_cli.media.files import require_file
 from hallo_cli.media.image import read_image
 from hallo_cli.media.layout import CanvasStage, cover, lay_out, resized
 from hallo_cli.media.pixels import BACKGROUND
 from hallo_cli.settings.canvas import canvas_size, colour_of
-from hallo_cli.settings.schema import RenderSettings
-from hallo_cli.store.digests import file_digest
+
+if TYPE_CHECKING:
+    from hallo_cli.domain import Bytes, CropBox, Portrait
+    from hallo_cli.jobs.engine import Compositor
+    from hallo_cli.settings.schema import RenderSettings
 
 EYE_CORNERS = (33, 133, 362, 263)  # of the landmarks
 LOWER_LIP = (17,)
@@ -95,26 +95,6 @@ def canvas_warnings(shown: Compositor) -> tuple[str, ...]:
     return tuple(warnings)
 
 
-def by_content(settings: RenderSettings) -> RenderSettings:
-    """The settings with digests of files instead of their paths, to be hashed.
-
-    Raises SettingsError if the background is neither a colour nor a file, InputError if the subtitles are not
-    valid.
-    """
-    if settings.subtitles is not None:
-        words = require_file(Path(settings.subtitles), InputError, "subtitles")
-        settings = dataclasses.replace(settings, subtitles=_content(words))
-    if is_transparent(settings) or settings.canvas is None or settings.fit != "pad":
-        return settings
-    if colour_of(settings.background):
-        return settings
-    return dataclasses.replace(settings, background=_content(_picture_file(settings.background)))
-
-
-def _content(file: Path) -> str:
-    return f"sha256:{file_digest(file)}"
-
-
 def _unsqueezed(square: tuple[int, int], source: tuple[int, int]) -> tuple[int, int]:
     """The size that gives a squeezed picture its own proportions back, with no fewer pixels."""
     side, shorter = min(square), min(source)
@@ -143,17 +123,8 @@ def _background(text: str, size: tuple[int, int]) -> Bytes:
     colour = colour_of(text)
     if colour is not None:
         return np.full((size[1], size[0], 3), colour, np.uint8)
-    file = _picture_file(text)
+    file = picture_file(text)
     try:
         return cover(read_image(file), size)
     except InputError as error:
         raise SettingsError(f"--background: {error}") from error
-
-
-def _picture_file(text: str) -> Path:
-    try:
-        return require_file(Path(text), InputError, "background")
-    except InputError as error:
-        raise SettingsError(
-            f"--background {text!r} is neither a colour (black, white, green, #ff8800) nor a picture: {error}"
-        ) from error

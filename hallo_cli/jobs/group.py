@@ -14,17 +14,19 @@ from functools import cached_property
 from itertools import combinations
 from math import prod
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hallo_cli.analysis.head_motion import Delay
-from hallo_cli.analysis.sight import MissingFaceError
 from hallo_cli.domain import Bytes, Clip, CropBox, Float, MotionFrames, Portrait, Speech, StepDone
-from hallo_cli.errors import PortraitError, SettingsError
-from hallo_cli.jobs.engine import Compositor, Engine, SpeechTrack
-from hallo_cli.jobs.plan import Voice
+from hallo_cli.errors import MissingFaceError, PortraitError, SettingsError
 from hallo_cli.media.audio import Recording
-from hallo_cli.settings.schema import RenderSettings
+
+if TYPE_CHECKING:
+    from hallo_cli.analysis.head_motion import Delay
+    from hallo_cli.jobs.engine import Compositor, Engine, SpeechTrack
+    from hallo_cli.jobs.plan import Voice
+    from hallo_cli.settings.schema import RenderSettings
 
 BLEND = 0.15  # width of the border between two faces' regions, in faces
 

@@ -8,14 +8,17 @@ import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hallo_cli.errors import InputError, PortraitError, SpeechError
-from hallo_cli.jobs.fitting import by_content
 from hallo_cli.jobs.look_limit import LOOK_S, look_within
 from hallo_cli.jobs.plan import Job, fingerprint
+from hallo_cli.jobs.setting_files import by_content
 from hallo_cli.media.files import require_file, shown
-from hallo_cli.settings.schema import RenderSettings
 from hallo_cli.store.digests import file_digest
+
+if TYPE_CHECKING:
+    from hallo_cli.settings.schema import RenderSettings
 
 
 @dataclass(frozen=True)

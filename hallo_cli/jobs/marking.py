@@ -5,16 +5,19 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hallo_cli.jobs.containers import mark_path
-from hallo_cli.jobs.inputs import Inputs
 from hallo_cli.jobs.permission import ANYTHING, Given, Permission
-from hallo_cli.jobs.plan import Job
-from hallo_cli.media.joining import FinishedVideo
 from hallo_cli.provenance import COMMENT
 from hallo_cli.provenance.certificates import Identity, own_identity, read_identity
-from hallo_cli.settings.schema import RuntimeSettings
 from hallo_cli.store.cache import at_home
+
+if TYPE_CHECKING:
+    from hallo_cli.jobs.inputs import Inputs
+    from hallo_cli.jobs.plan import Job
+    from hallo_cli.media.joining import FinishedVideo
+    from hallo_cli.settings.schema import RuntimeSettings
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hallo_cli.errors import ConsentError
-from hallo_cli.media.composing import sources_of
 from hallo_cli.media.files import shown
-from hallo_cli.media.speaking import has_spoken, is_spoken
+from hallo_cli.media.kept_sounds import has_spoken, is_spoken, sources_of
 from hallo_cli.provenance.consent_file import Entry, read_entries
 
 

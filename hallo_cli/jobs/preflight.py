@@ -18,7 +18,8 @@ from hallo_cli.jobs.plan import Job, count_frames
 from hallo_cli.jobs.stretch import stretch_of
 from hallo_cli.media.files import shown
 from hallo_cli.media.probe import probe
-from hallo_cli.media.video import exact_rate, require_encoder
+from hallo_cli.media.video import require_encoder
+from hallo_cli.media.video_format import exact_rate
 from hallo_cli.settings.schema import RenderSettings
 
 

@@ -20,7 +20,7 @@ from hallo_cli.jobs.inputs import Inputs, require_unchanged
 from hallo_cli.jobs.plan import Job, JobPlan, Segment, count_frames, plan_segments
 from hallo_cli.jobs.workspace import Workspace, remove_workspace
 from hallo_cli.media.audio import Recording
-from hallo_cli.media.video import exact_rate
+from hallo_cli.media.video_format import exact_rate
 from hallo_cli.store.writing import reporting_write_errors
 
 

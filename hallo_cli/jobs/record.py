@@ -12,21 +12,23 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hallo_cli import __version__
-from hallo_cli.domain import CropBox
 from hallo_cli.errors import InputError, SettingsError
 from hallo_cli.jobs.containers import mark_path
 from hallo_cli.jobs.inputs import Inputs, inspect_inputs, named
 from hallo_cli.jobs.plan import Job, JobPlan, Voice
 from hallo_cli.media.files import require_file, shown
-from hallo_cli.media.joining import FinishedVideo
 from hallo_cli.settings.schema import RenderSettings
 from hallo_cli.settings.values import build, to_values
 from hallo_cli.store.digests import file_digest
 from hallo_cli.store.reading import read_small
 from hallo_cli.store.writing import rename, write_whole
+
+if TYPE_CHECKING:
+    from hallo_cli.domain import CropBox
+    from hallo_cli.media.joining import FinishedVideo
 
 SIDECAR_FORMAT = 1
 MAX_TRIES = 100  # other seeds that a batch tries

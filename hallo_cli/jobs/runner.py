@@ -31,7 +31,8 @@ from hallo_cli.jobs.workspace import open_workspace, remove_abandoned, remove_wo
 from hallo_cli.media.files import shown
 from hallo_cli.media.joining import assemble
 from hallo_cli.media.probe import probe
-from hallo_cli.media.video import SegmentWriter, VideoFormat, require_encoder
+from hallo_cli.media.video import SegmentWriter, require_encoder
+from hallo_cli.media.video_format import VideoFormat
 from hallo_cli.printable import first_line
 from hallo_cli.store.writing import reporting_write_errors
 

@@ -18,7 +18,7 @@ from hallo_cli.media.subtitles import (
     read_subtitles,
     require_burning,
 )
-from hallo_cli.media.video import VideoFormat
+from hallo_cli.media.video_format import VideoFormat
 
 
 def require_soundtrack(job: Job) -> None:

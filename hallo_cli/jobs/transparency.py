@@ -10,16 +10,19 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hallo_cli.analysis.framing import Canvas, cut
 from hallo_cli.analysis.motion_canvas import MotionCanvas
-from hallo_cli.domain import Bytes, CropBox, Portrait
-from hallo_cli.jobs.engine import Compositor
 from hallo_cli.media.image import read_transparent
 from hallo_cli.media.layout import resized
 from hallo_cli.media.pixels import BACKGROUND
+
+if TYPE_CHECKING:
+    from hallo_cli.domain import Bytes, CropBox, Portrait
+    from hallo_cli.jobs.engine import Compositor
 
 LEAST = 8  # of 255: below this alpha, a colour cannot be told from the white
 

@@ -14,10 +14,10 @@ from hallo_cli.errors import SettingsError, SpeechError
 from hallo_cli.media.audio import Stretch
 from hallo_cli.media.ffmpeg import DETERMINISTIC, address, run
 from hallo_cli.media.files import require_file
+from hallo_cli.media.kept_sounds import kept_path, note_of, sources_of
 from hallo_cli.media.pcm import pcm
-from hallo_cli.store.cache import cache_path
 from hallo_cli.store.digests import file_digest
-from hallo_cli.store.writing import copy_whole, make_folder, write_whole
+from hallo_cli.store.writing import copy_whole, write_whole
 
 MAX_PAUSE_S = 60.0
 MAX_RECORDINGS = 1000
@@ -57,34 +57,8 @@ def _kept(files: Sequence[Path], how: list[object], make: Callable[[Path], None]
     if not target.exists():
         make(target)
     if tuple(digests) != sources_of(target):
-        write_whole(_note_of(target), json.dumps(digests).encode())
+        write_whole(note_of(target), json.dumps(digests).encode())
     return target
-
-
-def sources_of(recording: Path) -> tuple[str, ...]:
-    """SHA-256 of the recordings that `composed` joined to this one; empty if it made none."""
-    folder = cache_path("recordings")
-    if folder is None or recording.absolute().parent != folder.absolute():
-        return ()
-    try:
-        found = json.loads(_note_of(recording).read_bytes())
-    except (OSError, ValueError):
-        return ()
-    is_list = isinstance(found, list) and all(isinstance(digest, str) for digest in found)
-    return tuple(found) if is_list else ()
-
-
-def kept_path(kind: str, name: str) -> Path:
-    """The cache path of a file that is made from these inputs. Raises SettingsError, OutputError."""
-    folder = cache_path(kind)
-    if folder is None:
-        raise SettingsError("there is no home folder for cached sound: name a folder in HALLO_CACHE.")
-    make_folder(folder)
-    return folder / name
-
-
-def _note_of(recording: Path) -> Path:
-    return recording.with_suffix(".sources.json")
 
 
 def _make(files: Sequence[Path], pause_s: float, target: Path) -> None:

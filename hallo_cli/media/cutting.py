@@ -15,7 +15,7 @@ import av
 from hallo_cli.errors import EncoderError
 from hallo_cli.media.files import reason_of, shown
 from hallo_cli.media.probe import DECODING_ERRORS, open_media
-from hallo_cli.media.video import VideoFormat
+from hallo_cli.media.video_format import VideoFormat
 from hallo_cli.store.writing import replacing, reporting_write_errors
 
 

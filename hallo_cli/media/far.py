@@ -14,18 +14,15 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.error import HTTPError
 from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
 
 from hallo_cli import __version__
 from hallo_cli.errors import InputError
 from hallo_cli.media.addresses import WEB, is_address, require_fetchable, scheme_of, shown_address
-from hallo_cli.media.composing import kept_path
 from hallo_cli.media.files import local_path
+from hallo_cli.media.kept_sounds import kept_path
 from hallo_cli.media.slow_disks import require_answer
 from hallo_cli.media.stores import Refused, refusal_of, reporting, store_of
 from hallo_cli.store.cache import at_home
@@ -50,6 +47,8 @@ def near_path(given: str | os.PathLike[str], error: type[InputError], what: str)
         file = local_path(given, error, what)
         require_answer(at_home(file), error, what)
         return file
+    from http.client import HTTPException
+
     require_fetchable(typed, error, what)
     try:
         return _fetched(typed, _open_web if scheme_of(typed) in WEB else _open_store)
@@ -131,6 +130,9 @@ def _require_whole(content: _Content, n_bytes: int) -> None:
 
 @contextlib.contextmanager
 def _open_web(address: str, stamp: str) -> Iterator[_Answer]:
+    from urllib.error import HTTPError
+    from urllib.request import Request, urlopen
+
     wanted = Request(address, headers={"User-Agent": f"hallo/{__version__}"})  # noqa: S310 - http only
     if stamp:
         wanted.add_header("If-None-Match", stamp)

@@ -21,7 +21,8 @@ from hallo_cli.media.ffmpeg import DETERMINISTIC, address, run
 from hallo_cli.media.files import reason_of, shown
 from hallo_cli.media.pcm import copy_track, pcm
 from hallo_cli.media.probe import DECODING_ERRORS, MediaInfo, open_media, probe
-from hallo_cli.media.video import VideoFormat, clock_of
+from hallo_cli.media.video import clock_of
+from hallo_cli.media.video_format import VideoFormat
 from hallo_cli.store.writing import PartFile, reporting_write_errors, write_whole
 
 ENCODINGS: dict[str, dict[str, Any]] = {

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from hallo_cli.errors import SpeechError
-from hallo_cli.media.composing import kept_path
 from hallo_cli.media.files import shown
+from hallo_cli.media.kept_sounds import kept_path
 from hallo_cli.store.opening import sweep_parts
 from hallo_cli.store.writing import rename, replacing
 

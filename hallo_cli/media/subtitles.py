@@ -17,7 +17,8 @@ import numpy as np
 from hallo_cli.errors import EncoderError, InputError
 from hallo_cli.media.ffmpeg import DETERMINISTIC, address, run
 from hallo_cli.media.files import require_file, shown
-from hallo_cli.media.video import SegmentWriter, VideoFormat, encoded, read_frames
+from hallo_cli.media.video import SegmentWriter, encoded, read_frames
+from hallo_cli.media.video_format import VideoFormat
 from hallo_cli.store.writing import rename, reporting_write_errors, write_whole
 
 LIMIT = 4 << 20  # bytes

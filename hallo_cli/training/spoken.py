@@ -29,7 +29,8 @@ from hallo_cli.inference.animator import Animator
 from hallo_cli.inference.device import autoencoder_dtype
 from hallo_cli.media.audio import Stretch, decode
 from hallo_cli.media.joining import Sound, assemble
-from hallo_cli.media.video import SegmentWriter, VideoFormat
+from hallo_cli.media.video import SegmentWriter
+from hallo_cli.media.video_format import VideoFormat
 from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.weights import Networks
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings

@@ -13,7 +13,8 @@ from torch import Tensor
 from hallo_cli.analysis.face import FaceAnalyser
 from hallo_cli.domain import Bytes
 from hallo_cli.media.image import write_png
-from hallo_cli.media.video import SegmentWriter, VideoFormat
+from hallo_cli.media.video import SegmentWriter
+from hallo_cli.media.video_format import VideoFormat
 from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.store.writing import make_folder
 from hallo_cli.training.dataset import Batch

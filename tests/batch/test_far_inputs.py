@@ -13,7 +13,7 @@ from file_server import Server, serving  # noqa: F401
 from hallo_cli.batch.fetching import near_task
 from hallo_cli.batch.paths import Paths
 from hallo_cli.batch.places import Layout
-from hallo_cli.batch.renderer import RendererSpec
+from hallo_cli.batch.renderer_spec import RendererSpec
 from hallo_cli.batch.rows import BadRow, Row, make_row
 from hallo_cli.batch.task import Task
 from hallo_cli.cli import batch_build

@@ -18,7 +18,8 @@ from hallo_cli.batch.report import ReportOptions, _number, table_beside, write_p
 from hallo_cli.batch.states import Counts
 from hallo_cli.errors import OutputError
 from hallo_cli.media.joining import Sound, assemble
-from hallo_cli.media.video import SegmentWriter, VideoFormat
+from hallo_cli.media.video import SegmentWriter
+from hallo_cli.media.video_format import VideoFormat
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 COUNTS = Counts(6, done=3, failed=2)

@@ -16,7 +16,8 @@ from hallo_cli.cli.app import register
 from hallo_cli.errors import InputError, SettingsError, WeightsError
 from hallo_cli.evaluation.syncnet import SyncNet
 from hallo_cli.media.joining import Sound, assemble
-from hallo_cli.media.video import SegmentWriter, VideoFormat
+from hallo_cli.media.video import SegmentWriter
+from hallo_cli.media.video_format import VideoFormat
 
 app = register("eval")
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")

@@ -17,7 +17,8 @@ from hallo_cli.evaluation.figures import VideoFigures
 from hallo_cli.evaluation.measure import VideoMeter
 from hallo_cli.evaluation.measure_video import measure_video, square_of
 from hallo_cli.media.image import read_image, write_png
-from hallo_cli.media.video import SegmentWriter, VideoFormat
+from hallo_cli.media.video import SegmentWriter
+from hallo_cli.media.video_format import VideoFormat
 from hallo_cli.store.digests import file_digest
 
 PORTRAIT = Path(__file__).parents[2] / "hallo_cli/assets/examples/portrait_astronaut.png"

@@ -19,7 +19,8 @@ from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.runner import run_job
 from hallo_cli.media.ffmpeg import encoders
 from hallo_cli.media.probe import probe
-from hallo_cli.media.video import SegmentWriter, VideoFormat
+from hallo_cli.media.video import SegmentWriter
+from hallo_cli.media.video_format import VideoFormat
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 
 EXAMPLES = Path(__file__).parents[2] / "hallo_cli" / "assets" / "examples"

@@ -7,7 +7,8 @@ from PIL import Image
 
 from hallo_cli.domain import Bytes, CropBox, Portrait, RegionMasks
 from hallo_cli.errors import SettingsError
-from hallo_cli.jobs.fitting import by_content, canvas_warnings, fitted
+from hallo_cli.jobs.fitting import canvas_warnings, fitted
+from hallo_cli.jobs.setting_files import by_content
 from hallo_cli.settings.schema import RenderSettings
 
 SIDE = 64

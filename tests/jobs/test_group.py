@@ -8,7 +8,7 @@ from group_doubles import Faces
 from PIL import Image
 from scipy.io import wavfile
 
-from hallo_cli.analysis.sight import MissingFaceError
+from hallo_cli.analysis.sight import missing_face
 from hallo_cli.domain import Bytes
 from hallo_cli.errors import InputError, Interrupted, PortraitError, SettingsError
 from hallo_cli.jobs import events
@@ -95,7 +95,7 @@ def test_face_that_is_not_there_is_told(group: Job) -> None:
 
 
 def test_missing_face_can_be_told_by_another_process(tmp_path: Path) -> None:
-    error = pickle.loads(pickle.dumps(MissingFaceError.of(2, tmp_path / "a.png", [])))
+    error = pickle.loads(pickle.dumps(missing_face(2, tmp_path / "a.png", [])))
     assert "there is no face 3 in" in error.counted_from_1
 
 

@@ -11,7 +11,8 @@ from hallo_cli.errors import (
 )
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.runner import RunOptions, run_job
-from hallo_cli.media.video import SegmentWriter, VideoFormat, read_frames
+from hallo_cli.media.video import SegmentWriter, read_frames
+from hallo_cli.media.video_format import VideoFormat
 
 
 def test_kept_work_holds_plan_and_segments(job: Job) -> None:

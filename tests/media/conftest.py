@@ -10,7 +10,8 @@ from scipy.io import wavfile
 
 from hallo_cli.domain import Bytes
 from hallo_cli.media.ffmpeg import find_ffmpeg
-from hallo_cli.media.video import SegmentWriter, VideoFormat
+from hallo_cli.media.video import SegmentWriter
+from hallo_cli.media.video_format import VideoFormat
 
 SMALL = VideoFormat(width=96, height=64, fps=25.0)
 

@@ -14,7 +14,8 @@ from hallo_cli.media.image import read_image, read_transparent
 from hallo_cli.media.joining import Sound, assemble
 from hallo_cli.media.probe import probe
 from hallo_cli.media.subtitles import Cue, add_subtitles
-from hallo_cli.media.video import ALPHA_CODECS, SegmentWriter, VideoFormat, require_encoder
+from hallo_cli.media.video import SegmentWriter, require_encoder
+from hallo_cli.media.video_format import ALPHA_CODECS, VideoFormat
 
 SIZE = (96, 64)
 

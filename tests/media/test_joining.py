@@ -13,7 +13,8 @@ from hallo_cli.errors import EncoderError, InputError, SettingsError, SpeechErro
 from hallo_cli.media.audio import read_sound
 from hallo_cli.media.joining import Sound, assemble
 from hallo_cli.media.probe import frame_hashes
-from hallo_cli.media.video import VideoFormat, read_frames
+from hallo_cli.media.video import read_frames
+from hallo_cli.media.video_format import VideoFormat
 from hallo_cli.store.opening import part_path
 from tests.media.conftest import SMALL, write_segment
 

@@ -16,7 +16,8 @@ from hallo_cli.media.subtitles import (
     read_subtitles,
     require_burning,
 )
-from hallo_cli.media.video import SegmentWriter, VideoFormat, read_frames
+from hallo_cli.media.video import SegmentWriter, read_frames
+from hallo_cli.media.video_format import VideoFormat
 
 SRT = """1
 00:00:00,000 --> 00:00:01,500

@@ -8,7 +8,8 @@ import pytest
 
 from hallo_cli.errors import EncoderError, InputError
 from hallo_cli.media.probe import probe
-from hallo_cli.media.video import SegmentWriter, VideoFormat, read_frames, require_encoder
+from hallo_cli.media.video import SegmentWriter, read_frames, require_encoder
+from hallo_cli.media.video_format import VideoFormat
 from tests.media.conftest import SMALL, moving_picture, write_segment
 
 Ffmpeg = Callable[..., None]

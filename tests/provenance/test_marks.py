@@ -8,7 +8,8 @@ from certificates import make_certificate
 from hallo_cli.errors import InputError, SettingsError
 from hallo_cli.media.joining import assemble
 from hallo_cli.media.probe import frame_hashes
-from hallo_cli.media.video import SegmentWriter, VideoFormat
+from hallo_cli.media.video import SegmentWriter
+from hallo_cli.media.video_format import VideoFormat
 from hallo_cli.provenance.certificates import Identity, own_identity, read_identity
 from hallo_cli.provenance.marks import Claim, read_mark, require_usable, sign_video
 
