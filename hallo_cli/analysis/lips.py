@@ -2,18 +2,21 @@
 
 Networks of the embedded model's size shut lips badly from a smile that shows teeth, and their masks are soft.
 The lips' outlines say where they meet, so neither needs a network: the skin between nose and chin is
-stretched until they do, and paint begins at that line. Whatever they showed is kept for when the mouth opens.
+stretched until they do, and the mouth opens from that line down (`opening`). Whatever the lips showed is kept
+for when they part.
 """
 
 from __future__ import annotations
 
+from math import ceil, floor
+
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from hallo_cli.analysis.lip_edges import along_the_dark, around_the_teeth
 from hallo_cli.analysis.mouth import find_mouth, flesh_of, skin_of
 from hallo_cli.analysis.mouth_inside import Inside, Teeth
+from hallo_cli.analysis.opening import Course, columns_of, find_opening
 from hallo_cli.domain import LUMA, Bytes, Float
 
 # Landmarks that move with the skull: eye corners, the bridge of the nose
@@ -29,9 +32,6 @@ _LOWERED = 0.03  # how far down they are moved: speaking lips cover more of them
 _WHITER, _WHITE = 0.4, np.array([1.06, 1.0, 0.92], np.float32)  # how far to the second, of their light
 _CORNER = 0.12  # over which they fade towards the mouth's corners
 _SOFT = 0.02  # over which edges fade
-_BELOW_LIP = 0.15  # how far below the lower lip the mouth's inside ends at the latest
-_SIDES = 0.02  # how far from the lips' outer corners it is seen in full
-_NEAR = 0.1  # how near to the line between the lips it begins
 
 
 class Lips:
@@ -68,23 +68,35 @@ class Lips:
         shut[window] = np.clip(drawn * (1 - _DARK * dark[..., None]) + 0.5, 0, 255).astype(np.uint8)
         return shut
 
-    def opening(self, places: Float, unsure: Float, sure: Float) -> Float:
-        """Where a frame shows the mouth's inside, 0..1 [h, w]; what is unsure must lie below the upper lip.
+    def part(self, places: Float, origin: tuple[int, int], mask: Float, at: tuple[int, int]) -> Float:
+        """Open a frame's mouth: where its inside is seen, 0..1 [h, w]. In `places`, the lower lip moves below.
 
-        places [h, w, 2]: the columns and rows of the shut picture that the frame was warped from.
-        unsure, sure [h, w]: the mask, and the part of it that counts even where the lips' edge contradicts.
+        places [., ., 2]: the columns and rows of the shut picture that the frame is warped from.
+        mask [h, w]: where networks paint, 0..1.
+        origin, at: the first column and row of the two in the frame.
         """
         mouth = self._mouth
         if mouth is None:
-            return unsure
-        x, y = mouth.upright(places)
-        below = y - mouth.line(x)
-        inside = np.maximum(unsure * np.clip(below + 0.5, 0, 1), sure)
-        end = float(mouth.under[:, 1].max()) + _BELOW_LIP * mouth.width
-        inside *= np.clip((end - y) / (_SOFT * mouth.width), 0, 1)
-        inside *= np.clip((0.5 - np.abs(x) / mouth.width) / _SIDES, 0, 1)
-        shown = _touching(np.asarray(inside, np.float32), below < _NEAR * mouth.width)
-        return _rounded(shown, _SOFT * mouth.width)
+            return mask
+        columns = columns_of(mouth)
+        down = np.arange(mouth.top, 2 * mouth.bottom - mouth.top, dtype=np.float32)
+        course = np.stack(mouth.placed(*np.meshgrid(columns, down)), -1)
+        from_x, from_y = mouth.upright(_sampled(places, course - np.array(origin, np.float32)))
+        paint = _sampled(mask, course - np.array(at, np.float32), border=cv2.BORDER_CONSTANT)
+        opening = find_opening(mouth, down, Course(from_x, from_y, paint > 0.5))
+        if opening is None:
+            return np.zeros_like(mask)
+        sides, ends = columns[[0, -1]], np.array(opening.ends, np.float32)
+        corners = mouth.placed(np.tile(sides, 2), np.repeat(ends, 2))
+        across, along = (
+            slice(max(floor(line.min() - first), 0), max(ceil(line.max() - first), 0))
+            for line, first in zip(corners, origin, strict=True)
+        )
+        part = places[along, across]
+        if part.size:
+            x, y = mouth.upright(_grid(part, (origin[0] + across.start, origin[1] + along.start)))
+            part += opening.lowering(x, y, *mouth.upright(part))[..., None] * mouth.down
+        return opening.shown(*mouth.upright(_grid(mask, at)))
 
     @property
     def steady(self) -> Float:
@@ -137,39 +149,22 @@ class Lips:
         )
 
 
-def _touching(shown: Float, near: npt.NDArray[np.bool_]) -> Float:
-    """What is shown without the patches that touch nothing `near`: the mouth's inside has no islands."""
-    seen = shown > 0.05
-    n_patches, patches = cv2.connectedComponents(seen.astype(np.uint8))
-    is_kept = np.zeros(n_patches, np.bool_)
-    is_kept[patches[near & seen]] = True
-    return np.asarray(shown * is_kept[patches], np.float32)
+def _sampled(values: Float, places: Float, *, border: int = cv2.BORDER_REPLICATE) -> Float:
+    """The values [h, w, ...] at columns and rows [n, m, 2]."""
+    columns, rows = (np.ascontiguousarray(places[..., axis], np.float32) for axis in (0, 1))
+    return np.asarray(cv2.remap(values, columns, rows, cv2.INTER_LINEAR, borderMode=border), np.float32)
+
+
+def _grid(values: Float, origin: tuple[int, int]) -> Float:
+    """Columns and rows [h, w, 2] of values that begin at `origin`."""
+    rows, columns = (np.arange(n, dtype=np.float32) for n in values.shape[:2])
+    return np.stack(np.meshgrid(columns + origin[0], rows + origin[1]), -1)
 
 
 def _whiter(teeth: Bytes) -> Bytes:
     """Teeth without some of the red that lips throw on them: they are seen alone now, not among lips."""
     white = (teeth @ LUMA)[..., None] * _WHITE
     return np.clip(teeth + _WHITER * (white - teeth) + 0.5, 0, 255).astype(np.uint8)
-
-
-def _rounded(shown: Float, soft: float) -> Float:
-    """What is shown, at its sides no higher than an ellipse: masks end bluntly where lips meet.
-
-    An open mouth goes on a little below: the dark line between shut lips must not stay on the lower one.
-    """
-    seen = shown > 0.5
-    columns = np.flatnonzero(seen.any(0))
-    if not len(columns):
-        return shown
-    rows = np.arange(len(shown), dtype=np.float32)[:, None]
-    top, reach = np.where(seen, rows, len(rows)).min(0), round(soft)
-    below = np.ones((2 * reach + 1, 1), np.uint8)
-    below[reach + 1 :] = 0
-    opened = cv2.blur(seen.sum(0, dtype=np.float32)[None], (2 * reach + 1, 1)) / soft
-    shown = shown + np.clip((opened - 1) / 2, 0, 1) * (cv2.dilate(shown, below) - shown)
-    across = (np.arange(shown.shape[1]) - columns[0] + 0.5) / (columns[-1] - columns[0] + 1) * 2 - 1
-    height = seen.sum(0).max() * np.clip(1 - across**2, 0, 1) ** 0.8 + soft
-    return np.asarray(shown * np.clip((top + height - rows) / soft + 1, 0, 1), np.float32)
 
 
 def _rigid(places: Float, moved: Float) -> Float:

@@ -24,7 +24,7 @@ SLIGHT = (
     0.0034,
 )  # of the side: motion outside the face below the first is dropped, above the second kept in full
 UNSURE = (0.35, 0.65)  # masks below the first show nothing, above the second paint alone
-SURE = (0.65, 0.9)  # from there on a mask counts even where the lips' outlines contradict
+BESIDE = 0.03  # of the side: how far from a mask lips may part
 # What interpolation half-way between pixels takes from the finest detail, and encoding from what moves: given
 # back to the face
 CRISP = 0.5
@@ -49,6 +49,22 @@ class _Area:
     def size(self) -> tuple[int, int]:
         """(width, height)."""
         return self.right - self.left, self.bottom - self.top
+
+    def beside(self, other: _Area) -> _Area:
+        """The same pixels, counted from where the other begins."""
+        x, y = other.left, other.top
+        return _Area(self.left - x, self.top - y, self.right - x, self.bottom - y)
+
+
+@dataclass(frozen=True)
+class _Opening:
+    """Where a frame is painted."""
+
+    area: _Area
+    matrix: Float  # [2, 3] from the paint's pixels to the area's
+    flags: int  # how it is enlarged
+    mask: Float  # [height, width] 0..1, crisp: a breath of paint would blur lips and skin
+    shown: Float  # [height, width] 0..1: what of it is painted
 
 
 @dataclass(frozen=True)
@@ -92,21 +108,22 @@ class MotionCanvas:
         """Packed motions [n, bytes] -> frames [n, height, width, 3]."""
         composed = np.repeat(self._picture[None], len(frames), axis=0)
         for target, motion in zip(composed, self._shape.unpack(frames), strict=True):
-            self._paint(target, motion, self._warp(target, motion))
+            places = self._places(motion)
+            opening = self._opening(motion, places)
+            self._warp(target, motion, places)
+            if opening is not None:
+                self._paint(target, motion, opening)
         return composed
 
     def warped(self, frames: Bytes) -> Bytes:
         """The same without generated pixels: the picture's own, moved."""
         composed = np.repeat(self._picture[None], len(frames), axis=0)
         for target, motion in zip(composed, self._shape.unpack(frames), strict=True):
-            self._warp(target, motion)
+            self._warp(target, motion, self._places(motion))
         return composed
 
-    def _warp(self, target: Bytes, motion: FrameMotion) -> Float:
-        """Warp the picture's pixels into the moved area by the flow, raise the brows and shut the lids.
-
-        Gives where the area's pixels came from [height, width, 2].
-        """
+    def _places(self, motion: FrameMotion) -> Float:
+        """Where the moved area's pixels come from [height, width, 2], with raised brows."""
         moved = cv2.warpAffine(
             self._extended(self._calmed(motion.flow)),
             self._to_area(len(motion.flow)),
@@ -116,13 +133,16 @@ class MotionCanvas:
         places = np.asarray(self._grid + moved * np.float32(self._crop.side), np.float32)
         if self._parts.brows is not None:
             self._parts.brows.lift(places, motion.brows)
+        return places
+
+    def _warp(self, target: Bytes, motion: FrameMotion, places: Float) -> None:
+        """Warp the picture's pixels into the moved area, and shut the lids."""
         target[self._moved.slices] = cv2.remap(
             self._picture, places, np.zeros(0, np.float32), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
         )
         self._sharpen(target[self._moved.slices], places)
         if self._parts.lids is not None:
             self._parts.lids.shut(target[self._moved.slices], self._picture, places, motion.lids)
-        return places
 
     def _sharpen(self, moved: Bytes, places: Float) -> None:
         """Sharpen the face in place, most where pixels lie half-way between the picture's."""
@@ -151,32 +171,44 @@ class MotionCanvas:
         spans = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
         return *spans, np.asarray(weight[spans], np.float32)
 
-    def _paint(self, target: Bytes, motion: FrameMotion, places: Float) -> None:
-        """Blend the paint over the frame by the mask."""
+    def _opening(self, motion: FrameMotion, places: Float) -> _Opening | None:
+        """Where the frame is painted; None: nowhere. Lips that part move in `places`."""
         seen = motion.mask > 255 * UNSURE[0]
         rows, columns = (np.flatnonzero(seen.any(axis=axis)) for axis in (1, 0))
         if not len(rows):
-            return
+            return None
         side = self._shape.paint
         first = [part.start for part in self._shape.window.within(side)]
         rows, columns = rows + first[0], columns + first[1]
+        margin = 1 if self._parts.lips is None else max(1, round(BESIDE * side))
         area = self._inside(
-            self._crop.left + self._crop.side * (columns[0] - 1) / side,
-            self._crop.top + self._crop.side * (rows[0] - 1) / side,
-            self._crop.left + self._crop.side * (columns[-1] + 2) / side,
-            self._crop.top + self._crop.side * (rows[-1] + 2) / side,
+            self._crop.left + self._crop.side * (columns[0] - margin) / side,
+            self._crop.top + self._crop.side * (rows[0] - margin) / side,
+            self._crop.left + self._crop.side * (columns[-1] + 1 + margin) / side,
+            self._crop.top + self._crop.side * (rows[-1] + 1 + margin) / side,
         )
         if area is None:
-            return
+            return None
         matrix = self._matrix(area, side, 0)
         matrix[:, 2] += matrix[:, :2] @ np.array(first[::-1], np.float32)
         flags = cv2.INTER_CUBIC if self._crop.side >= side else cv2.INTER_AREA
         mask = cv2.warpAffine(motion.mask, matrix, area.size, flags=flags) / np.float32(255)
+        decided = _step(mask, UNSURE)
+        shown = decided if self._parts.lips is None else self._parted(decided, places, area)
+        return _Opening(area, matrix, flags, decided, shown)
+
+    def _paint(self, target: Bytes, motion: FrameMotion, opening: _Opening) -> None:
+        """Blend the paint over the frame by the mask."""
+        area, shown = opening.area, opening.shown
         paint = cv2.warpAffine(
-            self._coloured(motion.paint), matrix, area.size, flags=flags, borderMode=cv2.BORDER_REPLICATE
+            self._coloured(motion.paint),
+            opening.matrix,
+            area.size,
+            flags=opening.flags,
+            borderMode=cv2.BORDER_REPLICATE,
         ).astype(np.float32)
-        shown = self._decided(mask, places, area)
         if self._parts.lips is not None:
+            paint = _continued(paint, opening.mask)
             moved = self._moved_points(self._parts.lips.steady, motion.flow)
             self._parts.lips.finish(paint, shown, (area.left, area.top), moved)
         under = target[area.slices].astype(np.float32)
@@ -184,18 +216,11 @@ class MotionCanvas:
             np.uint8
         )
 
-    def _decided(self, mask: Float, places: Float, area: _Area) -> Float:
-        """The mask [h, w] of an area, crisp: a breath of paint would blur lips and skin.
-
-        Where the mask is unsure, the lips' outlines decide.
-        """
-        decided = _step(mask, UNSURE)
-        if self._parts.lips is None:
-            return decided
-        top, left = area.top - self._moved.top, area.left - self._moved.left
-        width, height = area.size
-        seen = places[top : top + height, left : left + width]
-        return self._parts.lips.opening(seen, decided, _step(mask, SURE))
+    def _parted(self, mask: Float, places: Float, area: _Area) -> Float:
+        """Where an area [h, w] shows the mouth's inside; lips that part move in `places`."""
+        assert self._parts.lips is not None
+        moved = self._moved
+        return self._parts.lips.part(places, (moved.left, moved.top), mask, (area.left, area.top))
 
     def _moved_points(self, points: Float, flow: Float) -> Float:
         """Where the picture shows what the frame has at `points` [n, 2]; both in the picture's pixels."""
@@ -274,6 +299,16 @@ class MotionCanvas:
             max(0, floor(left)), max(0, floor(top)), min(width, ceil(right)), min(height, ceil(bottom))
         )
         return area if area.left < area.right and area.top < area.bottom else None
+
+
+def _continued(paint: Float, mask: Float) -> Float:
+    """Paint [h, w, 3] that goes on above the mask as it begins there: teeth end behind the upper lip."""
+    painted = mask > 0.5
+    first = np.where(painted.any(0), np.argmax(painted, 0) + 1, 0)
+    first = cv2.blur(first[None].astype(np.float32), (5, 1))[0]
+    rows = np.maximum(np.arange(len(paint), dtype=np.float32)[:, None], first)
+    columns = np.broadcast_to(np.arange(paint.shape[1], dtype=np.float32), rows.shape)
+    return np.asarray(cv2.remap(paint, np.ascontiguousarray(columns), rows, cv2.INTER_LINEAR), np.float32)
 
 
 def _step(values: Float, ends: tuple[float, float]) -> Float:

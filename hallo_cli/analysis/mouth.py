@@ -61,22 +61,23 @@ class Mouth:
         return float(np.interp(self.gap, (_SMILE, _JAW), _MEET))
 
     @property
-    def _down(self) -> Float:
+    def down(self) -> Float:
+        """Unit vector [2] down the face."""
         return np.array([-self.along[1], self.along[0]], np.float32)
 
     def upright(self, points: Float) -> tuple[Float, Float]:
         """Points [..., 2] of the picture -> x, y."""
         away = points - self.centre
-        return np.asarray(away @ self.along, np.float32), np.asarray(away @ self._down, np.float32)
+        return np.asarray(away @ self.along, np.float32), np.asarray(away @ self.down, np.float32)
 
     def placed(self, x: Float, y: Float) -> tuple[Float, Float]:
         """The inverse: columns and rows of the picture."""
-        columns, rows = (self.centre[axis] + x * self.along[axis] + y * self._down[axis] for axis in (0, 1))
+        columns, rows = (self.centre[axis] + x * self.along[axis] + y * self.down[axis] for axis in (0, 1))
         return np.asarray(columns, np.float32), np.asarray(rows, np.float32)
 
     def lowered(self, column: float, row: float, by: float) -> tuple[float, float]:
         """A place of the picture, moved down the face."""
-        return column + by * float(self._down[0]), row + by * float(self._down[1])
+        return column + by * float(self.down[0]), row + by * float(self.down[1])
 
     def edges(self, x: Float) -> tuple[Float, Float]:
         """The upper lip's inner edge at each x, and the gap below it (0 beyond the corners)."""

@@ -14,7 +14,7 @@ import numpy as np
 from hallo_cli.domain import LUMA, Bytes, Float
 
 # Of the flesh's light: the depth of the mouth, the tongue, the lower lip's inner side
-_DARK, _TONGUE, _RIM = 0.14, 0.58, 0.8
+_DARK, _TONGUE, _RIM = 0.14, 0.58, 0.68
 # Of the flesh's light: paint darker than the first is replaced, lighter than the second kept
 _DEEP = (0.3, 0.6)
 _REDDER = np.array([1.0, 1.2, 1.2], np.float32)  # light that stays in the mouth turns red: exponents

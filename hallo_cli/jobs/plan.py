@@ -17,7 +17,7 @@ from hallo_cli.settings.schema import RenderSettings
 from hallo_cli.settings.values import canonical
 from hallo_cli.store.binding import bind
 
-RENDER_VERSION = 8  # raised when the same inputs and settings give other frames
+RENDER_VERSION = 9  # raised when the same inputs and settings give other frames
 PLAN_FORMAT = 1
 LEEWAY = 0.25  # how far a cut may move towards a pause, as a share of the segment
 

@@ -146,21 +146,41 @@ def test_paint_of_a_window_lies_where_it_would_in_the_whole_square() -> None:
     assert np.abs(MotionCanvas(picture(), crop, shape).compose(part) - whole).mean() < 0.05
 
 
-def test_lips_decide_where_the_mask_is_unsure_and_not_where_it_is_sure() -> None:
+def test_lips_decide_what_of_the_mask_is_shown_and_where_pixels_come_from() -> None:
     class Below:
         steady = np.array([[60, 60], [70, 60], [60, 70], [70, 70]] * 2, np.float32)
 
-        def opening(self, places: Float, unsure: Float, sure: Float) -> Float:
-            return np.asarray(np.maximum(unsure * (places[..., 1] >= 64), sure), np.float32)
+        def part(self, places: Float, origin: tuple[int, int], mask: Float, at: tuple[int, int]) -> Float:
+            rows = np.arange(len(mask))[:, None] + at[1]
+            assert origin == (0, 0)
+            places[100:110] = places[110:120].copy()
+            return np.asarray(mask * (rows >= 64), np.float32)
 
         def finish(self, paint: Float, shown: Float, origin: tuple[int, int], moved: Float) -> None:
             assert np.allclose(moved, self.steady, atol=0.1)
 
     painted = np.zeros((1, 128, 128, 4), np.uint8)
-    painted[0, 40:90, 40:65] = (255, 0, 0, 165)
-    painted[0, 40:90, 65:90] = (255, 0, 0, 250)
-    canvas = MotionCanvas(picture(), CropBox(0, 0, 128), SHAPE, parts=FaceParts(lips=Below()))  # type: ignore[arg-type]
-    changed = np.abs(canvas.compose(packed(None, painted))[0].astype(int) - picture()).max(2) > 20
-    assert not changed[45:60, 45:60].any()
-    assert changed[68:85, 45:60].mean() > 0.95
-    assert changed[45:60, 70:85].mean() > 0.95
+    painted[0, 40:90, 40:90] = (255, 0, 0, 250)
+    canvas = MotionCanvas(picture(128, 128), CropBox(0, 0, 128), SHAPE, parts=FaceParts(lips=Below()))  # type: ignore[arg-type]
+    frame = canvas.compose(packed(None, painted))[0].astype(int)
+    changed = np.abs(frame - picture(128, 128)).max(2) > 20
+    assert not changed[45:60, 45:85].any()
+    assert changed[68:85, 45:85].mean() > 0.95
+    assert np.abs(frame[100:110] - picture(128, 128)[110:120]).max() <= 1
+
+
+def test_paint_goes_on_upwards_behind_the_lip() -> None:
+    class Open:
+        steady = np.zeros((8, 2), np.float32)
+
+        def part(self, places: Float, origin: tuple[int, int], mask: Float, at: tuple[int, int]) -> Float:
+            return np.ones_like(mask)
+
+        def finish(self, paint: Float, shown: Float, origin: tuple[int, int], moved: Float) -> None:
+            assert origin[1] < 40  # some more is looked at than is painted
+
+    painted = np.zeros((1, 128, 128, 4), np.uint8)
+    painted[0, 40:90, 40:90] = (200, 200, 200, 255)
+    canvas = MotionCanvas(picture(), CropBox(0, 0, 128), SHAPE, parts=FaceParts(lips=Open()))  # type: ignore[arg-type]
+    frame = canvas.compose(packed(None, painted))[0].astype(int)
+    assert np.abs(frame[38:60, 45:85] - 200).max() <= 2
