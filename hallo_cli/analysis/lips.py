@@ -69,7 +69,7 @@ class Lips:
         return shut
 
     def part(self, places: Float, origin: tuple[int, int], mask: Float, at: tuple[int, int]) -> Float:
-        """Open a frame's mouth: where its inside is seen, 0..1 [h, w]. In `places`, the lower lip moves below.
+        """Open a frame's mouth: where its inside is seen, 0..1 [h, w]; in `places` the lower lip moves down.
 
         places [., ., 2]: the columns and rows of the shut picture that the frame is warped from.
         mask [h, w]: where networks paint, 0..1.
