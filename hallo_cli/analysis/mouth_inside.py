@@ -25,6 +25,8 @@ _SKINS, _TINTS = np.array([[1.0, 0.86, 0.66], [1.3, 1.0, 1.0]], np.float32), (0.
 _BRIGHT, _BRIGHTER = 165.0, 1.25  # skin that is lighter than the first has lighter teeth, at most so
 _LIP_SHADOW, _LIP_SHADOWED = 0.06, 0.72  # how far down they lie in the upper lip's shadow, and the light left
 _SIDE_LIGHT = 0.65  # what light the teeth near the corners get
+# Networks paint them darker where the mouth is little open: by the first at nothing, less up to the second
+_DIM, _UNDIMMED = 0.35, 0.22
 _GREY = 0.05  # of its light: colours that differ less between channels are a grey picture's
 # In widths of the mouth: how far up tongue and lip are seen, and from which openings on
 _TONGUE_HEIGHT, _TONGUE_SHOWS = 0.26, (0.03, 0.16)
@@ -56,11 +58,12 @@ class Teeth:
 
 @dataclass(frozen=True)
 class _Light:
-    """For each place [h, w] between the lips, 0..1."""
+    """For each place [h, w] between the lips, 0..1, but where it says otherwise."""
 
     flesh: Float  # what is left of full light: in the depth, on the tongue, on the lower lip
     bottom: Float  # how certainly there are no upper teeth
     teeth: Float  # what is left of full light on upper teeth
+    opened: float  # pixels: how far the mouth is open
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ class Inside:
             paint[:] = inside
             self.teeth.over(paint, to_picture)
             return
+        paint *= 1 + _DIM * (1 - self._share(light.opened, (0, _UNDIMMED)))
         known = cv2.blur(np.asarray(paint @ LUMA, np.float32), (3, 3)) / float(self.flesh @ LUMA)
         deep = np.maximum(light.bottom, np.clip((_DEEP[1] - known) / (_DEEP[1] - _DEEP[0]), 0, 1))
         paint *= light.teeth[..., None] * (_LIGHTER if self._is_grey else self._white)
@@ -106,7 +110,7 @@ class Inside:
         seen = shown > 0.5
         columns = np.flatnonzero(seen.any(0))
         if not len(columns):
-            return _Light(np.full_like(shown, _DARK), np.zeros_like(shown), np.ones_like(shown))
+            return _Light(np.full_like(shown, _DARK), np.zeros_like(shown), np.ones_like(shown), 0)
         rows = np.arange(len(shown), dtype=np.float32)[:, None]
         bottom, top = np.where(seen, rows, -1).max(0), np.where(seen, rows, len(rows)).min(0)
         opened = np.where(seen.any(0), bottom - top + 1, 0).astype(np.float32)
@@ -123,7 +127,8 @@ class Inside:
         on_teeth = _LIP_SHADOWED + (1 - _LIP_SHADOWED) * _soft(down / (_LIP_SHADOW * self.width))
         on_teeth *= 1 - (1 - _SIDE_LIGHT) * across**2
         lit += rim * (_RIM - lit)
-        return _Light(*(np.asarray(part, np.float32) for part in (lit, low, on_teeth)))
+        lit, low, on_teeth = (np.asarray(part, np.float32) for part in (lit, low, on_teeth))
+        return _Light(lit, low, on_teeth, float(opened.max()))
 
     def _share(self, pixels: float, ends: tuple[float, float]) -> float:
         return float(np.clip((pixels / self.width - ends[0]) / (ends[1] - ends[0]), 0, 1))

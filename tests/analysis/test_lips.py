@@ -186,6 +186,18 @@ def test_generated_teeth_take_the_tint_of_the_light() -> None:
     assert tinted[0] == pytest.approx(plain[0], rel=0.1)
 
 
+def test_generated_teeth_are_as_light_in_small_openings_as_in_wide_ones() -> None:
+    lips = Lips(*drawn(0)[::-1])
+    light = {}
+    for height, generated in ((6, 120), (24, 155)):  # as networks paint them
+        paint = np.full((60, 100, 3), generated, np.float32)
+        shown = np.zeros((60, 100), np.float32)
+        shown[:height] = 1
+        lips.finish(paint, shown, (50, 90), lips.steady)
+        light[height] = paint[2, 50].mean()
+    assert light[6] == pytest.approx(light[24], rel=0.1)
+
+
 def test_teeth_beyond_the_landmarks_are_hidden_too() -> None:
     picture = drawn(18)[0]
     landmarks = drawn(10)[1]
