@@ -18,6 +18,7 @@ from hallo_cli.analysis.mouth import Mouth
 from hallo_cli.domain import Float
 
 _COLUMNS, _SMOOTH = 65, 7  # across the mouth; those that are averaged
+_BELIEVED = 0.9  # of how far down networks paint: beyond, openings are wider than in real talk
 _THICKNESS = 0.9  # of the lip's own: opening mouths stretch their lips
 _MOST_SQUEEZED = 0.45  # of the skin below the lip
 # In widths of the mouth
@@ -114,7 +115,7 @@ def find_opening(mouth: Mouth, down: Float, course: Course) -> Opening | None:
     depth = _rounded(_painted(course.paint & inside, down, top, _NEAR * mouth.width))
     if not depth.any():
         return None
-    bottom = top + depth
+    bottom = top + _BELIEVED * depth
     edge, chin = _crossed(course.y - under, down), _crossed(course.y - mouth.bottom, down)
     chin = np.maximum(_smoothed(chin), bottom + 1)
     edge = np.minimum(_smoothed(edge), chin)

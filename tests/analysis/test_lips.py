@@ -228,7 +228,7 @@ def test_lower_lip_stays_whole_below_the_opening(by: int) -> None:
     picture, landmarks = drawn(0)
     shown, at = parted(picture, landmarks, block(slice(LINE, LINE + by + 6), slice(66, 134)), jaw_dropped(by))
     bottom = int(np.flatnonzero(shown[:, 100] > 0.5)[-1]) + 1
-    assert abs(bottom - (LINE + by + 6)) <= 1
+    assert abs(bottom - (LINE + 0.9 * (by + 6))) <= 1
     column = picture[np.rint(at[bottom:180, 100, 1]).astype(int), 100]
     is_lip = (column == LOWER_LIP).all(1)
     assert is_lip[:9].all()  # of 12 pixels, without the dark line; 6 were left before
