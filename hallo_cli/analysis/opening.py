@@ -18,7 +18,8 @@ from hallo_cli.analysis.mouth import Mouth
 from hallo_cli.domain import Float
 
 _COLUMNS, _SMOOTH = 65, 7  # across the mouth; those that are averaged
-_BELIEVED = 0.9  # of how far down networks paint: beyond, openings are wider than in real talk
+# Networks open wider than real talk does: how much of the depth is believed, at widths of the mouth
+_BELIEVED, _WIDE = (0.95, 0.75), (0.1, 0.45)
 _THICKNESS = 0.9  # of the lip's own: opening mouths stretch their lips
 _MOST_SQUEEZED = 0.45  # of the skin below the lip
 # In widths of the mouth
@@ -115,7 +116,7 @@ def find_opening(mouth: Mouth, down: Float, course: Course) -> Opening | None:
     depth = _rounded(_painted(course.paint & inside, down, top, _NEAR * mouth.width))
     if not depth.any():
         return None
-    bottom = top + _BELIEVED * depth
+    bottom = top + depth * np.interp(depth.max() / mouth.width, _WIDE, _BELIEVED)
     edge, chin = _crossed(course.y - under, down), _crossed(course.y - mouth.bottom, down)
     chin = np.maximum(_smoothed(chin), bottom + 1)
     edge = np.minimum(_smoothed(edge), chin)
@@ -125,7 +126,9 @@ def find_opening(mouth: Mouth, down: Float, course: Course) -> Opening | None:
     lip = np.asarray(np.minimum(lip, edge + _MOST_SQUEEZED * (chin - edge)), np.float32)
     index = np.clip(np.rint(lip - down[0]), 0, len(down) - 1).astype(int)
     too_far = np.take_along_axis(course.y - under, index[None], 0)[0]
-    return Opening(mouth, columns_of(mouth), top, bottom, lip, _smoothed(too_far), chin)
+    return Opening(
+        mouth, columns_of(mouth), top, np.asarray(bottom, np.float32), lip, _smoothed(too_far), chin
+    )
 
 
 def _crossed(above: npt.NDArray[np.floating], down: Float) -> Float:

@@ -228,7 +228,7 @@ def test_lower_lip_stays_whole_below_the_opening(by: int) -> None:
     picture, landmarks = drawn(0)
     shown, at = parted(picture, landmarks, block(slice(LINE, LINE + by + 6), slice(66, 134)), jaw_dropped(by))
     bottom = int(np.flatnonzero(shown[:, 100] > 0.5)[-1]) + 1
-    assert abs(bottom - (LINE + 0.9 * (by + 6))) <= 1
+    assert 0.8 * (by + 6) < bottom - LINE < by + 6  # wide openings are believed less
     column = picture[np.rint(at[bottom:180, 100, 1]).astype(int), 100]
     is_lip = (column == LOWER_LIP).all(1)
     assert is_lip[:9].all()  # of 12 pixels, without the dark line; 6 were left before
@@ -276,7 +276,7 @@ def test_pointed_mask_opens_a_round_mouth() -> None:
     for x in range(66, 135):
         mask[LINE : LINE + 30 - abs(x - 100) * 30 // 35, x] = 1
     heights = (parted(picture, landmarks, mask, jaw_dropped(24))[0] > 0.5).sum(0)
-    assert heights.max() >= 24
+    assert heights.max() >= 20
     assert heights[84] > 0.65 * heights.max()  # 0.54 in the mask
 
 
@@ -304,6 +304,6 @@ def test_blunt_ends_of_a_mask_are_rounded() -> None:
     picture, landmarks = drawn(0)
     shown, _ = parted(picture, landmarks, block(slice(LINE, LINE + 20), slice(70, 130)))
     heights = (shown > 0.5).sum(0)[70:130]
-    assert heights[30] >= 18
-    assert heights[2] < 12
+    assert heights[30] >= 15
+    assert heights[2] < 10
     assert (np.diff(heights[:28]) >= -1).all()
