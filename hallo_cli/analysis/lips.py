@@ -94,9 +94,9 @@ class Lips:
         )
         part = places[along, across]
         if part.size:
-            x, y = mouth.upright(_grid(part, (origin[0] + across.start, origin[1] + along.start)))
+            x, y = mouth.grid(_window(part, (origin[0] + across.start, origin[1] + along.start)))
             part += opening.lowering(x, y, *mouth.upright(part))[..., None] * mouth.down
-        return opening.shown(*mouth.upright(_grid(mask, at)))
+        return opening.shown(*mouth.grid(_window(mask, at)))
 
     @property
     def steady(self) -> Float:
@@ -155,10 +155,10 @@ def _sampled(values: Float, places: Float, *, border: int = cv2.BORDER_REPLICATE
     return np.asarray(cv2.remap(values, columns, rows, cv2.INTER_LINEAR, borderMode=border), np.float32)
 
 
-def _grid(values: Float, origin: tuple[int, int]) -> Float:
-    """Columns and rows [h, w, 2] of values that begin at `origin`."""
-    rows, columns = (np.arange(n, dtype=np.float32) for n in values.shape[:2])
-    return np.stack(np.meshgrid(columns + origin[0], rows + origin[1]), -1)
+def _window(values: Float, origin: tuple[int, int]) -> tuple[slice, slice]:
+    """The rows and columns that values [h, w, ...] lie at."""
+    rows, columns = values.shape[:2]
+    return slice(origin[1], origin[1] + rows), slice(origin[0], origin[0] + columns)
 
 
 def _whiter(teeth: Bytes) -> Bytes:

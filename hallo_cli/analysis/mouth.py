@@ -67,8 +67,11 @@ class Mouth:
 
     def upright(self, points: Float) -> tuple[Float, Float]:
         """Points [..., 2] of the picture -> x, y."""
-        away = points - self.centre
-        return np.asarray(away @ self.along, np.float32), np.asarray(away @ self.down, np.float32)
+        turn = np.stack([self.along, self.down])
+        matrix = np.concatenate([turn, -(turn @ self.centre)[:, None]], 1).astype(np.float32)
+        flat = np.ascontiguousarray(points, np.float32).reshape(-1, 1, 2)
+        x, y = np.moveaxis(cv2.transform(flat, matrix).reshape(points.shape), -1, 0)
+        return np.asarray(x, np.float32), np.asarray(y, np.float32)
 
     def placed(self, x: Float, y: Float) -> tuple[Float, Float]:
         """The inverse: columns and rows of the picture."""
@@ -110,7 +113,9 @@ class Mouth:
     def grid(self, window: tuple[slice, slice]) -> tuple[Float, Float]:
         """x and y of a window's pixels, [h, w] each."""
         rows, columns = (np.arange(part.start, part.stop, dtype=np.float32) for part in window)
-        return self.upright(np.stack(np.meshgrid(columns, rows), -1))
+        away = columns[None] - self.centre[0], rows[:, None] - self.centre[1]
+        x, y = (away[0] * axis[0] + away[1] * axis[1] for axis in (self.along, self.down))
+        return np.asarray(x, np.float32), np.asarray(y, np.float32)
 
 
 def find_mouth(landmarks: Float) -> Mouth | None:

@@ -116,7 +116,7 @@ def find_opening(mouth: Mouth, down: Float, course: Course) -> Opening | None:
     depth = _rounded(_painted(course.paint & inside, down, top, _NEAR * mouth.width))
     if not depth.any():
         return None
-    bottom = top + depth * np.interp(depth.max() / mouth.width, _WIDE, _BELIEVED)
+    bottom = top + depth * np.float32(np.interp(depth.max() / mouth.width, _WIDE, _BELIEVED))
     edge, chin = _crossed(course.y - under, down), _crossed(course.y - mouth.bottom, down)
     chin = np.maximum(_smoothed(chin), bottom + 1)
     edge = np.minimum(_smoothed(edge), chin)
@@ -126,9 +126,7 @@ def find_opening(mouth: Mouth, down: Float, course: Course) -> Opening | None:
     lip = np.asarray(np.minimum(lip, edge + _MOST_SQUEEZED * (chin - edge)), np.float32)
     index = np.clip(np.rint(lip - down[0]), 0, len(down) - 1).astype(int)
     too_far = np.take_along_axis(course.y - under, index[None], 0)[0]
-    return Opening(
-        mouth, columns_of(mouth), top, np.asarray(bottom, np.float32), lip, _smoothed(too_far), chin
-    )
+    return Opening(mouth, columns_of(mouth), top, bottom, lip, _smoothed(too_far), chin)
 
 
 def _crossed(above: npt.NDArray[np.floating], down: Float) -> Float:
