@@ -2,8 +2,8 @@
 
 Networks of the embedded model's size shut lips badly from a smile that shows teeth, and their masks are soft.
 The lips' outlines say where they meet, so neither needs a network: the skin between nose and chin is
-stretched until they do, and the mouth opens from that line down (`opening`). Whatever the lips showed is kept
-for when they part.
+stretched until they do, and the mouth opens from that line down (`mouth_opening`). Whatever the lips showed is
+kept for when they part.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from hallo_cli.analysis.lip_edges import along_the_dark, around_the_teeth
 from hallo_cli.analysis.mouth import find_mouth, flesh_of, skin_of
 from hallo_cli.analysis.mouth_inside import Inside, Teeth
-from hallo_cli.analysis.opening import Course, columns_of, find_opening
+from hallo_cli.analysis.mouth_opening import Course, columns_of, find_opening
 from hallo_cli.domain import LUMA, Bytes, Float
 
 # Landmarks that move with the skull: eye corners, the bridge of the nose
