@@ -2,8 +2,8 @@
 
 Networks of the embedded model's size shut lips badly from a smile that shows teeth, and their masks are soft.
 The lips' outlines say where they meet, so neither needs a network: the skin between nose and chin is
-stretched until they do, and the mouth opens from that line down (`mouth_opening`). Whatever the lips showed is
-kept for when they part.
+stretched until they do, and the mouth opens from that line down (`mouth_opening`). Whatever the lips showed
+is kept for when they part.
 """
 
 from __future__ import annotations
