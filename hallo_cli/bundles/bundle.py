@@ -128,8 +128,8 @@ def find_bundle(name_or_path: str | Path) -> Bundle:
             "or name their folder: --bundle PATH/pretrained_models."
         )
     raise WeightsError(
-        f"no bundle called {name!r}: neither a folder nor a name in {root}. "
-        "`hallo models list` shows what there is."
+        f"no bundle called {name!r}: neither a folder nor a name in {root}. The published weights are called "
+        "official (Hallo), hallo2 and joyhallo; `hallo models list` shows what there is."
     )
 
 
@@ -152,6 +152,8 @@ def read_bundle(directory: Path) -> Bundle:
         return Bundle(directory, read_manifest(manifest))
     if tree := _tree_in(directory):
         return Bundle(directory, tree_manifest(tree, directory))
+    if _holds_bundle(directory.parent):
+        raise WeightsError(f"{directory}: only a part of a bundle. Name the folder above it.")
     raise WeightsError(
         f"{directory}: no bundle here: neither {MANIFEST} nor {OFFICIAL.paths['networks']}. "
         "Name a bundle's own folder, or fetch the official weights with `hallo models pull`."

@@ -244,6 +244,12 @@ def test_tree_put_together_by_hand_is_known_by_its_speech_encoder(tmp_path: Path
     assert bundle.file("speech").parent.name == "chinese-wav2vec2-base"
 
 
+def test_part_of_a_tree_is_refused_with_the_folder_to_name(tmp_path: Path) -> None:
+    fill(tmp_path / "tree", OFFICIAL.paths.values())
+    with pytest.raises(WeightsError, match=r"hallo: only a part of a bundle\. Name the folder above it"):
+        find_bundle(tmp_path / "tree" / "hallo")
+
+
 def test_missing_relatives_name_the_command_that_fetches_them() -> None:
     with pytest.raises(WeightsError, match="hallo models pull joyhallo"):
         find_bundle("joyhallo")
