@@ -190,8 +190,8 @@ def load_encoder(bundle: Bundle) -> SpeechEncoder:
     expected = bundle.manifest.networks.audio_dim
     if encoder.width != expected:
         raise WeightsError(
-            f"{bundle.path}: the speech encoder gives {encoder.width} channels, the networks take {expected}: "
-            "they belong to different weights. Fetch or convert the bundle again."
+            f"{bundle.path}: the speech encoder gives {encoder.width} channels, the networks take "
+            f"{expected}: they belong to different weights. Fetch or convert the bundle again."
         )
     return encoder
 
