@@ -106,7 +106,8 @@ def write_parts(accelerator: Accelerator, folder: Path) -> Path:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
     accelerator.wait_for_everyone()
-    accelerator.save_state(str(folder))
+    # Weights that do not learn are in the checkpoint's own file, from which they were read.
+    accelerator.save_state(str(folder), **_options(accelerator, exclude_frozen_parameters=True))
     accelerator.wait_for_everyone()
     return folder
 
@@ -134,4 +135,10 @@ def read_parts(accelerator: Accelerator, checkpoint: Path) -> None:
             f"{checkpoint} was written by {n_written} processes and {accelerator.num_processes} run now: "
             f"launch with --num_processes {n_written}, or begin a new run with its weights (start.run)"
         )
-    accelerator.load_state(str(checkpoint / PARTS))
+    options = _options(accelerator, load_module_strict=False)  # without what does not learn
+    accelerator.load_state(str(checkpoint / PARTS), **options)
+
+
+def _options(accelerator: Accelerator, **options: bool) -> dict[str, bool]:
+    """Options of DeepSpeed's checkpoints, where it writes them."""
+    return options if accelerator.distributed_type is DistributedType.DEEPSPEED else {}

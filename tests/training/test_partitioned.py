@@ -186,6 +186,10 @@ def test_deepspeed_splits_and_resumes_a_second_stage(config: TrainingConfig, tmp
         subprocess.run(command, cwd=tmp_path, check=True, timeout=900)
         ends.append(load_file(checkpoints / "step-00000004/networks.safetensors"))
         assert len(list(checkpoints.glob("step-00000004/accelerate/random_states_*.pkl"))) == 2
+        (states,) = checkpoints.glob("step-00000004/accelerate/pytorch_model/*_model_states.pt")
+        kept = torch.load(states, weights_only=False)["module"]
+        assert any("audio_modules" in name for name in kept)
+        assert not any("reference_unet" in name for name in kept)  # what does not learn is in one file only
         shutil.rmtree(checkpoints / "step-00000004")
     assert all(torch.equal(ends[0][key], ends[1][key]) for key in ends[0])
     logged = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
