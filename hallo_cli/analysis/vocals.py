@@ -109,13 +109,19 @@ class _VoicePieces:
     def _separated(self, start: int, n_samples: int) -> Float:
         """The voice of one part."""
         first, last = (round(n * RATE / SAMPLE_RATE) for n in (start, start + n_samples))
-        mixture = self._stereo[first:last].T.astype(np.float32) / FULL_SCALE
-        voice = limited(self._network.voice(limited(mixture)))
-        wavfile.write(self._piece, RATE, (voice.T * FULL_SCALE).astype(np.int16))
+        voice = limited(self._network.voice(limited(self._mixture(first, last))))
+        voice *= FULL_SCALE
+        wavfile.write(self._piece, RATE, voice.T.astype(np.int16))
         samples = np.zeros(n_samples, np.float32)
         heard = read_sound(self._piece)[:n_samples]
         samples[: len(heard)] = heard
         return samples
+
+    def _mixture(self, first: int, last: int) -> Float:
+        """Both sides together [2, samples], -1..1."""
+        sides = self._stereo[first:last].T.astype(np.float32)
+        sides /= FULL_SCALE
+        return sides
 
 
 def limited(sound: Float) -> Float:

@@ -63,7 +63,8 @@ class VoiceNetwork:
             heard[:, start : start + length] += separated[:, :length] * fading
             weights[start : start + length] += fading
         inside = slice(EDGE, EDGE + n_samples)
-        voice: Float = heard[:, inside] * (np.float32(COMPENSATION) / weights[inside])
+        voice: Float = heard[:, inside]
+        voice *= np.float32(COMPENSATION) / weights[inside]  # in place: ten minutes are 212 MB
         return voice
 
     def _separated(self, part: Float) -> Float:
