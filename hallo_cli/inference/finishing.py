@@ -24,6 +24,8 @@ from hallo_cli.models.anchored import Motion
 from hallo_cli.models.autoencoder import AnchoredAutoencoder
 from hallo_cli.models.weights import Networks
 
+HIDDEN = 0.1  # weaker masks show nothing even where they are interpolated: they and their paint are not kept
+
 
 class Finisher:
     """Decodes with one autoencoder; holds nothing of a job."""
@@ -139,7 +141,7 @@ def make_finisher(networks: Networks, execution: speed.Execution) -> Finisher:
 def _packed(motion: Motion, window: Window, eyes: Float) -> Bytes:
     flow = motion.flow.permute(0, 2, 3, 1).float().cpu().numpy()
     painted = torch.cat([(motion.paint + 1) / 2, motion.mask], 1).clamp(0, 1)
-    painted[:, :3] *= painted[:, 3:] > 0.5 / 255  # what the mask hides is not kept
+    painted *= painted[:, 3:] > HIDDEN
     maps = (painted.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).contiguous().cpu().numpy()
     return MotionShape(flow.shape[1], PAINT_SCALE * flow.shape[1], window).pack(flow, maps, eyes)
 
