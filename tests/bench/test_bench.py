@@ -42,7 +42,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def example_of(bundle: Path) -> tuple[Example, RenderSettings]:
-    settings = RenderSettings(bundle=str(bundle), dtype="float32")
+    settings = RenderSettings(bundle=str(bundle), dtype="float32", size=64)
     return open_example(settings, RUNTIME), settings
 
 

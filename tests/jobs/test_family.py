@@ -1,10 +1,15 @@
 """Hallo, Hallo2 and JoyHallo from their own trees: loaded strictly, rendered, resumed to the same frames."""
 
 import dataclasses
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
 from family_trees import write_tree
+from job_runs import make_job
 
 from hallo_cli.analysis.identity import IdentityNetwork
 from hallo_cli.bundles.networks import check_bundle_fits
@@ -33,9 +38,32 @@ def shortened(job: Job, **changes: object) -> Job:
     return dataclasses.replace(job, portrait=FACE, settings=published(**changes))
 
 
+@dataclass(frozen=True)
+class Rendered:
+    """An engine with a tree's weights, and what it renders undisturbed."""
+
+    engine: BundleEngine
+    frames: list[str]
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Tree], Rendered]:
+    @cache
+    def of(name: str) -> Rendered:
+        folder = tmp_path_factory.mktemp(name)
+        engine = BundleEngine(write_tree(TREES[name], folder / "tree"), ON_CPU)
+        job = shortened(make_job(folder))
+        run_job(job, engine)
+        return Rendered(engine, list(frame_hashes(job.output)))
+
+    return lambda tree: of(tree.name)
+
+
 @pytest.mark.parametrize("tree", TREES.values(), ids=lambda tree: tree.name)
-def test_each_tree_renders_and_resumes_to_the_same_frames(job: Job, tmp_path: Path, tree: Tree) -> None:
-    engine = BundleEngine(write_tree(tree, tmp_path / "tree"), ON_CPU)
+def test_each_tree_renders_and_resumes_to_the_same_frames(
+    job: Job, rendered: Callable[[Tree], Rendered], tree: Tree
+) -> None:
+    engine, whole = rendered(tree).engine, rendered(tree).frames
     check_bundle_fits(engine.bundle)
     job, stop = shortened(job), StopRequest()
 
@@ -46,16 +74,12 @@ def test_each_tree_renders_and_resumes_to_the_same_frames(job: Job, tmp_path: Pa
     with pytest.raises(Interrupted):
         run_job(job, engine, on_event=listen, stop=stop)
     run_job(job, engine)
-    whole = dataclasses.replace(job, output=job.output.with_name("whole.mp4"))
-    run_job(whole, engine)
-    frames = list(frame_hashes(job.output))
-    assert len(frames) == 10
-    assert frames == list(frame_hashes(whole.output))
+    assert len(whole) == 10
+    assert list(frame_hashes(job.output)) == whole
 
 
-def test_weights_of_one_tree_do_not_fit_another(tmp_path: Path) -> None:
-    write_tree(OFFICIAL, tmp_path / "hallo")
-    joyhallo = write_tree(JOYHALLO, tmp_path / "joyhallo").path
+def test_weights_of_one_tree_do_not_fit_another(tmp_path: Path, rendered: Callable[[Tree], Rendered]) -> None:
+    joyhallo = shutil.copytree(rendered(JOYHALLO).engine.bundle.path, tmp_path / "joyhallo")
     (joyhallo / "bundle.toml").write_text(
         (joyhallo / "bundle.toml").read_text().replace("shared_audio_attention = true", "")
     )
@@ -63,31 +87,29 @@ def test_weights_of_one_tree_do_not_fit_another(tmp_path: Path) -> None:
         check_bundle_fits(BundleEngine.open(str(joyhallo), ON_CPU).bundle)
 
 
-def test_relatives_frames_differ(job: Job, tmp_path: Path) -> None:
-    made = []
-    for tree in (OFFICIAL, HALLO2):
-        output = job.output.with_name(f"{tree.name}.mp4")
-        one = dataclasses.replace(shortened(job), output=output)
-        run_job(one, BundleEngine(write_tree(tree, tmp_path / tree.name), ON_CPU))
-        made.append(list(frame_hashes(output)))
-    assert made[0] != made[1]
+def test_relatives_frames_differ(rendered: Callable[[Tree], Rendered]) -> None:
+    assert rendered(OFFICIAL).frames != rendered(HALLO2).frames
 
 
 def test_painting_is_rendered_without_an_identity_as_published(
-    job: Job, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    job: Job,
+    tmp_path: Path,
+    rendered: Callable[[Tree], Rendered],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("HALLO_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(IdentityNetwork, "_found", lambda *_: [])
-    run_job(shortened(job), BundleEngine(write_tree(OFFICIAL, tmp_path / "tree"), ON_CPU))
+    run_job(shortened(job), BundleEngine(rendered(OFFICIAL).engine.bundle, ON_CPU))
     assert "the identity network finds no face" in caplog.text
     assert len(list(frame_hashes(job.output))) == 10
 
 
 def test_voice_is_separated_first_as_published(
-    job: Job, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    job: Job, tmp_path: Path, rendered: Callable[[Tree], Rendered], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "hallo_cli")
-    engine = BundleEngine(write_tree(OFFICIAL, tmp_path / "tree"), ON_CPU)
+    engine = rendered(OFFICIAL).engine
     plain = engine.decode(job.audio, tmp_path / "plain.f32", published())
     voice = engine.decode(job.audio, tmp_path / "voice.f32", published(separate_vocals=True))
     assert voice.n_samples == plain.n_samples

@@ -92,7 +92,7 @@ def test_training_lowers_the_loss(config: TrainingConfig) -> None:
         if isinstance(event, Logged):
             losses.append(event.loss)
 
-    longer = elsewhere(config, "longer", steps=60, log_every=20)
+    longer = elsewhere(config, "longer", steps=30, log_every=10)
     train(replace(longer, optimizer=OptimizerSettings(lr=3e-3, warmup=1)), "stage1", on_event=note)
     assert losses[-1] < losses[0]
 

@@ -11,7 +11,7 @@ from small_bundles import make_bundle, random_networks
 from training.footage_files import ASSETS
 from training.toy import write_network, write_takes
 
-from hallo_cli.bundles.bundle import read_bundle
+from hallo_cli.bundles.bundle import Bundle, read_bundle
 from hallo_cli.bundles.trees import OFFICIAL
 from hallo_cli.errors import PortraitError, SettingsError
 from hallo_cli.jobs.bundle_engine import BundleEngine
@@ -36,12 +36,20 @@ FACE, SOUND = ASSETS / "portrait_astronaut.png", next(ASSETS.glob("*.wav"))
 PAIRS = ValidationSettings(((FACE, SOUND),), duration_s=0.28)
 
 
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    folder, levels = tmp_path_factory.mktemp("spoken"), (False, True)
+    return make_bundle(folder / "base", channels=(8, 16), attention_levels=levels, motion_levels=levels)
+
+
+@pytest.fixture(scope="module")
+def takes(base: Bundle) -> Path:
+    return write_takes(base.path.with_name("takes"), network=base.manifest.networks)
+
+
 @pytest.fixture
-def config(tmp_path: Path) -> TrainingConfig:
+def config(tmp_path: Path, base: Bundle, takes: Path) -> TrainingConfig:
     torch.set_num_threads(1)
-    levels = (False, True)
-    base = make_bundle(tmp_path / "base", channels=(8, 16), attention_levels=levels, motion_levels=levels)
-    takes = write_takes(tmp_path / "takes", network=base.manifest.networks)
     return TrainingConfig(
         run=RunSettings(
             tmp_path / "run", steps=2, device="cpu", ema_decay=0.9, render_every=2, render_steps=1, threads=1

@@ -49,7 +49,7 @@ def test_backdrop_stays_where_it_is(take: Take) -> None:
 
 
 def test_what_opens_in_a_mouth_is_not_seen_in_a_closed_one() -> None:
-    for index in range(40):
+    for index in range(9, 40):  # nobody before opens it so wide and shuts it
         made = make_take(TakeSpec(7, index, n_frames=6))
         if made is None or made.truth["opening"].max() < 0.05:
             continue
