@@ -19,7 +19,7 @@ from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.runner import run_job
 from hallo_cli.media.ffmpeg import encoders
 from hallo_cli.media.probe import probe
-from hallo_cli.media.video import SegmentWriter
+from hallo_cli.media.video import SegmentWriter, read_frames
 from hallo_cli.media.video_format import VideoFormat
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 
@@ -113,4 +113,8 @@ def test_device_encodes_what_it_rendered(tmp_path: Path, codec: str) -> None:
         raise
     info = probe(tmp_path / "out.mp4")
     assert info.video is not None
+    assert info.video.codec == codec.removesuffix("_nvenc")
     assert info.video.n_frames == 25
+    middle = list(read_frames(tmp_path / "out.mp4", fps=25))[12]
+    assert abs(int(middle[128, 128].mean()) - 200) < 10
+    assert middle[20, 20].mean() < 10
