@@ -206,12 +206,9 @@ class BatchOptions:
             flags["bundle"] = absolute(bundle)
         if isinstance(background := flags.get("background"), str) and colour_of(background) is None:
             flags["background"] = absolute(background)
-        if isinstance(subtitles := flags.get("subtitles"), str) and subtitles != "none":
-            flags["subtitles"] = absolute(subtitles)
-        if isinstance(certificate := flags.get("certificate"), str) and certificate != "own":
-            flags["certificate"] = absolute(certificate)
-        if isinstance(consent := flags.get("consent"), str) and consent != "none":
-            flags["consent"] = absolute(str(at_home(Path(consent))))
+        for key, no_file in {"subtitles": "none", "certificate": "own", "consent": "none"}.items():
+            if isinstance(file := flags.get(key), str) and file != no_file:
+                flags[key] = absolute(str(at_home(Path(file))) if key == "consent" else file)
         return dataclasses.replace(
             self,
             manifest=absolute(self.manifest) if is_file else self.manifest,

@@ -36,10 +36,7 @@ def sniff(file: Path) -> str:
     with file.open("rb") as opened:
         start = opened.read(16)
     if start[4:8] == b"ftyp":
-        brand = start[8:12]
-        return (
-            "HEIC picture" if brand in HEIF_BRANDS else "sound" if brand in SOUND_BRANDS else _of_brand(brand)
-        )
+        return _of_brand(start[8:12])
     if start[:4] in (b"RIFF", b"RF64", b"RIFX"):
         return {b"WAVE": "sound", b"WEBP": "picture", b"AVI ": "video"}.get(start[8:12], "")
     return next((kind for magic, kind in STARTS.items() if start.startswith(magic)), "")

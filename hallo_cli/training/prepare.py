@@ -12,7 +12,6 @@ import io
 import json
 import tempfile
 import time
-import wave
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from scipy.io import wavfile
 
 from hallo_cli.analysis import regions
 from hallo_cli.analysis.face import SILHOUETTE, FaceAnalyser
@@ -204,11 +204,7 @@ class _Video:
             start, max(stop, min(self.sound.n_samples, stop + round(TAIL_S * SAMPLE_RATE)))
         )
         buffer = io.BytesIO()
-        with wave.open(buffer, "wb") as file:
-            file.setnchannels(1)
-            file.setsampwidth(2)
-            file.setframerate(SAMPLE_RATE)
-            file.writeframes((samples.clip(-1, 1) * 32767).round().astype("<i2").tobytes())
+        wavfile.write(buffer, SAMPLE_RATE, (samples.clip(-1, 1) * 32767).round().astype("<i2"))
         return buffer.getvalue()
 
 

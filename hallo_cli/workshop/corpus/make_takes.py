@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import wave
 from dataclasses import dataclass
 from functools import cache
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+from scipy.io import wavfile
 
 from hallo_cli.analysis.face import LIPS, SILHOUETTE, FaceAnalyser
 from hallo_cli.domain import Bytes, Float
@@ -217,11 +217,7 @@ def _jpeg(pixels: Bytes) -> bytes:
 
 def _wav(samples: Float) -> bytes:
     buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(SAMPLE_RATE)
-        file.writeframes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
+    wavfile.write(buffer, SAMPLE_RATE, (np.clip(samples, -1, 1) * 32767).astype("<i2"))
     return buffer.getvalue()
 
 
