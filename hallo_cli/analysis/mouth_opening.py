@@ -79,7 +79,7 @@ class Opening:
         start = line + np.minimum(_INSET * self.mouth.width, opened)
         on_lip = start + (y - bottom) * (under - start) / np.maximum(lip - bottom, 1e-3)
         below = from_y - too_far * _soft((chin - y) / np.maximum(chin - lip, 1))
-        whole = np.where(y < lip, np.maximum(on_lip, line), below)
+        whole = np.where(y < lip, on_lip, below)
         share = np.clip(opened / (_OPEN * self.mouth.width), 0, 1) * ((y > top) & (y < chin))
         return np.asarray(share * (whole - from_y), np.float32)
 
