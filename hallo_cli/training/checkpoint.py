@@ -114,7 +114,11 @@ class RunFolder:
 
 
 def read_progress(checkpoint: Path) -> Progress:
-    """Raises WeightsError if the file is broken."""
+    """Raises WeightsError if there is no checkpoint or it is broken."""
+    if not (checkpoint / STATE).is_file():
+        raise WeightsError(
+            f"{checkpoint} is no checkpoint: name a folder such as RUN/checkpoints/step-00001000"
+        )
     try:
         return bind(Progress, json.loads((checkpoint / STATE).read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:

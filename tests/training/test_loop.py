@@ -334,6 +334,11 @@ def test_run_goes_on_from_a_named_checkpoint_of_another(config: TrainingConfig) 
     assert all(torch.equal(value, whole[name]) for name, value in weights(second).items())
 
 
+def test_checkpoint_to_resume_from_must_be_one(config: TrainingConfig) -> None:
+    with pytest.raises(WeightsError, match=r"nothing is no checkpoint: name a folder such as"):
+        train(elsewhere(config, "second", resume_from=config.run.output / "nothing"), "stage1")
+
+
 def rates(**settings: object) -> list[float]:
     optimizer = OptimizerSettings(lr=1.0, **settings)  # type: ignore[arg-type]
     run = RunSettings(Path(), steps=8)
