@@ -73,7 +73,7 @@ def test_each_input_is_hashed_and_decoded_once(
     own = BundleEngine(engine.bundle, engine.runtime)
     hashed = counted(monkeypatch, "hallo_cli.store.digests._read_through")
     seen = counted(monkeypatch, "hallo_cli.analysis.portrait.read_image")
-    heard = counted(monkeypatch, "hallo_cli.jobs.bundle_engine.decode")
+    heard = counted(monkeypatch, "hallo_cli.media.audio.decode")
     run_job(job, own, prepared=prepare_ahead(job, own))  # as a worker of a batch does
     assert [hashed.count(path) for path in (face, job.audio)] == [1, 1]
     assert (seen, heard) == ([face], [job.audio])
