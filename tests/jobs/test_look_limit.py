@@ -11,11 +11,12 @@ from hallo_cli.api import Renderer
 from hallo_cli.errors import InputError
 from hallo_cli.jobs import bundle_engine, inputs, preflight
 from hallo_cli.jobs.look_limit import look_limit_s, look_within
+from hallo_cli.media import audio
 
 FACE = Path(__file__).parent.parent.parent / "hallo_cli/assets/examples/portrait_astronaut.png"
 STUCK = {
     "portrait": [(PortraitAnalyser, "analyse"), (PortraitAnalyser, "look")],
-    "recording": [(bundle_engine, "decode"), (preflight, "listen_to")],
+    "recording": [(audio, "decode"), (preflight, "listen_to")],
 }
 
 LOOKS_AT_PORTRAITS = [
