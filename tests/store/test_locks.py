@@ -57,6 +57,6 @@ def test_lock_that_its_holder_removed_is_taken_anew(tmp_path: Path) -> None:
         thread = threading.Thread(target=wait)
         thread.start()
         waiting.wait()
-        shutil.rmtree(path.parent)
+        shutil.rmtree(path.parent, ignore_errors=True)  # the other may just put its file there
     thread.join(20)
     assert got == [True]
