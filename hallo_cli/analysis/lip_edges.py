@@ -32,7 +32,7 @@ def along_the_dark(mouth: Mouth, picture: Bytes) -> Mouth:
     light = cv2.GaussianBlur(seen.mean(2), (7, 1), 1.5)
     light += _CHANGE * (away[:, None] / reach) ** 2
     found = away[light.argmin(0)].astype(np.float32)
-    shift = _smooth(found, 7)
+    shift = smoothed(found, 7)
     ends = mouth.upper[[0, -1]]
     shift *= np.sin(np.linspace(0, np.pi, len(x) + 2))[1:-1]
     line = np.concatenate([ends[:1], np.stack([x, middle + shift], 1), ends[1:]]).astype(np.float32)
@@ -68,10 +68,10 @@ def _evened(shares: npt.NDArray[np.floating]) -> Float:
     if (shares == 1).mean() > _ENDLESS:
         return np.zeros(len(shares), np.float32)
     rounded = np.sqrt(np.sin(np.linspace(0, np.pi, len(shares))))
-    return np.asarray(_smooth(shares, 5) * rounded, np.float32)
+    return np.asarray(smoothed(shares, 5) * rounded, np.float32)
 
 
-def _smooth(line: npt.NDArray[np.floating], reach: int) -> npt.NDArray[np.floating]:
+def smoothed(line: npt.NDArray[np.floating], reach: int) -> npt.NDArray[np.floating]:
     """The line [n] without outliers, averaged over `reach` neighbours (odd)."""
     calm = cv2.medianBlur(line.astype(np.float32)[None], 5)[0]
     return np.convolve(np.pad(calm, reach // 2, mode="edge"), np.full(reach, 1 / reach), "valid")

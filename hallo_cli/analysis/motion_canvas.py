@@ -193,8 +193,10 @@ class MotionCanvas:
         matrix[:, 2] += matrix[:, :2] @ np.array(first[::-1], np.float32)
         flags = cv2.INTER_CUBIC if self._crop.side >= side else cv2.INTER_AREA
         mask = cv2.warpAffine(motion.mask, matrix, area.size, flags=flags) / np.float32(255)
-        decided = _step(mask, UNSURE)
-        shown = decided if self._parts.lips is None else self._parted(decided, places, area)
+        decided = shown = _step(mask, UNSURE)
+        if self._parts.lips is not None:
+            origin = self._moved.left, self._moved.top
+            shown = self._parts.lips.part(places, origin, decided, (area.left, area.top))
         return _Opening(area, matrix, flags, decided, shown)
 
     def _paint(self, target: Bytes, motion: FrameMotion, opening: _Opening) -> None:
@@ -215,12 +217,6 @@ class MotionCanvas:
         target[area.slices] = np.clip(under + shown[:, :, None] * (paint - under) + 0.5, 0, 255).astype(
             np.uint8
         )
-
-    def _parted(self, mask: Float, places: Float, area: _Area) -> Float:
-        """Where an area [h, w] shows the mouth's inside; lips that part move in `places`."""
-        assert self._parts.lips is not None
-        moved = self._moved
-        return self._parts.lips.part(places, (moved.left, moved.top), mask, (area.left, area.top))
 
     def _moved_points(self, points: Float, flow: Float) -> Float:
         """Where the picture shows what the frame has at `points` [n, 2]; both in the picture's pixels."""

@@ -181,3 +181,9 @@ def skin_of(landmarks: Float, picture: Bytes) -> Float:
     columns, rows = np.moveaxis(at[:, None] + around, 2, 0).astype(np.float32)
     seen = cv2.remap(picture, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(np.median(seen.astype(np.float32).mean(1), 0), np.float32)
+
+
+def soft(share: npt.NDArray[np.floating]) -> Float:
+    """Smooth from 0 to 1."""
+    share = np.clip(share, 0, 1)
+    return np.asarray(share * share * (3 - 2 * share), np.float32)

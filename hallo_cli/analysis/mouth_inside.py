@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from hallo_cli.analysis.mouth import soft
 from hallo_cli.domain import LUMA, Bytes, Float
 
 # Of the flesh's light: the depth of the mouth, the tongue, the lower lip's inner side
@@ -118,13 +119,13 @@ class Inside:
         across = np.abs((np.arange(shown.shape[1]) - columns[0]) / max(columns[-1] - columns[0], 1) * 2 - 1)
         wide = self._share(opened.max(), _TONGUE_SHOWS)
         height = _TONGUE_HEIGHT * self.width * wide * np.clip(1 - across**4, 0, 1)
-        tongue = wide * _soft(1 - up / np.maximum(height, 1))
-        shade = _SHADED + (1 - _SHADED) * _soft(down / (_SHADE * self.width))
-        rim = _soft(1 - up / (_RIM_HEIGHT * self.width)) * np.clip(1 - across**6, 0, 1)
+        tongue = wide * soft(1 - up / np.maximum(height, 1))
+        shade = _SHADED + (1 - _SHADED) * soft(down / (_SHADE * self.width))
+        rim = soft(1 - up / (_RIM_HEIGHT * self.width)) * np.clip(1 - across**6, 0, 1)
         rim *= self._share(opened.max(), _RIM_SHOWS)
         lit = (_DARK + (_TONGUE - _DARK) * tongue) * shade
-        low = 1 - _soft(up / np.maximum(_LOW * opened, 1))
-        on_teeth = _LIP_SHADOWED + (1 - _LIP_SHADOWED) * _soft(down / (_LIP_SHADOW * self.width))
+        low = 1 - soft(up / np.maximum(_LOW * opened, 1))
+        on_teeth = _LIP_SHADOWED + (1 - _LIP_SHADOWED) * soft(down / (_LIP_SHADOW * self.width))
         on_teeth *= 1 - (1 - _SIDE_LIGHT) * across**2
         lit += rim * (_RIM - lit)
         lit, low, on_teeth = (np.asarray(part, np.float32) for part in (lit, low, on_teeth))
@@ -136,9 +137,3 @@ class Inside:
     def _smooth(self, line: Float) -> Float:
         reach = max(1, round(0.04 * self.width))
         return np.asarray(cv2.blur(line[None].astype(np.float32), (2 * reach + 1, 1)), np.float32)
-
-
-def _soft(share: Float) -> Float:
-    """Smooth from 0 to 1."""
-    share = np.clip(share, 0, 1)
-    return np.asarray(share * share * (3 - 2 * share), np.float32)

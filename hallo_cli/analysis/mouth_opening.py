@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from hallo_cli.analysis.mouth import Mouth
+from hallo_cli.analysis.lip_edges import smoothed
+from hallo_cli.analysis.mouth import Mouth, soft
 from hallo_cli.domain import Float
 
 _COLUMNS, _SMOOTH = 65, 7  # across the mouth; those that are averaged
@@ -78,7 +79,7 @@ class Opening:
         opened = bottom - top
         start = line + np.minimum(_INSET * self.mouth.width, opened)
         on_lip = start + (y - bottom) * (under - start) / np.maximum(lip - bottom, 1e-3)
-        below = from_y - too_far * _soft((chin - y) / np.maximum(chin - lip, 1))
+        below = from_y - too_far * soft((chin - y) / np.maximum(chin - lip, 1))
         whole = np.where(y < lip, on_lip, below)
         share = np.clip(opened / (_OPEN * self.mouth.width), 0, 1) * ((y > top) & (y < chin))
         return np.asarray(share * (whole - from_y), np.float32)
@@ -110,7 +111,7 @@ def find_opening(mouth: Mouth, down: Float, course: Course) -> Opening | None:
     down [rows]: y in the frame of the course's rows, a pixel apart.
     """
     line, under = mouth.line(course.x), np.interp(course.x, *mouth.under.T)
-    top = _smoothed(_crossed(course.y - line, down))
+    top = _even(_crossed(course.y - line, down))
     inside = (course.x > mouth.upper[0, 0]) & (course.x < mouth.upper[-1, 0])
     inside &= course.y < float(mouth.under[:, 1].max()) + _BELOW_LIP * mouth.width
     depth = _rounded(_painted(course.paint & inside, down, top, _NEAR * mouth.width))
@@ -118,15 +119,15 @@ def find_opening(mouth: Mouth, down: Float, course: Course) -> Opening | None:
         return None
     bottom = top + depth * np.float32(np.interp(depth.max() / mouth.width, _WIDE, _BELIEVED))
     edge, chin = _crossed(course.y - under, down), _crossed(course.y - mouth.bottom, down)
-    chin = np.maximum(_smoothed(chin), bottom + 1)
-    edge = np.minimum(_smoothed(edge), chin)
+    chin = np.maximum(_even(chin), bottom + 1)
+    edge = np.minimum(_even(edge), chin)
     share = np.clip(depth / (_OPEN * mouth.width), 0, 1)
     thickness = np.interp(columns_of(mouth), *mouth.under.T) - mouth.line(columns_of(mouth))
     lip = edge + share * (bottom + _THICKNESS * np.maximum(thickness, 0) - edge)
     lip = np.asarray(np.minimum(lip, edge + _MOST_SQUEEZED * (chin - edge)), np.float32)
     index = np.clip(np.rint(lip - down[0]), 0, len(down) - 1).astype(int)
     too_far = np.take_along_axis(course.y - under, index[None], 0)[0]
-    return Opening(mouth, columns_of(mouth), top, bottom, lip, _smoothed(too_far), chin)
+    return Opening(mouth, columns_of(mouth), top, bottom, lip, _even(too_far), chin)
 
 
 def _crossed(above: npt.NDArray[np.floating], down: Float) -> Float:
@@ -154,7 +155,7 @@ def _painted(paint: npt.NDArray[np.bool_], down: Float, top: Float, near: float)
 def _rounded(painted: Float) -> Float:
     """The depth of the columns [n], even, without points in the middle and blunt ends at the sides."""
     is_open = painted > 0.5
-    depth = _smoothed(painted)
+    depth = _even(painted)
     deepest = float(depth.max())
     if not is_open.any() or deepest <= 0.5:
         return np.zeros_like(depth)
@@ -173,11 +174,5 @@ def _across(is_open: npt.NDArray[np.bool_]) -> npt.NDArray[np.floating]:
     return np.asarray(np.minimum(np.abs(across), 1), np.float64)
 
 
-def _smoothed(values: npt.NDArray[np.floating]) -> Float:
-    calm = cv2.medianBlur(values[None].astype(np.float32), 5)
-    return np.asarray(cv2.blur(calm, (_SMOOTH, 1))[0], np.float32)
-
-
-def _soft(share: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-    share = np.clip(share, 0, 1)
-    return np.asarray(share * share * (3 - 2 * share), np.float32)
+def _even(line: npt.NDArray[np.floating]) -> Float:
+    return np.asarray(smoothed(line, _SMOOTH), np.float32)
