@@ -219,7 +219,7 @@ class RuntimeSettings:
     )
     decode_behind: str = setting(
         "auto",
-        "Decode and encode a clip while the next one is denoised; auto: only on GPUs.",
+        "Decode and encode a clip while the next one is denoised; auto: where that is faster.",
         choices=("auto", "on", "off"),
     )
     split_guidance: bool = setting(

@@ -37,3 +37,21 @@ def test_settings_become_an_execution():
     execution = speed.choose_execution(runtime)
     assert (execution.decode_chunk, execution.splits_guidance) == (3, True)
     assert not execution.offloads  # a CPU has nowhere to offload to
+
+
+@pytest.mark.parametrize(
+    ("decode_behind", "is_anchored", "threads", "overlaps"),
+    [
+        ("auto", True, 2, True),
+        ("auto", True, 1, False),
+        ("auto", False, 2, False),
+        ("on", False, 1, True),
+        ("off", True, 2, False),
+    ],
+)
+def test_anchored_clips_are_decoded_behind_where_threads_are_left(
+    monkeypatch, decode_behind, is_anchored, threads, overlaps
+):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    runtime = RuntimeSettings(device="cpu", decode_behind=decode_behind)
+    assert speed.choose_execution(runtime, is_anchored=is_anchored).overlaps is overlaps
