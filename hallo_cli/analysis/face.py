@@ -94,6 +94,10 @@ class Face:
         return float((gap / np.maximum(width, 1e-6)).mean())
 
 
+# Faces (None: no face) of one picture by the detection's box and key points.
+_Measured = dict[tuple[bytes, bytes], Face | None]
+
+
 class FaceAnalyser:
     """Holds the face networks; about 20 ms a face on two CPU cores."""
 
@@ -106,14 +110,29 @@ class FaceAnalyser:
         """The onnxruntime provider that the networks run on."""
         return list(self._landmarks.get_providers())
 
+    def set_upright(self, rgb: Bytes) -> tuple[int, Bytes, list[Face]]:
+        """Turn a picture [height, width, 3] until its largest face stands upright.
+
+        Returns the counter-clockwise quarter turns (0 without a face), the turned picture, and its faces as
+        a thorough `detect` finds them.
+        """
+        measured: _Measured = {}
+        turns = self._quarter_turns(rgb, measured)
+        if turns:
+            rgb, measured = np.ascontiguousarray(np.rot90(rgb, turns)), {}
+        return turns, rgb, self._detect(rgb, measured, thorough=True)
+
     def detect(self, rgb: Bytes, *, thorough: bool = False) -> list[Face]:
         """Return the faces of a [height, width, 3] uint8 RGB picture, largest first; empty where none is.
 
         Searches finer (padded, tiles) only until it finds a face; thorough: one more pass for smaller ones.
         """
+        return self._detect(rgb, {}, thorough=thorough)
+
+    def _detect(self, rgb: Bytes, measured: _Measured, *, thorough: bool) -> list[Face]:
         faces: list[Face] = []
         for look, found in enumerate(self._detector.searches(rgb)):
-            self._add(faces, rgb, found, look)
+            self._add(faces, rgb, found, look, measured)
             if faces and (look >= THOROUGH_LOOKS or not thorough):
                 break
         return sorted(faces, key=lambda f: -_area(f.box))
@@ -127,20 +146,24 @@ class FaceAnalyser:
                     return face
         return None
 
-    def quarter_turns(self, rgb: Bytes) -> int:
-        """How many counter-clockwise quarter turns set the largest face upright; 0 if none is found."""
+    def _quarter_turns(self, rgb: Bytes, measured: _Measured) -> int:
         for look, found in enumerate(self._detector.searches(rgb, turns=(0, 1, 2, 3))):
             faces: list[Face] = []
-            self._add(faces, rgb, found[:MOST_TURNED], look)
+            self._add(faces, rgb, found[:MOST_TURNED], look, measured)
             if faces:
                 return self._turns_of(rgb, max(faces, key=lambda face: face.size))
         return 0
 
-    def _add(self, faces: list[Face], rgb: Bytes, found: Iterable[Detection], look: int) -> None:
-        """Add the detections that are faces, where there is none yet."""
+    def _add(
+        self, faces: list[Face], rgb: Bytes, found: Iterable[Detection], look: int, measured: _Measured
+    ) -> None:
+        """Add the detections that are faces, where there is none yet; `measured` holds and gets results."""
         for detection in found:
             if not any(_same_place(detection.box, face.box) for face in faces):
-                face = self._measure(rgb, detection.box, _crop_of_detection(detection))
+                place = detection.box.tobytes(), detection.keypoints.tobytes()
+                if place not in measured:
+                    measured[place] = self._measure(rgb, detection.box, _crop_of_detection(detection))
+                face = measured[place]
                 # Finer passes find more false positives.
                 faces += [face] if face and (look == 0 or face.score > CLEAR_PRESENCE) else []
 

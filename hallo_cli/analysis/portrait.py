@@ -214,18 +214,18 @@ def canvas(picture: Callable[[], Bytes], portrait: Portrait, framing: str) -> Ca
 
 def see(picture: Bytes, analyser: FaceAnalyser, options: PortraitOptions, file: Path) -> Sight:
     """Set a picture upright and find the face that is animated; `file` names it. Raises PortraitError."""
-    turns = 0 if options.as_published else analyser.quarter_turns(picture)
-    picture = np.ascontiguousarray(np.rot90(picture, turns))
-    faces = from_left(analyser.detect(picture, thorough=True))
     if not options.as_published:
+        turns, picture, found = analyser.set_upright(picture)
+        faces = from_left(found)
         face = choose_face(faces, options.face_index, file)
         require_usable(face, file)
         return Sight(picture, turns, faces, face)
+    faces = from_left(analyser.detect(picture, thorough=True))
     surest = analyser.surest(picture) if options.face_index is None else None
     face = surest or choose_face(faces, options.face_index, file)
     for unfit in unfitness(face, file):
         log.warning("%s Continuing as published.", unfit)
-    return Sight(picture, turns, faces, face)
+    return Sight(picture, 0, faces, face)
 
 
 def notes_of(sight: Sight, options: PortraitOptions) -> tuple[str, ...]:

@@ -179,7 +179,7 @@ def _record(video: Path) -> Any:
 def _reference(video: Path, file: Path, frame: Bytes, view: View, analyser: FaceAnalyser) -> Bytes:
     """The portrait in the geometry of the first frame's measured part."""
     picture, square = read_image(file), square_of(video, file)
-    portrait = np.ascontiguousarray(np.rot90(picture, analyser.quarter_turns(picture)))
+    _, portrait, own = analyser.set_upright(picture)
     if square is not None and frame.shape[0] == frame.shape[1] and _lies_in(square, portrait):
         return view.of(cut(portrait, square, frame.shape[0]))
     if portrait.shape == frame.shape:
@@ -187,7 +187,7 @@ def _reference(video: Path, file: Path, frame: Bytes, view: View, analyser: Face
     if is_squeezed(video, file):
         return view.of(np.asarray(cv2.resize(portrait, frame.shape[1::-1], interpolation=cv2.INTER_AREA)))
     first = view.of(frame)
-    own, target = analyser.detect(portrait), analyser.detect(first)
+    target = analyser.detect(first)
     if not own or not target:
         raise InputError(
             "The portrait cannot be aligned to the video: no face was found in one of them. "

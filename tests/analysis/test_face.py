@@ -101,6 +101,19 @@ def test_large_picture_gives_the_same_landmarks(analyser: FaceAnalyser, astronau
     assert np.linalg.norm(large.landmarks / 8 - face.landmarks, axis=1).mean() < 0.02 * eye_distance(face)
 
 
+@pytest.mark.parametrize(("turned", "measurements"), [(0, 1), (1, 2)])
+def test_a_face_is_measured_once_for_each_turn_of_the_picture(
+    analyser: FaceAnalyser, astronaut: Bytes, monkeypatch: pytest.MonkeyPatch, turned: int, measurements: int
+) -> None:
+    calls = []
+    measure = FaceAnalyser._measure
+    monkeypatch.setattr(FaceAnalyser, "_measure", lambda self, *args: calls.append(1) or measure(self, *args))
+    turns, picture, (face,) = analyser.set_upright(np.ascontiguousarray(np.rot90(astronaut, -turned)))
+    assert (turns, len(calls)) == (turned, measurements)
+    assert np.array_equal(picture, astronaut)
+    assert np.array_equal(face.landmarks, analyser.detect(astronaut, thorough=True)[0].landmarks)
+
+
 def test_waiting_threads_take_no_processor_time(analyser: FaceAnalyser) -> None:
     for network in (analyser._landmarks, analyser._detector._session):
         options = network.get_session_options()
