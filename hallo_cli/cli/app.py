@@ -18,7 +18,7 @@ import typer
 from hallo_cli import __version__
 from hallo_cli.cli import console
 from hallo_cli.cli.console import answer, say
-from hallo_cli.cli.help import Application
+from hallo_cli.cli.options import Application
 from hallo_cli.cli.system import objection
 from hallo_cli.errors import BUG_STATUS, HalloError, SettingsError
 from hallo_cli.printable import PrintableFormatter, printable

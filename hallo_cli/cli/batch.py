@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from hallo_cli.cli import batch_view
 from hallo_cli.cli.batch_build import build_batch, rows_of
@@ -24,8 +24,8 @@ from hallo_cli.cli.batch_run import Extras, run
 from hallo_cli.cli.batch_spending import Spending
 from hallo_cli.cli.batch_status import running_lines, status_values
 from hallo_cli.cli.console import answer, say
-from hallo_cli.cli.help import Application, AsJson, HelpfulGroup, argument, option
-from hallo_cli.cli.options import Given, takes_settings
+from hallo_cli.cli.help import HelpfulGroup
+from hallo_cli.cli.options import AS_JSON, Application, Given, argument, option
 from hallo_cli.cli.progress import Shown, clock, failures_as_json
 from hallo_cli.errors import HalloError, InputError, ManifestError, SettingsError
 
@@ -56,11 +56,10 @@ Example:
 guide is hallo docs batch.
 """,
 )
-Named = Annotated[Path, argument(help="The manifest or the name of the batch.", metavar="MANIFEST")]
+NAMED = argument(..., "The manifest or the name of the batch.", metavar="MANIFEST")
 
 
 @app.command("run")
-@takes_settings
 def run_command(
     options: BatchOptions, shown: Shown, telling: Telling, spending: Spending, hooks: Hooks, given: Given
 ) -> None:
@@ -84,20 +83,15 @@ def run_command(
 
 
 @app.command("retry")
-@takes_settings
 def retry_command(
-    named: Named,
-    ids: Annotated[
-        list[str] | None, argument(help="Rows to render again.  [default: all that failed]")
-    ] = None,
-    decisions: Annotated[
-        Path | None,
-        option(
-            help="Render the rows that this file rejects again, each with another seed. The page of hallo "
-            "batch report saves it.",
-            metavar="FILE",
-        ),
-    ] = None,
+    named: Path = NAMED,
+    ids: list[str] | None = argument(None, "Rows to render again.  [default: all that failed]"),
+    decisions: Path | None = option(
+        None,
+        "Render the rows that this file rejects again, each with another seed. The page of hallo "
+        "batch report saves it.",
+        metavar="FILE",
+    ),
     *,
     shown: Shown,
     spending: Spending,
@@ -125,18 +119,13 @@ def retry_command(
 
 
 @app.command("promote")
-@takes_settings
 def promote_command(
-    named: Named,
-    decisions: Annotated[
-        Path, option(help="The file of marks that the page of hallo batch report saved.", metavar="FILE")
-    ],
-    base: Annotated[
-        Path | None, option("--name", help="The new batch.  [default: NAME.PRESET]", metavar="NAME")
-    ] = None,
-    output_dir: Annotated[
-        str, option(help="The folder for its videos.  [default: NAME.PRESET.videos]", metavar="DIR")
-    ] = "",
+    named: Path = NAMED,
+    decisions: Path = option(
+        ..., "The file of marks that the page of hallo batch report saved.", metavar="FILE"
+    ),
+    base: Path | None = option(None, "The new batch.  [default: NAME.PRESET]", "--name", metavar="NAME"),
+    output_dir: str = option("", "The folder for its videos.  [default: NAME.PRESET.videos]", metavar="DIR"),
     *,
     shown: Shown,
     spending: Spending,
@@ -169,7 +158,7 @@ def promote_command(
 
 
 @app.command("status")
-def status_command(named: Named, as_json: AsJson = False) -> None:
+def status_command(named: Path = NAMED, as_json: bool = AS_JSON) -> None:
     """Show the progress of a batch, running or not.
 
     Example:
@@ -193,11 +182,11 @@ def status_command(named: Named, as_json: AsJson = False) -> None:
 
 @app.command("report")
 def report_command(
-    named: Named,
-    output: Annotated[
-        Path | None, option("-o", "--output", help="The page.  [default: NAME.report.html]", metavar="FILE")
-    ] = None,
-    previews: Annotated[int, option(help="How many rows get a preview.", metavar="N", min=0)] = 200,
+    named: Path = NAMED,
+    output: Path | None = option(
+        None, "The page.  [default: NAME.report.html]", "-o", "--output", metavar="FILE"
+    ),
+    previews: int = option(200, "How many rows get a preview.", metavar="N", min=0),
 ) -> None:
     """Write an HTML page and a CSV about a batch.
 
@@ -228,7 +217,7 @@ def report_command(
 
 
 @app.command("merge")
-def merge_command(named: Named) -> None:
+def merge_command(named: Path = NAMED) -> None:
     """Merge the ledgers of all shards into NAME.results.jsonl.
 
     Example:

@@ -11,10 +11,10 @@ import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Annotated, Self
+from typing import Self
 
 from hallo_cli.cli.console import say
-from hallo_cli.cli.help import option
+from hallo_cli.cli.options import rare
 from hallo_cli.errors import SettingsError
 
 LIMIT_S = 600.0  # for one call
@@ -24,18 +24,8 @@ LIMIT_S = 600.0  # for one call
 class Hooks:
     """The commands. They apply to one run; the ledger does not keep them."""
 
-    on_row: Annotated[
-        str,
-        option(
-            help="Run this for each row that ends, its record as JSON on stdin.", metavar="COMMAND", more=True
-        ),
-    ] = ""
-    on_end: Annotated[
-        str,
-        option(
-            help="Run this when the batch ends, its counts as JSON on stdin.", metavar="COMMAND", more=True
-        ),
-    ] = ""
+    on_row: str = rare("", "Run this for each row that ends, its record as JSON on stdin.", metavar="COMMAND")
+    on_end: str = rare("", "Run this when the batch ends, its counts as JSON on stdin.", metavar="COMMAND")
 
 
 class HookRunner:

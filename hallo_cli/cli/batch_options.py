@@ -6,12 +6,10 @@ import dataclasses
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
 
 from hallo_cli.cli.batch_plan import PLAN
 from hallo_cli.cli.batch_view import PORCELAIN
-from hallo_cli.cli.help import argument, option
-from hallo_cli.cli.options import Given
+from hallo_cli.cli.options import Given, argument, option, rare
 from hallo_cli.errors import JobError, SettingsError
 from hallo_cli.media.addresses import address_in, bare_address, is_address, stem_of
 from hallo_cli.settings.canvas import colour_of
@@ -41,145 +39,82 @@ class EngineKind(StrEnum):
 class BatchOptions:
     """The options as typed. The ledger keeps them for `retry`, so paths are text."""
 
-    manifest: Annotated[
-        str,
-        argument(
-            help="CSV with a header, or JSON Lines. Columns: "
-            "portrait and audio (or text, or face_1 and face_2); "
-            "id, output, preset, any setting. `-` reads standard input.",
-            metavar="MANIFEST",
-        ),
-    ] = ""
-    portraits: Annotated[
-        str, option(help="A folder of pictures, instead of a manifest.", metavar="DIR", more=True)
-    ] = ""
-    audios: Annotated[str, option(help="A folder of recordings.", metavar="DIR", more=True)] = ""
-    pairing: Annotated[
-        Pairing,
-        option(
-            "--pair",
-            help="cross: every picture with every recording; zip: in order; stem: by name.",
-            more=True,
-        ),
-    ] = Pairing.cross
-    may_be_alone: Annotated[
-        bool,
-        option(
-            "--allow-unmatched",
-            help="With --pair stem: leave out files without a partner, with a warning.",
-            more=True,
-        ),
-    ] = False
-    root: Annotated[
-        str,
-        option(
-            help="The folder of relative inputs.  [default: the manifest's folder]", metavar="DIR", more=True
-        ),
-    ] = ""
-    output_dir: Annotated[
-        str,
-        option(
-            help="The folder for videos, also s3://BUCKET/FOLDER: see hallo docs clusters.  "
-            "[default: NAME.videos]",
-            metavar="DIR",
-        ),
-    ] = ""
-    name_template: Annotated[
-        str,
-        option(help="How videos are named, from {id} {portrait} {audio} {row} {preset} {seed}.", more=True),
-    ] = "{id}.mp4"
-    base: Annotated[
-        str,
-        option(
-            "--name",
-            help="The batch's name; its files are NAME.results.jsonl and so on.  [default: the manifest "
-            "without its suffix, or ./batch]",
-            metavar="NAME",
-            more=True,
-        ),
-    ] = ""
-    is_confined: Annotated[
-        bool, option("--confine", help="Refuse paths outside --root and --output-dir.", more=True)
-    ] = False
-    own_columns: Annotated[
-        list[str] | None,
-        option(
-            "--ignore-column",
-            help="A column of your own, kept in ledger and report. Repeatable. Columns that begin with x_ "
-            "need no option.",
-            metavar="NAME",
-            more=True,
-        ),
-    ] = None
-    jobs: Annotated[
-        int, option("-j", "--jobs", help="Workers on each device.", metavar="N", min=1, max=256)
-    ] = 1
-    devices: Annotated[
-        str, option(help="cuda:0,cuda:1 or cpu; auto takes all GPUs.  [default: --device]", metavar="LIST")
-    ] = ""
-    retries: Annotated[
-        int, option(help="How often a failed row is tried again.", metavar="N", min=0, max=100, more=True)
-    ] = 2
-    other_seeds: Annotated[
-        int,
-        option(
-            "--retry-on-fail",
-            help="How many other seeds to try when the quality limits refuse a video.",
-            metavar="N",
-            min=0,
-            max=100,
-            more=True,
-        ),
-    ] = 0
-    has_gate: Annotated[
-        bool,
-        option(
-            "--quality/--no-quality", help="Measure each video; --no-quality counts frames only.", more=True
-        ),
-    ] = True
-    is_fail_fast: Annotated[
-        bool, option("--fail-fast", help="Stop at the first row that fails or is refused.", more=True)
-    ] = False
-    may_overwrite: Annotated[
-        bool, option("--overwrite", help="Replace outputs that this batch did not make.", more=True)
-    ] = False
-    has_parallel_parts: Annotated[
-        bool,
-        option(
-            "--parallel-segments",
-            help="Render recordings longer than --segment in parts on several workers and blend the joins: "
-            "faster, but less smooth at the joins.",
-            more=True,
-        ),
-    ] = False
-    max_gpu_hours: Annotated[
-        float,
-        option(
-            help="Render only the rows that fit into this many worker hours; 0 is no limit.",
-            metavar="X",
-            min=0,
-            more=True,
-        ),
-    ] = 0.0
-    shard: Annotated[
-        str,
-        option(
-            help="Render part I/N of the rows, 1/N to N/N. auto reads I and N of a Slurm array, auto/N reads "
-            "I of an indexed Kubernetes job.",
-            more=True,
-        ),
-    ] = "1/1"
-    engine: Annotated[
-        EngineKind,
-        option(
-            help="local: processes on this machine; ray: actors of a Ray cluster (see hallo docs clusters).",
-            more=True,
-        ),
-    ] = EngineKind.local
-    address: Annotated[
-        str,
-        option(help="The Ray cluster's address.  [default: the one running here, or a new one]", more=True),
-    ] = ""
+    manifest: str = argument(
+        "",
+        "CSV with a header, or JSON Lines. Columns: "
+        "portrait and audio (or text, or face_1 and face_2); "
+        "id, output, preset, any setting. `-` reads standard input.",
+        metavar="MANIFEST",
+    )
+    portraits: str = rare("", "A folder of pictures, instead of a manifest.", metavar="DIR")
+    audios: str = rare("", "A folder of recordings.", metavar="DIR")
+    pairing: Pairing = rare(
+        Pairing.cross, "cross: every picture with every recording; zip: in order; stem: by name.", "--pair"
+    )
+    may_be_alone: bool = rare(
+        False, "With --pair stem: leave out files without a partner, with a warning.", "--allow-unmatched"
+    )
+    root: str = rare("", "The folder of relative inputs.  [default: the manifest's folder]", metavar="DIR")
+    output_dir: str = option(
+        "",
+        "The folder for videos, also s3://BUCKET/FOLDER: see hallo docs clusters.  [default: NAME.videos]",
+        metavar="DIR",
+    )
+    name_template: str = rare(
+        "{id}.mp4", "How videos are named, from {id} {portrait} {audio} {row} {preset} {seed}."
+    )
+    base: str = rare(
+        "",
+        "The batch's name; its files are NAME.results.jsonl and so on.  [default: the manifest "
+        "without its suffix, or ./batch]",
+        "--name",
+        metavar="NAME",
+    )
+    is_confined: bool = rare(False, "Refuse paths outside --root and --output-dir.", "--confine")
+    own_columns: list[str] | None = rare(
+        None,
+        "A column of your own, kept in ledger and report. Repeatable. Columns that begin with x_ "
+        "need no option.",
+        "--ignore-column",
+        metavar="NAME",
+    )
+    jobs: int = option(1, "Workers on each device.", "-j", "--jobs", metavar="N", min=1, max=256)
+    devices: str = option(
+        "", "cuda:0,cuda:1 or cpu; auto takes all GPUs.  [default: --device]", metavar="LIST"
+    )
+    retries: int = rare(2, "How often a failed row is tried again.", metavar="N", min=0, max=100)
+    other_seeds: int = rare(
+        0,
+        "How many other seeds to try when the quality limits refuse a video.",
+        "--retry-on-fail",
+        metavar="N",
+        min=0,
+        max=100,
+    )
+    has_gate: bool = rare(
+        True, "Measure each video; --no-quality counts frames only.", "--quality/--no-quality"
+    )
+    is_fail_fast: bool = rare(False, "Stop at the first row that fails or is refused.", "--fail-fast")
+    may_overwrite: bool = rare(False, "Replace outputs that this batch did not make.", "--overwrite")
+    has_parallel_parts: bool = rare(
+        False,
+        "Render recordings longer than --segment in parts on several workers and blend the joins: "
+        "faster, but less smooth at the joins.",
+        "--parallel-segments",
+    )
+    max_gpu_hours: float = rare(
+        0.0, "Render only the rows that fit into this many worker hours; 0 is no limit.", metavar="X", min=0
+    )
+    shard: str = rare(
+        "1/1",
+        "Render part I/N of the rows, 1/N to N/N. auto reads I and N of a Slurm array, auto/N reads "
+        "I of an indexed Kubernetes job.",
+    )
+    engine: EngineKind = rare(
+        EngineKind.local,
+        "local: processes on this machine; ray: actors of a Ray cluster (see hallo docs clusters).",
+    )
+    address: str = rare("", "The Ray cluster's address.  [default: the one running here, or a new one]")
     flags: dict[str, object] = field(default_factory=dict)  # settings given as flags
     preset: str = ""
     config: str = ""
@@ -227,25 +162,16 @@ class BatchOptions:
 class Telling:
     """The options about the plan and the output for programs."""
 
-    is_dry: Annotated[bool, option("--dry-run", help="Check every row, show the plan and stop.")] = False
-    as_porcelain: Annotated[
-        bool,
-        option(
-            "--porcelain",
-            help=f"Print one tab-separated line a row: {' '.join(PORCELAIN)}; with --dry-run: "
-            f"{' '.join(PLAN)}.",
-            more=True,
-        ),
-    ] = False
-    sheet: Annotated[
-        Path | None,
-        option(
-            help="With --dry-run: write one HTML page with a picture of every row.",
-            metavar="FILE.html",
-            more=True,
-        ),
-    ] = None
-    as_csv: Annotated[bool, option("--csv", help="With --dry-run: print the plan as CSV.", more=True)] = False
+    is_dry: bool = option(False, "Check every row, show the plan and stop.", "--dry-run")
+    as_porcelain: bool = rare(
+        False,
+        f"Print one tab-separated line a row: {' '.join(PORCELAIN)}; with --dry-run: {' '.join(PLAN)}.",
+        "--porcelain",
+    )
+    sheet: Path | None = rare(
+        None, "With --dry-run: write one HTML page with a picture of every row.", metavar="FILE.html"
+    )
+    as_csv: bool = rare(False, "With --dry-run: print the plan as CSV.", "--csv")
 
 
 def read_options(values: dict[str, object]) -> BatchOptions:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from hallo_cli.cli.help import option
+from hallo_cli.cli.options import rare
 from hallo_cli.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -18,35 +18,21 @@ if TYPE_CHECKING:
 class Spending:
     """What this run may cost, and which rows it is for."""
 
-    gpu_hour_price: Annotated[
-        float,
-        option(help="The price of one worker hour, for the plan's costs.", metavar="X", min=0, more=True),
-    ] = 0.0
-    max_cost: Annotated[
-        float,
-        option(
-            help="Render only the rows that fit into this price (with --gpu-hour-price); 0 is no limit.",
-            metavar="X",
-            min=0,
-            more=True,
-        ),
-    ] = 0.0
-    finish_by: Annotated[
-        str,
-        option(
-            help="Render only the rows that end by then: 06:00, or 2026-11-30T06:00.",
-            metavar="TIME",
-            more=True,
-        ),
-    ] = ""
-    only: Annotated[
-        list[str] | None,
-        option(
-            help="Render only rows whose ids match, such as 'anna-*'. Repeatable.",
-            metavar="PATTERN",
-            more=True,
-        ),
-    ] = None
+    gpu_hour_price: float = rare(
+        0.0, "The price of one worker hour, for the plan's costs.", metavar="X", min=0
+    )
+    max_cost: float = rare(
+        0.0,
+        "Render only the rows that fit into this price (with --gpu-hour-price); 0 is no limit.",
+        metavar="X",
+        min=0,
+    )
+    finish_by: str = rare(
+        "", "Render only the rows that end by then: 06:00, or 2026-11-30T06:00.", metavar="TIME"
+    )
+    only: list[str] | None = rare(
+        None, "Render only rows whose ids match, such as 'anna-*'. Repeatable.", metavar="PATTERN"
+    )
 
     def budget(self, max_gpu_hours: float) -> Budget:
         """All limits in one value. Raises SettingsError."""

@@ -6,12 +6,11 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 from hallo_cli.cli import bench_view
 from hallo_cli.cli.console import answer
-from hallo_cli.cli.help import AsJson, option
-from hallo_cli.cli.options import Given, takes_settings
+from hallo_cli.cli.options import AS_JSON, Given, option
 from hallo_cli.errors import SettingsError
 from hallo_cli.settings.resolve import Resolved
 from hallo_cli.settings.schema import RenderSettings
@@ -25,29 +24,21 @@ if TYPE_CHECKING:
 class Measurement:
     """What is measured, as options."""
 
-    against: Annotated[
-        list[str] | None,
-        option(
-            help="A preset to compare with the settings, on the same weights. Repeatable.", metavar="PRESET"
-        ),
-    ] = None
-    random_weights: Annotated[
-        bool,
-        option(
-            "--random-weights", help="Time networks of the official size with random weights: no download."
-        ),
-    ] = False
-    repeats: Annotated[int, option(min=1, max=1000, help="Counted repetitions.")] = 3
-    warmups: Annotated[int, option(min=0, max=100, help="Warm-up repetitions, not counted.")] = 1
-    clips: Annotated[int, option(min=1, max=100, help="Clips rendered in a row.")] = 3
-    report: Annotated[
-        Path | None,
-        option(help="Also write the results to FILE.json, and as a page to FILE.html.", metavar="FILE.json"),
-    ] = None
-    as_json: AsJson = False
+    against: list[str] | None = option(
+        None, "A preset to compare with the settings, on the same weights. Repeatable.", metavar="PRESET"
+    )
+    random_weights: bool = option(
+        False, "Time networks of the official size with random weights: no download."
+    )
+    repeats: int = option(3, "Counted repetitions.", min=1, max=1000)
+    warmups: int = option(1, "Warm-up repetitions, not counted.", min=0, max=100)
+    clips: int = option(3, "Clips rendered in a row.", min=1, max=100)
+    report: Path | None = option(
+        None, "Also write the results to FILE.json, and as a page to FILE.html.", metavar="FILE.json"
+    )
+    as_json: bool = AS_JSON
 
 
-@takes_settings
 def command(*, measurement: Measurement, given: Given) -> None:
     """Measure how fast this machine renders.
 

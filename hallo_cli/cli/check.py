@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 from hallo_cli.api import Renderer, compose
 from hallo_cli.cli.console import answer, say
-from hallo_cli.cli.help import AsJson, argument, option
-from hallo_cli.cli.options import Given, takes_settings
+from hallo_cli.cli.options import AS_JSON, Given, argument, option
 from hallo_cli.cli.progress import clock
 from hallo_cli.errors import SettingsError
 from hallo_cli.store.cache import at_home
@@ -30,17 +29,13 @@ BASES = {
 }
 
 
-@takes_settings
 def command(
-    portrait: Annotated[str, argument(help="A picture with a face.", metavar="PORTRAIT")],
-    audio: Annotated[
-        str, argument(help="Speech: a sound or video file, or - for standard input.", metavar="AUDIO")
-    ],
-    as_json: AsJson = False,
-    still: Annotated[
-        Path | None,
-        option(help="Also draw a picture: the crop, what moves and the video's frame.", metavar="OUT.png"),
-    ] = None,
+    portrait: str = argument(..., "A picture with a face.", metavar="PORTRAIT"),
+    audio: str = argument(..., "Speech: a sound or video file, or - for standard input.", metavar="AUDIO"),
+    as_json: bool = AS_JSON,
+    still: Path | None = option(
+        None, "Also draw a picture: the crop, what moves and the video's frame.", metavar="OUT.png"
+    ),
     *,
     given: Given,
 ) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 from hallo_cli.cli.console import answer, say
-from hallo_cli.cli.help import Application, AsJson, argument, option
+from hallo_cli.cli.options import AS_JSON, Application, argument, option
 from hallo_cli.errors import InputError, SettingsError
 
 if TYPE_CHECKING:
@@ -25,22 +25,19 @@ Example:
 The file's columns are in hallo docs provenance.
 """
 )
-FileArgument = Annotated[Path, argument(help="The consent file (CSV).", metavar="FILE")]
+FILE = argument(..., "The consent file (CSV).", metavar="FILE")
 
 
 @app.command("add")
 def add_command(
-    file: FileArgument,
-    sources: Annotated[
-        list[Path] | None,
-        argument(help="Pictures and recordings that the person lets you use.", metavar="PICTURE_OR_SOUND"),
-    ] = None,
-    who: Annotated[str, option(help="Who consents.", metavar="NAME")] = "",
-    until: Annotated[str, option(help="The last day, as in 2027-12-31.  [default: without end]")] = "",
-    note: Annotated[str, option(help="For example, where the contract is.")] = "",
-    speak: Annotated[
-        str, option(help="A synthetic voice: the text-to-speech command, as --speak takes it.")
-    ] = "",
+    file: Path = FILE,
+    sources: list[Path] | None = argument(
+        None, "Pictures and recordings that the person lets you use.", metavar="PICTURE_OR_SOUND"
+    ),
+    who: str = option("", "Who consents.", metavar="NAME"),
+    until: str = option("", "The last day, as in 2027-12-31.  [default: without end]"),
+    note: str = option("", "For example, where the contract is."),
+    speak: str = option("", "A synthetic voice: the text-to-speech command, as --speak takes it."),
 ) -> None:
     """Add pictures, recordings or a synthetic voice to a consent file.
 
@@ -69,7 +66,7 @@ def add_command(
 
 
 @app.command("list")
-def list_command(file: FileArgument, as_json: AsJson = False) -> None:
+def list_command(file: Path = FILE, as_json: bool = AS_JSON) -> None:
     """Show the entries of a consent file, and which have ended.
 
     Example:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 from hallo_cli.api import Renderer
 from hallo_cli.cli.console import say
-from hallo_cli.cli.help import option
-from hallo_cli.cli.options import Given
+from hallo_cli.cli.options import Given, option
 from hallo_cli.cli.progress import Shown
 from hallo_cli.errors import InputError, SettingsError
 
@@ -19,19 +17,11 @@ DURATION_S = 5.0
 
 
 def command(
-    output: Annotated[Path, option("-o", "--output", help="The video.", metavar="OUT.mp4")] = Path(
-        "demo.mp4"
-    ),
-    duration: Annotated[
-        float, option(help="How much of the speech to render, in seconds.", metavar="SECONDS")
-    ] = DURATION_S,
-    bundle: Annotated[
-        str | None, option(help="The weights.  [default: embedded]", metavar="NAME|DIR")
-    ] = None,
-    device: Annotated[
-        str | None, option(help="auto, cpu, cuda, cuda:1 or mps.  [default: auto]", metavar="NAME")
-    ] = None,
-    is_quiet: Annotated[bool, option("-q", "--quiet", help="Print only errors and the result.")] = False,
+    output: Path = option(Path("demo.mp4"), "The video.", "-o", "--output", metavar="OUT.mp4"),
+    duration: float = option(DURATION_S, "How much of the speech to render, in seconds.", metavar="SECONDS"),
+    bundle: str | None = option(None, "The weights.  [default: embedded]", metavar="NAME|DIR"),
+    device: str | None = option(None, "auto, cpu, cuda, cuda:1 or mps.  [default: auto]", metavar="NAME"),
+    is_quiet: bool = option(False, "Print only errors and the result.", "-q", "--quiet"),
 ) -> None:
     """Render the bundled example into demo.mp4.
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
 
 from hallo_cli.cli.console import answer
-from hallo_cli.cli.help import argument, option
-from hallo_cli.cli.options import starting_with
+from hallo_cli.cli.options import argument, option, starting_with
 from hallo_cli.errors import SettingsError
 from hallo_cli.printable import did_you_mean
 
@@ -22,13 +20,10 @@ def list_topics() -> list[str]:
 
 
 def command(
-    topic: Annotated[
-        str | None,
-        argument(
-            help="A guide.  [default: list them]", metavar="TOPIC", autocompletion=starting_with(list_topics)
-        ),
-    ] = None,
-    is_raw: Annotated[bool, option("--raw", help="Print Markdown, as a pipe always gets.")] = False,
+    topic: str | None = argument(
+        None, "A guide.  [default: list them]", metavar="TOPIC", autocompletion=starting_with(list_topics)
+    ),
+    is_raw: bool = option(False, "Print Markdown, as a pipe always gets.", "--raw"),
 ) -> None:
     """Show a guide: batch, weights, training and more.
 

@@ -17,7 +17,7 @@ import typer
 
 from hallo_cli import __version__
 from hallo_cli.cli.console import answer
-from hallo_cli.cli.help import AsJson
+from hallo_cli.cli.options import AS_JSON
 from hallo_cli.cli.system import objection
 from hallo_cli.errors import HalloError
 
@@ -40,7 +40,7 @@ class Finding:
     remedy: str = ""
 
 
-def command(as_json: AsJson = False) -> None:
+def command(as_json: bool = AS_JSON) -> None:
     """Find what is missing on this machine and how to fix it.
 
     Example:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from hallo_cli.cli.eval_view import Distances, Measured, show, write_videos_page
-from hallo_cli.cli.help import AsJson, argument, option
-from hallo_cli.cli.options import takes_settings
+from hallo_cli.cli.options import AS_JSON, argument, option
 from hallo_cli.errors import HalloError, InputError, SettingsError
 
 if TYPE_CHECKING:
@@ -25,59 +24,44 @@ _PANEL = "Networks"  # shown with --help-all
 class Companions:
     """The options about what a video is compared with."""
 
-    audio: Annotated[Path | None, option(help="The recording.  [default: the video's sound]")] = None
-    portrait: Annotated[Path | None, option(help="The portrait.  [default: the first frame]")] = None
-    truth: Annotated[Path | None, option(help="The true video of the same speech.")] = None
+    audio: Path | None = option(None, "The recording.  [default: the video's sound]")
+    portrait: Path | None = option(None, "The portrait.  [default: the first frame]")
+    truth: Path | None = option(None, "The true video of the same speech.")
 
 
 @dataclass(frozen=True)
 class NetworkFiles:
     """The options about networks that the user supplies."""
 
-    bundle: Annotated[
-        str | None,
-        option(
-            help="Weights whose face networks measure identity.  [default: the official ones if installed; "
-            "else the upper faces are compared]",
-            rich_help_panel=_PANEL,
-            metavar="NAME|DIR",
-        ),
-    ] = None
-    fid_network: Annotated[
-        Path | None,
-        option(
-            help="For FID: the TorchScript Inception of the StyleGAN releases, inception-2015-12-05.pt. "
-            "(The .pth of pytorch-fid is not TorchScript.)",
-            rich_help_panel=_PANEL,
-        ),
-    ] = None
-    fvd_network: Annotated[
-        Path | None,
-        option(
-            help="For FVD: the TorchScript I3D that StyleGAN-V uses, i3d_torchscript.pt.",
-            rich_help_panel=_PANEL,
-        ),
-    ] = None
-    efid_network: Annotated[
-        Path | None,
-        option(
-            help="For E-FID: a TorchScript network from frames, uint8 [n, 3, height, width], to expression "
-            "coefficients [n, channels]. Papers use the 64 of Deep3DFaceRecon_pytorch; export it together "
-            "with its face crop.",
-            rich_help_panel=_PANEL,
-        ),
-    ] = None
-    syncnet: Annotated[
-        Path | None,
-        option(
-            help="For Sync-C and Sync-D: SyncNet's published weights, syncnet_v2.model.",
-            rich_help_panel=_PANEL,
-        ),
-    ] = None
-    reference_dir: Annotated[
-        Path | None,
-        option(help="A folder of real videos for FID, FVD and E-FID.", metavar="DIR", rich_help_panel=_PANEL),
-    ] = None
+    bundle: str | None = option(
+        None,
+        "Weights whose face networks measure identity.  [default: the official ones if installed; "
+        "else the upper faces are compared]",
+        rich_help_panel=_PANEL,
+        metavar="NAME|DIR",
+    )
+    fid_network: Path | None = option(
+        None,
+        "For FID: the TorchScript Inception of the StyleGAN releases, inception-2015-12-05.pt. "
+        "(The .pth of pytorch-fid is not TorchScript.)",
+        rich_help_panel=_PANEL,
+    )
+    fvd_network: Path | None = option(
+        None, "For FVD: the TorchScript I3D that StyleGAN-V uses, i3d_torchscript.pt.", rich_help_panel=_PANEL
+    )
+    efid_network: Path | None = option(
+        None,
+        "For E-FID: a TorchScript network from frames, uint8 [n, 3, height, width], to expression "
+        "coefficients [n, channels]. Papers use the 64 of Deep3DFaceRecon_pytorch; export it together "
+        "with its face crop.",
+        rich_help_panel=_PANEL,
+    )
+    syncnet: Path | None = option(
+        None, "For Sync-C and Sync-D: SyncNet's published weights, syncnet_v2.model.", rich_help_panel=_PANEL
+    )
+    reference_dir: Path | None = option(
+        None, "A folder of real videos for FID, FVD and E-FID.", metavar="DIR", rich_help_panel=_PANEL
+    )
 
     def load_networks(self) -> Networks:
         """Read the files. Raises SettingsError or InputError for the folder of real videos, WeightsError."""
@@ -128,26 +112,20 @@ class Row:
     companions: Companions
 
 
-@takes_settings
 def command(
-    videos: Annotated[list[Path] | None, argument(help="Rendered videos.", metavar="VIDEO...")] = None,
-    manifest: Annotated[
-        Path | None,
-        option(
-            help="A CSV with columns video, audio, portrait, truth. --audio, --portrait and --truth fill "
-            "empty cells.",
-            metavar="FILE",
-        ),
-    ] = None,
-    page: Annotated[
-        Path | None,
-        option(
-            "--html",
-            help="Also write a page with plots: mouth over speech, motion and joins, drift.",
-            metavar="PAGE.html",
-        ),
-    ] = None,
-    as_json: AsJson = False,
+    videos: list[Path] | None = argument(None, "Rendered videos.", metavar="VIDEO..."),
+    manifest: Path | None = option(
+        None,
+        "A CSV with columns video, audio, portrait, truth. --audio, --portrait and --truth fill empty cells.",
+        metavar="FILE",
+    ),
+    page: Path | None = option(
+        None,
+        "Also write a page with plots: mouth over speech, motion and joins, drift.",
+        "--html",
+        metavar="PAGE.html",
+    ),
+    as_json: bool = AS_JSON,
     *,
     companions: Companions,
     files: NetworkFiles,

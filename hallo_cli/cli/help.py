@@ -6,15 +6,12 @@ An option that belongs to a panel is shown with --help-all only. The text is pla
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-MORE = "More options"  # the panel of options that belong to no other one
-MAX_WIDTH = 120
 TYPES = {
     r"<int( range)?>": "N",
     r"<float( range)?>": "X",
@@ -63,50 +60,12 @@ class HelpfulGroup(TyperGroup):
         super().__init__(*arguments, help=_keep_example(help), **options)
 
 
-class Application(typer.Typer):
-    """A Typer application whose commands show this help."""
-
-    def __init__(self, *, cls: type[TyperGroup] = HelpfulGroup, **options: Any) -> None:
-        super().__init__(
-            cls=cls,
-            no_args_is_help=True,
-            rich_markup_mode=None,
-            pretty_exceptions_enable=False,
-            context_settings={"help_option_names": ["-h", "--help"], "max_content_width": MAX_WIDTH},
-            **options,
-        )
-
-    def command(
-        self, name: str | None = None, *, cls: Any = HelpfulCommand, **options: Any
-    ) -> Callable[[Function], Function]:
-        """Register a command, as Typer does."""
-        return super().command(name, cls=cls, **options)
-
-
-def option(*names: str, help: str, more: bool = False, **how: Any) -> Any:
-    """An option as Typer has it, its default shown unless the help names it; more: with --help-all only."""
-    panel = {"rich_help_panel": MORE} if more else {}
-    return typer.Option(*names, **{"help": help, "show_default": "[default: " not in help, **panel, **how})
-
-
-def argument(*, help: str, **how: Any) -> Any:
-    """An argument as Typer has it, its default shown unless the help names it."""
-    return typer.Argument(**{"help": help, "show_default": "[default: " not in help, **how})
-
-
-AsJson = Annotated[bool, option("--json", help="Print one JSON object.")]
-
-
-def _show_all(ctx: typer.Context, value: bool) -> None:
+def show_all(ctx: typer.Context, value: bool) -> None:
+    """What --help-all does."""
     if value:
         ctx.meta[_SHOWS_ALL] = True
         typer.echo(ctx.get_help())
         raise typer.Exit
-
-
-HelpAll = Annotated[
-    bool, typer.Option("--help-all", help="Show all options.", callback=_show_all, is_eager=True)
-]
 
 
 def _capitals(argument: str) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from hallo_cli.cli.console import answer, say
 from hallo_cli.cli.dtypes import Dtype
-from hallo_cli.cli.help import Application, AsJson, argument, option
+from hallo_cli.cli.options import AS_JSON, Application, argument, option
 from hallo_cli.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ Example:
 """
 )
 
-BundleArgument = Annotated[str, argument(help="A bundle's name, or its folder.", metavar="BUNDLE")]
+BUNDLE = argument(..., "A bundle's name, or its folder.", metavar="BUNDLE")
 
 
 class Weights(StrEnum):
@@ -46,7 +46,7 @@ class Extra(StrEnum):
 
 
 @app.command("list")
-def list_command(as_json: AsJson = False) -> None:
+def list_command(as_json: bool = AS_JSON) -> None:
     """List the installed bundles of weights.
 
     Example:
@@ -75,7 +75,7 @@ def list_command(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def show(bundle: BundleArgument, as_json: AsJson = False) -> None:
+def show(bundle: str = BUNDLE, as_json: bool = AS_JSON) -> None:
     """Show the networks, defaults, files and licence of a bundle.
 
     Example:
@@ -111,7 +111,7 @@ def show(bundle: BundleArgument, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def verify(bundle: BundleArgument, as_json: AsJson = False) -> None:
+def verify(bundle: str = BUNDLE, as_json: bool = AS_JSON) -> None:
     """Check every file of a bundle.
 
     Example:
@@ -139,24 +139,19 @@ def verify(bundle: BundleArgument, as_json: AsJson = False) -> None:
 
 @app.command()
 def pull(
-    weights: Annotated[Weights, argument(help="The weights.")] = Weights.official,
-    revision: Annotated[str, option(help="Branch, tag or commit on the hub.")] = "main",
-    to: Annotated[
-        Path | None,
-        option(help="The folder to fetch into.  [default: its name in the models folder]", metavar="DIR"),
-    ] = None,
-    offline: Annotated[
-        bool, option("--offline", help="Use only files that are here or in the hub's cache.")
-    ] = False,
-    extra: Annotated[
-        Extra | None,
-        option(
-            "--with",
-            help="training: also Stable Diffusion 1.5's UNet and AnimateDiff's motion module (5.3 GB), "
-            "from which the published training starts.",
-        ),
-    ] = None,
-    as_json: AsJson = False,
+    weights: Weights = argument(Weights.official, "The weights."),
+    revision: str = option("main", "Branch, tag or commit on the hub."),
+    to: Path | None = option(
+        None, "The folder to fetch into.  [default: its name in the models folder]", metavar="DIR"
+    ),
+    offline: bool = option(False, "Use only files that are here or in the hub's cache."),
+    extra: Extra | None = option(
+        None,
+        "training: also Stable Diffusion 1.5's UNet and AnimateDiff's motion module (5.3 GB), "
+        "from which the published training starts.",
+        "--with",
+    ),
+    as_json: bool = AS_JSON,
 ) -> None:
     """Fetch published weights, about 5.9 GB.
 
@@ -192,10 +187,10 @@ def pull(
 
 @app.command()
 def convert(
-    source: BundleArgument,
-    target: Annotated[str, argument(help="The new bundle's name, or its folder.", metavar="NEW")],
-    dtype: Annotated[Dtype, option(help="Number format of the networks' weights.")] = Dtype.float16,
-    as_json: AsJson = False,
+    source: str = BUNDLE,
+    target: str = argument(..., "The new bundle's name, or its folder.", metavar="NEW"),
+    dtype: Dtype = option(Dtype.float16, "Number format of the networks' weights."),
+    as_json: bool = AS_JSON,
 ) -> None:
     """Convert a bundle to slim safetensors files.
 

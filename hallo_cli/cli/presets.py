@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
 
 from hallo_cli.cli.console import answer
-from hallo_cli.cli.help import Application, AsJson, argument, option
-from hallo_cli.cli.options import Given, explain, starting_with, takes_settings
+from hallo_cli.cli.options import AS_JSON, Application, Given, argument, explain, option, starting_with
 from hallo_cli.settings.preset_files import list_presets, read_preset
 
 SCHEMA = 1
@@ -21,7 +19,7 @@ Example:
 
 
 @app.command("list")
-def list_command(as_json: AsJson = False) -> None:
+def list_command(as_json: bool = AS_JSON) -> None:
     """List the presets and their purposes.
 
     Example:
@@ -37,18 +35,15 @@ def list_command(as_json: AsJson = False) -> None:
 
 
 @app.command("show")
-@takes_settings
 def show_command(
-    name: Annotated[
-        str | None,
-        argument(
-            help="A preset.  [default: the program's defaults]",
-            metavar="NAME",
-            autocompletion=starting_with(list_presets),
-        ),
-    ] = None,
-    explained: Annotated[bool, option("--explain", help="Describe each setting.")] = False,
-    as_json: AsJson = False,
+    name: str | None = argument(
+        None,
+        "A preset.  [default: the program's defaults]",
+        metavar="NAME",
+        autocompletion=starting_with(list_presets),
+    ),
+    explained: bool = option(False, "Describe each setting.", "--explain"),
+    as_json: bool = AS_JSON,
     *,
     given: Given,
 ) -> None:

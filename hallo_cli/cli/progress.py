@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from hallo_cli.cli.console import answer, plain, say
-from hallo_cli.cli.help import option
+from hallo_cli.cli.options import option, rare
 from hallo_cli.errors import BUG_STATUS, HalloError
 from hallo_cli.printable import PrintableFormatter
 
@@ -56,22 +56,12 @@ class Style(StrEnum):
 class Shown:
     """The options about what a run prints."""
 
-    as_json: Annotated[bool, option("--json", help="Print JSON events, one a line.", more=True)] = False
-    progress: Annotated[Style, option(help="How progress is shown on standard error.", more=True)] = (
-        Style.auto
+    as_json: bool = rare(False, "Print JSON events, one a line.", "--json")
+    progress: Style = rare(Style.auto, "How progress is shown on standard error.")
+    is_quiet: bool = option(False, "Print only errors and the result.", "-q", "--quiet")
+    verbosity: int = rare(
+        0, "Print more; -vv prints everything.", "-v", "--verbose", count=True, show_default=False
     )
-    is_quiet: Annotated[bool, option("-q", "--quiet", help="Print only errors and the result.")] = False
-    verbosity: Annotated[
-        int,
-        option(
-            "-v",
-            "--verbose",
-            count=True,
-            help="Print more; -vv prints everything.",
-            show_default=False,
-            more=True,
-        ),
-    ] = 0
 
     def start_log(self) -> None:
         """Show the package's own messages: warnings, with -v what is done, with -vv everything."""

@@ -6,12 +6,11 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 from hallo_cli.api import Renderer, compose, speak
 from hallo_cli.cli.console import answer, say
-from hallo_cli.cli.help import argument, option
-from hallo_cli.cli.options import Given, takes_settings
+from hallo_cli.cli.options import Given, argument, option, rare
 from hallo_cli.cli.progress import Shown, clock, failures_as_json, print_json, showing
 from hallo_cli.cli.signals import obeying_signals
 from hallo_cli.errors import SettingsError
@@ -31,34 +30,22 @@ MAX_FACE = 99
 class Files:
     """The options about the output and the unfinished work."""
 
-    output: Annotated[
-        str | None,
-        option(
-            "-o",
-            "--output",
-            help="The video, or an address to send it to. OUT.webm and OUT.mov keep the "
-            "portrait's transparency.  [default: PORTRAIT-AUDIO.mp4]",
-            metavar="OUT.mp4",
-        ),
-    ] = None
-    overwrite: Annotated[bool, option("--overwrite", help="Replace the output if it exists.")] = False
-    no_resume: Annotated[
-        bool, option("--no-resume", help="Delete unfinished work and start again.", more=True)
-    ] = False
-    keep_work: Annotated[
-        bool,
-        option(
-            "--keep-work",
-            help="Keep the work folder, which --from OUT.json --audio needs to render only what changes.",
-            more=True,
-        ),
-    ] = False
-    work_dir: Annotated[
-        Path | None,
-        option(
-            help="The folder for unfinished work.  [default: beside the output]", metavar="DIR", more=True
-        ),
-    ] = None
+    output: str | None = option(
+        None,
+        "The video, or an address to send it to. OUT.webm and OUT.mov keep the "
+        "portrait's transparency.  [default: PORTRAIT-AUDIO.mp4]",
+        "-o",
+        "--output",
+        metavar="OUT.mp4",
+    )
+    overwrite: bool = option(False, "Replace the output if it exists.")
+    no_resume: bool = rare(False, "Delete unfinished work and start again.")
+    keep_work: bool = rare(
+        False, "Keep the work folder, which --from OUT.json --audio needs to render only what changes."
+    )
+    work_dir: Path | None = rare(
+        None, "The folder for unfinished work.  [default: beside the output]", metavar="DIR"
+    )
 
     def run_options(self) -> RunOptions:
         """These options as the runner takes them."""
@@ -86,46 +73,33 @@ class Files:
 class Inputs:
     """What is rendered: a portrait with recordings or a text, or an earlier render again."""
 
-    portrait: Annotated[str | None, argument(help="A picture with a face.", metavar="PORTRAIT")] = None
-    audios: Annotated[
-        list[str] | None,
-        argument(
-            help="Speech: a sound or video file, or - for standard input; several are joined in order.",
-            metavar="AUDIO",
-        ),
-    ] = None
-    pause_s: Annotated[
-        float, option("--pause", help="Seconds between several recordings.", metavar="SECONDS", more=True)
-    ] = 0.0
-    faces: Annotated[
-        list[str] | None,
-        option(
-            "--face",
-            help="The recording of one face, instead of AUDIO. Repeat it for each face that speaks. "
-            "Faces are counted from the left, from 1.",
-            metavar="N=AUDIO",
-            more=True,
-        ),
-    ] = None
-    text: Annotated[str | None, option(help="Speak this text with the command of --speak.", more=True)] = None
-    record: Annotated[
-        Path | None,
-        option(
-            "--from",
-            help="Repeat the render that this record describes. Leave PORTRAIT and AUDIO out.",
-            metavar="OUT.json",
-            more=True,
-        ),
-    ] = None
-    corrected: Annotated[
-        str | None,
-        option(
-            "--audio",
-            help="With --from: a corrected recording. Only what it changes is rendered again.",
-            metavar="AUDIO",
-            more=True,
-        ),
-    ] = None
+    portrait: str | None = argument(None, "A picture with a face.", metavar="PORTRAIT")
+    audios: list[str] | None = argument(
+        None,
+        "Speech: a sound or video file, or - for standard input; several are joined in order.",
+        metavar="AUDIO",
+    )
+    pause_s: float = rare(0.0, "Seconds between several recordings.", "--pause", metavar="SECONDS")
+    faces: list[str] | None = rare(
+        None,
+        "The recording of one face, instead of AUDIO. Repeat it for each face that speaks. "
+        "Faces are counted from the left, from 1.",
+        "--face",
+        metavar="N=AUDIO",
+    )
+    text: str | None = rare(None, "Speak this text with the command of --speak.")
+    record: Path | None = rare(
+        None,
+        "Repeat the render that this record describes. Leave PORTRAIT and AUDIO out.",
+        "--from",
+        metavar="OUT.json",
+    )
+    corrected: str | None = rare(
+        None,
+        "With --from: a corrected recording. Only what it changes is rendered again.",
+        "--audio",
+        metavar="AUDIO",
+    )
 
     @property
     def heard(self) -> Heard:
@@ -133,16 +107,14 @@ class Inputs:
         return Heard(tuple(self.audios or ()), self.pause_s, self.text, voices_of(self.faces or ()))
 
 
-@takes_settings
 def command(
     *,
     inputs: Inputs,
     files: Files,
-    is_draft: Annotated[
-        bool,
-        option("--draft", help="Render the first two seconds (or --duration) into OUT.draft.mp4."),
-    ] = False,
-    dry_run: Annotated[bool, option("--dry-run", help="Check everything, show the plan and stop.")] = False,
+    is_draft: bool = option(
+        False, "Render the first two seconds (or --duration) into OUT.draft.mp4.", "--draft"
+    ),
+    dry_run: bool = option(False, "Check everything, show the plan and stop."),
     shown: Shown,
     given: Given,
 ) -> None:

@@ -6,14 +6,13 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 from hallo_cli.cli.console import answer, say
 from hallo_cli.cli.dtypes import Dtype
-from hallo_cli.cli.help import Application, argument, option
-from hallo_cli.cli.train_encoders import add_encoder_commands
-from hallo_cli.cli.train_synth import add_synth_commands
+from hallo_cli.cli.options import Application, argument, option
 from hallo_cli.cli.train_view import shown_events
+from hallo_cli.cli.train_workshop import autoencoder, distil_head, speech, synth, synth_speech
 from hallo_cli.errors import Interrupted, SettingsError
 
 if TYPE_CHECKING:
@@ -33,21 +32,16 @@ Example:
 The guide is hallo docs training.
 """
 )
-add_synth_commands(app)
-add_encoder_commands(app)
+for command in (synth, synth_speech, distil_head, speech, autoencoder):
+    app.command()(command)
 
-Config = Annotated[
-    Path, option("--config", "-c", help="The run's TOML file; see hallo docs training.", metavar="FILE")
-]
-Set = Annotated[
-    list[str] | None,
-    option("--set", help="Override a value: table.key=value. Repeatable.", metavar="KEY=VALUE"),
-]
-Json = Annotated[bool, option("--json", help="Print JSON events, one a line.")]
+CONFIG = option(..., "The run's TOML file; see hallo docs training.", "--config", "-c", metavar="FILE")
+SET = option(None, "Override a value: table.key=value. Repeatable.", "--set", metavar="KEY=VALUE")
+EVENTS = option(False, "Print JSON events, one a line.", "--json")
 
 
 @app.command()
-def stage1(config: Config, overrides: Set = None, as_json: Json = False) -> None:
+def stage1(config: Path = CONFIG, overrides: list[str] | None = SET, as_json: bool = EVENTS) -> None:
     """Train on single frames: UNets, identity, face locator.
 
     Example:
@@ -59,7 +53,7 @@ def stage1(config: Config, overrides: Set = None, as_json: Json = False) -> None
 
 
 @app.command()
-def stage2(config: Config, overrides: Set = None, as_json: Json = False) -> None:
+def stage2(config: Path = CONFIG, overrides: list[str] | None = SET, as_json: bool = EVENTS) -> None:
     """Train on clips: motion modules and audio attention.
 
     Example:
@@ -72,34 +66,22 @@ def stage2(config: Config, overrides: Set = None, as_json: Json = False) -> None
 
 @app.command()
 def prepare(
-    videos: Annotated[
-        Path, argument(help="Folder of videos of talking people, or a data set in Hallo's published layout.")
-    ],
-    output: Annotated[Path, argument(help="Folder for the takes, index.jsonl and rejects.jsonl.")],
-    size: Annotated[
-        int, option(min=64, max=2048, help="Height and width of the frames that the networks train on.")
-    ] = 512,
-    workers: Annotated[int, option(min=1, help="How many videos to process at a time.")] = 1,
-    min_face: Annotated[
-        float, option(min=0.0, help="Smallest face to keep: the longer side of its outline, in pixels.")
-    ] = 160.0,
-    min_sharpness: Annotated[
-        float, option(min=0.0, help="Lowest sharpness to keep; a face below 30 is blurred.")
-    ] = 30.0,
-    max_s: Annotated[float, option(min=1.0, max=60.0, help="Longest take, in seconds.")] = 8.0,
-    validation_share: Annotated[
-        float, option(min=0.0, max=1.0, help="Share of the videos kept for validation.")
-    ] = 0.0,
-    bundle: Annotated[
-        str | None, option(help="The bundle whose framing and identity network are used.")
-    ] = None,
-    separate_vocals: Annotated[
-        bool,
-        option(
-            "--separate-vocals",
-            help="Keep only the voice. Needs the separator of the official weights or of --bundle.",
-        ),
-    ] = False,
+    videos: Path = argument(
+        ..., "Folder of videos of talking people, or a data set in Hallo's published layout."
+    ),
+    output: Path = argument(..., "Folder for the takes, index.jsonl and rejects.jsonl."),
+    size: int = option(512, "Height and width of the frames that the networks train on.", min=64, max=2048),
+    workers: int = option(1, "How many videos to process at a time.", min=1),
+    min_face: float = option(
+        160.0, "Smallest face to keep: the longer side of its outline, in pixels.", min=0.0
+    ),
+    min_sharpness: float = option(30.0, "Lowest sharpness to keep; a face below 30 is blurred.", min=0.0),
+    max_s: float = option(8.0, "Longest take, in seconds.", min=1.0, max=60.0),
+    validation_share: float = option(0.0, "Share of the videos kept for validation.", min=0.0, max=1.0),
+    bundle: str | None = option(None, "The bundle whose framing and identity network are used."),
+    separate_vocals: bool = option(
+        False, "Keep only the voice. Needs the separator of the official weights or of --bundle."
+    ),
 ) -> None:
     """Cut videos into takes: stretches with one usable face.
 
@@ -136,23 +118,15 @@ def prepare(
 
 @app.command()
 def encode(
-    takes: Annotated[Path, argument(help="Folder of take shards, from `train prepare` or `train synth`.")],
-    output: Annotated[Path, argument(help="Folder for the encoded shards.")],
-    bundle: Annotated[
-        str | None, option(help="The bundle of the autoencoder and the speech encoder.")
-    ] = None,
-    network: Annotated[
-        Path | None, option(help="Network configuration (TOML or JSON), instead of --bundle.")
-    ] = None,
-    vae: Annotated[Path | None, option(help="Autoencoder weights, with --network.")] = None,
-    speech: Annotated[
-        Path | None, option(help="Speech encoder weights (embedded kind), with --network.")
-    ] = None,
-    device: Annotated[str, option(help="cpu or cuda.")] = "cpu",
-    dtype: Annotated[Dtype, option(help="Number format of the networks.")] = Dtype.float32,
-    part: Annotated[
-        str, option(help="Encode every n-th shard from the i-th, to share the work: i/n.")
-    ] = "0/1",
+    takes: Path = argument(..., "Folder of take shards, from `train prepare` or `train synth`."),
+    output: Path = argument(..., "Folder for the encoded shards."),
+    bundle: str | None = option(None, "The bundle of the autoencoder and the speech encoder."),
+    network: Path | None = option(None, "Network configuration (TOML or JSON), instead of --bundle."),
+    vae: Path | None = option(None, "Autoencoder weights, with --network."),
+    speech: Path | None = option(None, "Speech encoder weights (embedded kind), with --network."),
+    device: str = option("cpu", "cpu or cuda."),
+    dtype: Dtype = option(Dtype.float32, "Number format of the networks."),
+    part: str = option("0/1", "Encode every n-th shard from the i-th, to share the work: i/n."),
 ) -> None:
     """Compute latents, audio features and masks of takes.
 
@@ -182,38 +156,26 @@ def encode(
 
 @app.command()
 def export(
-    run: Annotated[Path, argument(help="The run's folder (run.output).")],
-    output: Annotated[Path, argument(help="The new bundle's folder; with --official, the net.pth.")],
-    name: Annotated[str, option(help="The bundle's name.")] = "custom",
-    base: Annotated[
-        str | None, option(help="The bundle of the speech encoder, framing and autoencoder.")
-    ] = None,
-    vae: Annotated[Path | None, option(help="Autoencoder weights instead of the base's.")] = None,
-    speech: Annotated[
-        Path | None, option(help="Embedded speech encoder's weights instead of the base's.")
-    ] = None,
-    licence: Annotated[str, option(help="The weights' licence.")] = "unknown",
-    steps: Annotated[
-        int | None, option(min=1, max=1000, help="Default steps, instead of the base's.")
-    ] = None,
-    guidance: Annotated[
-        float | None, option(min=0.0, max=100.0, help="Default guidance, instead of the base's.")
-    ] = None,
-    average: Annotated[
-        list[Path] | None,
-        option(metavar="RUN", help="Another run of the same networks; the mean is written. Repeatable."),
-    ] = None,
-    audio_gain: Annotated[
-        float, option(min=0.1, max=5.0, help="Scale the audio attention; above 1, mouths move more.")
-    ] = 1.0,
-    dtype: Annotated[Dtype, option(help="Number format of the weights.")] = Dtype.float16,
-    official: Annotated[
-        bool, option("--official", help="Write a net.pth for the published program.")
-    ] = False,
-    dead_weights: Annotated[
-        Path | None,
-        option(help="With --official: copy the unused weights from this net.pth.  [default: zeros]"),
-    ] = None,
+    run: Path = argument(..., "The run's folder (run.output)."),
+    output: Path = argument(..., "The new bundle's folder; with --official, the net.pth."),
+    name: str = option("custom", "The bundle's name."),
+    base: str | None = option(None, "The bundle of the speech encoder, framing and autoencoder."),
+    vae: Path | None = option(None, "Autoencoder weights instead of the base's."),
+    speech: Path | None = option(None, "Embedded speech encoder's weights instead of the base's."),
+    licence: str = option("unknown", "The weights' licence."),
+    steps: int | None = option(None, "Default steps, instead of the base's.", min=1, max=1000),
+    guidance: float | None = option(None, "Default guidance, instead of the base's.", min=0.0, max=100.0),
+    average: list[Path] | None = option(
+        None, "Another run of the same networks; the mean is written. Repeatable.", metavar="RUN"
+    ),
+    audio_gain: float = option(
+        1.0, "Scale the audio attention; above 1, mouths move more.", min=0.1, max=5.0
+    ),
+    dtype: Dtype = option(Dtype.float16, "Number format of the weights."),
+    official: bool = option(False, "Write a net.pth for the published program."),
+    dead_weights: Path | None = option(
+        None, "With --official: copy the unused weights from this net.pth.  [default: zeros]"
+    ),
 ) -> None:
     """Write a run's last checkpoint as a bundle or a net.pth.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +12,7 @@ import typer
 
 from hallo_cli import api
 from hallo_cli.cli.console import answer
-from hallo_cli.cli.help import AsJson, argument, option
-from hallo_cli.cli.options import Given, takes_settings
+from hallo_cli.cli.options import AS_JSON, Given, argument, option
 from hallo_cli.cli.progress import Style, showing
 
 if TYPE_CHECKING:
@@ -24,23 +22,17 @@ if TYPE_CHECKING:
 SCHEMA = 1
 
 
-@functools.partial(takes_settings, everyday=())
 def command(
-    video: Annotated[Path, argument(help="A finished video.", metavar="OUT.mp4")],
-    trust: Annotated[
-        Path | None, option(help="A PEM file of certificates that you trust.", metavar="FILE")
-    ] = None,
-    again: Annotated[
-        bool,
-        option(
-            "--again",
-            help="Render again from the record and compare the frames. The settings are those of hallo "
-            "render: see --help-all.",
-        ),
-    ] = False,
-    as_json: AsJson = False,
+    video: Path = argument(..., "A finished video.", metavar="OUT.mp4"),
+    trust: Path | None = option(None, "A PEM file of certificates that you trust.", metavar="FILE"),
+    again: bool = option(
+        False,
+        "Render again from the record and compare the frames. The settings are those of hallo "
+        "render: see --help-all.",
+    ),
+    as_json: bool = AS_JSON,
     *,
-    given: Given,
+    given: Annotated[Given, ()],
 ) -> None:
     """Check who signed a video and whether it is unchanged.
 

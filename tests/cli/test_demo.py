@@ -54,8 +54,8 @@ def rendered_elsewhere(video: Path) -> str:
     """Renders a demo in another process; the modules it loaded that only cost a newcomer's time."""
     slow = ("torch._dynamo", "sympy", "transformers", "scipy", "pandas")
     code = (
-        "import sys; from pathlib import Path; from hallo_cli.cli.demo import command;"
-        f"command(Path({str(video)!r}), duration=0.2, is_quiet=True);"
+        "import sys; from hallo_cli.cli.app import register;"
+        f"register('demo')(['demo', '-o', {str(video)!r}, '--duration', '0.2', '-q'], standalone_mode=False);"
         f"print([name for name in {slow} if name in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
