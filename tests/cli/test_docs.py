@@ -50,7 +50,7 @@ def test_terminals_get_the_guide_laid_out(monkeypatch: pytest.MonkeyPatch) -> No
             return True
 
     monkeypatch.setattr(sys, "stdout", Terminal())
-    docs.command("batch")
+    docs.command("batch", is_raw=False)
     assert "## " not in sys.stdout.getvalue()
     assert "Where things are" in sys.stdout.getvalue()
 
