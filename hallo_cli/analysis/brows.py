@@ -7,12 +7,13 @@ the head's motion is applied over it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, floor
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from hallo_cli.analysis.easing import soft
+from hallo_cli.analysis.warping import sampled, showing
 from hallo_cli.domain import Float
 
 # Landmarks from left to right: a brow's upper and lower side, the edge of the upper lid
@@ -36,7 +37,7 @@ class _Field:
 
     shares: Float  # [h, w] of `reach`
     reach: float  # pixels
-    origin: tuple[int, int]  # column and row of its first pixel
+    origin: Float  # [2] column and row of its first pixel
 
 
 class Brows:
@@ -46,6 +47,7 @@ class Brows:
         """`landmarks` [478, 2]."""
         upwards = landmarks[_FOREHEAD] - landmarks[_CHIN]
         self._height = float(np.linalg.norm(upwards))
+        self._margin = _MARGIN * self._height
         self._upwards = np.asarray(upwards / max(self._height, 1e-3), np.float32)
         self._fields = [field for lines in _BROWS if (field := self._field(landmarks, lines)) is not None]
 
@@ -57,15 +59,12 @@ class Brows:
         if amount < _LEAST:
             return
         for field in self._fields:
-            window = self._window(field, places)
-            inside = places[window]
-            if not inside.size:
-                continue
-            at = inside - np.array(field.origin, np.float32)
-            columns, rows = (np.ascontiguousarray(at[..., axis]) for axis in (0, 1))
-            shares = cv2.remap(field.shares, columns, rows, cv2.INTER_LINEAR)
-            moved = shares[..., None] * np.float32(min(amount, 1.0) * field.reach)
-            places[window] = inside - moved * self._upwards
+            end = field.origin + field.shares.shape[::-1]
+            part = showing(places, field.origin - self._margin, end + self._margin)
+            if part is not None:
+                shares = sampled(field.shares, places[part] - field.origin, border=cv2.BORDER_CONSTANT)
+                moved = shares[..., None] * np.float32(min(amount, 1.0) * field.reach)
+                places[part] -= moved * self._upwards
 
     def _field(self, landmarks: Float, lines: tuple[tuple[int, ...], ...]) -> _Field | None:
         """None for a brow that is hardly seen, such as one of a face in profile."""
@@ -93,19 +92,9 @@ class Brows:
         below = np.clip((rests - y) / np.maximum(rests - bottom, 1), 0, 1)
         above = np.clip(1 - (top - y) / (_FOREHEAD_GIVES * free), 0, 1)
         beside = np.clip(1 + np.minimum(x - left, left + width - x) / (_SIDES * width), 0, 1)
-        shares = _even(below) * _soft(above) * _soft(beside)
+        shares = _even(below) * soft(above) * soft(beside)
         reach = min(_HIGHEST * self._height, _GIVES * free)
-        return _Field(np.asarray(shares, np.float32), reach, (int(low[0]), int(low[1])))
-
-    def _window(self, field: _Field, places: Float) -> tuple[slice, slice]:
-        """The rows and columns of `places` that may show the brow; they lie near where the picture has it."""
-        first = places[0, 0]
-        scale = (places[-1, -1] - first) / np.maximum(np.array(places.shape[1::-1]) - 1, 1)
-        margin, size = _MARGIN * self._height, np.array(field.shares.shape[::-1])
-        low = (np.array(field.origin) - margin - first) / scale
-        high = (np.array(field.origin) + size + margin - first) / scale
-        columns, rows = (slice(max(floor(low[axis]), 0), max(ceil(high[axis]), 0)) for axis in (0, 1))
-        return rows, columns
+        return _Field(np.asarray(shares, np.float32), reach, low.astype(np.float32))
 
 
 def _even(share: npt.NDArray[np.floating]) -> Float:
@@ -113,9 +102,5 @@ def _even(share: npt.NDArray[np.floating]) -> Float:
     ends, slope = 0.2, 1.25
     near, far = np.minimum(share, ends), np.minimum(1 - share, ends)
     middle = np.clip(share, ends, 1 - ends) - ends
-    eased = slope * (near**2 / (2 * ends) + middle + ends / 2 - far**2 / (2 * ends))
-    return np.asarray(eased, np.float32)
-
-
-def _soft(share: npt.NDArray[np.floating]) -> Float:
-    return np.asarray(share * share * (3 - 2 * share), np.float32)
+    evened = slope * (near**2 / (2 * ends) + middle + ends / 2 - far**2 / (2 * ends))
+    return np.asarray(evened, np.float32)

@@ -14,10 +14,12 @@ import numpy as np
 from PIL import Image
 
 from hallo_cli.analysis.brows import Brows
+from hallo_cli.analysis.easing import eased
 from hallo_cli.analysis.face import SILHOUETTE
 from hallo_cli.analysis.lids import Lids
 from hallo_cli.analysis.lips import Lips
 from hallo_cli.analysis.motion_canvas import FaceParts, MotionCanvas
+from hallo_cli.analysis.warping import rectangle, size_of, to_part, whole
 from hallo_cli.bundles.bundle_file import Geometry
 from hallo_cli.domain import Bytes, CropBox, Float, MotionShape, Portrait
 
@@ -61,17 +63,6 @@ class View:
     is_alpha: bool = False  # the picture says how opaque another is: no line is drawn between its lips
 
 
-@dataclass(frozen=True)
-class _Placement:
-    """Where the rendered square lies in the canvas, in whole pixels, and how it is put in."""
-
-    rows: slice
-    columns: slice
-    weight: Float  # [height, width, 1] how much of the change shows
-    detail: Float  # [height, width, 3] what the photograph has beyond the square's resolution
-    to_patch: Float  # [2, 3] from the square's pixels to those rows and columns
-
-
 class Canvas:
     """The picture into which rendered frames are composited.
 
@@ -95,9 +86,17 @@ class Canvas:
         """
         self.shown, self.frame_shape, self.at_rest = shown, portrait.pixels.shape, portrait.pixels[None]
         blend = _fade(len(portrait.pixels)) if ends_softly else np.ones(portrait.pixels.shape[:2], np.float32)
-        self._picture = picture
-        self._portrait = portrait.pixels.astype(np.float32)
-        self._placement = _place(picture, portrait.pixels, blend, crop)
+        self._picture, self._portrait = picture, portrait.pixels.astype(np.float32)
+        corner = np.array([crop.left, crop.top])
+        part = rectangle(corner, corner + crop.side, whole(picture))
+        assert part is not None
+        matrix = to_part(part, crop, len(portrait.pixels))
+        softly = cv2.warpAffine(blend, matrix, size_of(part), flags=cv2.INTER_LINEAR)
+        shown_there = cv2.warpAffine(self._portrait, matrix, size_of(part), flags=cv2.INTER_CUBIC)
+        self._part, self._to_part = part, matrix.astype(np.float32)
+        self._weight = np.asarray(softly, np.float32)[:, :, None]  # how much of the change shows
+        # What the photograph has beyond the square's resolution
+        self._detail = picture[part].astype(np.float32) - shown_there
 
     @property
     def size(self) -> tuple[int, int]:
@@ -112,15 +111,13 @@ class Canvas:
         return composed
 
     def _paste(self, target: Bytes, frame: Bytes) -> None:
-        place = self._placement
-        change = frame.astype(np.float32) - self._portrait
-        size = place.weight.shape[1], place.weight.shape[0]
-        patch = cv2.warpAffine(change, place.to_patch, size, flags=cv2.INTER_CUBIC)
+        change, size = frame.astype(np.float32) - self._portrait, size_of(self._part)
+        patch = cv2.warpAffine(change, self._to_part, size, flags=cv2.INTER_CUBIC)
         moved = cv2.GaussianBlur(np.abs(change).max(axis=2), (0, 0), 1.5)
-        lost = cv2.warpAffine(np.minimum(moved / LOST_DETAIL, 1), place.to_patch, size)[:, :, None]
-        before = self._picture[place.rows, place.columns].astype(np.float32)
-        after = before + place.weight * (patch - lost**2 * place.detail)
-        target[place.rows, place.columns] = np.clip(after + 0.5, 0, 255).astype(np.uint8)
+        lost = cv2.warpAffine(np.minimum(moved / LOST_DETAIL, 1), self._to_part, size)[:, :, None]
+        before = self._picture[self._part].astype(np.float32)
+        after = before + self._weight * (patch - lost**2 * self._detail)
+        target[self._part] = np.clip(after + 0.5, 0, 255).astype(np.uint8)
 
 
 def square_canvas(portrait: Portrait, *, is_squeezed: bool = False) -> Canvas:
@@ -135,35 +132,27 @@ def square_canvas(portrait: Portrait, *, is_squeezed: bool = False) -> Canvas:
 
 def full_canvas(picture: Bytes, portrait: Portrait) -> Canvas:
     """The whole source picture, at its own size (at most 4096 pixels a side)."""
-    ratio = min(1.0, MAX_VIDEO_SIDE / max(picture.shape[:2]))
-    height, width = picture.shape[:2]
-    if ratio < 1:
-        target = (round(width * ratio), round(height * ratio))
-        picture = np.asarray(cv2.resize(picture, target, interpolation=cv2.INTER_AREA), np.uint8)
-    crop = portrait.crop
-    return Canvas(picture, portrait, CropBox(crop.left * ratio, crop.top * ratio, crop.side * ratio))
+    picture, ratio = _within_limit(picture)
+    return Canvas(picture, portrait, _moved(portrait.crop, (0, 0), ratio))
 
 
 def shoulders_canvas(picture: Bytes, portrait: Portrait) -> Canvas:
     """A wider square with head and shoulders, as large as picture and rendering are sharp."""
     size, crop = portrait.pixels.shape[0], portrait.crop
-    landmarks = portrait.landmarks * (crop.side / size) + np.array([crop.left, crop.top], np.float32)
-    wide = _inside(_square(landmarks, SHOULDERS_SCALE, SHOULDERS_SHIFT), picture)
+    wide = _inside(_square(_in_picture(portrait), SHOULDERS_SCALE, SHOULDERS_SHIFT), picture)
     side = min(max(round(wide.side), size), round(size * wide.side / crop.side), MAX_VIDEO_SIDE)
     side += side % 2
     ratio = side / wide.side
-    moved = CropBox((crop.left - wide.left) * ratio, (crop.top - wide.top) * ratio, crop.side * ratio)
+    moved = _moved(crop, (wide.left, wide.top), ratio)
     return Canvas(cut(picture, wide, side), portrait, moved, shown=wide)
 
 
 def motion_canvas(picture: Bytes, portrait: Portrait, shape: MotionShape, view: View) -> MotionCanvas:
     """What the framing shows of the picture, whose own pixels are moved."""
-    crop, size = portrait.crop, portrait.pixels.shape[0]
-    face = _face_map(portrait.landmarks * (shape.flow / size), shape.flow)
-    landmarks = portrait.landmarks * (crop.side / size) + np.array([crop.left, crop.top], np.float32)
+    face = _face_map(portrait.landmarks * (shape.flow / len(portrait.pixels)), shape.flow)
+    landmarks = _in_picture(portrait)
     if view.framing == "full":
-        ratio = min(1.0, MAX_VIDEO_SIDE / max(picture.shape[:2]))
-        origin, shown, picture = (0.0, 0.0), None, _scaled(picture, ratio)
+        origin, shown, (picture, ratio) = (0.0, 0.0), None, _within_limit(picture)
     else:
         scale, shift = view.geometry.shown_scale, view.geometry.shown_shift
         if view.framing == "head-and-shoulders":
@@ -175,7 +164,7 @@ def motion_canvas(picture: Bytes, portrait: Portrait, shape: MotionShape, view: 
     lips = None if view.is_alpha else Lips(landmarks, picture)
     return MotionCanvas(
         lips.shut() if lips else picture,
-        _moved(crop, origin, ratio),
+        _moved(portrait.crop, origin, ratio),
         shape,
         shown=shown,
         face=face,
@@ -194,12 +183,20 @@ def _moved(box: CropBox, origin: tuple[float, float], ratio: float) -> CropBox:
     return CropBox((box.left - origin[0]) * ratio, (box.top - origin[1]) * ratio, box.side * ratio)
 
 
-def _scaled(picture: Bytes, ratio: float) -> Bytes:
-    """The size within common players' limit, both sides even."""
+def _in_picture(portrait: Portrait) -> Float:
+    """The landmarks in pixels of the source picture."""
+    crop = portrait.crop
+    scale = crop.side / len(portrait.pixels)
+    return np.asarray(portrait.landmarks * scale + np.array([crop.left, crop.top], np.float32), np.float32)
+
+
+def _within_limit(picture: Bytes) -> tuple[Bytes, float]:
+    """The picture within common players' limit, and how much smaller it became."""
+    ratio = min(1.0, MAX_VIDEO_SIDE / max(picture.shape[:2]))
     height, width = (round(length * ratio) for length in picture.shape[:2])
     if ratio < 1:
         picture = np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-    return picture
+    return picture, ratio
 
 
 def _square(landmarks: Float, scale: float, shift: float) -> CropBox:
@@ -219,30 +216,8 @@ def _inside(box: CropBox, picture: Bytes) -> CropBox:
     return CropBox(min(max(left, 0.0), width - side), min(max(top, 0.0), height - side), side)
 
 
-def _place(picture: Bytes, pixels: Bytes, blend: Float, crop: CropBox) -> _Placement:
-    height, width = picture.shape[:2]
-    left, top = max(0, floor(crop.left)), max(0, floor(crop.top))
-    right, bottom = min(width, ceil(crop.left + crop.side)), min(height, ceil(crop.top + crop.side))
-    scale = crop.side / pixels.shape[0]
-    # Pixel centres lie at halves; warpAffine counts them as whole numbers.
-    offset = np.array([crop.left - left, crop.top - top]) + 0.5 * scale - 0.5
-    to_patch = np.array([[scale, 0, offset[0]], [0, scale, offset[1]]])
-    size = (right - left, bottom - top)
-    softly = cv2.warpAffine(blend, to_patch, size, flags=cv2.INTER_LINEAR)
-    shown = cv2.warpAffine(pixels.astype(np.float32), to_patch, size, flags=cv2.INTER_CUBIC)
-    original = picture[top:bottom, left:right].astype(np.float32)
-    return _Placement(
-        rows=slice(top, bottom),
-        columns=slice(left, right),
-        weight=np.asarray(softly, np.float32)[:, :, None],
-        detail=original - shown,
-        to_patch=to_patch.astype(np.float32),
-    )
-
-
 def _fade(size: int) -> Float:
     """How much of a square shows [size, size]: it is faded out at its edges."""
     steps = (np.minimum(np.arange(size), np.arange(size)[::-1]) + 0.5) / (EDGE_FADE * size)
-    fade = np.clip(steps, 0, 1)
-    fade = fade * fade * (3 - 2 * fade)
+    fade = eased(steps)
     return np.asarray(fade[:, None] * fade[None], np.float32)

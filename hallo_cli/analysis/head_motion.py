@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hallo_cli.analysis.blinks import blinks
+from hallo_cli.analysis.easing import eased
 from hallo_cli.domain import Float
 
 UNITS = np.array([1, 0.05, 0.05, 0.05, 1, 0.1, 0.1], np.float32)  # shut lids; radians; raised brows; radians
@@ -24,6 +24,10 @@ REACH = 8  # frames on either side in which the head's tilt changes its directio
 EARLIEST = 1000  # keeps the numbers of knots before the video above 0
 CALM = 0.35  # of the sway, where nobody speaks
 CHANGE_OVER_S = 1.0  # from one course of motion to another
+MEAN_INTERVAL_S = 3.4  # of blinks
+MIN_INTERVAL_S = 1.2
+CLOSING_S, SHUT_S, OPENING_S = 0.08, 0.04, 0.20
+QUIET_ENDS_S = 0.6  # no blink begins or ends this near the video's ends
 
 
 def living(seed: int, loudness: Float, first: int, n_frames: int, fps: float) -> Float:
@@ -75,10 +79,34 @@ def delayed(delay: Delay, seed: int, loudness: Float, first: int, *, n_frames: i
         np.clip(np.arange(len(loudness) - delay.n_frames) + delay.n_frames, 0, len(loudness) - 1)
     ]
     as_before = living(seed, before, begins - delay.n_frames, stop - begins, fps)
-    share = np.clip(1 - (delay.frame - np.arange(begins, stop)) / round(CHANGE_OVER_S * fps), 0, 1)
-    share = share * share * (3 - 2 * share)
+    share = eased(1 - (delay.frame - np.arange(begins, stop)) / round(CHANGE_OVER_S * fps))
     values[begins - first :] += share[:, None] * (as_before - values[begins - first :])
     return values
+
+
+def blinks(seed: int, n_frames: int, fps: float) -> Float:
+    """The closure of the eyes in every frame [n_frames], 0 open to 1 shut: a fixed schedule for each seed."""
+    time_s = (np.arange(n_frames) + 0.5) / fps
+    shut = np.zeros(n_frames, np.float32)
+    length_s = CLOSING_S + SHUT_S + OPENING_S
+    for start_s in _blink_starts(seed, n_frames / fps - QUIET_ENDS_S - length_s):
+        first, last = np.searchsorted(time_s, [start_s, start_s + length_s])
+        since = time_s[first:last] - start_s
+        closing = since / CLOSING_S
+        opening = (length_s - since) / OPENING_S
+        shut[first:last] = np.maximum(shut[first:last], eased(np.minimum(closing, opening)))
+    return shut
+
+
+def _blink_starts(seed: int, latest_s: float) -> list[float]:
+    """Intervals like people's: rarely short, sometimes long."""
+    rng = np.random.default_rng([seed, 0xB11])
+    starts = []
+    time_s = QUIET_ENDS_S + float(rng.uniform(0, MEAN_INTERVAL_S))
+    while time_s < latest_s:
+        starts.append(time_s)
+        time_s += MIN_INTERVAL_S + float(rng.gamma(2.0, (MEAN_INTERVAL_S - MIN_INTERVAL_S) / 2))
+    return starts
 
 
 def _stress(loudness: Float, fps: float) -> Float:

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
+from hallo_cli.analysis.warping import Rectangle, sampled, showing
 from hallo_cli.domain import Bytes, Float
 
 # Landmarks from left to right: the edges of the upper and the lower lid, the brow's lower side
@@ -53,10 +55,16 @@ class _Eye:
 
     def skin(self, picture: Bytes) -> Float:
         """The colour [3] of the skin under the eye."""
-        columns = self.columns[16:-16:4]
         rows = (self.upper + self.gap)[16:-16:4] + np.linspace(0.12, 0.28, 5)[:, None] * self.width
-        seen = _looked_up(picture, np.broadcast_to(columns, rows.shape).copy(), rows.astype(np.float32))
+        seen = _looked_up(picture, self.columns[16:-16:4], rows)
         return np.asarray(np.median(seen.reshape(-1, 3), 0), np.float32)
+
+    def shown(self, places: Float) -> Rectangle | None:
+        """The rows and columns of `places` that may show the eye."""
+        margin = _MARGIN * self.width
+        low = np.array([self.columns[0], (self.upper - self.reach).min()])
+        high = np.array([self.columns[-1], (self.upper + self.gap).max()])
+        return showing(places, low - margin, high + margin)
 
     def sources(self, places: Float, shut: float) -> _Sources:
         """Where places [h, w, 2] of the picture take their pixels from."""
@@ -109,15 +117,14 @@ class Lids:
         if amount < _LEAST:
             return
         for eye in self._eyes:
-            window = _window(eye, places)
-            if window is None:
+            part = eye.shown(places)
+            if part is None:
                 continue
-            inside = places[window]
-            source = eye.sources(inside, min(amount, 1.0))
-            lid = _drawn(eye, picture, np.ascontiguousarray(inside[..., 0]), source)
-            under = target[window].astype(np.float32)
+            source = eye.sources(places[part], min(amount, 1.0))
+            lid = _drawn(eye, picture, places[part][..., 0], source)
+            under = target[part].astype(np.float32)
             shown = under + source.cover[..., None] * (lid - under)
-            target[window] = np.clip(shown + 0.5, 0, 255).astype(np.uint8)
+            target[part] = np.clip(shown + 0.5, 0, 255).astype(np.uint8)
 
 
 def _drawn(eye: _Eye, picture: Bytes, columns: Float, source: _Sources) -> Float:
@@ -132,9 +139,9 @@ def _drawn(eye: _Eye, picture: Bytes, columns: Float, source: _Sources) -> Float
     return lid
 
 
-def _looked_up(picture: Bytes, columns: Float, rows: Float) -> Float:
-    found = cv2.remap(picture, columns, rows, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(found, np.float32)
+def _looked_up(picture: Bytes, columns: Float, rows: npt.NDArray[np.floating]) -> Float:
+    places = np.stack(np.broadcast_arrays(columns, rows), -1).astype(np.float32)
+    return sampled(picture, places, cv2.INTER_CUBIC).astype(np.float32)
 
 
 def _eye(upper: Float, lower: Float, brow: Float) -> _Eye | None:
@@ -153,15 +160,3 @@ def _eye(upper: Float, lower: Float, brow: Float) -> _Eye | None:
     reach = np.clip(free, _REACH[0] * width, _REACH[1] * width)
     lines = np.stack([columns, edge, np.maximum(gap, softened), reach]).astype(np.float32)
     return _Eye(lines[0], lines[1], lines[2], lines[3], width)
-
-
-def _window(eye: _Eye, places: Float) -> tuple[slice, slice] | None:
-    """The rows and columns of `places` that may show the eye; they lie near where the picture has it."""
-    left, top = places[0, 0]
-    scale = (places[-1, -1] - places[0, 0]) / np.maximum(np.array(places.shape[1::-1]) - 1, 1)
-    margin = _MARGIN * eye.width
-    low = (np.array([eye.columns[0], (eye.upper - eye.reach).min()]) - margin - (left, top)) / scale
-    high = (np.array([eye.columns[-1], (eye.upper + eye.gap).max()]) + margin - (left, top)) / scale
-    low, high = np.maximum(np.floor(low), 0).astype(int), np.ceil(high).astype(int)
-    window = slice(low[1], max(high[1], low[1])), slice(low[0], max(high[0], low[0]))
-    return window if places[window].size else None

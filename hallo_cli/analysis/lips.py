@@ -8,7 +8,7 @@ is kept for when they part.
 
 from __future__ import annotations
 
-from math import ceil, floor
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -17,6 +17,7 @@ from hallo_cli.analysis.lip_edges import along_the_dark, around_the_teeth
 from hallo_cli.analysis.mouth import find_mouth, flesh_of, skin_of
 from hallo_cli.analysis.mouth_inside import Inside, Teeth
 from hallo_cli.analysis.mouth_opening import Course, columns_of, find_opening
+from hallo_cli.analysis.warping import Rectangle, inside_of, origin_of, rectangle, sampled, whole
 from hallo_cli.domain import LUMA, Bytes, Float
 
 # Landmarks that move with the skull: eye corners, the bridge of the nose
@@ -48,7 +49,7 @@ class Lips:
 
     def shut(self) -> Bytes:
         """The picture with lips that meet."""
-        window = self._window()
+        window = self._between
         if self._mouth is None or window is None:
             return self._picture
         mouth, (x, y) = self._mouth, self._mouth.grid(window)
@@ -59,8 +60,7 @@ class Lips:
         below = (mouth.bottom - y) * (mouth.bottom - upper - gap - inset) / np.maximum(mouth.bottom - line, 1)
         rows = np.where(y < line, mouth.top + above, mouth.bottom - below)
         rows = np.where((y > mouth.top) & (y < mouth.bottom), rows, y)
-        sources = mouth.placed(x, np.asarray(rows, np.float32))
-        drawn = cv2.remap(self._picture, *sources, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        drawn = sampled(self._picture, mouth.placed(x, np.asarray(rows, np.float32)), cv2.INTER_CUBIC)
         dark = np.exp(-(((y - line) / (_LINE * mouth.width)) ** 2)) * np.clip(
             gap / (0.04 * mouth.width), 0, 1
         )
@@ -68,50 +68,44 @@ class Lips:
         shut[window] = np.clip(drawn * (1 - _DARK * dark[..., None]) + 0.5, 0, 255).astype(np.uint8)
         return shut
 
-    def part(self, places: Float, origin: tuple[int, int], mask: Float, at: tuple[int, int]) -> Float:
+    def part(self, places: Float, moved: Rectangle, mask: Float, painted: Rectangle) -> Float:
         """Open a frame's mouth: where its inside is seen, 0..1 [h, w]; in `places` the lower lip moves down.
 
         places [., ., 2]: the columns and rows of the shut picture that the frame is warped from.
         mask [h, w]: where networks paint, 0..1.
-        origin, at: the first column and row of the two in the frame.
+        moved, painted: the parts of the frame that the two are about.
         """
         mouth = self._mouth
         if mouth is None:
             return mask
         columns = columns_of(mouth)
         down = np.arange(mouth.top, 2 * mouth.bottom - mouth.top, dtype=np.float32)
-        course = np.stack(mouth.placed(*np.meshgrid(columns, down)), -1)
-        from_x, from_y = mouth.upright(_sampled(places, course - np.array(origin, np.float32)))
-        paint = _sampled(mask, course - np.array(at, np.float32), border=cv2.BORDER_CONSTANT)
+        course = mouth.placed(*np.meshgrid(columns, down))
+        from_x, from_y = mouth.upright(sampled(places, course - origin_of(moved)))
+        paint = sampled(mask, course - origin_of(painted), border=cv2.BORDER_CONSTANT)
         opening = find_opening(mouth, down, Course(from_x, from_y, paint > 0.5))
         if opening is None:
             return np.zeros_like(mask)
-        sides, ends = columns[[0, -1]], np.array(opening.ends, np.float32)
-        corners = mouth.placed(np.tile(sides, 2), np.repeat(ends, 2))
-        across, along = (
-            slice(max(floor(line.min() - first), 0), max(ceil(line.max() - first), 0))
-            for line, first in zip(corners, origin, strict=True)
-        )
-        part = places[along, across]
-        if part.size:
-            x, y = mouth.grid(_window(part, (origin[0] + across.start, origin[1] + along.start)))
-            part += opening.lowering(x, y, *mouth.upright(part))[..., None] * mouth.down
-        return opening.shown(*mouth.grid(_window(mask, at)))
+        lowered = rectangle(*mouth.corners(columns[[0, -1]], opening.ends), within=moved)
+        if lowered is not None:
+            part = places[inside_of(lowered, moved)]
+            part += opening.lowering(*mouth.grid(lowered), *mouth.upright(part))[..., None] * mouth.down
+        return opening.shown(*mouth.grid(painted))
 
     @property
     def steady(self) -> Float:
         """Landmarks that move with the skull [n, 2]."""
         return self._steady
 
-    def finish(self, paint: Float, shown: Float, origin: tuple[int, int], moved: Float) -> None:
+    def finish(self, paint: Float, shown: Float, painted: Rectangle, moved: Float) -> None:
         """Give part of a frame's paint [h, w, 3] the portrait's own colours and teeth, in place.
 
-        shown [h, w]: where it will be seen. origin: the part's first column and row in the frame.
+        shown [h, w]: where it will be seen. painted: the part of the frame.
         moved [n, 2]: where in the picture the places `steady` of the frame come from.
         """
         if self._inside is not None:
             to_picture = _rigid(self._steady, moved)
-            to_picture[:, 2] += to_picture[:, :2] @ np.array(origin, np.float32)
+            to_picture[:, 2] += to_picture[:, :2] @ origin_of(painted)
             self._inside.paint_over(paint, shown, to_picture)
 
     def _find_inside(self, landmarks: Float) -> Inside | None:
@@ -121,14 +115,18 @@ class Lips:
         teeth = self._own_teeth(float(flesh @ LUMA))
         return Inside(flesh, skin_of(landmarks, self._picture), self._mouth.width, teeth)
 
-    def _window(self) -> tuple[slice, slice] | None:
-        if self._mouth is None or not self._mouth.is_parted:
+    @cached_property
+    def _between(self) -> Rectangle | None:
+        """The part of the picture that shutting may change; None: none, such as of lips that are shut."""
+        mouth = self._mouth
+        if mouth is None or not mouth.is_parted:
             return None
-        return self._mouth.window(self._picture.shape[:2])
+        low, high = mouth.corners(mouth.upper[[0, -1], 0], (mouth.top, mouth.bottom))
+        return rectangle(low, np.ceil(high) + 1, whole(self._picture))
 
     def _own_teeth(self, flesh: float) -> Teeth | None:
         """None where the picture shows none: what is between its lips is small, or darker than `flesh`."""
-        window = self._window()
+        window = self._between
         if self._mouth is None or window is None:
             return None
         mouth, (x, y) = self._mouth, self._mouth.grid(window)
@@ -142,23 +140,8 @@ class Lips:
         light = (picture @ LUMA)[shown > 0.5]
         if len(light) < _LEAST_TEETH * mouth.width**2 or np.percentile(light, 80) < _BRIGHT * flesh:
             return None
-        return Teeth(
-            _whiter(picture),
-            np.asarray(shown, np.float32),
-            mouth.lowered(window[1].start, window[0].start, _LOWERED * mouth.width),
-        )
-
-
-def _sampled(values: Float, places: Float, *, border: int = cv2.BORDER_REPLICATE) -> Float:
-    """The values [h, w, ...] at columns and rows [n, m, 2]."""
-    columns, rows = (np.ascontiguousarray(places[..., axis], np.float32) for axis in (0, 1))
-    return np.asarray(cv2.remap(values, columns, rows, cv2.INTER_LINEAR, borderMode=border), np.float32)
-
-
-def _window(values: Float, origin: tuple[int, int]) -> tuple[slice, slice]:
-    """The rows and columns that values [h, w, ...] lie at."""
-    rows, columns = values.shape[:2]
-    return slice(origin[1], origin[1] + rows), slice(origin[0], origin[0] + columns)
+        origin = origin_of(window) + _LOWERED * mouth.width * mouth.down.astype(np.float64)
+        return Teeth(_whiter(picture), np.asarray(shown, np.float32), origin)
 
 
 def _whiter(teeth: Bytes) -> Bytes:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from math import ceil, floor
 
 import cv2
 import numpy as np
 
 from hallo_cli.analysis.brows import Brows
+from hallo_cli.analysis.easing import eased, passed
 from hallo_cli.analysis.lids import Lids
 from hallo_cli.analysis.lips import Lips
+from hallo_cli.analysis.warping import Rectangle, origin_of, rectangle, sampled, size_of, to_part, whole
 from hallo_cli.domain import LUMA, Bytes, CropBox, Float, FrameMotion, MotionShape
 
 REACH = 0.3  # of the square's side: how far beyond its edge motion fades out
@@ -32,35 +33,10 @@ GREY = 4.0  # levels by which the channels of a colourless picture may differ on
 
 
 @dataclass(frozen=True)
-class _Area:
-    """Whole pixels of the picture, half-open."""
-
-    left: int
-    top: int
-    right: int
-    bottom: int
-
-    @property
-    def slices(self) -> tuple[slice, slice]:
-        """Rows and columns."""
-        return slice(self.top, self.bottom), slice(self.left, self.right)
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(width, height)."""
-        return self.right - self.left, self.bottom - self.top
-
-    def beside(self, other: _Area) -> _Area:
-        """The same pixels, counted from where the other begins."""
-        x, y = other.left, other.top
-        return _Area(self.left - x, self.top - y, self.right - x, self.bottom - y)
-
-
-@dataclass(frozen=True)
 class _Opening:
     """Where a frame is painted."""
 
-    area: _Area
+    area: Rectangle  # of the picture
     matrix: Float  # [2, 3] from the paint's pixels to the area's
     flags: int  # how it is enlarged
     mask: Float  # [height, width] 0..1, crisp: a breath of paint would blur lips and skin
@@ -104,32 +80,26 @@ class MotionCanvas:
         """(width, height) of the composed frames."""
         return self._picture.shape[1], self._picture.shape[0]
 
-    def compose(self, frames: Bytes) -> Bytes:
-        """Packed motions [n, bytes] -> frames [n, height, width, 3]."""
+    def compose(self, frames: Bytes, *, is_painted: bool = True) -> Bytes:
+        """Packed motions [n, bytes] -> frames [n, height, width, 3].
+
+        is_painted: with generated pixels, not only the picture's own, moved.
+        """
         composed = np.repeat(self._picture[None], len(frames), axis=0)
         for target, motion in zip(composed, self._shape.unpack(frames), strict=True):
             places = self._places(motion)
-            opening = self._opening(motion, places)
+            opening = self._opening(motion, places) if is_painted else None
             self._warp(target, motion, places)
             if opening is not None:
                 self._paint(target, motion, opening)
         return composed
 
-    def warped(self, frames: Bytes) -> Bytes:
-        """The same without generated pixels: the picture's own, moved."""
-        composed = np.repeat(self._picture[None], len(frames), axis=0)
-        for target, motion in zip(composed, self._shape.unpack(frames), strict=True):
-            self._warp(target, motion, self._places(motion))
-        return composed
-
     def _places(self, motion: FrameMotion) -> Float:
         """Where the moved area's pixels come from [height, width, 2], with raised brows."""
-        moved = cv2.warpAffine(
-            self._extended(self._calmed(motion.flow)),
-            self._to_area(len(motion.flow)),
-            self._moved.size,
-            flags=cv2.INTER_LINEAR,
-        )
+        reach = self._reach
+        flow = np.pad(self._calmed(motion.flow), ((reach, reach), (reach, reach), (0, 0)), mode="edge")
+        matrix = self._to_area(self._moved, self._shape.flow, reach)
+        moved = cv2.warpAffine(flow * self._fade, matrix, size_of(self._moved), flags=cv2.INTER_LINEAR)
         places = np.asarray(self._grid + moved * np.float32(self._crop.side), np.float32)
         if self._parts.brows is not None:
             self._parts.brows.lift(places, motion.brows)
@@ -137,12 +107,11 @@ class MotionCanvas:
 
     def _warp(self, target: Bytes, motion: FrameMotion, places: Float) -> None:
         """Warp the picture's pixels into the moved area, and shut the lids."""
-        target[self._moved.slices] = cv2.remap(
-            self._picture, places, np.zeros(0, np.float32), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
-        )
-        self._sharpen(target[self._moved.slices], places)
+        moved = target[self._moved]
+        moved[:] = sampled(self._picture, places, cv2.INTER_CUBIC)
+        self._sharpen(moved, places)
         if self._parts.lids is not None:
-            self._parts.lids.shut(target[self._moved.slices], self._picture, places, motion.lids)
+            self._parts.lids.shut(moved, self._picture, places, motion.lids)
 
     def _sharpen(self, moved: Bytes, places: Float) -> None:
         """Sharpen the face in place, most where pixels lie half-way between the picture's."""
@@ -163,8 +132,8 @@ class MotionCanvas:
         """Rows and columns of the moved area that show the face, and how much they are sharpened."""
         if self._face is None:
             return None
-        matrix = self._matrix(self._moved, len(self._face), 0)
-        weight = cv2.warpAffine(self._face, matrix, self._moved.size, flags=cv2.INTER_LINEAR)
+        matrix = self._to_area(self._moved, len(self._face))
+        weight = cv2.warpAffine(self._face, matrix, size_of(self._moved), flags=cv2.INTER_LINEAR)
         rows, columns = (np.flatnonzero((weight > 0.01).any(axis)) for axis in (1, 0))
         if not len(rows):
             return None
@@ -173,30 +142,25 @@ class MotionCanvas:
 
     def _opening(self, motion: FrameMotion, places: Float) -> _Opening | None:
         """Where the frame is painted; None: nowhere. Lips that part move in `places`."""
-        seen = motion.mask > 255 * UNSURE[0]
-        rows, columns = (np.flatnonzero(seen.any(axis=axis)) for axis in (1, 0))
+        rows, columns = np.nonzero(motion.mask > 255 * UNSURE[0])
         if not len(rows):
             return None
         side = self._shape.paint
-        first = [part.start for part in self._shape.window.within(side)]
-        rows, columns = rows + first[0], columns + first[1]
+        first = origin_of(self._shape.window.within(side))
         margin = 1 if self._parts.lips is None else max(1, round(BESIDE * side))
-        area = self._inside(
-            self._crop.left + self._crop.side * (columns[0] - margin) / side,
-            self._crop.top + self._crop.side * (rows[0] - margin) / side,
-            self._crop.left + self._crop.side * (columns[-1] + 1 + margin) / side,
-            self._crop.top + self._crop.side * (rows[-1] + 1 + margin) / side,
-        )
+        low = np.array([columns.min(), rows.min()]) + first - margin
+        high = np.array([columns.max(), rows.max()]) + first + 1 + margin
+        square, scale = np.array([self._crop.left, self._crop.top]), self._crop.side
+        area = rectangle(square + scale * low / side, square + scale * high / side, whole(self._picture))
         if area is None:
             return None
-        matrix = self._matrix(area, side, 0)
-        matrix[:, 2] += matrix[:, :2] @ np.array(first[::-1], np.float32)
+        matrix = self._to_area(area, side)
+        matrix[:, 2] += matrix[:, :2] @ first
         flags = cv2.INTER_CUBIC if self._crop.side >= side else cv2.INTER_AREA
-        mask = cv2.warpAffine(motion.mask, matrix, area.size, flags=flags) / np.float32(255)
-        decided = shown = _step(mask, UNSURE)
+        mask = cv2.warpAffine(motion.mask, matrix, size_of(area), flags=flags) / np.float32(255)
+        decided = shown = passed(mask, UNSURE)
         if self._parts.lips is not None:
-            origin = self._moved.left, self._moved.top
-            shown = self._parts.lips.part(places, origin, decided, (area.left, area.top))
+            shown = self._parts.lips.part(places, self._moved, decided, area)
         return _Opening(area, matrix, flags, decided, shown)
 
     def _paint(self, target: Bytes, motion: FrameMotion, opening: _Opening) -> None:
@@ -205,32 +169,29 @@ class MotionCanvas:
         paint = cv2.warpAffine(
             self._coloured(motion.paint),
             opening.matrix,
-            area.size,
+            size_of(area),
             flags=opening.flags,
             borderMode=cv2.BORDER_REPLICATE,
         ).astype(np.float32)
         if self._parts.lips is not None:
             paint = _continued(paint, opening.mask)
             moved = self._moved_points(self._parts.lips.steady, motion.flow)
-            self._parts.lips.finish(paint, shown, (area.left, area.top), moved)
-        under = target[area.slices].astype(np.float32)
-        target[area.slices] = np.clip(under + shown[:, :, None] * (paint - under) + 0.5, 0, 255).astype(
-            np.uint8
-        )
+            self._parts.lips.finish(paint, shown, area, moved)
+        under = target[area].astype(np.float32)
+        painted = under + shown[:, :, None] * (paint - under)
+        target[area] = np.clip(painted + 0.5, 0, 255).astype(np.uint8)
 
     def _moved_points(self, points: Float, flow: Float) -> Float:
         """Where the picture shows what the frame has at `points` [n, 2]; both in the picture's pixels."""
         scale = self._crop.side / len(flow)
         at = ((points - (self._crop.left, self._crop.top)) / scale - 0.5).astype(np.float32)
-        columns, rows = at.T[:, None].copy()
-        found = cv2.remap(flow, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        return np.asarray(points + found[0] * self._crop.side, np.float32)
+        return np.asarray(points + sampled(flow, at[None])[0] * self._crop.side, np.float32)
 
     def _calmed(self, flow: Float) -> Float:
         """The flow without slight jitter outside the face, such as in the background."""
         if self._face is None:
             return flow
-        counts = np.maximum(self._face, _step(np.linalg.norm(flow, axis=2), SLIGHT))
+        counts = np.maximum(self._face, passed(np.linalg.norm(flow, axis=2), SLIGHT))
         return np.asarray(flow * counts[:, :, None], np.float32)
 
     def _coloured(self, paint: Bytes) -> Bytes:
@@ -244,57 +205,35 @@ class MotionCanvas:
         spread = np.ptp(self._picture[::4, ::4].astype(np.float32), axis=2)
         return float(spread.mean()) < GREY
 
-    def _extended(self, flow: Float) -> Float:
-        """Flow [h, w, 2] continued beyond its edges, where it fades out."""
-        reach = self._reach(len(flow))
-        padded = cv2.copyMakeBorder(flow, reach, reach, reach, reach, cv2.BORDER_REPLICATE)
-        return np.asarray(padded * self._fade(len(flow))[:, :, None], np.float32)
+    @cached_property
+    def _fade(self) -> Float:
+        """How much of the square's flow and of what continues it counts [side, side, 1]."""
+        ramp = (np.arange(self._reach) + 0.5) / self._reach
+        line = eased(np.concatenate([ramp, np.ones(self._shape.flow), ramp[::-1]]).astype(np.float32))
+        return np.asarray(np.minimum(line[:, None], line)[..., None], np.float32)
 
-    def _fade(self, side: int) -> Float:
-        reach = self._reach(side)
-        ramp = (np.arange(reach) + 0.5) / reach
-        line = np.concatenate([ramp, np.ones(side), ramp[::-1]]).astype(np.float32)
-        line = line * line * (3 - 2 * line)
-        return np.minimum(line[:, None], line[None])
+    @property
+    def _reach(self) -> int:
+        return max(1, round(REACH * self._shape.flow))
 
-    def _reach(self, side: int) -> int:
-        return max(1, round(REACH * side))
-
-    def _to_area(self, side: int) -> Float:
-        return self._matrix(self._moved, side, self._reach(side))
-
-    def _matrix(self, area: _Area, side: int, margin: int) -> Float:
+    def _to_area(self, area: Rectangle, side: int, margin: int = 0) -> Float:
         """From the pixels of a map of the square, with a margin around it, to those of an area."""
-        scale = self._crop.side / side
-        # Pixel centres lie at halves; warpAffine counts them as whole numbers.
-        x = self._crop.left - area.left + (0.5 - margin) * scale - 0.5
-        y = self._crop.top - area.top + (0.5 - margin) * scale - 0.5
-        return np.array([[scale, 0, x], [0, scale, y]], np.float32)
+        return to_part(area, self._crop, side, margin).astype(np.float32)
 
     @cached_property
-    def _moved(self) -> _Area:
+    def _moved(self) -> Rectangle:
         """The part of the picture that moves: the square and its surroundings."""
         margin = REACH * self._crop.side
-        left, top = self._crop.left - margin, self._crop.top - margin
-        right, bottom = (edge + self._crop.side + 2 * margin for edge in (left, top))
-        area = self._inside(left, top, right, bottom)
+        low = np.array([self._crop.left, self._crop.top]) - margin
+        area = rectangle(low, low + self._crop.side + 2 * margin, whole(self._picture))
         assert area is not None
         return area
 
     @cached_property
     def _grid(self) -> Float:
         """The picture's coordinates of the moved area's pixels [height, width, 2]."""
-        area = self._moved
-        columns = np.arange(area.left, area.right, dtype=np.float32)
-        rows = np.arange(area.top, area.bottom, dtype=np.float32)
+        rows, columns = (np.arange(span.start, span.stop, dtype=np.float32) for span in self._moved)
         return np.stack(np.meshgrid(columns, rows), axis=-1)
-
-    def _inside(self, left: float, top: float, right: float, bottom: float) -> _Area | None:
-        width, height = self.size
-        area = _Area(
-            max(0, floor(left)), max(0, floor(top)), min(width, ceil(right)), min(height, ceil(bottom))
-        )
-        return area if area.left < area.right and area.top < area.bottom else None
 
 
 def _continued(paint: Float, mask: Float) -> Float:
@@ -303,11 +242,6 @@ def _continued(paint: Float, mask: Float) -> Float:
     first = np.where(painted.any(0), np.argmax(painted, 0) + 1, 0)
     first = cv2.blur(first[None].astype(np.float32), (5, 1))[0]
     rows = np.maximum(np.arange(len(paint), dtype=np.float32)[:, None], first)
-    columns = np.broadcast_to(np.arange(paint.shape[1], dtype=np.float32), rows.shape)
-    return np.asarray(cv2.remap(paint, np.ascontiguousarray(columns), rows, cv2.INTER_LINEAR), np.float32)
-
-
-def _step(values: Float, ends: tuple[float, float]) -> Float:
-    """0 below the first end, 1 above the second, smooth between."""
-    share = np.clip((values - ends[0]) / (ends[1] - ends[0]), 0, 1)
-    return np.asarray(share * share * (3 - 2 * share), np.float32)
+    columns = np.arange(paint.shape[1], dtype=np.float32)
+    places = np.stack(np.broadcast_arrays(columns, rows), -1)
+    return sampled(paint, places, border=cv2.BORDER_CONSTANT)

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from hallo_cli.analysis.warping import Rectangle, sampled
 from hallo_cli.domain import CELLS, LUMA, WHOLE, Bytes, Float, Window
 
 # Landmarks from corner to corner: the inner edges of the upper and the lower lip, the lower lip's outer edge
@@ -73,14 +74,10 @@ class Mouth:
         x, y = np.moveaxis(cv2.transform(flat, matrix).reshape(points.shape), -1, 0)
         return np.asarray(x, np.float32), np.asarray(y, np.float32)
 
-    def placed(self, x: Float, y: Float) -> tuple[Float, Float]:
-        """The inverse: columns and rows of the picture."""
-        columns, rows = (self.centre[axis] + x * self.along[axis] + y * self.down[axis] for axis in (0, 1))
-        return np.asarray(columns, np.float32), np.asarray(rows, np.float32)
-
-    def lowered(self, column: float, row: float, by: float) -> tuple[float, float]:
-        """A place of the picture, moved down the face."""
-        return column + by * float(self.down[0]), row + by * float(self.down[1])
+    def placed(self, x: Float, y: Float) -> Float:
+        """The inverse: places [..., 2] of the picture."""
+        places = [self.centre[axis] + x * self.along[axis] + y * self.down[axis] for axis in (0, 1)]
+        return np.stack(places, -1).astype(np.float32)
 
     def edges(self, x: Float) -> tuple[Float, Float]:
         """The upper lip's inner edge at each x, and the gap below it (0 beyond the corners)."""
@@ -96,23 +93,16 @@ class Mouth:
 
     def seen(self, picture: Bytes, x: Float, y: npt.NDArray[np.floating]) -> Float:
         """The picture's colours [n, len(x), 3] at places: x [len(x)], y [n, len(x)]."""
-        columns, rows = self.placed(np.broadcast_to(x, y.shape), np.asarray(y, np.float32))
-        found = cv2.remap(picture, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        return np.asarray(found, np.float32)
+        return sampled(picture, self.placed(x, np.asarray(y, np.float32))).astype(np.float32)
 
-    def window(self, size: tuple[int, int]) -> tuple[slice, slice] | None:
-        """The rows and columns of a picture (height, width) that shutting may change."""
-        x = np.repeat(self.upper[[0, -1], 0], 2)
-        columns, rows = self.placed(x, np.array([self.top, self.bottom] * 2, np.float32))
-        low = max(floor(rows.min()), 0), max(floor(columns.min()), 0)
-        high = min(ceil(rows.max()) + 1, size[0]), min(ceil(columns.max()) + 1, size[1])
-        if high[0] <= low[0] or high[1] <= low[1]:
-            return None
-        return slice(low[0], high[0]), slice(low[1], high[1])
+    def corners(self, across: Float, down: tuple[float, float]) -> tuple[Float, Float]:
+        """The least and the greatest column and row [2] of what lies between two x and two y."""
+        places = self.placed(np.repeat(across, 2), np.array(down * 2, np.float32))
+        return places.min(0), places.max(0)
 
-    def grid(self, window: tuple[slice, slice]) -> tuple[Float, Float]:
-        """x and y of a window's pixels, [h, w] each."""
-        rows, columns = (np.arange(part.start, part.stop, dtype=np.float32) for part in window)
+    def grid(self, part: Rectangle) -> tuple[Float, Float]:
+        """x and y of the pixels of a part of the picture, [h, w] each."""
+        rows, columns = (np.arange(span.start, span.stop, dtype=np.float32) for span in part)
         away = columns[None] - self.centre[0], rows[:, None] - self.centre[1]
         x, y = (away[0] * axis[0] + away[1] * axis[1] for axis in (self.along, self.down))
         return np.asarray(x, np.float32), np.asarray(y, np.float32)
@@ -178,12 +168,5 @@ def skin_of(landmarks: Float, picture: Bytes) -> Float:
     at = landmarks[list(_SKIN)]
     reach = _SKIN_REACH * float(np.ptp(landmarks[:, 0]))
     around = np.stack(np.meshgrid(*[np.linspace(-reach, reach, 7)] * 2), -1).reshape(-1, 2)
-    columns, rows = np.moveaxis(at[:, None] + around, 2, 0).astype(np.float32)
-    seen = cv2.remap(picture, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(np.median(seen.astype(np.float32).mean(1), 0), np.float32)
-
-
-def soft(share: npt.NDArray[np.floating]) -> Float:
-    """Smooth from 0 to 1."""
-    share = np.clip(share, 0, 1)
-    return np.asarray(share * share * (3 - 2 * share), np.float32)
+    seen = sampled(picture, (at[:, None] + around).astype(np.float32)).astype(np.float32)
+    return np.asarray(np.median(seen.mean(1), 0), np.float32)

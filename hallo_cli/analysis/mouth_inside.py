@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
-from hallo_cli.analysis.mouth import soft
+from hallo_cli.analysis.easing import soft
 from hallo_cli.domain import LUMA, Bytes, Float
 
 # Of the flesh's light: the depth of the mouth, the tongue, the lower lip's inner side
@@ -42,7 +43,7 @@ class Teeth:
 
     picture: Bytes  # [h, w, 3]
     shown: Float  # [h, w] 0..1: where that is upper teeth and the shadows beside them
-    origin: tuple[float, float]  # column and row of its first pixel
+    origin: npt.NDArray[np.float64]  # [2] column and row of its first pixel
 
     def over(self, paint: Float, to_picture: Float) -> None:
         """Lay the teeth over part of a frame's paint [h, w, 3] in place.

@@ -14,8 +14,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from hallo_cli.analysis.easing import soft
 from hallo_cli.analysis.lip_edges import smoothed
-from hallo_cli.analysis.mouth import Mouth, soft
+from hallo_cli.analysis.mouth import Mouth
+from hallo_cli.analysis.warping import sampled
 from hallo_cli.domain import Float
 
 _COLUMNS, _SMOOTH = 65, 7  # across the mouth; those that are averaged
@@ -93,10 +95,7 @@ class Opening:
         step = float(self.columns[1] - self.columns[0])
         known = np.stack(lines, -1)[None].astype(np.float32)
         columns = np.asarray((x - self.columns[0]) / step, np.float32)
-        found = cv2.remap(
-            known, columns, np.zeros_like(columns), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        )
-        return [np.asarray(line, np.float32) for line in cv2.split(found)]
+        return list(np.moveaxis(sampled(known, np.stack([columns, np.zeros_like(columns)], -1)), -1, 0))
 
 
 def columns_of(mouth: Mouth) -> Float:

@@ -6,9 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hallo_cli.analysis.framing import Canvas, View, motion_canvas
+from hallo_cli.analysis.framing import (
+    Canvas,
+    View,
+    full_canvas,
+    motion_canvas,
+    shoulders_canvas,
+    square_canvas,
+)
 from hallo_cli.analysis.motion_canvas import MotionCanvas
-from hallo_cli.analysis.portrait import PortraitAnalyser, Requirements, canvas
+from hallo_cli.analysis.portrait import PortraitAnalyser, Requirements
 from hallo_cli.bundles.bundle import Bundle
 from hallo_cli.domain import Bytes, MotionShape, Portrait
 from hallo_cli.models.network_config import NetworkConfig
@@ -44,8 +51,13 @@ def analyser_of(
 def canvas_of(
     networks: NetworkConfig, picture: Callable[[], Bytes], portrait: Portrait, view: View
 ) -> Canvas | MotionCanvas:
-    """What the view shows of a portrait that these networks animate; `picture` gives the upright one."""
-    if not networks.is_anchored:
-        return canvas(picture, portrait, view.framing)
-    side = networks.image_size
-    return motion_canvas(picture(), portrait, MotionShape(side // 2, 2 * side, portrait.window), view)
+    """What the view shows of a portrait that these networks animate.
+
+    `picture` gives the whole upright one where it is needed.
+    """
+    if networks.is_anchored:
+        side = networks.image_size
+        return motion_canvas(picture(), portrait, MotionShape(side // 2, 2 * side, portrait.window), view)
+    if view.framing in ("crop", "whole"):
+        return square_canvas(portrait, is_squeezed=view.framing == "whole")
+    return (full_canvas if view.framing == "full" else shoulders_canvas)(picture(), portrait)

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from hallo_cli.analysis.face import MOUTH_CORNERS, SILHOUETTE, Face
+from hallo_cli.analysis.warping import Rectangle, rectangle, whole
 from hallo_cli.domain import Bytes
 
 MIN_SHARPNESS, GOOD_SHARPNESS = 30.0, 60.0
@@ -47,22 +48,17 @@ class Light:
 def light_of(picture: Bytes, face: Face) -> Light:
     """The light on the face's skin, eyes, mouth and all."""
     outline = np.asarray(face.landmarks[list(SILHOUETTE)], np.float32)
-    left, top = np.maximum(np.floor(outline.min(axis=0)).astype(int), 0)
-    right, bottom = np.ceil(outline.max(axis=0)).astype(int) + 1
-    grey = cv2.cvtColor(picture[top:bottom, left:right], cv2.COLOR_RGB2GRAY)
+    box = _box(picture, face)
+    left, grey = box[1].start, cv2.cvtColor(picture[box], cv2.COLOR_RGB2GRAY)
     mask = np.zeros(grey.shape, np.uint8)
-    cv2.fillConvexPoly(mask, cv2.convexHull(np.asarray(outline - (left, top), np.int32)), 1)
+    cv2.fillConvexPoly(mask, cv2.convexHull(np.asarray(outline - (left, box[0].start), np.int32)), 1)
     middle = round(float(outline[:, 0].mean())) - left
-    halves = [
-        float(part[inside > 0].mean()) if (inside > 0).any() else 0.0
-        for part, inside in (
-            (grey[:, :middle], mask[:, :middle]),
-            (grey[:, middle:], mask[:, middle:]),
-        )
-    ]
-    level = float(grey[mask > 0].mean()) if (mask > 0).any() else 0.0
-    flatness = _flatness(np.asarray(picture[top:bottom, left:right], np.uint8), mask)
-    return Light(level, max(halves) / max(min(halves), 1.0), flatness)
+    everywhere, first, second = (
+        float(grey[:, part][mask[:, part] > 0].mean()) if mask[:, part].any() else 0.0
+        for part in (slice(None), slice(middle), slice(middle, None))
+    )
+    unevenness = max(first, second) / max(min(first, second), 1.0)
+    return Light(everywhere, unevenness, _flatness(picture[box], mask))
 
 
 def _flatness(face: Bytes, mask: Bytes) -> float:
@@ -96,10 +92,14 @@ def mouth_relief(picture: Bytes, face: Face) -> float:
 
 def _spread(picture: Bytes, face: Face) -> float:
     """Standard deviation of the grey levels in the face's box."""
+    return float(cv2.cvtColor(picture[_box(picture, face)], cv2.COLOR_RGB2GRAY).std())
+
+
+def _box(picture: Bytes, face: Face) -> Rectangle:
     outline = face.landmarks[list(SILHOUETTE)]
-    left, top = np.maximum(np.floor(outline.min(axis=0)).astype(int), 0)
-    right, bottom = np.ceil(outline.max(axis=0)).astype(int) + 1
-    return float(cv2.cvtColor(picture[top:bottom, left:right], cv2.COLOR_RGB2GRAY).std())
+    box = rectangle(outline.min(0), np.ceil(outline.max(0)) + 1, whole(picture))
+    assert box is not None, "faces are found in their pictures"
+    return box
 
 
 def reasons(

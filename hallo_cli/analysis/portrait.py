@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,15 +19,7 @@ from PIL import Image
 
 from hallo_cli.analysis import regions
 from hallo_cli.analysis.face import Face, FaceAnalyser
-from hallo_cli.analysis.framing import (
-    Canvas,
-    cut,
-    face_square,
-    full_canvas,
-    shoulders_canvas,
-    square_canvas,
-    to_square,
-)
+from hallo_cli.analysis.framing import cut, face_square, to_square
 from hallo_cli.analysis.identity import IdentityNetwork
 from hallo_cli.analysis.lips import Lips
 from hallo_cli.analysis.mouth import mouth_window
@@ -203,13 +195,6 @@ class PortraitAnalyser:
             self._identity.digest if self._identity else None,
         )
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:40]
-
-
-def canvas(picture: Callable[[], Bytes], portrait: Portrait, framing: str) -> Canvas:
-    """What the framing shows around the rendered square; `picture` gives the whole one where it is needed."""
-    if framing in ("crop", "whole"):
-        return square_canvas(portrait, is_squeezed=framing == "whole")
-    return (full_canvas if framing == "full" else shoulders_canvas)(picture(), portrait)
 
 
 def see(picture: Bytes, analyser: FaceAnalyser, options: PortraitOptions, file: Path) -> Sight:

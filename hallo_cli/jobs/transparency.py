@@ -94,7 +94,7 @@ def alpha_of(layer: Canvas | MotionCanvas) -> Callable[[Bytes], Bytes]:
     It moves with the picture's own pixels, and rests where the networks generate whole frames.
     """
     if isinstance(layer, MotionCanvas):
-        return lambda frames: layer.warped(frames)[..., 0]
+        return lambda frames: layer.compose(frames, is_painted=False)[..., 0]
     still = layer.compose(layer.at_rest)[0, ..., 0]
     return lambda frames: np.repeat(still[None], len(frames), axis=0)
 

@@ -5,6 +5,7 @@ import pytest
 
 from hallo_cli.analysis.lips import Lips
 from hallo_cli.analysis.mouth import mouth_window
+from hallo_cli.analysis.warping import whole
 from hallo_cli.domain import CELLS, WHOLE, Bytes, Float
 
 SKIN, UPPER_LIP, LOWER_LIP, TEETH = (210, 170, 150), (180, 60, 60), (190, 80, 80), (250, 250, 245)
@@ -21,6 +22,7 @@ STEADY = (
     (195, 100, 62),
 )
 LINE, LEFT, RIGHT = 120, 60, 140
+PART = slice(90, 150), slice(50, 150)  # of the frame, which is painted
 
 
 def drawn(gap: float, *, turned: float = 0.0) -> tuple[Bytes, Float]:
@@ -51,7 +53,7 @@ def white(picture: Bytes) -> int:
 def parted(picture: Bytes, landmarks: Float, mask: Float, at: Float | None = None) -> tuple[Float, Float]:
     """Where the mouth's inside is seen, and where the frame's pixels come from then; before: `at`."""
     at = places(picture.shape) if at is None else at.copy()
-    return Lips(landmarks, picture).part(at, (0, 0), mask, (0, 0)), at
+    return Lips(landmarks, picture).part(at, whole(picture), mask, whole(picture)), at
 
 
 def opening(picture: Bytes, landmarks: Float, at: Float) -> Float:
@@ -112,13 +114,13 @@ def test_mouth_that_is_hardly_seen_is_left_alone() -> None:
     lips = Lips(landmarks, picture)
     assert lips.shut() is picture
     full = np.ones((220, 200), np.float32)
-    assert lips.part(places(picture.shape), (0, 0), full, (0, 0)) is full
+    assert lips.part(places(picture.shape), whole(picture), full, whole(picture)) is full
 
 
 def painted(lips: Lips, light: float, *, shift: tuple[float, float] = (0, 0)) -> Float:
     """Grey paint of one light, as the lips finish it; all of it will be seen."""
     paint = np.full((60, 100, 3), light, np.float32)
-    lips.finish(paint, np.ones((60, 100), np.float32), (50, 90), lips.steady + np.array(shift, np.float32))
+    lips.finish(paint, np.ones((60, 100), np.float32), PART, lips.steady + np.array(shift, np.float32))
     return paint
 
 
@@ -193,7 +195,7 @@ def test_generated_teeth_are_as_light_in_small_openings_as_in_wide_ones() -> Non
         paint = np.full((60, 100, 3), generated, np.float32)
         shown = np.zeros((60, 100), np.float32)
         shown[:height] = 1
-        lips.finish(paint, shown, (50, 90), lips.steady)
+        lips.finish(paint, shown, PART, lips.steady)
         light[height] = paint[2, 50].mean()
     assert light[6] == pytest.approx(light[24], rel=0.1)
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from hallo_cli.analysis.motion_canvas import REACH, FaceParts, MotionCanvas
+from hallo_cli.analysis.warping import Rectangle
 from hallo_cli.domain import Bytes, CropBox, Float, MotionShape, Window
 from hallo_cli.models.anchored import Motion, compose
 
@@ -150,13 +151,13 @@ def test_lips_decide_what_of_the_mask_is_shown_and_where_pixels_come_from() -> N
     class Below:
         steady = np.array([[60, 60], [70, 60], [60, 70], [70, 70]] * 2, np.float32)
 
-        def part(self, places: Float, origin: tuple[int, int], mask: Float, at: tuple[int, int]) -> Float:
-            rows = np.arange(len(mask))[:, None] + at[1]
-            assert origin == (0, 0)
+        def part(self, places: Float, moved: Rectangle, mask: Float, painted: Rectangle) -> Float:
+            rows = np.arange(len(mask))[:, None] + painted[0].start
+            assert (moved[0].start, moved[1].start) == (0, 0)
             places[100:110] = places[110:120].copy()
             return np.asarray(mask * (rows >= 64), np.float32)
 
-        def finish(self, paint: Float, shown: Float, origin: tuple[int, int], moved: Float) -> None:
+        def finish(self, paint: Float, shown: Float, painted: Rectangle, moved: Float) -> None:
             assert np.allclose(moved, self.steady, atol=0.1)
 
     painted = np.zeros((1, 128, 128, 4), np.uint8)
@@ -173,11 +174,11 @@ def test_paint_goes_on_upwards_behind_the_lip() -> None:
     class Open:
         steady = np.zeros((8, 2), np.float32)
 
-        def part(self, places: Float, origin: tuple[int, int], mask: Float, at: tuple[int, int]) -> Float:
+        def part(self, places: Float, moved: Rectangle, mask: Float, painted: Rectangle) -> Float:
             return np.ones_like(mask)
 
-        def finish(self, paint: Float, shown: Float, origin: tuple[int, int], moved: Float) -> None:
-            assert origin[1] < 40  # some more is looked at than is painted
+        def finish(self, paint: Float, shown: Float, painted: Rectangle, moved: Float) -> None:
+            assert painted[0].start < 40  # some more is looked at than is painted
 
     painted = np.zeros((1, 128, 128, 4), np.uint8)
     painted[0, 40:90, 40:90] = (200, 200, 200, 255)

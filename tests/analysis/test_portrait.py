@@ -8,7 +8,9 @@ import pytest
 from PIL import Image
 
 from hallo_cli.analysis.face import SILHOUETTE, Face, FaceAnalyser
-from hallo_cli.analysis.portrait import PortraitAnalyser, PortraitOptions, Requirements, canvas
+from hallo_cli.analysis.framing import View
+from hallo_cli.analysis.of_bundle import canvas_of
+from hallo_cli.analysis.portrait import PortraitAnalyser, PortraitOptions, Requirements
 from hallo_cli.analysis.sight import sharpness
 from hallo_cli.bundles.bundle_file import Geometry
 from hallo_cli.domain import Bytes, Portrait
@@ -224,7 +226,8 @@ def test_framing_decides_what_is_shown(
     size: tuple[int, int],
 ) -> None:
     portrait = portrait_analyser.analyse(astronaut_file, PortraitOptions(size=256, framing=framing))
-    assert canvas(lambda: astronaut, portrait, framing).size == size
+    view = View(framing, 256, EMBEDDED_LIKE.geometry)
+    assert canvas_of(SMALL, lambda: astronaut, portrait, view).size == size
     assert np.array_equal(portrait_analyser.upright(astronaut_file, portrait), astronaut)
 
 

@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import save_file
 from scipy.io import wavfile
 
-from hallo_cli.analysis.blinks import blinks
 from hallo_cli.analysis.embedded_speech import EmbeddedEncoder
+from hallo_cli.analysis.head_motion import blinks
 from hallo_cli.analysis.loudness import Waveform
 from hallo_cli.analysis.speech import CONTEXT, RecordingTrack, TrackOptions, whole
 from hallo_cli.analysis.speech_network import CLOSE, OPEN, SpeechNet, SpeechNetConfig
