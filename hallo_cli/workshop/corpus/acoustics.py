@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.signal import fftconvolve, istft, stft
 
-from hallo_cli.domain import Float
-
-SAMPLE_RATE = 16_000
+from hallo_cli.domain import SAMPLE_RATE, Float
 
 
 def recorded(speech: Float, rng: np.random.Generator) -> Float:
@@ -48,8 +47,6 @@ def _coloured(sound: Float, rng: np.random.Generator) -> Float:
 
 
 def _echoed(sound: Float, rng: np.random.Generator) -> Float:
-    from scipy.signal import fftconvolve
-
     decay_s = rng.uniform(0.08, 0.5)
     time = np.arange(int(decay_s * 1.2 * SAMPLE_RATE)) / SAMPLE_RATE
     tail = rng.normal(size=len(time)) * np.exp(-6.9 * time / decay_s)
@@ -61,8 +58,6 @@ def _echoed(sound: Float, rng: np.random.Generator) -> Float:
 
 def _coded(sound: Float, rng: np.random.Generator) -> Float:
     """As a codec of few bits leaves it: weak parts of the spectrum are missing, the rest is coarse."""
-    from scipy.signal import istft, stft
-
     _, _, spectra = stft(sound, SAMPLE_RATE, nperseg=512)
     size = np.abs(spectra)
     loudest = size.max(axis=0, keepdims=True) + 1e-9

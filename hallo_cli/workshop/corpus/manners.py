@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hallo_cli.domain import Float
+from hallo_cli.domain import SAMPLE_RATE, Float
 
-SAMPLE_RATE = 16_000
 _FFT, _HOP = 512, 128
 _ENVELOPE_COEFFICIENTS = 34  # of the cepstrum: keeps formants, drops the pitch of voices below 470 Hz
 _KINDS = ("plain", "child", "whisper", "song")

@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
+from scipy.signal import resample_poly
 
-from hallo_cli.domain import Float
+from hallo_cli.domain import SAMPLE_RATE, Float
 from hallo_cli.errors import InputError
-from hallo_cli.workshop.corpus import espeak_process, flite
-from hallo_cli.workshop.corpus.acoustics import SAMPLE_RATE, recorded
+from hallo_cli.workshop.corpus import espeak_process
+from hallo_cli.workshop.corpus.acoustics import recorded
 from hallo_cli.workshop.corpus.espeak import Prosody
-from hallo_cli.workshop.corpus.languages import LANGUAGES, foreign_sentence
 from hallo_cli.workshop.corpus.manners import Manner, breath, draw_manner, spoken
 from hallo_cli.workshop.corpus.phones import FPS, REST, Segment, curve_length, phone_ids, viseme_curves
-from hallo_cli.workshop.corpus.sentences import sentence
+from hallo_cli.workshop.corpus.sentences import ENGLISH, LANGUAGES, sentence
 from hallo_cli.workshop.corpus.stress import dynamics, effort
 
-_ACCENTS = (
-    "en-us",
-    "en",
-    "en-us",
-    "en-gb-x-rp",
-    "en-029",
-    "gmw/en-GB-scotland",
-    "en-gb-x-gbclan",
-    "en-gb-x-gbcwmd",
-)
+_ACCENT_NAMES = "en-us en en-us en-gb-x-rp en-029 gmw/en-GB-scotland en-gb-x-gbclan en-gb-x-gbcwmd"
+_ACCENTS = _ACCENT_NAMES.split()
 _TIMBRE_NAMES = """
 f1 f2 f3 f4 m1 m2 m3 m4 m6 m7 m8 Alex Alicia Andrea Andy Annie Denis Diogo Gene Henrique Hugo Jacky Lee
 Marco Michael Mike Nguyen Reed adam anika antonio belinda benjamin boris caleb david ed edward grandma
@@ -38,10 +28,7 @@ paul pedro quincy rob robert sandro shelby steph travis victor whisper zac
 """
 _TIMBRES = _TIMBRE_NAMES.split()
 _HELD_OUT_TIMBRES = ("f5", "m5", "Gene2", "Mario", "aunty", "steph3", "klatt3", "iven3")
-_FLITE_VOICES = ("awb", "rms", "slt", "kal16")
-_HELD_OUT_FLITE_VOICES = ("kal",)
-_FLITE_SHARE = 0.45
-_FOREIGN_SHARE = 0.55  # of what espeak-ng speaks
+_FOREIGN_SHARE = 0.55
 _BREATH_SHARE = 0.3  # of the pauses
 _TRIES = 5  # sentences, where espeak-ng crashes
 
@@ -86,43 +73,31 @@ def silence(rng: np.random.Generator, *, duration_s: float) -> Utterance:
 
 @dataclass(frozen=True)
 class _Voice:
-    engine: str
     name: str
-    language: str = "en"
+    language: str
 
 
 def _draw_voice(rng: np.random.Generator, *, held_out: bool) -> _Voice:
-    if flite.has_flite() and rng.random() < _FLITE_SHARE:
-        return _Voice("flite", str(rng.choice(_HELD_OUT_FLITE_VOICES if held_out else _FLITE_VOICES)))
     timbre = rng.choice(_HELD_OUT_TIMBRES if held_out else _TIMBRES)
     if rng.random() < _FOREIGN_SHARE:
         language = str(rng.choice(LANGUAGES))
-        return _Voice("espeak", f"{language}+{timbre}", language)
-    return _Voice("espeak", f"{rng.choice(_ACCENTS)}+{timbre}")
+        return _Voice(f"{language}+{timbre}", language)
+    return _Voice(f"{rng.choice(_ACCENTS)}+{timbre}", ENGLISH)
 
 
 def _phrase(rng: np.random.Generator, *, voice: _Voice, manner: Manner) -> tuple[Float, list[Segment]]:
-    n_words = int(rng.integers(3, 13 if manner.kind != "song" else 6))
-    if voice.engine == "flite":
-        text = sentence(rng, n_words=n_words)
-        stretch = rng.uniform(0.75, 1.3) / manner.pace
-        samples, rate, segments = flite.speak(text, voice=voice.name, stretch=stretch)
-    else:
-        english = voice.language == "en"
-        words = sentence if english else partial(foreign_sentence, language=voice.language)
-        samples, rate, segments = _said(rng, lambda: words(rng, n_words=n_words), voice=voice, manner=manner)
+    samples, rate, segments = _said(rng, voice=voice, manner=manner)
     samples, segments = _resampled(samples, segments, rate=rate, factor=manner.factor)
     said = spoken(samples, manner, rng)
     return said * dynamics(len(said), rng), segments
 
 
-def _said(
-    rng: np.random.Generator, draw: Callable[[], str], *, voice: _Voice, manner: Manner
-) -> tuple[Float, int, list[Segment]]:
+def _said(rng: np.random.Generator, *, voice: _Voice, manner: Manner) -> tuple[Float, int, list[Segment]]:
     """What espeak-ng makes of a drawn sentence, of another one where it crashes."""
+    n_words = int(rng.integers(3, 13 if manner.kind != "song" else 6))
     crash: Exception | None = None
     for _ in range(_TRIES):
-        text = draw()
+        text = sentence(rng, voice.language, n_words=n_words)
         speed = int(np.clip(rng.uniform(115, 225) * manner.pace, 80, 400))
         prosody = Prosody(speed, int(rng.uniform(10, 90)), int(rng.uniform(15, 95)))
         try:
@@ -136,8 +111,6 @@ def _resampled(
     samples: Float, segments: list[Segment], *, rate: int, factor: float
 ) -> tuple[Float, list[Segment]]:
     """At 16 kHz and `factor` times faster and higher."""
-    from scipy.signal import resample_poly
-
     up = 320
     down = round(rate * factor * up / SAMPLE_RATE)
     faster = down * SAMPLE_RATE / (up * rate)

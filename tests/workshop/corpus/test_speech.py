@@ -9,7 +9,6 @@ from hallo_cli.errors import InputError, OutputError
 from hallo_cli.workshop.corpus import espeak_process
 from hallo_cli.workshop.corpus.espeak import Prosody, phones_of, speak
 from hallo_cli.workshop.corpus.espeak_process import EspeakCrashedError
-from hallo_cli.workshop.corpus.languages import LANGUAGES, foreign_sentence
 from hallo_cli.workshop.corpus.manners import Manner, breath, spoken
 from hallo_cli.workshop.corpus.phones import (
     PHONE_ID,
@@ -20,7 +19,7 @@ from hallo_cli.workshop.corpus.phones import (
     phone_ids,
     viseme_curves,
 )
-from hallo_cli.workshop.corpus.sentences import sentence
+from hallo_cli.workshop.corpus.sentences import ENGLISH, LANGUAGES, sentence
 from hallo_cli.workshop.corpus.speech_shards import write_speech_shards
 from hallo_cli.workshop.corpus.stress import dynamics, effort
 from hallo_cli.workshop.corpus.utterances import silence, utter
@@ -110,7 +109,7 @@ def test_phonetic_letters_become_phones(letters: str, phones: tuple[str, ...]) -
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_language_is_spoken_without_gaps(language: str) -> None:
-    text = foreign_sentence(np.random.default_rng(0), language, n_words=6)
+    text = sentence(np.random.default_rng(0), language, n_words=6)
     _, _, segments = speak(text, voice=language, prosody=Prosody())
     durations = {
         rest: sum(s.end_s - s.start_s for s in segments if (s.phone == "pau") == rest)
@@ -166,20 +165,17 @@ def test_espeak_times_every_phone() -> None:
 
 
 def test_crash_of_espeak_ends_one_sentence_alone() -> None:
-    speaker = espeak_process._speaker()
     wanted = speak("mama", voice="en-us", prosody=Prosody())
-    assert np.array_equal(speaker.speak("mama", "en-us", Prosody())[0], wanted[0])
-    assert speaker._process is not None
-    speaker._process.kill()
+    assert np.array_equal(espeak_process.speak("mama", voice="en-us", prosody=Prosody())[0], wanted[0])
+    espeak_process._process().kill()
     with pytest.raises(EspeakCrashedError, match="while 'en-us' said 'papa'"):
-        speaker.speak("papa", "en-us", Prosody())
-    assert speaker.speak("mama", "en-us", Prosody())[2] == wanted[2]
+        espeak_process.speak("papa", voice="en-us", prosody=Prosody())
+    assert espeak_process.speak("mama", voice="en-us", prosody=Prosody())[2] == wanted[2]
     with pytest.raises(InputError, match="no voice 'nobody'"):
-        speaker.speak("mama", "nobody", Prosody())
+        espeak_process.speak("mama", voice="nobody", prosody=Prosody())
 
 
 def test_another_sentence_is_spoken_where_espeak_crashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hallo_cli.workshop.corpus.flite.has_flite", lambda: False)
     texts: list[str] = []
 
     def crashing(text: str, *, voice: str, prosody: Prosody) -> tuple[Float, int, list[Segment]]:
@@ -229,7 +225,7 @@ def test_held_out_voices_are_never_in_the_corpus() -> None:
 
 
 def test_sentences_have_the_asked_number_of_words() -> None:
-    assert len(sentence(np.random.default_rng(0), n_words=7).split()) == 7
+    assert len(sentence(np.random.default_rng(0), ENGLISH, n_words=7).split()) == 7
 
 
 def test_speech_shard_is_whole_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
