@@ -12,7 +12,15 @@ import cv2
 import numpy as np
 
 from hallo_cli.domain import LUMA, Bytes, Float
-from hallo_cli.workshop.corpus.filters import blurred, enlarged, looked_up, noise, smoothed, transformed
+from hallo_cli.workshop.corpus.filters import (
+    blurred,
+    enlarged,
+    levels,
+    looked_up,
+    noise,
+    smoothed,
+    transformed,
+)
 
 Filter = Callable[[Float], Float]
 
@@ -76,7 +84,7 @@ class Look:
         """The picture as the take shows it."""
         for apply in self._filters:
             picture = apply(picture)
-        pixels = (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)
+        pixels = levels(picture)
         if self._jpeg_quality is not None:
             _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, self._jpeg_quality])
             pixels = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)

@@ -18,7 +18,6 @@ from hallo_cli.workshop.corpus.head_model import (
     LOWER_TEETH,
     SKIN,
     UPPER_TEETH,
-    HeadModel,
     load_head_model,
 )
 from hallo_cli.workshop.corpus.motion import Shown, eye_radius
@@ -154,9 +153,11 @@ class Actor:
         self.mouth.close(vertices, 1.0)
         self.mouth.set_teeth(vertices, self.identity.articulation)
         if hair != "bald":
-            thickness = rng.uniform(0.0, 0.22)
-            normals = raster.vertex_normals(vertices, self.model.triangles)
-            vertices += normals * (_scalp_weights(self.model, self.skin.scalp) * thickness)[:, None]
+            thickness = np.zeros(len(vertices), np.float32)
+            scalp, hairiness = self.model.under(self.skin.scalp)
+            thickness[scalp] = hairiness
+            thickness *= rng.uniform(0.0, 0.22)
+            vertices += raster.vertex_normals(vertices, self.model.triangles) * thickness[:, None]
         if rng.random() < glasses.SHARE:
             skin, eyeballs = self.model.vertices_of(SKIN), self.model.vertices_of(EYE)
             worn = glasses.shape(rng, vertices[eyeballs], vertices[skin])
@@ -269,17 +270,6 @@ def _tooth_coordinates() -> Float:
         coordinates[index, 0] = 0.68 * angle / (np.pi / 2)
         coordinates[index, 1] = height if material == UPPER_TEETH else 1 - height
     return coordinates
-
-
-def _scalp_weights(model: HeadModel, scalp: Float) -> Float:
-    weights = np.zeros(len(model.vertices), np.float32)
-    skin = model.materials == SKIN
-    uv = model.uv[model.uv_triangles[skin]].reshape(-1, 2)
-    size = len(scalp)
-    columns = np.clip((uv[:, 0] * size).astype(int), 0, size - 1)
-    rows = np.clip(((1 - uv[:, 1]) * size).astype(int), 0, size - 1)
-    weights[model.triangles[skin].reshape(-1)] = scalp[rows, columns]
-    return weights
 
 
 def _rotation(yaw: float, pitch: float, roll: float) -> Float:

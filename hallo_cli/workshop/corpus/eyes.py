@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from hallo_cli.domain import Float
 from hallo_cli.workshop.corpus.head_model import EYE, LASHES, SKIN, Int, load_head_model
-from hallo_cli.workshop.corpus.motion import Shown, materials_at
+from hallo_cli.workshop.corpus.motion import Shown
 
 _ROOT = 0.008  # lashes nearer to the skin than this (decimetres) are at the lid's edge
 _LENGTH = 0.045  # of the lashes, decimetres
@@ -71,13 +71,8 @@ def stretch_lids(
     points, places: pixels of frame and reference [h, w, 2] that belong together; seen [h, w]: whether the
     reference shows them.
     """
-    model = load_head_model()
     columns, rows = points[..., 0], points[..., 1]
-    at = (
-        rows.astype(np.int32).clip(0, len(frame.triangles) - 1),
-        columns.astype(np.int32).clip(0, len(frame.triangles) - 1),
-    )
-    is_skin = materials_at(frame, model, at) == SKIN
+    is_skin = frame.materials_at(points) == SKIN
     shift = places - points
     for edge in _edges():
         ends, begins = frame.screen[edge, :2], reference.screen[edge, :2]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
-from hallo_cli.domain import Float
+from hallo_cli.domain import Bytes, Float
 
 
 def blurred(picture: Float, sigma: float) -> Float:
@@ -43,6 +44,20 @@ def transformed(picture: Float, matrix: Float) -> Float:
 def noise(rng: np.random.Generator, *shape: int) -> Float:
     """Normal noise in float32."""
     return rng.standard_normal(shape, dtype=np.float32)
+
+
+def smooth_through(knots: npt.NDArray[np.float64], n_values: int) -> npt.NDArray[np.float64]:
+    """Values [n_values(, c)] that go smoothly from the first of the knots [k(, c)] to the last."""
+    at = np.linspace(0, len(knots) - 1.001, n_values)
+    low = at.astype(int)
+    share = (at - low).reshape(-1, *(1 for _ in knots.shape[1:]))
+    share = share * share * (3 - 2 * share)
+    return knots[low] * (1 - share) + knots[low + 1] * share
+
+
+def levels(picture: Float) -> Bytes:
+    """Brightness 0..1 as whole numbers 0..255."""
+    return (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
 def _float(picture: object) -> Float:

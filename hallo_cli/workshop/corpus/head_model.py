@@ -49,15 +49,19 @@ class HeadModel:
         """Indices of the vertices used by a material."""
         return np.unique(self.triangles[self.materials == material]).astype(np.int64)
 
-    def vertices_under(self, mask: str, *, above: float = 0.5) -> npt.NDArray[np.int64]:
-        """Indices of the skin's vertices where a mask is above a value."""
-        texture = self.masks[mask]
+    def vertices_under(self, mask: str) -> npt.NDArray[np.int64]:
+        """Indices of the skin's vertices where a mask is above a half."""
+        vertices, values = self.under(self.masks[mask])
+        return np.unique(vertices[values > 0.5]).astype(np.int64)
+
+    def under(self, texture: Float) -> tuple[Int, Float]:
+        """The skin's vertices, once a triangle, and the value of a texture [size, size] at each."""
         size = len(texture)
         skin = self.materials == SKIN
         uv = self.uv[self.uv_triangles[skin]].reshape(-1, 2)
         columns = np.clip((uv[:, 0] * size).astype(int), 0, size - 1)
         rows = np.clip(((1 - uv[:, 1]) * size).astype(int), 0, size - 1)
-        return np.unique(self.triangles[skin].reshape(-1)[texture[rows, columns] > above]).astype(np.int64)
+        return self.triangles[skin].reshape(-1), texture[rows, columns]
 
 
 @cache

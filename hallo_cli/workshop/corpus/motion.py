@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hallo_cli.domain import Float
-from hallo_cli.workshop.corpus.head_model import EYE, HeadModel, load_head_model
+from hallo_cli.workshop.corpus.head_model import EYE, load_head_model
 
 BACKDROP = -1
 NEAR = 0.06  # decimetres: surface points that lie closer in depth are the same one
@@ -28,13 +28,16 @@ class Shown:
     corners: Float  # [size, size, 2] weights of the triangle's first two corners
     gaze_shift: Float  # [2] pixels by which the iris lies off the eyes' middle
 
+    def materials_at(self, points: Float) -> npt.NDArray[np.int8]:
+        """What is seen at points [..., 2] in pixels: head_model.SKIN, EYE, ..., BACKDROP."""
+        triangles = self.triangles[self.pixels_at(points)]
+        seen = load_head_model().materials[np.maximum(triangles, 0)]
+        return np.where(triangles < 0, BACKDROP, seen).astype(np.int8)
 
-def materials_at(
-    shown: Shown, model: HeadModel, at: tuple[npt.NDArray[np.int32], ...]
-) -> npt.NDArray[np.int8]:
-    """What is seen at rows and columns: head_model.SKIN, EYE, ..., BACKDROP."""
-    triangles = shown.triangles[at]
-    return np.where(triangles < 0, BACKDROP, model.materials[np.maximum(triangles, 0)]).astype(np.int8)
+    def pixels_at(self, points: Float) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        """Rows and columns of the pixels that hold points [..., 2], or are next to them."""
+        pixels = np.clip(points.astype(np.int32), 0, len(self.triangles) - 1)
+        return pixels[..., 1], pixels[..., 0]
 
 
 def reference_points(frame: Shown, reference: Shown, points: Float) -> tuple[Float, npt.NDArray[np.bool_]]:
@@ -43,19 +46,17 @@ def reference_points(frame: Shown, reference: Shown, points: Float) -> tuple[Flo
     Gives points of the reference [h, w, 2] and whether each is seen there [h, w]. The backdrop stays where it
     is, and is seen where the reference shows backdrop, too.
     """
-    model = load_head_model()
-    at = _indices(points, frame)
-    place = _located(reference.screen, model, frame.triangles[at], frame.corners[at])
-    materials = materials_at(frame, model, at)
+    place = _located(frame, points, reference)
+    materials = frame.materials_at(points)
     place[..., :2][materials == EYE] += reference.gaze_shift - frame.gaze_shift
-    there = _indices(place[..., :2], reference)
-    front = _located(reference.screen, model, reference.triangles[there], reference.corners[there])
+    there = place[..., :2]
+    front = _located(reference, there, reference)
     distance = np.abs(1 / np.maximum(front[..., 2], 1e-6) - 1 / np.maximum(place[..., 2], 1e-6))
-    seen = (distance < NEAR) & (materials_at(reference, model, there) == materials)
+    seen = (distance < NEAR) & (reference.materials_at(there) == materials)
     backdrop = materials == BACKDROP
-    place[..., :2][backdrop] = points[backdrop]
-    seen[backdrop] = reference.triangles[at][backdrop] < 0
-    return place[..., :2], seen
+    seen[backdrop] = reference.materials_at(points)[backdrop] == BACKDROP
+    there[backdrop] = points[backdrop]
+    return there, seen
 
 
 @cache
@@ -66,12 +67,10 @@ def eye_radius() -> float:
     return float(np.ptp(height)) / 2
 
 
-def _indices(points: Float, shown: Shown) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    pixels = np.clip(points.astype(np.int32), 0, len(shown.triangles) - 1)
-    return pixels[..., 1], pixels[..., 0]
-
-
-def _located(screen: Float, model: HeadModel, triangles: npt.NDArray[np.int32], corners: Float) -> Float:
+def _located(shown: Shown, points: Float, there: Shown) -> Float:
+    """Where on the screen of `there` the surface lies that is seen at points [h, w, 2]: [h, w, 3]."""
+    at = shown.pixels_at(points)
+    triangles, corners = shown.triangles[at], shown.corners[at]
     weights = np.concatenate([corners, 1 - corners.sum(-1, keepdims=True)], -1)
-    ends = screen[model.triangles[np.maximum(triangles, 0)]]
+    ends = there.screen[load_head_model().triangles[np.maximum(triangles, 0)]]
     return np.asarray((ends * weights[..., None]).sum(-2), np.float32)

@@ -9,6 +9,7 @@ import numpy as np
 from hallo_cli.domain import Float
 from hallo_cli.workshop.corpus.drawing import Moment
 from hallo_cli.workshop.corpus.expression import Face
+from hallo_cli.workshop.corpus.filters import smooth_through
 from hallo_cli.workshop.corpus.phones import FPS, VISEMES
 from hallo_cli.workshop.corpus.utterances import Utterance, silence, utter
 
@@ -167,8 +168,4 @@ def _blinks(n_frames: int, rng: np.random.Generator) -> Float:
 def _drift(n_frames: int, channels: int, rng: np.random.Generator) -> Float:
     """Slow smooth noise [n, channels] of about unit size."""
     knots = rng.normal(size=(n_frames // 8 + 3, channels))
-    at = np.linspace(0, len(knots) - 1.001, n_frames)
-    low = at.astype(int)
-    share = (at - low)[:, None]
-    share = share * share * (3 - 2 * share)
-    return (knots[low] * (1 - share) + knots[low + 1] * share).astype(np.float32)
+    return smooth_through(knots, n_frames).astype(np.float32)

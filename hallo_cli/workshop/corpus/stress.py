@@ -10,9 +10,9 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import butter, sosfiltfilt
 
-from hallo_cli.domain import Float
+from hallo_cli.domain import SAMPLE_RATE, Float
+from hallo_cli.workshop.corpus.filters import smooth_through
 
-SAMPLE_RATE = 16_000
 EFFORT_RATE = 200  # values a second
 _BAND_HZ = (250.0, 3400.0)
 _SPREAD_S = 0.028  # over which the level is taken
@@ -45,10 +45,5 @@ def dynamics(n_samples: int, rng: np.random.Generator) -> Float:
     stresses_db = np.clip(rng.normal(size=n_knots), -2, 2) * rng.uniform(0, 6)
     fall_db = -max(0.0, rng.normal() * 5) * np.linspace(0, 1, n_knots) ** 2
     offset_db = np.clip(rng.normal(), -2, 1.5) * 3
-    at = np.linspace(0, n_knots - 1.001, n_samples)
-    low = at.astype(int)
-    share = at - low
-    share = share * share * (3 - 2 * share)
-    knots = stresses_db + fall_db
-    gain_db = knots[low] * (1 - share) + knots[low + 1] * share + offset_db
+    gain_db = smooth_through(stresses_db + fall_db, n_samples) + offset_db
     return np.asarray(10 ** (gain_db / 20), np.float32)

@@ -15,7 +15,6 @@ from hallo_cli.workshop.corpus.head_model import (
     UPPER_TEETH,
     load_head_model,
 )
-from hallo_cli.workshop.corpus.motion import materials_at
 from hallo_cli.workshop.corpus.phones import VISEMES
 
 INSIDE = (UPPER_TEETH, LOWER_TEETH, TONGUE)
@@ -40,8 +39,8 @@ def shows_inside(actor: Actor, shown: Face) -> int:
 
 
 def materials_of(picture: Picture) -> npt.NDArray[np.int8]:
-    rows, columns = np.indices(picture.pixels.shape[:2], dtype=np.int32)
-    return materials_at(picture.shown, load_head_model(), (rows, columns))
+    ticks = np.arange(len(picture.pixels), dtype=np.float32)
+    return picture.shown.materials_at(np.stack(np.meshgrid(ticks, ticks), -1))
 
 
 def test_head_file_is_small_and_has_all_units() -> None:
