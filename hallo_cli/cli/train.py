@@ -136,13 +136,11 @@ def encode(
     The same command resumes. Shards of other takes or networks are refused.
     """
     from hallo_cli.inference.device import resolve_device
-    from hallo_cli.training.encode_folder import encode_folder
+    from hallo_cli.training.encode_folder import bundle_encoder, encode_folder, file_encoder
 
     where = str(resolve_device(device))
 
     def make() -> TakeEncoder:
-        from hallo_cli.training.make_encoder import bundle_encoder, file_encoder
-
         if bundle is not None:
             return bundle_encoder(bundle, device=where, dtype=dtype.of_torch)
         if network is None or vae is None or speech is None:

@@ -43,9 +43,8 @@ def synth(
     """
     _need_extra()
     from hallo_cli.store.locks import locked
-    from hallo_cli.workshop.corpus.contact_sheet import require_place, write_contact_sheet
     from hallo_cli.workshop.corpus.make_takes import TakeSpec
-    from hallo_cli.workshop.corpus.take_shards import first_takes, write_corpus
+    from hallo_cli.workshop.corpus.take_shards import require_place, write_contact_sheet, write_corpus
 
     if contact_sheet is not None:
         require_place(contact_sheet)
@@ -57,7 +56,7 @@ def synth(
             pace = n_done / (time.monotonic() - started)
             say(f"{shard.path.name}: {n_done} takes, {n_dropped} without a face, {pace:.1f} a second")
     if contact_sheet is not None:
-        write_contact_sheet(first_takes(output, 16), contact_sheet)
+        write_contact_sheet(output, contact_sheet)
 
 
 def synth_speech(

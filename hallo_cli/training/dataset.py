@@ -20,7 +20,7 @@ from torch import Tensor
 from hallo_cli.errors import InputError, SettingsError
 from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.training.config import DataSettings, Stage
-from hallo_cli.training.encoded_shards import EncodedFolder, EncodedTake
+from hallo_cli.training.encoded_shards import EncodedTake, read_encoded
 
 BALANCED_VISEMES = 4  # open, wide, round, close: the first columns of truth.visemes; a fifth class is rest
 SHUT = 0.7  # of truth.blink, 0 open to 1 shut
@@ -33,13 +33,13 @@ class Batch:
 
     latents: Tensor  # [takes, frames, channels, height, width] scaled, as the autoencoder gives them
     reference: Tensor  # [takes, channels, height, width]
-    motion: Tensor | None  # [takes, motion frames, channels, height, width]; None on single frames
     grey: Tensor  # [channels, height, width]
     audio: Tensor  # [takes, frames, window, blocks, width]
     masks: tuple[Tensor, ...]  # a level: [takes, 3, height, width] for full, face, lip
     boxes: Tensor  # [takes, 3, 4] locator rectangle, face, lips: left, top, right, bottom in 0..1
-    pixels: Tensor | None  # uint8 [takes, height, width, 3] the portraits
-    identity: Tensor | None  # [takes, width]
+    motion: Tensor | None = None  # [takes, motion frames, channels, height, width]; None on single frames
+    pixels: Tensor | None = None  # uint8 [takes, height, width, 3] the portraits
+    identity: Tensor | None = None  # [takes, width]
 
     def to(self, device: torch.device) -> Self:
         """The same batch on a device."""
@@ -81,21 +81,18 @@ class BatchSource:
         rng = np.random.default_rng((self.seed, number))
         chosen = [self._take(number * self.data.takes + i) for i in range(self.data.takes)]
         samples = [self._sample(take, rng) for take in chosen]
-        motion = [s.motion for s in samples if s.motion is not None]
-        levels = [name for name in chosen[0].shard if name.startswith("masks.")]
+        n_levels = sum(name.startswith("masks.") for name in chosen[0].shard)
+
+        def of_takes(name: str) -> Tensor:
+            return torch.stack([take.of_take(name) for take in chosen])
+
         return Batch(
-            latents=torch.stack([s.latents for s in samples]),
-            reference=torch.stack([s.reference for s in samples]),
-            motion=torch.stack(motion) if motion else None,
+            **{name: torch.stack([sample[name] for sample in samples]) for name in samples[0]},
             grey=chosen[0].shard["grey"].float(),
-            audio=torch.stack([s.audio for s in samples]),
-            masks=tuple(
-                torch.stack([take.of_take(f"masks.{level}") for take in chosen]).float()
-                for level in range(len(levels))
-            ),
-            boxes=torch.stack([take.of_take("boxes") for take in chosen]),
-            pixels=_optional(chosen, "reference_pixels") if self._has_own_reference else None,
-            identity=_optional(chosen, "identity") if self.network.identity_tokens else None,
+            masks=tuple(of_takes(f"masks.{level}").float() for level in range(n_levels)),
+            boxes=of_takes("boxes"),
+            pixels=of_takes("reference_pixels") if self._has_own_reference else None,
+            identity=of_takes("identity") if self.network.identity_tokens else None,
         )
 
     def _require_tensors(self) -> None:
@@ -118,7 +115,8 @@ class BatchSource:
         epoch, index = divmod(position, len(self.takes))
         return self.takes[_permutation(self.seed, epoch, len(self.takes))[index]]
 
-    def _sample(self, take: EncodedTake, rng: np.random.Generator) -> _Sample:
+    def _sample(self, take: EncodedTake, rng: np.random.Generator) -> dict[str, Tensor]:
+        """What a batch shows of a take that is drawn: latents, reference, audio and motion."""
         n_motion = self.network.motion_frames if self.stage == "stage2" else 0
         is_own = self._has_own_reference or bool(take.of_take("own_reference"))
         n_starts = take.n_frames - self.data.frames - self.data.end_margin + 1
@@ -128,27 +126,21 @@ class BatchSource:
             rows = torch.arange(start, start + self.data.frames)
         else:
             rows = torch.as_tensor(self._single_frames(take, rng, None if is_own else reference_row))
-        reference = (
-            take.of_take("reference").float()
-            if is_own
-            else self._latents(take, torch.tensor([reference_row]), rng)[0]
-        )
-        return _Sample(
-            latents=self._latents(take, rows, rng),
-            reference=reference,
-            motion=self._latents(take, rows[0] - n_motion + torch.arange(n_motion), rng)
-            if n_motion
-            else None,
-            audio=take.audio_windows(rows, self.network.audio_window).float(),
-        )
+        sample = {"audio": take.audio_windows(rows, self.network.audio_window).float()}
+        if is_own:
+            sample["reference"] = take.of_take("reference").float()
+        else:
+            sample["reference"] = self._latents(take, torch.tensor([reference_row]), rng)[0]
+        sample["latents"] = self._latents(take, rows, rng)
+        if n_motion:
+            sample["motion"] = self._latents(take, rows[0] - n_motion + torch.arange(n_motion), rng)
+        return sample
 
     def _single_frames(self, take: EncodedTake, rng: np.random.Generator, reference: int | None) -> list[int]:
         allowed = np.arange(take.n_frames)
         if reference is not None:
-            later, earlier = (
-                allowed[reference + self.data.margin :],
-                allowed[: max(0, reference - self.data.margin + 1)],
-            )
+            later = allowed[reference + self.data.margin :]
+            earlier = allowed[: max(0, reference - self.data.margin + 1)]
             allowed = next((rows for rows in (later, earlier) if len(rows) >= self.data.frames), allowed)
         weights = np.ones((len(allowed), 1))
         if self.data.balance_visemes:
@@ -170,23 +162,12 @@ class BatchSource:
         return mean + noise * take.frames("latents_spread", rows).float()
 
 
-@dataclass(frozen=True)
-class _Sample:
-    latents: Tensor
-    reference: Tensor
-    motion: Tensor | None
-    audio: Tensor
-
-
 def chosen_takes(data: DataSettings, network: NetworkConfig) -> tuple[list[EncodedTake], list[EncodedTake]]:
     """A run's takes: those to train on, and those held out. Raises InputError or SettingsError."""
-    folder = EncodedFolder(data.shards)
-    folder.require_fit(network)
+    takes = read_encoded(data.shards, network)
     if data.validation is None:
-        return split_takes(folder, data.held_out)
-    held_out = EncodedFolder(data.validation)
-    held_out.require_fit(network)
-    return list(folder.takes), list(held_out.takes)
+        return split_takes(takes, data.held_out)
+    return takes, read_encoded(data.validation, network)
 
 
 def frames_of(data: DataSettings, network: NetworkConfig, stage: Stage) -> int:
@@ -200,9 +181,8 @@ def frames_of(data: DataSettings, network: NetworkConfig, stage: Stage) -> int:
     return frames
 
 
-def split_takes(folder: EncodedFolder, held_out: int) -> tuple[list[EncodedTake], list[EncodedTake]]:
-    """Takes to train on and `held_out` takes for validation, spread over the folder; at least one of each."""
-    takes = list(folder.takes)
+def split_takes(takes: list[EncodedTake], held_out: int) -> tuple[list[EncodedTake], list[EncodedTake]]:
+    """Takes to train on and `held_out` of them for validation, spread over all; at least one of each."""
     if len(takes) < 2:
         return takes, takes
     n_held = max(1, min(held_out, len(takes) // 2))
@@ -228,10 +208,6 @@ def prefetched(make: Callable[[int], T], numbers: Iterator[int], depth: int) -> 
 
 def _has_blink(take: EncodedTake) -> bool:
     return bool((take.frames("truth.blink", torch.arange(take.n_frames)) > SHUT).any())
-
-
-def _optional(takes: Sequence[EncodedTake], name: str) -> Tensor:
-    return torch.stack([take.of_take(name) for take in takes])
 
 
 @lru_cache(maxsize=4)

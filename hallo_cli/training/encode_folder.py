@@ -1,17 +1,67 @@
-"""Encodes a folder of take shards, each once; a run that was stopped goes on at its next shard."""
+"""Encodes a folder of take shards, each once, with a bundle's networks or with the files before there is one.
+
+A run that was stopped goes on at its next shard.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from hallo_cli.errors import InputError
+import torch
+
+from hallo_cli.analysis.embedded_speech import EmbeddedEncoder
+from hallo_cli.analysis.speech import SpeechEncoder, load_encoder, whole
+from hallo_cli.bundles.bundle import find_bundle
+from hallo_cli.domain import CONTROLS
+from hallo_cli.errors import InputError, SettingsError
+from hallo_cli.models.autoencoder import Autoencoder, build_autoencoder
+from hallo_cli.models.network_config import NetworkConfig
+from hallo_cli.models.weights import fill
 from hallo_cli.store.digests import file_digest
 from hallo_cli.store.writing import make_folder
 from hallo_cli.training.encoded_shards import read_origin, write_encoded
+from hallo_cli.training.init import read_network_config
 from hallo_cli.training.take_encoder import TakeEncoder
 from hallo_cli.training.takes import Take, read_takes, shards_in
+
+
+def bundle_encoder(name: str, *, device: str, dtype: torch.dtype) -> TakeEncoder:
+    """The encoder of a bundle, which also says how pictures are framed. Raises HalloError."""
+    bundle = find_bundle(name)
+    manifest = bundle.manifest
+    vae, speech = bundle.verified("vae"), load_encoder(bundle)
+    return TakeEncoder(
+        manifest.networks,
+        _autoencoder(manifest.networks, vae, device),
+        file_digest(vae),
+        partial(whole, speech),
+        control_channel=_first_control(speech) if manifest.speech.kind == "embedded" else None,
+        geometry=manifest.geometry,
+        device=device,
+        dtype=dtype,
+        speech_digest=file_digest(bundle.file("speech")),
+    )
+
+
+def file_encoder(network: Path, vae: Path, speech: Path, *, device: str, dtype: torch.dtype) -> TakeEncoder:
+    """The encoder of a network configuration, autoencoder and SpeechNet weights. Raises HalloError."""
+    for file in (vae, speech):
+        if not file.is_file():
+            raise SettingsError(f"{file} is missing")
+    config, encoder = read_network_config(network), EmbeddedEncoder.load(speech, {})
+    return TakeEncoder(
+        config,
+        _autoencoder(config, vae, device),
+        file_digest(vae),
+        partial(whole, encoder),
+        control_channel=_first_control(encoder),
+        device=device,
+        dtype=dtype,
+        speech_digest=file_digest(speech),
+    )
 
 
 @dataclass(frozen=True)
@@ -88,3 +138,14 @@ class _ShardJob:
 
     def _origin(self, encoder: TakeEncoder) -> dict[str, str]:
         return {"shard of takes": file_digest(self.shard), **encoder.origin}
+
+
+def _autoencoder(config: NetworkConfig, weights: Path, device: str) -> Autoencoder:
+    autoencoder = build_autoencoder(config).eval()
+    fill({"": autoencoder}, weights, device=device, dtype=torch.float32)
+    return autoencoder
+
+
+def _first_control(encoder: SpeechEncoder) -> int:
+    """The embedded encoder's last channels are the controls."""
+    return encoder.width - len(CONTROLS)

@@ -21,10 +21,10 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -54,21 +54,6 @@ class EncodedFormat:
     fps: float = 25.0
     format: int = FORMAT
 
-    @classmethod
-    def from_json(cls, text: str, path: Path) -> Self:
-        """Raises InputError if the text is not what `write_encoded` wrote."""
-        try:
-            found = bind(cls, json.loads(text))
-        except ValueError as error:
-            raise InputError(
-                f"{path} is not an encoded shard ({error}): run hallo train encode again"
-            ) from error
-        if found.format != FORMAT:
-            raise InputError(
-                f"{path} has format {found.format}, this program reads {FORMAT}: encode it again"
-            )
-        return found
-
 
 @dataclass(frozen=True)
 class EncodedTake:
@@ -79,7 +64,7 @@ class EncodedTake:
     start: int  # first frame's row
     stop: int
     context: int
-    file: str = ""  # the shard's name, for messages
+    file: str  # the shard's name, for messages
 
     @property
     def n_frames(self) -> int:
@@ -122,49 +107,51 @@ def read_origin(path: Path) -> dict[str, str]:
     return found if isinstance(found, dict) else {}
 
 
-class EncodedFolder:
-    """All takes of a folder of encoded shards, memory-mapped. Raises InputError if shards do not match."""
+def read_encoded(folder: Path, network: NetworkConfig) -> list[EncodedTake]:
+    """All takes of a folder of encoded shards, memory-mapped.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        paths = shards_in(folder, ".safetensors")
-        opened = [_open(path) for path in paths]
-        self.format = opened[0][0]
-        for (header, _), path in zip(opened, paths, strict=True):
-            if header != self.format:
-                raise InputError(
-                    f"{path} was encoded differently from the shards before it: encode them together"
-                )
-        self.takes = tuple(
-            replace(take, file=path.name)
-            for path, (header, tensors) in zip(paths, opened, strict=True)
-            for take in _takes(tensors, header.context)
-        )
+    Raises InputError if shards do not match, SettingsError if these networks cannot be trained with them.
+    """
+    opened = [(path, *_open(path)) for path in shards_in(folder, ".safetensors")]
+    _, header, _ = opened[0]
+    takes = []
+    for path, other, tensors in opened:
+        if other != header:
+            raise InputError(
+                f"{path} was encoded differently from the shards before it: encode them together"
+            )
+        for index, (start, stop) in enumerate(itertools.pairwise(tensors["starts"].tolist())):
+            takes.append(EncodedTake(tensors, index, start, stop, header.context, path.name))
+    _require_fit(folder, header, network)
+    return takes
 
-    def require_fit(self, network: NetworkConfig) -> None:
-        """Raises SettingsError if networks of this configuration cannot be trained with the takes."""
-        header = self.format
-        pairs = {
-            "channels of latents": (header.latent_shape[0], network.latent_channels),
-            "layers of audio features": (header.audio_blocks, network.audio_blocks),
-            "audio features": (header.audio_dim, network.audio_dim),
-            "levels of masks": (header.levels, network.levels),
-        }
-        for what, (ours, theirs) in pairs.items():
-            if ours != theirs:
-                raise SettingsError(
-                    f"{self.folder} holds {ours} {what}, the networks take {theirs}: encode the takes with "
-                    "this model's files"
-                )
+
+def _require_fit(folder: Path, header: EncodedFormat, network: NetworkConfig) -> None:
+    pairs = {
+        "channels of latents": (header.latent_shape[0], network.latent_channels),
+        "layers of audio features": (header.audio_blocks, network.audio_blocks),
+        "audio features": (header.audio_dim, network.audio_dim),
+        "levels of masks": (header.levels, network.levels),
+    }
+    for what, (ours, theirs) in pairs.items():
+        if ours != theirs:
+            raise SettingsError(
+                f"{folder} holds {ours} {what}, the networks take {theirs}: encode the takes with "
+                "this model's files"
+            )
 
 
 def _open(path: Path) -> tuple[EncodedFormat, dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
-            header = EncodedFormat.from_json((file.metadata() or {}).get("hallo", ""), path)
+            header = bind(EncodedFormat, json.loads((file.metadata() or {}).get("hallo", "")))
             tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path} is not a whole safetensors file ({error}): encode it again") from error
+    except ValueError as error:
+        raise InputError(f"{path} is not an encoded shard ({error}): run hallo train encode again") from error
+    if header.format != FORMAT:
+        raise InputError(f"{path} has format {header.format}, this program reads {FORMAT}: encode it again")
     missing = [name for name in REQUIRED if name not in tensors]
     if missing:
         raise InputError(f"{path} lacks {', '.join(missing)}: run hallo train encode again")
@@ -185,9 +172,3 @@ def _check(path: Path, header: EncodedFormat, tensors: Mapping[str, Any]) -> Non
     wrong = [name for name, shape in expected.items() if tuple(tensors[name].shape) != shape]
     if wrong or starts[0] != 0 or any(a >= b for a, b in itertools.pairwise(starts)):
         raise InputError(f"{path}: {', '.join(wrong) or 'starts'} does not fit its header: encode it again")
-
-
-def _takes(tensors: Mapping[str, Tensor], context: int) -> Iterator[EncodedTake]:
-    starts = tensors["starts"].tolist()
-    for index, (start, stop) in enumerate(itertools.pairwise(starts)):
-        yield EncodedTake(tensors, index, start, stop, context)

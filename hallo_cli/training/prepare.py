@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import itertools
 import json
 import tempfile
 import time
@@ -20,6 +21,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 from scipy.io import wavfile
 
@@ -34,12 +36,22 @@ from hallo_cli.domain import SAMPLE_RATE, Bytes, CropBox, Float
 from hallo_cli.errors import InputError, PortraitError
 from hallo_cli.media.audio import Recording, decode
 from hallo_cli.store.writing import make_folder, reporting_write_errors, write_whole
-from hallo_cli.training.footage import FPS, Reject, Seen, Standard, Stretch, choose, shut_lids, watch
-from hallo_cli.training.sources import Source, find_sources
-from hallo_cli.training.takes import Take, TakeInfo, TakeWriter
+from hallo_cli.training.footage import (
+    FPS,
+    Seen,
+    Source,
+    Standard,
+    Stretch,
+    choose,
+    find_sources,
+    shut_lids,
+    watch,
+)
+from hallo_cli.training.takes import Take, TakeInfo, write_takes
 
 LEAD_S, TAIL_S = 2.0, 0.4  # sound kept around a take, for the speech encoder's surroundings
 JPEG_QUALITY = 95
+TAKES_PER_SHARD = 16
 RECORDS = "videos"  # folder of one record a video
 IDENTITY_EVERY = FPS  # frames between two tries of finding the face with the identity network
 
@@ -110,10 +122,12 @@ def prepare_video(source: Source, output: Path, settings: PrepareSettings) -> di
     _remove_shards(output, key)
     try:
         record["takes"], rejects = _made(source, output, settings)
-        record["rejects"] = [_listed(reject.start, reject.stop, reject.reason) for reject in rejects]
     except InputError as error:
         _remove_shards(output, key)
-        record["rejects"] = [_listed(0, 0, str(error))]
+        rejects = [Stretch(0, 0, str(error))]
+    record["rejects"] = [
+        {"start_s": one.start / FPS, "stop_s": one.stop / FPS, "reason": one.reason} for one in rejects
+    ]
     write_whole(output / RECORDS / f"{key}.json", json.dumps(record).encode())
     return record
 
@@ -125,9 +139,8 @@ def video_key(name: str) -> str:
 
 def crop_box(landmarks: Sequence[Float], geometry: Geometry) -> CropBox:
     """The square around the union of the faces, framed as the networks are trained."""
-    rectangles = [_bounds(points) for points in landmarks]
-    left, top = min(r[0] for r in rectangles), min(r[1] for r in rectangles)
-    right, bottom = max(r[2] for r in rectangles), max(r[3] for r in rectangles)
+    outlines = np.concatenate([points[list(SILHOUETTE)] for points in landmarks])
+    left, top, right, bottom = (float(edge) for edge in (*outlines.min(axis=0), *outlines.max(axis=0)))
     side = geometry.crop_scale * max(right - left, bottom - top)
     middle_x, middle_y = (left + right) / 2, (top + bottom) / 2 + geometry.crop_shift * side
     return CropBox(middle_x - side / 2, middle_y - side / 2, side)
@@ -142,43 +155,46 @@ def union_regions(landmarks: Sequence[Float], size: tuple[int, int]) -> tuple[re
 
 @dataclass(frozen=True)
 class _Video:
-    """One video with its stretches chosen."""
+    """One video that was watched."""
 
     source: Source
     sound: Recording
+    seen: Sequence[Seen]
     settings: PrepareSettings
 
-    def takes(
-        self, seen: Sequence[Seen], stretches: Sequence[Stretch]
-    ) -> Iterator[tuple[Stretch, Take | Reject]]:
-        """The takes in order; frames are read a second time, one take's in memory."""
+    def takes(self, stretches: Sequence[Stretch]) -> Iterator[tuple[Stretch, Take | None]]:
+        """The takes in order, None where the identity network finds no face in frames one second apart.
+
+        Frames are read a second time, one take's in memory.
+        """
+        bundle = self.settings.bundle
+        network = None if bundle is None else _identity_network(bundle)
         frames = enumerate(self.source.frames())
         for stretch in stretches:
-            shown = seen[stretch.start : stretch.stop]
+            shown = self.seen[stretch.start : stretch.stop]
             landmarks = [points for one in shown if (points := one.landmarks) is not None]
             box = crop_box(landmarks, self.settings.geometry)
             pictures: list[bytes] = []
-            person = _Person(self.settings.bundle)
+            identity = None
             for index, frame in frames:
                 if index < stretch.start:
                     continue
-                if (index - stretch.start) % IDENTITY_EVERY == 0:
-                    person.look(frame)
+                is_tried = (index - stretch.start) % IDENTITY_EVERY == 0
+                if is_tried and identity is None and network is not None:
+                    identity = _identity(frame, network)
                 pictures.append(_jpeg(cut(frame, box, self.settings.size)))
                 if index == stretch.stop - 1:
                     break
-            if person.is_missing:
-                yield stretch, Reject(stretch.start, stretch.stop, "no face for the identity network")
-            else:
-                inside = [to_square(points, box, self.settings.size) for points in landmarks]
-                take = self._take(stretch, pictures, inside)
-                yield stretch, replace(take, identity=person.identity, truth={"blink": shut_lids(shown)})
+            inside = [to_square(points, box, self.settings.size) for points in landmarks]
+            take = self._take(stretch, pictures, inside)
+            take = replace(take, identity=identity, truth={"blink": shut_lids(shown)})
+            yield stretch, None if network is not None and identity is None else take
 
     def _take(self, stretch: Stretch, pictures: list[bytes], landmarks: list[Float]) -> Take:
-        size = self.settings.size
+        key, size = video_key(self.source.name), self.settings.size
         face, lip = union_regions(landmarks, (size, size))
         lead = min(stretch.start, round(LEAD_S * FPS))
-        digest = int(video_key(self.source.name)[:8], 16) / 2**32
+        is_held_out = int(key[:8], 16) / 2**32 < self.settings.validation_share
         info = TakeInfo(
             n_frames=len(pictures),
             fps=float(FPS),
@@ -186,12 +202,12 @@ class _Video:
             source=f"{self.source.name} at {stretch.start / FPS:.2f} s",
             face_box=_as_box(face),
             lip_box=_as_box(lip),
-            split="validation" if digest < self.settings.validation_share else "train",
+            split="validation" if is_held_out else "train",
             reference="frame",
             audio_lead_s=lead / FPS,
         )
         return Take(
-            key=f"{video_key(self.source.name)}-{stretch.start:06d}",
+            key=f"{key}-{stretch.start:06d}",
             info=info,
             frames=tuple(pictures),
             wav=self._wav(stretch.start - lead, stretch.stop),
@@ -208,45 +224,41 @@ class _Video:
         return buffer.getvalue()
 
 
-class _Person:
-    """Who a take shows, as the bundle's identity network sees it; frames are tried until it sees the face."""
-
-    def __init__(self, bundle: str | None) -> None:
-        self._network = None if bundle is None else _identity_network(bundle)
-        self.identity: Float | None = None
-
-    @property
-    def is_missing(self) -> bool:
-        """There is an identity network, but it found no face."""
-        return self._network is not None and self.identity is None
-
-    def look(self, frame: Bytes) -> None:
-        """Try one frame, unless an earlier one sufficed."""
-        faces = _analyser().detect(frame) if self.is_missing else []
-        if self._network is not None and faces:
-            with contextlib.suppress(PortraitError):
-                self.identity = self._network.embed(frame, faces[0])
+def _identity(frame: Bytes, network: IdentityNetwork) -> Float | None:
+    """Who a frame shows; None where the network sees no face."""
+    faces = _analyser().detect(frame)
+    try:
+        return network.embed(frame, faces[0]) if faces else None
+    except PortraitError:
+        return None
 
 
 def _made(
     source: Source, output: Path, settings: PrepareSettings
-) -> tuple[list[dict[str, Any]], list[Reject]]:
+) -> tuple[list[dict[str, Any]], list[Stretch]]:
     """Write one video's takes; gives their entries in the record, and what was left out."""
     entries: list[dict[str, Any]] = []
     seen = list(watch(source.frames(), _analyser(), settings.standard))
     stretches, rejects = choose(seen, settings.standard)
     if not stretches:
         return entries, rejects
+
+    def noted(takes: Iterator[tuple[Stretch, Take | None]], shard: Path) -> Iterator[Take]:
+        for stretch, take in takes:
+            if take is None:
+                rejects.append(replace(stretch, reason="no face for the identity network"))
+                continue
+            place = {"key": take.key, "shard": shard.name, "index": len(entries)}
+            times = {"start_s": stretch.start / FPS, "n_frames": stretch.stop - stretch.start}
+            entries.append({**place, **times})
+            yield take
+
     with _sound(source.sound, settings) as sound:
-        work = _Video(source, sound, settings)
-        with TakeWriter(output, video_key(source.name), takes_per_shard=16) as writer:
-            for stretch, take in work.takes(seen, stretches):
-                if isinstance(take, Reject):
-                    rejects.append(take)
-                    continue
-                place = {"key": take.key, "shard": writer.add(take).name, "index": len(entries)}
-                times = {"start_s": stretch.start / FPS, "n_frames": stretch.stop - stretch.start}
-                entries.append({**place, **times})
+        takes = _Video(source, sound, seen, settings).takes(stretches)
+        for number in itertools.count():
+            shard = output / f"{video_key(source.name)}-{number:06d}.tar"
+            if not write_takes(shard, itertools.islice(noted(takes, shard), TAKES_PER_SHARD)):
+                break
     return entries, rejects
 
 
@@ -325,19 +337,9 @@ def _identity_network(name: str) -> IdentityNetwork | None:
     return IdentityNetwork(bundle.verified("face_detector"), bundle.verified("identity"))
 
 
-def _bounds(landmarks: Float) -> tuple[float, float, float, float]:
-    outline = landmarks[list(SILHOUETTE)]
-    (left, top), (right, bottom) = outline.min(axis=0), outline.max(axis=0)
-    return float(left), float(top), float(right), float(bottom)
-
-
 def _as_box(region: regions.Region) -> tuple[float, float, float, float]:
     left, right, top, bottom = region
     return float(left), float(top), float(right), float(bottom)
-
-
-def _listed(start: int, stop: int, reason: str) -> dict[str, Any]:
-    return {"start_s": start / FPS, "stop_s": stop / FPS, "reason": reason}
 
 
 def _jpeg(picture: Bytes) -> bytes:

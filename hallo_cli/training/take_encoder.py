@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import io
 import wave
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from hallo_cli.analysis import regions
@@ -27,21 +27,9 @@ from hallo_cli.models.autoencoder import AnchoredAutoencoder, Autoencoder
 from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.training.dataset import prefetched
 from hallo_cli.training.encoded_shards import EncodedFormat
-from hallo_cli.training.takes import MOUTH_MATERIALS, Take, unpacked_flow
+from hallo_cli.training.takes import MOUTH_MATERIALS, Take, picture, unpacked_flow
 
 CONTEXT = 2  # frames of features before and after a take
-MAX_FRAME_PIXELS = 4096 * 4096
-
-
-class SpeechFeatures(Protocol):
-    """A speech encoder as encoding needs it."""
-
-    @property
-    def control_channel(self) -> int | None:
-        """The first feature that controls head, eyes or brows; takes know these. None: there is none."""
-
-    def __call__(self, waveform: Float, n_frames: int) -> Float:
-        """A whole recording at 16 kHz -> features [n_frames, blocks, width] at 25 frames a second."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +39,8 @@ class TakeEncoder:
     network: NetworkConfig
     vae: Autoencoder
     vae_digest: str
-    speech: SpeechFeatures
+    hear: Callable[[Float, int], Float]  # a recording at 16 kHz, number of frames -> [n, blocks, width]
+    control_channel: int | None = None  # the first of the features that control head, eyes and brows
     geometry: Geometry = field(default_factory=Geometry)
     device: str = "cpu"
     dtype: torch.dtype = torch.float32
@@ -99,7 +88,7 @@ class TakeEncoder:
         n_frames = take.info.n_frames
         frames, portrait = self._sized(frames), self._sized(portrait[None])[0]
         self._check(take, frames)
-        latents, reference, spread = self._latents(frames, portrait, _truth(take))
+        latents, reference, spread = self._latents(frames, portrait, exact_motion(take))
         result = {
             "latents": latents,
             "reference": reference,
@@ -175,31 +164,31 @@ class TakeEncoder:
         waveform = read_wav(take)
         n_frames, lead = take.info.n_frames, round(take.info.audio_lead_s * take.info.fps)
         n_total = max(lead + n_frames, -(-len(waveform) * 25 // SAMPLE_RATE))
-        features = self.speech(waveform, n_total)
+        features = self.hear(waveform, n_total)
         rows = np.arange(lead - CONTEXT, lead + n_frames + CONTEXT).clip(0, n_total - 1)
         chosen = np.array(features[rows], np.float32)
-        if self.speech.control_channel is not None:  # what it holds is invented, not what this take shows
+        if self.control_channel is not None:  # what is heard there is invented, not what this take shows
             known = np.pad(_controls(take), ((CONTEXT, CONTEXT), (0, 0)), mode="edge")
-            chosen[:, :, self.speech.control_channel :] = known[:, None]
+            chosen[:, :, self.control_channel :] = known[:, None]
         return chosen
 
     def _regions(self, take: Take) -> dict[str, Tensor]:
-        size, picture = take.info.size, (take.info.size, take.info.size)
+        size, whole = take.info.size, (take.info.size, take.info.size)
         landmarks = np.asarray(take.landmarks, np.float32)
-        face_bounds = regions.face_rectangle(landmarks, picture, 1.0)
-        lip_bounds = regions.lip_rectangle(landmarks, picture, 1.0)
         if take.info.reference == "own":
-            face = regions.face_rectangle(landmarks, picture, self.geometry.face_expand_ratio)
-            lip = regions.lip_rectangle(landmarks, picture, self.geometry.lip_expand_ratio)
+            face_bounds = regions.face_rectangle(landmarks, whole, 1.0)
+            lip_bounds = regions.lip_rectangle(landmarks, whole, 1.0)
+            face = regions.face_rectangle(landmarks, whole, self.geometry.face_expand_ratio)
+            lip = regions.lip_rectangle(landmarks, whole, self.geometry.lip_expand_ratio)
+            maps = regions.region_maps(face, lip, whole)
         else:
             face = face_bounds = _region(take.info.face_box, size)
             lip = lip_bounds = _region(take.info.lip_box, size)
+            maps = regions.union_maps(face, lip, whole)
         side, grids = self.network.image_size // self.network.latent_factor, []
         for _ in range(self.network.levels):
             grids.append((side, side))
             side = -(-side // 2)
-        is_own = take.info.reference == "own"
-        maps = (regions.region_maps if is_own else regions.union_maps)(face, lip, picture)
         masks = regions.attention_masks(maps, grids)
         boxes = [_box(region, size) for region in (face, face_bounds, lip_bounds)]
         stacked = {
@@ -224,7 +213,7 @@ def read_wav(take: Take) -> Float:
     return np.asarray(samples, np.float32) / np.float32(32768)
 
 
-def _truth(take: Take) -> Truth | None:
+def exact_motion(take: Take) -> Truth | None:
     """What the corpus knows of the take's frames; None of takes from videos."""
     if "flow" not in take.truth:
         return None
@@ -246,18 +235,8 @@ def _controls(take: Take) -> Float:
 
 
 def _read(take: Take) -> tuple[Take, Bytes, Bytes]:
-    frames = np.stack([_picture(take, data) for data in take.frames])
-    return take, frames, frames[0] if take.reference is None else _picture(take, take.reference)
-
-
-def _picture(take: Take, data: bytes) -> Bytes:
-    try:
-        with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
-            if image.width * image.height > MAX_FRAME_PIXELS:
-                raise InputError(f"take {take.key}: a frame of {image.width} x {image.height} is too large")
-            return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError) as error:
-        raise InputError(f"take {take.key}: a frame cannot be read ({error}): prepare it again") from error
+    frames = np.stack([picture(take, data) for data in take.frames])
+    return take, frames, frames[0] if take.reference is None else picture(take, take.reference)
 
 
 def _common(encoded: list[dict[str, Tensor]]) -> list[str]:

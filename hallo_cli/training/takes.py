@@ -8,10 +8,11 @@ were made from, so that those of other settings do not get among them.
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import re
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,12 +20,15 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import numpy.typing as npt
 from annotated_types import Interval
+from PIL import Image
 
+from hallo_cli.domain import Bytes
 from hallo_cli.errors import InputError
 from hallo_cli.store.binding import bind
-from hallo_cli.store.writing import PartFile, make_folder, reporting_write_errors, write_whole
+from hallo_cli.store.writing import replacing, write_whole
 
 KEY = re.compile(r"[A-Za-z0-9_-]{1,120}")
+MAX_FRAME_PIXELS = 4096 * 4096
 MAX_MEMBER_BYTES = 256 << 20  # a shard with a larger member is not one of ours
 ORIGIN = "made_from.json"  # in a folder of shards: the settings they were made with
 FLOW_STEPS = 32.0  # truth.flow counts in this part of a pixel
@@ -90,61 +94,37 @@ class Take:
     identity: Array | None = None  # [512] face embedding
 
 
-class TakeWriter:
-    """Writes takes into NAME-000000.tar, NAME-000001.tar, ... of at most `takes_per_shard` each.
+def write_takes(path: Path, takes: Iterable[Take]) -> int:
+    """Write one shard, whole or not at all, a take in memory at a time; gives how many it holds.
 
-    Raises OutputError if the folder cannot be written or the disk is full.
+    Without takes there is no file. Raises InputError if a take's key cannot be used, OutputError.
     """
-
-    def __init__(self, folder: Path, name: str, *, takes_per_shard: int = 64, first_shard: int = 0) -> None:
-        self.folder, self.name = folder, name
-        self._per_shard, self._shard, self._count = takes_per_shard, first_shard, 0
-        self._tar: tarfile.TarFile | None = None
-        self._part: PartFile
-        make_folder(folder)
-
-    def add(self, take: Take) -> Path:
-        """Append one take; gives the shard's final path."""
-        if not KEY.fullmatch(take.key):
-            raise InputError(f"take key {take.key!r} must be 1-120 letters, digits, '-' or '_'")
-        path = self._path()
-        with reporting_write_errors(path):
-            if self._tar is None:
-                self._part = PartFile(path).__enter__()
-                self._tar = tarfile.open(fileobj=self._part.file, mode="w")  # noqa: SIM115 - closed by close()
+    coming = iter(takes)
+    first = next(coming, None)
+    if first is None:
+        return 0
+    n_takes = 0
+    with replacing(path) as file, tarfile.open(fileobj=file, mode="w") as tar:
+        for take in itertools.chain([first], coming):
+            if not KEY.fullmatch(take.key):
+                raise InputError(f"take key {take.key!r} must be 1-120 letters, digits, '-' or '_'")
             for suffix, data in _members(take):
                 member = tarfile.TarInfo(f"{take.key}.{suffix}")
                 member.size = len(data)
-                self._tar.addfile(member, io.BytesIO(data))
-        self._count += 1
-        if self._count == self._per_shard:
-            self.close()
-        return path
+                tar.addfile(member, io.BytesIO(data))
+            n_takes += 1
+    return n_takes
 
-    def close(self) -> None:
-        """Finish the open shard, if any, and give it its final name."""
-        if self._tar is None:
-            return
-        tar, self._tar = self._tar, None
-        with reporting_write_errors(self._path()):
-            try:  # the part was entered when it was opened
-                tar.close()
-                self._part.commit()
-            finally:
-                self._part.discard()
-        self._shard, self._count = self._shard + 1, 0
 
-    def _path(self) -> Path:
-        return self.folder / f"{self.name}-{self._shard:06d}.tar"
-
-    def __enter__(self) -> TakeWriter:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self.close()
-        elif self._tar is not None:
-            self._part.discard()
+def picture(take: Take, data: bytes) -> Bytes:
+    """The RGB pixels [height, width, 3] of one of a take's pictures. Raises InputError."""
+    try:
+        with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
+            if image.width * image.height > MAX_FRAME_PIXELS:
+                raise InputError(f"take {take.key}: a frame of {image.width} x {image.height} is too large")
+            return np.asarray(image.convert("RGB"))
+    except (OSError, SyntaxError) as error:
+        raise InputError(f"take {take.key}: a frame cannot be read ({error}): prepare it again") from error
 
 
 def read_takes(shard: Path) -> Iterator[Take]:

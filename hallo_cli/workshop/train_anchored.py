@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,8 +22,9 @@ from hallo_cli.errors import InputError
 from hallo_cli.models.anchored import Motion, Truth, compose
 from hallo_cli.models.autoencoder import AnchoredAutoencoder
 from hallo_cli.training.dataset import prefetched
+from hallo_cli.training.takes import Take
 from hallo_cli.workshop.features import FrozenFeatures, ProjectedDiscriminator, perceptual_distance
-from hallo_cli.workshop.motion_windows import FOCUS, MotionTake, Windows, whole, window_batches
+from hallo_cli.workshop.motion_windows import FOCUS, Windows, whole, window_batches
 
 SHARPER = 2  # the windows have so many times the pixels each way that the networks see
 LID_WEIGHT = 2.0  # lids are moved, not painted: what flow and mask do there counts more
@@ -71,7 +72,7 @@ class AnchoredReport:
 
 def train_anchored(
     autoencoder: AnchoredAutoencoder,
-    takes: list[MotionTake],
+    takes: list[Take],
     training: AnchoredTraining,
     *,
     on_report: Callable[[AnchoredReport, AnchoredAutoencoder], None],
@@ -140,9 +141,9 @@ class _Run:
         rate = min(1.0, (self.step + 1) / 100) * max(training.final_rate, 1 - late)
         for group in self.optimizer.param_groups:
             group["lr"] = training.learning_rate * rate
-        shown, parts = _losses(self.network, windows, training, noise=min(1.0, self.step / 500))
+        made, true, parts = _losses(self.network, windows, training, noise=min(1.0, self.step / 500))
         if self.critic is not None:
-            parts |= self.critic.losses(shown, windows)
+            parts |= self.critic.losses(made, true, windows)
         total = torch.stack(list(parts.values())).sum()
         self.optimizer.zero_grad()
         total.backward()
@@ -152,30 +153,24 @@ class _Run:
         self.average.update_parameters(self.network)
         self.losses.append({name: float(value.detach()) for name, value in parts.items()})
 
-    def report(self, held_out: list[MotionTake]) -> AnchoredReport:
+    def report(self, held_out: list[Take]) -> AnchoredReport:
         """Measure the average."""
         recent, self.losses = self.losses or [{}], []
         means = {name: float(np.mean([loss[name] for loss in recent])) for name in recent[0]}
         return AnchoredReport(self.step, self.elapsed_s, means, *_measure(self.result, held_out))
 
 
-@dataclass(frozen=True)
-class _Shown:
-    """What a step made, beside what it should have."""
-
-    made: Tensor  # [n, 3, side, side]
-    true: Tensor
-
-
 def _losses(
     network: AnchoredAutoencoder, windows: Windows, training: AnchoredTraining, *, noise: float
-) -> tuple[_Shown, dict[str, Tensor]]:
+) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """What a step made [n, 3, side, side], what it should have made, and the losses by name."""
     n = len(windows.portrait)
     seen_by_encoder, seen_by_decoder = _Tint.draw(n), _Tint.draw(n, training.recoloured_share)
     portrait, frame = seen_by_decoder(windows.portrait), seen_by_decoder(windows.frame)
     with torch.autocast("cpu", torch.bfloat16):
         given = seen_by_encoder(_smaller(windows.portrait))
-        known = _truth(windows).maps() * (torch.rand(n, 1, 1, 1) >= training.unknown_share)
+        truth = Truth(windows.flow, 1 - windows.seen, windows.inner)
+        known = truth.maps() * (torch.rand(n, 1, 1, 1) >= training.unknown_share)
         raw = network.encoder(seen_by_encoder(_smaller(windows.frame)), given, known)
         at_rest = network.encoder(given[:4], given[:4])
         anchor = network.portrait_encoder(_smaller(portrait))
@@ -189,11 +184,7 @@ def _losses(
     rest = still.flow.abs().mean() * network.config.image_size + still.mask.mean()
     parts["rest"] = training.rest_weight * rest + 0.002 * at_rest.float().square().mean()
     parts["size"] = training.size_weight * raw.float().square().mean()
-    return _Shown(made, frame), parts
-
-
-def _truth(windows: Windows) -> Truth:
-    return Truth(windows.flow, 1 - windows.seen, windows.inner)
+    return made, frame, parts
 
 
 def _picture_losses(
@@ -237,10 +228,10 @@ class _Critic:
             self.discriminator.parameters(), training.discriminator_rate, betas=(0.5, 0.99)
         )
 
-    def losses(self, shown: _Shown, windows: Windows) -> dict[str, Tensor]:
+    def losses(self, made: Tensor, true: Tensor, windows: Windows) -> dict[str, Tensor]:
         """What the autoencoder is to lower; the discriminator learns on the way."""
-        half = slice(0, len(shown.made) // 2)
-        made, true = (_squares(pictures[half], windows.focus[half]) for pictures in (shown.made, shown.true))
+        half = slice(0, len(made) // 2)
+        made, true = (_squares(pictures[half], windows.focus[half]) for pictures in (made, true))
         with torch.autocast("cpu", torch.bfloat16):
             ours = self.features(made)
             with torch.no_grad():
@@ -305,14 +296,11 @@ def _smaller(pictures: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _measure(network: AnchoredAutoencoder, takes: list[MotionTake]) -> tuple[float, float]:
+def _measure(network: AnchoredAutoencoder, takes: list[Take]) -> tuple[float, float]:
     errors, still = [], []
-    for number, take in enumerate(takes):
-        portrait, frame, truth = whole(take, number % len(take.frames))
+    for portrait, frame, raw in _encoded(network, takes):
         with torch.autocast("cpu", torch.bfloat16):
-            anchor = network.portrait_encoder(_smaller(portrait))
-            raw = network.encoder(_smaller(frame), _smaller(portrait), truth.maps())
-            motion = network.decoder(raw, anchor)
+            motion = network.decoder(raw, network.portrait_encoder(_smaller(portrait)))
         errors.append(float((compose(portrait, motion) - frame).square().mean()))
         still.append(float((portrait - frame).square().mean()))
     return _decibels(errors), _decibels(still)
@@ -323,10 +311,15 @@ def _decibels(errors: list[float]) -> float:
 
 
 @torch.no_grad()
-def _latents_of(network: AnchoredAutoencoder, takes: list[MotionTake]) -> Tensor:
-    rows = []
-    for number, take in enumerate(takes[:: max(1, len(takes) // 200)]):
+def _latents_of(network: AnchoredAutoencoder, takes: list[Take]) -> Tensor:
+    some = takes[:: max(1, len(takes) // 200)]
+    return torch.cat([raw.float() for _, _, raw in _encoded(network, some)])
+
+
+def _encoded(network: AnchoredAutoencoder, takes: list[Take]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Portrait, frame and raw latents of one frame of each take."""
+    for number, take in enumerate(takes):
         portrait, frame, truth = whole(take, number % len(take.frames))
         with torch.autocast("cpu", torch.bfloat16):
-            rows.append(network.encoder(_smaller(frame), _smaller(portrait), truth.maps()).float())
-    return torch.cat(rows)
+            raw = network.encoder(_smaller(frame), _smaller(portrait), truth.maps())
+        yield portrait, frame, raw

@@ -68,6 +68,11 @@ class SpeechCorpus:
     def __len__(self) -> int:
         return len(self.levels)
 
+    def samples(self, utterance: int, first_frame: int, stop_frame: int) -> Float:
+        """The sound of frames of the corpus, normalised by the level of the utterance that they are in."""
+        part = _samples(self.waveform, first_frame, stop_frame)
+        return normalised(part, float(self.levels[utterance]))
+
 
 def read_corpus(folder: Path) -> SpeechCorpus:
     """All `speech-*.npz` shards of `folder`. Raises InputError if there is none."""
@@ -174,8 +179,8 @@ def heard_features(network: SpeechNet, corpus: SpeechCorpus, utterances: range) 
     log_mel = LogMel(network.config.n_mels)
     features = []
     for index in utterances:
-        samples = _samples(corpus.waveform, int(corpus.offsets[index]), int(corpus.offsets[index + 1]))
-        waveform = torch.from_numpy(normalised(samples, float(corpus.levels[index])))
+        first, stop = corpus.offsets[index : index + 2].tolist()
+        waveform = torch.from_numpy(corpus.samples(index, first, stop))
         features.append(network(log_mel(waveform[None])).features[0])
     return torch.cat(features)
 
@@ -232,14 +237,13 @@ def _draw(
 def _chunk(
     corpus: SpeechCorpus, index: int, length: int, rng: np.random.Generator
 ) -> tuple[Float, Float, npt.NDArray[np.int64]]:
-    first, stop = int(corpus.offsets[index]), int(corpus.offsets[index + 1])
+    first, stop = corpus.offsets[index : index + 2].tolist()
     start = first + int(rng.integers(0, max(1, stop - first - length)))
     end = min(start + length, stop)
     missing = length - (end - start)
-    scaled = normalised(_samples(corpus.waveform, start, end), float(corpus.levels[index]))
     rest = corpus.phone_names.index(REST)
     return (
-        np.pad(scaled, (0, missing * FRAME_SAMPLES)),
+        np.pad(corpus.samples(index, start, end), (0, missing * FRAME_SAMPLES)),
         np.pad(corpus.visemes[start:end].astype(np.float32), ((0, missing), (0, 0))),
         np.pad(corpus.phones[start:end].astype(np.int64), (0, missing), constant_values=rest),
     )

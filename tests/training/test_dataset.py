@@ -10,7 +10,7 @@ from training.toy import NETWORK, write_takes
 from hallo_cli.errors import InputError
 from hallo_cli.training.config import DataSettings, Stage
 from hallo_cli.training.dataset import BatchSource, split_takes
-from hallo_cli.training.encoded_shards import EncodedFolder, EncodedTake
+from hallo_cli.training.encoded_shards import EncodedTake, read_encoded
 
 N_FRAMES = 12
 
@@ -18,15 +18,16 @@ N_FRAMES = 12
 @pytest.fixture(scope="module")
 def takes(tmp_path_factory: pytest.TempPathFactory) -> list[EncodedTake]:
     """Six takes whose latents and first audio channel say which frame of the take they are."""
-    folder = EncodedFolder(write_takes(tmp_path_factory.mktemp("takes") / "encoded", n_frames=N_FRAMES))
-    for take in folder.takes:
+    folder = write_takes(tmp_path_factory.mktemp("takes") / "encoded", n_frames=N_FRAMES)
+    found = read_encoded(folder, NETWORK)
+    for take in found:
         rows = torch.arange(N_FRAMES)
         take.shard["latents"][take.start + rows] = rows.half()[:, None, None, None]
         first = take.start + 2 * take.context * take.index
         take.shard["audio"][first + torch.arange(N_FRAMES + 4)] = torch.arange(-2, N_FRAMES + 2).half()[
             :, None, None
         ]
-    return list(folder.takes)
+    return found
 
 
 def source_of(takes: list[EncodedTake], stage: Stage, **data: int | bool) -> BatchSource:
@@ -106,7 +107,7 @@ def test_takes_know_the_file_they_are_in(takes: list[EncodedTake]) -> None:
 
 @pytest.mark.parametrize("held_out", [1, 2, 5])
 def test_held_out_takes_are_not_trained_on(tmp_path: Path, held_out: int) -> None:
-    folder = EncodedFolder(write_takes(tmp_path / "encoded"))
-    training, validation = split_takes(folder, held_out)
-    assert len(training) + len(validation) == len(folder.takes)
+    takes = read_encoded(write_takes(tmp_path / "encoded"), NETWORK)
+    training, validation = split_takes(takes, held_out)
+    assert len(training) + len(validation) == len(takes)
     assert not {take.index for take in training} & {take.index for take in validation}

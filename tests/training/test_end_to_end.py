@@ -22,11 +22,10 @@ from hallo_cli.training.config import (
     StartSettings,
     TrainingConfig,
 )
-from hallo_cli.training.encode_folder import encode_folder
+from hallo_cli.training.encode_folder import bundle_encoder, encode_folder
 from hallo_cli.training.export import BundleOptions, export_bundle
 from hallo_cli.training.footage import Standard
 from hallo_cli.training.loop import train
-from hallo_cli.training.make_encoder import bundle_encoder
 from hallo_cli.training.prepare import PrepareSettings, prepare
 
 

@@ -10,7 +10,7 @@ from hallo_cli.inference.animator import Animator
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 from hallo_cli.training.config import DataSettings
 from hallo_cli.training.dataset import BatchSource
-from hallo_cli.training.encoded_shards import EncodedFolder
+from hallo_cli.training.encoded_shards import read_encoded
 from hallo_cli.training.forward import box_regions, make_conditions
 from hallo_cli.training.objective import Drops
 
@@ -19,9 +19,9 @@ SETTINGS = RenderSettings(steps=1, guidance=1.0, solver="ddim")
 
 
 def test_locator_looks_at_the_same_pictures_as_in_rendering(tmp_path):
-    folder = EncodedFolder(write_takes(tmp_path / "encoded"))
-    data = DataSettings(shards=folder.folder, takes=2, frames=3, balance_visemes=False)
-    batch = BatchSource(folder.takes, data, network=CONFIG, stage="stage1", seed=0).batch(0)
+    takes = read_encoded(write_takes(tmp_path / "encoded"), CONFIG)
+    data = DataSettings(shards=tmp_path / "encoded", takes=2, frames=3, balance_visemes=False)
+    batch = BatchSource(takes, data, network=CONFIG, stage="stage1", seed=0).batch(0)
     no = torch.zeros(2, dtype=torch.bool)
     conditions = make_conditions(batch, Drops(0, no, no, no), CONFIG, has_audio=True)
     assert conditions.located_rows.tolist() == [0, 0, 0, 1, 1, 1]

@@ -13,9 +13,8 @@ from hallo_cli.analysis.face import Face
 from hallo_cli.domain import Bytes, Float
 from hallo_cli.errors import InputError, OutputError, PortraitError, WeightsError
 from hallo_cli.media.video import read_frames
-from hallo_cli.training.footage import Seen, Standard, Stretch, choose, shut_lids
+from hallo_cli.training.footage import Seen, Standard, Stretch, choose, find_sources, shut_lids
 from hallo_cli.training.prepare import PrepareSettings, prepare
-from hallo_cli.training.sources import find_sources
 from hallo_cli.training.take_encoder import read_wav
 from hallo_cli.training.takes import read_takes, shards_in
 

@@ -2,7 +2,7 @@
 
 import io
 import wave
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,28 +17,23 @@ from hallo_cli.errors import InputError, OutputError
 from hallo_cli.models.anchored import FLOW_GAIN
 from hallo_cli.models.autoencoder import AnchoredAutoencoder
 from hallo_cli.training.encode_folder import encode_folder
-from hallo_cli.training.encoded_shards import EncodedFolder, read_origin, write_encoded
+from hallo_cli.training.encoded_shards import read_origin, write_encoded
 from hallo_cli.training.take_encoder import TakeEncoder
-from hallo_cli.training.takes import Take, TakeInfo, TakeWriter, packed_flow
+from hallo_cli.training.takes import Take, TakeInfo, packed_flow, write_takes
 
 N_FRAMES = 3
 FIRST = 1  # control
 
 
-@dataclass(frozen=True)
-class Ears:
+def hear(waveform: Float, n_frames: int) -> Float:
     """Invents controls for every frame, as the embedded encoder does."""
-
-    control_channel: int | None = FIRST
-
-    def __call__(self, waveform: Float, n_frames: int) -> Float:
-        return np.ones((n_frames, 1, FIRST + len(CONTROLS)), np.float32)
+    return np.ones((n_frames, 1, FIRST + len(CONTROLS)), np.float32)
 
 
 @pytest.fixture(scope="module")
 def encoder() -> TakeEncoder:
     torch.manual_seed(0)
-    return TakeEncoder(NETWORK, AnchoredAutoencoder(NETWORK).eval(), "one", Ears())
+    return TakeEncoder(NETWORK, AnchoredAutoencoder(NETWORK).eval(), "one", hear, FIRST)
 
 
 def take(key: str, **changes: object) -> Take:
@@ -57,9 +52,8 @@ def take(key: str, **changes: object) -> Take:
 
 
 def write(folder: Path, *takes: Take) -> Path:
-    with TakeWriter(folder, "take") as writer:
-        for one in takes:
-            writer.add(one)
+    folder.mkdir(exist_ok=True)
+    write_takes(folder / "take-000000.tar", takes)
     return folder
 
 
@@ -109,7 +103,7 @@ def test_shards_are_kept_where_nothing_changed(tmp_path: Path, encoder: TakeEnco
     takes = write(tmp_path / "takes", take("a"))
     assert kept(takes, tmp_path / "out", encoder) == [False]
     assert kept(takes, tmp_path / "out", encoder) == [True]
-    assert len(EncodedFolder(tmp_path / "out").takes) == 1
+    assert load_file(tmp_path / "out" / "take-000000.safetensors")["starts"].tolist() == [0, N_FRAMES]
 
 
 def test_shards_of_another_autoencoder_are_refused(tmp_path: Path, encoder: TakeEncoder) -> None:

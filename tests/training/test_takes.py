@@ -4,6 +4,7 @@ import io
 import json
 import math
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,11 @@ from hallo_cli.training.takes import (
     ORIGIN,
     Take,
     TakeInfo,
-    TakeWriter,
     note_origin,
     read_takes,
     require_same_origin,
     shards_in,
+    write_takes,
 )
 
 INFO = TakeInfo(
@@ -41,9 +42,9 @@ def take(key: str = "a-1") -> Take:
 
 
 def test_takes_come_back_as_they_were(tmp_path: Path) -> None:
-    with TakeWriter(tmp_path, "train", takes_per_shard=2) as writer:
-        for key in ("a", "b", "c"):
-            writer.add(take(key))
+    assert write_takes(tmp_path / "train-000000.tar", [take("a"), take("b")]) == 2
+    assert write_takes(tmp_path / "train-000001.tar", [take("c")]) == 1
+    assert write_takes(tmp_path / "train-000002.tar", []) == 0
     shards = shards_in(tmp_path)
     assert [s.name for s in shards] == ["train-000000.tar", "train-000001.tar"]
     takes = [t for shard in shards for t in read_takes(shard)]
@@ -56,23 +57,19 @@ def test_takes_come_back_as_they_were(tmp_path: Path) -> None:
 
 
 def test_a_shard_cut_short_by_an_error_has_no_final_name(tmp_path: Path) -> None:
-    writer = TakeWriter(tmp_path, "train")
-    writer.add(take())
-    writer.__exit__(RuntimeError)
-    assert not list(tmp_path.glob("*.tar"))
+    def some() -> Iterator[Take]:
+        yield take()
+        raise RuntimeError
 
-
-@pytest.mark.parametrize("folder", ["afile", "afile/x"])
-def test_a_file_in_the_place_of_the_folder_is_an_error(tmp_path: Path, folder: str) -> None:
-    (tmp_path / "afile").write_text("")
-    with pytest.raises(OutputError, match="cannot be written"):
-        TakeWriter(tmp_path / folder, "train")
+    with pytest.raises(RuntimeError):
+        write_takes(tmp_path / "train-000000.tar", some())
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_shard_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     part_path(tmp_path / "train-000000.tar").mkdir()
     with pytest.raises(OutputError, match=r"train-000000\.tar cannot be written"):
-        TakeWriter(tmp_path, "train").add(take())
+        write_takes(tmp_path / "train-000000.tar", [take()])
 
 
 def test_shards_of_other_settings_are_refused(tmp_path: Path) -> None:
@@ -99,12 +96,13 @@ def test_shards_without_a_note_are_taken_to_be_right(tmp_path: Path) -> None:
 
 def test_a_key_cannot_leave_the_shard(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="take key"):
-        TakeWriter(tmp_path, "train").add(take("../x"))
+        write_takes(tmp_path / "train-000000.tar", [take("../x")])
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_truncated_shard_is_an_error(tmp_path: Path) -> None:
-    with TakeWriter(tmp_path, "train") as writer:
-        path = writer.add(take())
+    path = tmp_path / "train-000000.tar"
+    write_takes(path, [take()])
     path.write_bytes(path.read_bytes()[:1500])
     with pytest.raises(InputError, match="train-000000"):
         list(read_takes(path))

@@ -9,12 +9,11 @@ from small_bundles import tiny_config
 
 from hallo_cli.errors import InputError
 from hallo_cli.models.autoencoder import AnchoredAutoencoder, build_autoencoder
-from hallo_cli.training.takes import TakeWriter
+from hallo_cli.training.takes import Take, write_takes
 from hallo_cli.workshop.corpus.make_takes import TakeSpec, make_take
 from hallo_cli.workshop.motion_windows import (
     FOCUS,
     SIDE,
-    MotionTake,
     read_motion_takes,
     whole,
     window_batches,
@@ -23,13 +22,10 @@ from hallo_cli.workshop.train_anchored import AnchoredReport, AnchoredTraining, 
 
 
 @pytest.fixture(scope="module")
-def takes(tmp_path_factory: pytest.TempPathFactory) -> list[MotionTake]:
+def takes(tmp_path_factory: pytest.TempPathFactory) -> list[Take]:
     folder = tmp_path_factory.mktemp("takes")
-    with TakeWriter(folder, "take") as writer:
-        for index in range(4):
-            take = make_take(TakeSpec(3, index, n_frames=4))
-            if take is not None:
-                writer.add(take)
+    made = (make_take(TakeSpec(3, index, n_frames=4)) for index in range(4))
+    write_takes(folder / "take-000000.tar", (take for take in made if take is not None))
     return read_motion_takes(folder)
 
 
@@ -40,7 +36,7 @@ def small() -> AnchoredAutoencoder:
     return vae
 
 
-def test_windows_show_portrait_frame_and_motion_at_one_place(takes: list[MotionTake]) -> None:
+def test_windows_show_portrait_frame_and_motion_at_one_place(takes: list[Take]) -> None:
     windows = next(window_batches(takes, np.random.default_rng(0), batch_size=8))
     assert windows.portrait.shape == windows.frame.shape == (8, 3, SIDE, SIDE)
     assert windows.flow.shape == (8, 2, SIDE // 4, SIDE // 4)
@@ -50,13 +46,13 @@ def test_windows_show_portrait_frame_and_motion_at_one_place(takes: list[MotionT
     assert (windows.focus <= SIDE - FOCUS).all()
 
 
-def test_whole_pictures_come_with_their_truth(takes: list[MotionTake]) -> None:
+def test_whole_pictures_come_with_their_truth(takes: list[Take]) -> None:
     portrait, frame, truth = whole(takes[0], 1)
     assert portrait.shape == frame.shape == (1, 3, 512, 512)
     assert truth.maps().shape == (1, 5, 128, 128)
 
 
-def test_steps_on_the_same_windows_lower_their_losses(takes: list[MotionTake]) -> None:
+def test_steps_on_the_same_windows_lower_their_losses(takes: list[Take]) -> None:
     run = _Run(small(), AnchoredTraining(learning_rate=3e-3, threads=1, unknown_share=0))
     windows = next(window_batches(takes, np.random.default_rng(0), batch_size=4))
     for _ in range(24):
@@ -66,7 +62,7 @@ def test_steps_on_the_same_windows_lower_their_losses(takes: list[MotionTake]) -
     assert last["mask"] < first["mask"]
 
 
-def test_result_is_reported_and_its_latents_are_normalised(takes: list[MotionTake]) -> None:
+def test_result_is_reported_and_its_latents_are_normalised(takes: list[Take]) -> None:
     reports: list[AnchoredReport] = []
     training = AnchoredTraining(minutes=0.05, batch_size=4, threads=1, held_out=1)
     result = train_anchored(small(), takes, training, on_report=lambda report, _: reports.append(report))
@@ -75,7 +71,7 @@ def test_result_is_reported_and_its_latents_are_normalised(takes: list[MotionTak
     assert not torch.equal(result.latent_std, torch.ones_like(result.latent_std))
 
 
-def test_decoder_alone_leaves_the_latents_as_they_are(takes: list[MotionTake]) -> None:
+def test_decoder_alone_leaves_the_latents_as_they_are(takes: list[Take]) -> None:
     vae = small()
     before = {name: value.clone() for name, value in vae.state_dict().items()}
     training = AnchoredTraining(minutes=0.05, batch_size=4, threads=1, held_out=1, decoder_only=True)

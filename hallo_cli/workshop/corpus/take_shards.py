@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -9,22 +10,29 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
+import cv2
+import numpy as np
+
+from hallo_cli.domain import Bytes
 from hallo_cli.errors import InputError
-from hallo_cli.store.writing import make_folder, write_whole
+from hallo_cli.media.image import write_png
+from hallo_cli.store.writing import PartFile, make_folder, reporting_write_errors, write_whole
 from hallo_cli.training.takes import (
     Take,
-    TakeWriter,
     note_origin,
+    picture,
     read_origin,
     read_takes,
     require_same_origin,
     shards_in,
+    write_takes,
 )
 from hallo_cli.workshop.corpus.make_takes import TakeSpec, make_take
 from hallo_cli.workshop.corpus.pool import map_in_processes
 
 TAKES_PER_SHARD = 64
 NAME = "synth"
+SHEET_ROWS, SHEET_COLUMNS, SHEET_CELL = 16, 8, 128  # of a contact sheet; the last in pixels
 
 
 @dataclass(frozen=True)
@@ -55,10 +63,20 @@ def write_corpus(folder: Path, template: TakeSpec, *, n_takes: int, workers: int
     _write_index(folder)
 
 
-def first_takes(folder: Path, n_takes: int) -> list[Take]:
-    """The first takes of a corpus, for a contact sheet."""
+def write_contact_sheet(folder: Path, path: Path) -> None:
+    """A PNG of a corpus' first takes, one a row: the reference, then frames. Raises OutputError."""
     takes = (take for shard in shards_in(folder) for take in read_takes(shard))
-    return list(islice(takes, n_takes))
+    write_png(path, np.concatenate([_row(take) for take in islice(takes, SHEET_ROWS)]))
+
+
+def require_place(path: Path) -> None:
+    """Raises OutputError if a file could not be written, before what it is to show is made."""
+    make_folder(path.parent)
+    with reporting_write_errors(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        with PartFile(path):
+            pass
 
 
 def _require_whole_shards(folder: Path, n_takes: int) -> None:
@@ -80,15 +98,10 @@ def _shard_path(folder: Path, shard: int) -> Path:
 
 def _write_shard(folder: Path, template: TakeSpec, n_takes: int, shard: int) -> ShardDone:
     first, stop = shard * TAKES_PER_SHARD, min((shard + 1) * TAKES_PER_SHARD, n_takes)
-    n_written = 0
-    # one more than can come: the shard is closed by the writer's end, whatever its number of takes
-    with TakeWriter(folder, NAME, takes_per_shard=TAKES_PER_SHARD + 1, first_shard=shard) as writer:
-        for index in range(first, stop):
-            take = make_take(replace(template, index=template.index + index))
-            if take is not None:
-                writer.add(take)
-                n_written += 1
-    return ShardDone(_shard_path(folder, shard), n_written, stop - first - n_written)
+    made = (make_take(replace(template, index=template.index + index)) for index in range(first, stop))
+    path = _shard_path(folder, shard)
+    n_written = write_takes(path, (take for take in made if take is not None))
+    return ShardDone(path, n_written, stop - first - n_written)
 
 
 def _write_index(folder: Path) -> None:
@@ -98,3 +111,11 @@ def _write_index(folder: Path) -> None:
         for take in read_takes(path):
             lines.append(json.dumps({"key": take.key, "shard": path.name, "n_frames": take.info.n_frames}))
     write_whole(folder / "index.jsonl", "".join(f"{line}\n" for line in lines).encode())
+
+
+def _row(take: Take) -> Bytes:
+    shown = np.linspace(0, len(take.frames) - 1, SHEET_COLUMNS - 1).round().astype(int)
+    files = [take.reference or take.frames[0], *(take.frames[i] for i in shown)]
+    cell = (SHEET_CELL, SHEET_CELL)
+    small = [cv2.resize(picture(take, file), cell, interpolation=cv2.INTER_AREA) for file in files]
+    return np.concatenate(small, axis=1).astype(np.uint8)

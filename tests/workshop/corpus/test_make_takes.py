@@ -12,7 +12,6 @@ from hallo_cli.cli.app import register
 from hallo_cli.errors import InputError, OutputError
 from hallo_cli.training.takes import Take, read_takes
 from hallo_cli.workshop.corpus.appearance import Look, Warp
-from hallo_cli.workshop.corpus.contact_sheet import require_place
 from hallo_cli.workshop.corpus.head_model import EYE, SKIN
 from hallo_cli.workshop.corpus.make_takes import (
     CROP_SCALE,
@@ -23,7 +22,7 @@ from hallo_cli.workshop.corpus.make_takes import (
     make_take,
 )
 from hallo_cli.workshop.corpus.performance import rehearse
-from hallo_cli.workshop.corpus.take_shards import write_corpus
+from hallo_cli.workshop.corpus.take_shards import require_place, write_corpus
 
 N_FRAMES = 6
 
