@@ -59,8 +59,7 @@ def _line(event: TrainingEvent) -> str:
 
 
 def _figures(event: Logged) -> str:
-    parts = f" (velocity {event.velocity:.4f}, pixels {event.pixels:.4f})" if event.pixels else ""
     return (
-        f"loss {event.loss:.4f}{parts}  gradient {event.gradient_norm:.2f}  lr {event.learning_rate:.2e}  "
+        f"loss {event.loss:.4f}  gradient {event.gradient_norm:.2f}  lr {event.learning_rate:.2e}  "
         f"{event.frames_per_s:.1f} frames/s  {event.minutes:.1f} min, {event.minutes_left:.1f} left"
     )

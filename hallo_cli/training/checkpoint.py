@@ -7,7 +7,7 @@
         networks.safetensors                    all weights, under their published names
         average.safetensors                     their moving average, where one is kept (trained ones only)
         optimizer.safetensors                   AdamW's moments
-        accelerate/                             instead, if they were split over processes (`partitioned`)
+        accelerate/                             instead, if they were split over processes (`acceleration`)
         state.json                              step, seconds trained, loss scale
 
 Nothing random needs saving: every batch and every noise is a function of the seed and the step.
@@ -38,7 +38,7 @@ from hallo_cli.store.writing import (
     reporting_write_errors,
     write_whole,
 )
-from hallo_cli.training.partitioned import PARTS
+from hallo_cli.training.acceleration import PARTS
 
 NETWORKS, AVERAGE, OPTIMIZER, STATE = (
     "networks.safetensors",
@@ -70,21 +70,31 @@ class RunFolder:
         found = sorted(path for path in self.checkpoints.glob("step-*[0-9]") if (path / STATE).is_file())
         return found[-1] if found else None
 
+    def checkpoint(self, step: int) -> Path:
+        """The place of the checkpoint of that step."""
+        return self.checkpoints / f"step-{step:08d}"
+
+    def weights(self) -> dict[str, Tensor]:
+        """All weights of the newest checkpoint, averaged ones where there are any. Raises WeightsError."""
+        checkpoint = self.latest()
+        if checkpoint is None:
+            raise WeightsError(f"{self.output} has no checkpoint yet: train it first")
+        averaged = read_tensors(checkpoint / AVERAGE) if (checkpoint / AVERAGE).is_file() else {}
+        return read_tensors(checkpoint / NETWORKS) | averaged
+
     def write(
         self,
-        step: int,
         files: Mapping[str, Mapping[str, Tensor]],
         progress: Progress,
         *,
         keep: int,
         parts: Path | None = None,
-    ) -> Path:
+    ) -> None:
         """Write a checkpoint, then remove all but the last `keep`. Raises OutputError.
 
         parts: a folder beside the checkpoints that moves into this one.
         """
-        target = self.checkpoints / f"step-{step:08d}"
-        with replacing_folder(target) as folder:
+        with replacing_folder(self.checkpoint(progress.step)) as folder:
             for name, tensors in files.items():
                 if tensors:
                     write_tensors(folder / name, tensors)
@@ -94,7 +104,6 @@ class RunFolder:
         for old in sorted(self.checkpoints.glob("step-*[0-9]"))[:-keep]:
             with reporting_write_errors(old):
                 shutil.rmtree(old)
-        return target
 
     def describe(self, config: Mapping[str, object], network: NetworkConfig) -> None:
         """Write down what the run is."""
@@ -144,14 +153,6 @@ def restore(module: nn.Module, path: Path) -> None:
         module.load_state_dict(tensors, strict=True)
     except RuntimeError as error:
         raise WeightsError(f"{path} does not fit the networks of this run: {error}") from error
-
-
-def averaged_weights(checkpoint: Path) -> dict[str, Tensor]:
-    """All weights of a checkpoint, the averaged ones where there are any."""
-    weights = read_tensors(checkpoint / NETWORKS)
-    if (checkpoint / AVERAGE).is_file():
-        weights |= read_tensors(checkpoint / AVERAGE)
-    return weights
 
 
 def names_digest(names: Iterable[str]) -> str:

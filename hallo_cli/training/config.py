@@ -121,16 +121,6 @@ class DropSettings:
 
 
 @dataclass(frozen=True)
-class PixelLossSettings:
-    """A loss on decoded pixels of a window around the lips, through the frozen decoder."""
-
-    weight: Amount = 0.0  # 0: off
-    gradient: Amount = 1.0  # weight of the L1 of the pixels' differences beside the L1 of the pixels
-    window: tuple[AtLeastOne, AtLeastOne] = (12, 14)  # height and width in latent cells
-    share: Annotated[float, Field(gt=0, le=1)] = 1.0  # of the batch's frames that are decoded
-
-
-@dataclass(frozen=True)
 class ObjectiveSettings:
     """What is minimised. The defaults are the paper's code without its quirks."""
 
@@ -154,7 +144,6 @@ class ObjectiveSettings:
     motion_thinning: Share = 0.0  # share of motion frames' pixels outside the face that go grey (Hallo2)
     motion_timesteps: Timestep = 0  # motion frames get noise of earlier timesteps (Hallo2: 50); 0: none
     drops: DropSettings = field(default_factory=DropSettings)
-    pixels: PixelLossSettings = field(default_factory=PixelLossSettings)
 
     def __post_init__(self) -> None:
         first, stop = self.middle_timesteps

@@ -20,8 +20,9 @@ from hallo_cli.models.spatial import FeatureTap, SpatialTransformer
 from hallo_cli.models.tensor_file import map_tensors
 from hallo_cli.models.weights import Networks
 from hallo_cli.store.writing import make_folder, replacing
-from hallo_cli.training.checkpoint import RunFolder, averaged_weights
+from hallo_cli.training.checkpoint import RunFolder
 from hallo_cli.training.config import StartSettings
+from hallo_cli.training.forward import TrainedNetworks
 from hallo_cli.training.init import start_networks
 
 SAMPLED_WITH = {"noise", "round_features", "image_size"}  # no weight knows of these
@@ -33,18 +34,14 @@ class BundleOptions:
     """What a bundle says of itself, and what it takes from elsewhere."""
 
     name: str
-    version: str = "1"
     licence: str = "unknown"
-    description: str = ""
     base: str | None = None  # bundle whose speech encoder, geometry and (without `vae`) autoencoder it uses
     vae: Path | None = None
     speech: Path | None = None  # weights of the embedded speech encoder, where there is no base
-    geometry: Geometry = dataclasses.field(default_factory=Geometry)
     steps: int | None = None  # that rendering takes by default; None: the base's, else the published
     guidance: float | None = None  # likewise
-    average: tuple[
-        Path, ...
-    ] = ()  # runs of the same networks: the mean of all their weights (arXiv 2203.05482)
+    # runs of the same networks: the mean of all their weights (arXiv 2203.05482)
+    average: tuple[Path, ...] = ()
     audio_gain: float = 1.0  # how much louder the audio attention is than it was trained
 
 
@@ -69,17 +66,16 @@ def export_bundle(run: Path, output: Path, options: BundleOptions, *, dtype: tor
 
 def _averaged(runs: Sequence[Path], vae: Path) -> Networks:
     """Networks with the mean of the runs' weights. Raises SettingsError if the runs' networks differ."""
-    first, *others = (start_networks(StartSettings(run=run, vae=vae), seed=0) for run in runs)
-    for run, other in zip(runs[1:], others, strict=True):
-        if other.config != first.config:
+    networks = start_networks(StartSettings(run=runs[0], vae=vae), seed=0)
+    for run in runs[1:]:
+        if RunFolder(run).network() != networks.config:
             raise SettingsError(
                 f"{run} trained other networks than {runs[0]}: only equal ones can be averaged"
             )
-    for prefix, module in first.by_prefix().items():
-        states = [module.state_dict(), *(other.by_prefix()[prefix].state_dict() for other in others)]
-        mean = {name: torch.stack([state[name] for state in states]).mean(0) for name in states[0]}
-        module.load_state_dict(mean)
-    return first
+    first, *others = (RunFolder(run).weights() for run in runs)
+    mean = {name: torch.stack([first[name], *(one[name] for one in others)]).mean(0) for name in first}
+    TrainedNetworks(networks).load_state_dict(mean)
+    return networks
 
 
 def _amplify(networks: Networks, gain: float) -> None:
@@ -97,13 +93,12 @@ def _manifest(options: BundleOptions, networks: Networks, base: Bundle | None) -
     speech = SpeechConfig("embedded") if options.speech is not None or base is None else base.manifest.speech
     return BundleManifest(
         name=options.name,
-        version=options.version,
+        version="1",
         licence=options.licence,
-        description=options.description,
         networks=networks.config,
         files={} if base is None else base.manifest.files,
         speech=speech,
-        geometry=options.geometry if base is None else base.manifest.geometry,
+        geometry=Geometry() if base is None else base.manifest.geometry,
         sampling=_sampling(options, base),
     )
 
@@ -123,10 +118,7 @@ def export_official(run: Path, output: Path, *, dead: Path | None = None, dtype:
     """
     folder = RunFolder(run)
     _require_published(folder.network(), run)
-    checkpoint = folder.latest()
-    if checkpoint is None:
-        raise WeightsError(f"{run} has no checkpoint yet: train it first")
-    weights = {name: value.to(dtype) for name, value in averaged_weights(checkpoint).items()}
+    weights = {name: value.to(dtype) for name, value in folder.weights().items()}
     unused = unused_weights() if dead is None else _unused_of(dead, weights)
     weights |= {name: value.to(dtype) for name, value in unused.items()}
     make_folder(output.parent)

@@ -16,7 +16,7 @@ from hallo_cli.errors import SettingsError, WeightsError
 from hallo_cli.models.network_config import Compat, NetworkConfig
 from hallo_cli.models.tensor_file import map_tensors
 from hallo_cli.models.weights import Networks, fill, ignored_reason, initial_networks
-from hallo_cli.training.checkpoint import RunFolder, averaged_weights
+from hallo_cli.training.checkpoint import RunFolder
 from hallo_cli.training.config import StartSettings
 
 ADDED = (".audio_modules.", ".motion_modules.")  # what Hallo adds to Stable Diffusion's UNet
@@ -150,15 +150,10 @@ def _first_stage_file(folder: Path, name: str) -> Path:
 
 def load_run(networks: Networks, output: Path) -> None:
     """The last checkpoint of another run, averaged weights where it kept them. Raises WeightsError."""
-    checkpoint = RunFolder(output).latest()
-    if checkpoint is None:
-        raise WeightsError(f"{output} has no checkpoint yet: train it first")
-    tensors = averaged_weights(checkpoint)
+    tensors = RunFolder(output).weights()
     for prefix, module in networks.by_prefix().items():
-        own = {name: tensors.get(prefix + name) for name in module.state_dict()}
-        _copy(
-            module, list(own), {name: value for name, value in own.items() if value is not None}, checkpoint
-        )
+        own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+        _copy(module, list(module.state_dict()), own, output)
 
 
 def _copy(module: nn.Module, names: list[str], tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -6,9 +6,11 @@ import json
 import math
 import os
 import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,8 +30,6 @@ class Logged:
     step: int
     n_steps: int
     loss: float
-    velocity: float
-    pixels: float
     gradient_norm: float
     learning_rate: float
     frames_per_s: float
@@ -40,12 +40,10 @@ class Logged:
 
 @dataclass(frozen=True)
 class Validated:
-    """The losses over the held-out takes, always with the same noise."""
+    """The loss over the held-out takes, always with the same noise."""
 
     step: int
     validation_loss: float
-    validation_velocity: float
-    validation_pixels: float
 
 
 @dataclass(frozen=True)
@@ -83,30 +81,22 @@ def to_json(event: TrainingEvent) -> str:
     return json.dumps({"event": type(event).__name__.lower(), **asdict(event)}, default=str)
 
 
-@dataclass(frozen=True)
-class StepResult:
-    """What one optimizer step gave."""
-
-    losses: Tensor  # [3] total, velocity, pixels
-    gradient_norm: Tensor
-
-
 class LogWindow:
     """The steps since the last log line; numbers stay on the device until the line is written."""
 
     def __init__(self) -> None:
         self._started = time.perf_counter()
-        self._results: list[StepResult] = []
+        self._losses: list[Tensor] = []
+        self._norms: list[Tensor] = []
 
-    def add(self, result: StepResult) -> None:
+    def add(self, loss: Tensor, gradient_norm: Tensor) -> None:
         """Take in the next step."""
-        self._results.append(result)
+        self._losses.append(loss)
+        self._norms.append(gradient_norm)
 
     def require_finite(self, progress: Progress) -> None:
         """Raise HalloError if a loss is not finite: such weights must not replace good ones."""
-        if not self._results:
-            return
-        loss = torch.stack([result.losses[0] for result in self._results]).mean().item()
+        loss = torch.stack(self._losses).mean().item() if self._losses else 0.0
         if not math.isfinite(loss):
             raise HalloError(
                 f"the loss is {loss} at step {progress.step}: lower optimizer.lr, or train in float32 or "
@@ -116,16 +106,13 @@ class LogWindow:
     def logged(self, progress: Progress, run: RunSettings, rate: float, frames_a_step: int) -> Logged:
         """The line. Raises HalloError if the loss is not finite."""
         self.require_finite(progress)
-        n_steps = len(self._results)
-        loss, velocity, pixels = torch.stack([r.losses for r in self._results]).mean(0).tolist()
+        n_steps = len(self._losses)
         minutes, share = progress.seconds / 60, share_done(run, progress)
         return Logged(
             step=progress.step,
             n_steps=n_steps,
-            loss=loss,
-            velocity=velocity,
-            pixels=pixels,
-            gradient_norm=torch.stack([r.gradient_norm for r in self._results]).float().mean().item(),
+            loss=torch.stack(self._losses).mean().item(),
+            gradient_norm=torch.stack(self._norms).float().mean().item(),
             learning_rate=rate,
             frames_per_s=n_steps * frames_a_step / (time.perf_counter() - self._started),
             minutes=minutes,
@@ -134,36 +121,25 @@ class LogWindow:
         )
 
 
-class LogFiles:
-    """Writes events to OUTPUT/log.jsonl and, where asked for, OUTPUT/tensorboard."""
+@contextmanager
+def log_files(output: Path, *, tensorboard: bool) -> Iterator[Callable[[TrainingEvent], None]]:
+    """Writes events to OUTPUT/log.jsonl, a line each, and, where asked for, OUTPUT/tensorboard."""
+    make_folder(output)
+    with reporting_write_errors(output / "log.jsonl"):
+        handle = handle_to_append(output / "log.jsonl")
+    with ExitStack() as opened:
+        file = opened.enter_context(os.fdopen(handle, "a", encoding="utf-8"))
+        board = opened.enter_context(_board(output / "tensorboard")) if tensorboard else None
 
-    def __init__(self, output: Path, *, tensorboard: bool) -> None:
-        make_folder(output)
-        with reporting_write_errors(output / "log.jsonl"):
-            handle = handle_to_append(output / "log.jsonl")
-        self._file = os.fdopen(handle, "a", encoding="utf-8")
-        self._board: Any = _board(output / "tensorboard") if tensorboard else None
+        def write(event: TrainingEvent) -> None:
+            file.write(to_json(event) + "\n")
+            file.flush()
+            if board is not None:
+                for key, value in asdict(event).items():
+                    if isinstance(value, float):
+                        board.add_scalar(key, value, event.step)
 
-    def write(self, event: TrainingEvent) -> None:
-        """One line, flushed, and one point a number."""
-        self._file.write(to_json(event) + "\n")
-        self._file.flush()
-        if self._board is not None:
-            for key, value in asdict(event).items():
-                if isinstance(value, float):
-                    self._board.add_scalar(key, value, event.step)
-
-    def close(self) -> None:
-        """Close the files."""
-        self._file.close()
-        if self._board is not None:
-            self._board.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        yield write
 
 
 def _board(folder: Path) -> Any:

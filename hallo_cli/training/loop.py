@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from hallo_cli.errors import SettingsError
 from hallo_cli.models.attention import matmul_kernel, use_attention_kernel
 from hallo_cli.store.binding import plain
-from hallo_cli.training import partitioned
+from hallo_cli.training import acceleration
 from hallo_cli.training.acceleration import make_accelerator, seeded, told_by_first
 from hallo_cli.training.checkpoint import (
     AVERAGE,
@@ -36,17 +37,10 @@ from hallo_cli.training.checkpoint import (
 )
 from hallo_cli.training.config import Stage, TrainingConfig
 from hallo_cli.training.dataset import Batch, BatchSource, chosen_takes, frames_of, prefetched
-from hallo_cli.training.decoding import decoding_of
 from hallo_cli.training.forward import TrainedNetworks
 from hallo_cli.training.init import network_config, start_networks
-from hallo_cli.training.logs import (
-    LogFiles,
-    LogWindow,
-    Saved,
-    StepResult,
-    TrainingEvent,
-)
-from hallo_cli.training.losses import Losses, LossFunction
+from hallo_cli.training.logs import LogWindow, Saved, TrainingEvent, log_files
+from hallo_cli.training.losses import LossFunction, decoding_of
 from hallo_cli.training.optimizer import MovingAverage, choose_trained, learning_rate, make_optimizer
 from hallo_cli.training.spoken import analyse_pairs, require_hearing
 from hallo_cli.training.trials import VALIDATION_SEED, Trials
@@ -77,11 +71,11 @@ def train(
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
     trainer = Trainer(config, stage)
-    with LogFiles(config.run.output, tensorboard=config.run.tensorboard) as logs:
+    with log_files(config.run.output, tensorboard=config.run.tensorboard) as write:
 
         def report(event: TrainingEvent) -> None:
             if trainer.accelerator.is_main_process:
-                logs.write(event)
+                write(event)
                 on_event(event)
 
         return trainer.run(report, should_stop)
@@ -119,18 +113,17 @@ class Trainer:
             self.losses,
             self.average,
             source,
-            decoding,
             pairs,
         )
         self.progress = Progress()
-        partitioned.tell_deepspeed(self.accelerator, config)
+        acceleration.tell_deepspeed(self.accelerator, config)
         checkpoint = self._resume()
         wrapped: Any = torch.compile(self.module) if config.run.compile else self.module
-        if partitioned.is_partitioned(self.accelerator):
-            wrapped = partitioned.Mixed(wrapped, self.accelerator, config.run)
+        if acceleration.is_partitioned(self.accelerator):
+            wrapped = acceleration.Mixed(wrapped, self.accelerator, config.run)
         self.model, self.stepper = self.accelerator.prepare(wrapped, self.optimizer)
-        if checkpoint is not None and partitioned.is_partitioned(self.accelerator):
-            partitioned.read_parts(self.accelerator, checkpoint)
+        if checkpoint is not None and acceleration.is_partitioned(self.accelerator):
+            acceleration.read_parts(self.accelerator, checkpoint)
         self._restore_loss_scale()
         if self.accelerator.is_main_process:
             self.folder.describe({"stage": stage, **plain(config)}, network)
@@ -147,7 +140,7 @@ class Trainer:
                 break
             started = time.perf_counter()
             rate = learning_rate(self.config.optimizer, run, self.progress)
-            window.add(self._step(batches, rate))
+            window.add(*self._step(batches, rate))
             seconds = told_by_first(self.accelerator, time.perf_counter() - started)
             self.progress = replace(
                 self.progress, step=self.progress.step + 1, seconds=self.progress.seconds + seconds
@@ -179,39 +172,38 @@ class Trainer:
             loss_scale=scaler.get_scale() if scaler is not None else None,
             trained=names_digest(self.trained),
         )
-        target, parts = self.folder.checkpoints / f"step-{progress.step:08d}", None
-        if partitioned.is_partitioned(self.accelerator):
-            parts = partitioned.write_parts(self.accelerator, self.folder.checkpoints / ".parts")
+        parts = None
+        if acceleration.is_partitioned(self.accelerator):
+            parts = acceleration.write_parts(self.accelerator, self.folder.checkpoints / ".parts")
         if self.accelerator.is_main_process:
             files = {
                 NETWORKS: self.module.state_dict(),
                 AVERAGE: {} if self.average is None else self.average.values,
                 OPTIMIZER: {} if parts else optimizer_tensors(self.optimizer, list(self.trained)),
             }
-            keep = self.config.run.keep_checkpoints
-            self.folder.write(progress.step, files, progress, keep=keep, parts=parts)
+            self.folder.write(files, progress, keep=self.config.run.keep_checkpoints, parts=parts)
         self.accelerator.wait_for_everyone()
-        return Saved(progress.step, target)
+        return Saved(progress.step, self.folder.checkpoint(progress.step))
 
-    def _step(self, batches: list[Batch], rate: float) -> StepResult:
+    def _step(self, batches: list[Batch], rate: float) -> tuple[Tensor, Tensor]:
+        """One step of the optimizer; gives the loss and the gradients' norm."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        found: list[Losses] = []
+        found: list[Tensor] = []
         for index, batch in enumerate(batches):
             is_last = index == len(batches) - 1
             with nullcontext() if is_last else self.accelerator.no_sync(self.model):
                 number = self._batch_number(self.progress.step, index)
                 generator = seeded(self.device, self.config.run.seed, number)
-                losses = self.losses(self.model, batch.to(self.device), generator)
-                self.accelerator.backward(losses.total / len(batches))
-            found.append(losses)
+                loss = self.losses(self.model, batch.to(self.device), generator)
+                self.accelerator.backward(loss / len(batches))
+            found.append(loss.detach())
         norm = self.accelerator.clip_grad_norm_(self.trained.values(), self.config.optimizer.clip_norm)
         self.stepper.step()
         self.stepper.zero_grad()
         if self.average is not None:
             self.average.update(self.progress.step + 1)
-        rows = [torch.stack([one.total, one.velocity, one.pixels]).detach() for one in found]
-        return StepResult(torch.stack(rows).mean(0), torch.as_tensor(norm))
+        return torch.stack(found).mean(), torch.as_tensor(norm)
 
     def _step_batches(self, step: int) -> list[Batch]:
         rounds = range(self.config.run.accumulation)
@@ -231,7 +223,7 @@ class Trainer:
 
     def _prepare_module(self) -> None:
         module: Any = self.module
-        is_split = partitioned.is_partitioned(self.accelerator)  # DeepSpeed views weights as rows of bytes
+        is_split = acceleration.is_partitioned(self.accelerator)  # DeepSpeed views weights as rows of bytes
         layout = torch.contiguous_format if is_split else torch.channels_last
         module.to(self.device, memory_format=layout)
         if self.device.type not in FUSED_ATTENTION_DEVICES:
@@ -245,7 +237,7 @@ class Trainer:
             return None
         self.progress = read_progress(checkpoint)
         require_same_names(self.progress, self.trained, checkpoint)
-        is_split = partitioned.require_same_kind(self.accelerator, checkpoint)
+        is_split = acceleration.require_same_kind(self.accelerator, checkpoint)
         restore(self.module, checkpoint / NETWORKS)
         if not is_split:
             restore_optimizer(self.optimizer, list(self.trained), checkpoint / OPTIMIZER)

@@ -1,38 +1,35 @@
-"""Computes the loss of a batch: noise, dropped conditions, the forward pass, the weighted errors."""
+"""Computes the loss of a batch: noise, dropped conditions, the forward pass, the weighted errors.
+
+Latents are seen through the run's frozen autoencoder where motion frames are thinned, and in validation.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor
 
+from hallo_cli.errors import SettingsError
 from hallo_cli.inference.thinning import thinned
 from hallo_cli.models import compat
+from hallo_cli.models.anchored import Anchor
+from hallo_cli.models.autoencoder import Autoencoder
 from hallo_cli.models.network_config import NetworkConfig
+from hallo_cli.models.weights import Networks
 from hallo_cli.training import objective
-from hallo_cli.training.config import ObjectiveSettings, Stage
+from hallo_cli.training.acceleration import autocast
+from hallo_cli.training.config import ObjectiveSettings, RunSettings, Stage, TrainingConfig
 from hallo_cli.training.dataset import Batch
-from hallo_cli.training.decoding import Decoding
 from hallo_cli.training.forward import Conditions, box_regions, make_conditions
-from hallo_cli.training.objective import NoisyLatents
 
 Predict = Callable[[Tensor, Tensor, Conditions], Tensor]
-OUTSIDE_LIPS = 0.15  # weight of the decoded window's pixels outside the lips
-
-
-@dataclass(frozen=True)
-class Losses:
-    """What one batch gave; scalars."""
-
-    total: Tensor
-    velocity: Tensor
-    pixels: Tensor
 
 
 class LossFunction:
-    """The objective of one run. `decoding` is needed where losses or thinning look at pixels."""
+    """The objective of one run. `decoding` is needed where motion frames are thinned."""
 
     def __init__(
         self, settings: ObjectiveSettings, network: NetworkConfig, stage: Stage, decoding: Decoding | None
@@ -41,8 +38,8 @@ class LossFunction:
         self.has_audio = stage == "stage2" if settings.audio is None else settings.audio
         self.schedule = objective.alphas_cumprod(compat.beta_schedule(network, training=True))
 
-    def __call__(self, predict: Predict, batch: Batch, generator: torch.Generator) -> Losses:
-        """The losses of a batch; everything random comes from the generator, on the batch's device."""
+    def __call__(self, predict: Predict, batch: Batch, generator: torch.Generator) -> Tensor:
+        """The loss of a batch; everything random comes from the generator, on the batch's device."""
         clean = batch.latents
         noisy = objective.add_noise(
             clean,
@@ -63,11 +60,7 @@ class LossFunction:
             predict(flat, noisy.timesteps.flatten(), conditions).float().unflatten(0, clean.shape[:2])
         )
         weights = objective.region_weights(noisy, batch.boxes, self.settings)
-        velocity = objective.velocity_loss(prediction, noisy, self.settings, self.stage, weights)
-        if self.settings.pixels.weight == 0:
-            return Losses(velocity, velocity, torch.zeros_like(velocity))
-        pixels = self._pixel_loss(prediction, noisy, batch, generator)
-        return Losses(velocity + self.settings.pixels.weight * pixels, velocity, pixels)
+        return objective.velocity_loss(prediction, noisy, self.settings, self.stage, weights)
 
     def _with_rough_motion(self, batch: Batch, generator: torch.Generator) -> Batch:
         """The batch with its motion frames thinned and noised, where the settings want it."""
@@ -91,59 +84,46 @@ class LossFunction:
         greyed = thinned(pictures, mask, faces[:, None, None])
         return self.decoding.encode(greyed.flatten(0, 1)).to(motion.dtype).unflatten(0, motion.shape[:2])
 
-    def _pixel_loss(
-        self, prediction: Tensor, noisy: NoisyLatents, batch: Batch, generator: torch.Generator
-    ) -> Tensor:
-        """L1 of pixels and of their differences in a window around the lips, both sides decoded."""
-        assert self.decoding is not None
-        settings, (takes, frames) = self.settings.pixels, prediction.shape[:2]
-        n_chosen = max(1, round(settings.share * takes * frames))
-        order = torch.randperm(takes * frames, generator=generator, device=prediction.device)[:n_chosen]
-        window = LipWindow.around(batch, settings.window, order // frames)
-        predicted = noisy.clean_from(prediction).flatten(0, 1)[order]
-        with torch.no_grad():
-            target = self.decoding.decode(window.crop(noisy.clean.flatten(0, 1)[order]))
-        error = self.decoding.decode(window.crop(predicted)).float() - target.float()
-        weights = window.pixel_weights(error.shape[-2:])
-        loss = (error.abs() * weights).mean()
-        for axis in (-1, -2):
-            difference = error.diff(dim=axis).abs()
-            size = weights.shape[axis] - 1
-            loss = loss + settings.gradient * (difference * weights.narrow(axis, 1, size)).mean()
-        return loss
+
+class Decoding:
+    """A frozen autoencoder on the run's device, in its number format."""
+
+    def __init__(self, vae: Autoencoder, accelerator: Accelerator, run: RunSettings) -> None:
+        vae.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._vae, self._accelerator, self._run = vae, accelerator, run
+
+    def decode(self, latents: Tensor, batch: Batch | None = None) -> Tensor:
+        """Latents [rows, channels, height, width], of a batch's takes if it is given -> pictures in -1..1."""
+        with autocast(self._accelerator, self._run):
+            anchor = None if batch is None else self._anchor(batch, len(latents))
+            return self._vae.decode(latents.contiguous(memory_format=torch.channels_last), anchor)
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        """The inverse, for autoencoders without an anchor."""
+        with autocast(self._accelerator, self._run):
+            return self._vae.encode_mean(pictures.contiguous(memory_format=torch.channels_last))
+
+    def _anchor(self, batch: Batch, n_rows: int) -> Anchor | None:
+        """What the autoencoder knows of the portraits, a row for each of the batch's frames."""
+        if batch.pixels is None:
+            return None
+        anchor = self._vae.anchor(batch.pixels.permute(0, 3, 1, 2).float() / 127.5 - 1)
+        takes = len(batch.pixels)
+        return anchor and anchor.rows(torch.arange(takes).repeat_interleave(n_rows // takes))
 
 
-@dataclass(frozen=True)
-class LipWindow:
-    """A window of one size around each row's lips."""
-
-    rows: Tensor  # [n, height] latent rows
-    columns: Tensor  # [n, width]
-    lips: Tensor  # [n, 4] lip region relative to the window, 0..1
-
-    @classmethod
-    def around(cls, batch: Batch, size: tuple[int, int], takes: Tensor) -> LipWindow:
-        """Windows of `size` (height, width) latents for the rows of `takes` [n]."""
-        height, width = batch.latents.shape[-2:]
-        region = objective.lip_region(batch.boxes[:, 1], batch.boxes[:, 2])[takes]
-        scale = torch.tensor([width, height, width, height], device=region.device)
-        cells = region * scale
-        wanted = min(size[0], height), min(size[1], width)
-        top = ((cells[:, 1] + cells[:, 3] - wanted[0]) / 2).round().long().clamp(0, height - wanted[0])
-        left = ((cells[:, 0] + cells[:, 2] - wanted[1]) / 2).round().long().clamp(0, width - wanted[1])
-        origin = torch.stack([left, top, left, top], 1)
-        extent = torch.tensor([wanted[1], wanted[0], wanted[1], wanted[0]], device=region.device)
-        return cls(
-            top[:, None] + torch.arange(wanted[0], device=region.device),
-            left[:, None] + torch.arange(wanted[1], device=region.device),
-            (cells - origin) / extent,
+def decoding_of(config: TrainingConfig, networks: Networks, accelerator: Accelerator) -> Decoding | None:
+    """The decoding of a run, None where nothing needs it. Raises SettingsError where it cannot be had."""
+    is_thinned = bool(config.objective.motion_thinning)
+    if not (is_thinned or config.run.render_every):
+        return None
+    if config.start.vae is None and config.start.bundle is None:
+        raise SettingsError(
+            "objective.motion_thinning and run.render_every need the autoencoder's weights: give start.vae"
         )
-
-    def crop(self, maps: Tensor) -> Tensor:
-        """[n, channels, height, width] -> the windows, channels last."""
-        index = torch.arange(maps.shape[0], device=maps.device)[:, None, None]
-        return maps[index, :, self.rows[:, :, None], self.columns[:, None, :]].permute(0, 3, 1, 2)
-
-    def pixel_weights(self, size: torch.Size) -> Tensor:
-        """[n, 1, height, width]: one on the lips, little around them."""
-        return OUTSIDE_LIPS + objective.soft_box(self.lips, size[0], size[1], softness=0.02)[:, None]
+    if is_thinned and networks.config.is_anchored:
+        raise SettingsError(
+            "objective.motion_thinning: latents of an anchored autoencoder cannot be decoded by themselves. "
+            "Leave it 0."
+        )
+    return Decoding(networks.vae, accelerator, config.run)

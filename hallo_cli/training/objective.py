@@ -34,12 +34,8 @@ class NoisyLatents:
 
     @property
     def velocity(self) -> Tensor:
-        """The target: v = sqrt(a) noise - sqrt(1 - a) clean."""
-        return velocity(self.clean, self.noise, self.alphas_cumprod)
-
-    def clean_from(self, prediction: Tensor) -> Tensor:
-        """The clean latents that a predicted velocity stands for."""
-        return self.alphas_cumprod.sqrt() * self.noisy - (1 - self.alphas_cumprod).sqrt() * prediction
+        """The target, the v of v-prediction (arXiv 2202.00512, section 2.4)."""
+        return self.alphas_cumprod.sqrt() * self.noise - (1 - self.alphas_cumprod).sqrt() * self.clean
 
 
 @dataclass(frozen=True)
@@ -50,11 +46,6 @@ class Drops:
     identity: Tensor  # bool [takes]
     audio: Tensor  # bool [takes]
     motion: Tensor  # bool [takes]
-
-
-def velocity(clean: Tensor, noise: Tensor, alphas_cumprod: Tensor) -> Tensor:
-    """The v of v-prediction (arXiv 2202.00512, section 2.4)."""
-    return alphas_cumprod.sqrt() * noise - (1 - alphas_cumprod).sqrt() * clean
 
 
 def alphas_cumprod(schedule: Literal["linear", "scaled_linear"]) -> Tensor:

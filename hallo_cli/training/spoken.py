@@ -8,9 +8,8 @@ from __future__ import annotations
 import copy
 import os
 import tempfile
-from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from math import ceil
 from pathlib import Path
@@ -179,20 +178,10 @@ def _bundle(config: TrainingConfig, network: NetworkConfig) -> Bundle:
 
 def _copied(networks: Networks, dtype: torch.dtype) -> Networks:
     """A copy to render with: rendering rearranges weights and kernels, which training must not notice."""
-    modules: Sequence[str] = (
-        "reference_unet",
-        "denoising_unet",
-        "face_locator",
-        "image_projection",
-        "audio_projection",
-        "vae",
-    )
-    copied = {name: copy.deepcopy(getattr(networks, name)) for name in modules}
-    for name, module in copied.items():
-        if module is not None:
-            is_vae = name == "vae"
-            device = next(module.parameters()).device
-            module.eval().requires_grad_(False).to(autoencoder_dtype(dtype, device) if is_vae else dtype)
-    for name in ("reference_unet", "denoising_unet"):
-        copied[name].checkpointing = False
-    return replace(networks, **copied)
+    copied = copy.deepcopy(networks)
+    for module in copied.by_prefix().values():
+        module.eval().requires_grad_(False).to(dtype)
+    device = next(copied.vae.parameters()).device
+    copied.vae.eval().requires_grad_(False).to(autoencoder_dtype(dtype, device))
+    copied.reference_unet.checkpointing = copied.denoising_unet.checkpointing = False
+    return copied

@@ -39,11 +39,11 @@ def test_values_reach_their_fields(tmp_path: Path) -> None:
 
 
 def test_overrides_win_over_the_file(tmp_path: Path) -> None:
-    overrides = ["optimizer.lr=0.5", "run.output=elsewhere", "objective.pixels.weight=2"]
+    overrides = ["optimizer.lr=0.5", "run.output=elsewhere", "objective.drops.audio=1"]
     config = load_config(write(tmp_path, MINIMAL), overrides)
     assert config.optimizer.lr == 0.5
     assert config.run.output == Path("elsewhere")
-    assert config.objective.pixels.weight == 2.0
+    assert config.objective.drops.audio == 1.0
     assert config.data.shards == tmp_path / "shards"
 
 

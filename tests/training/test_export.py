@@ -50,7 +50,7 @@ def write_run(folder: Path, seed: int, **changes: object) -> dict[str, torch.Ten
     config = tiny_config(**changes)
     weights = TrainedNetworks(random_networks(config, seed)).state_dict()
     RunFolder(folder).describe({}, config)
-    RunFolder(folder).write(1, {NETWORKS: weights, AVERAGE: {}}, Progress(step=1), keep=1)
+    RunFolder(folder).write({NETWORKS: weights, AVERAGE: {}}, Progress(step=1), keep=1)
     return weights
 
 

@@ -20,9 +20,9 @@ from training.toy_runs import elsewhere, stopping_after, toy_run, weights
 
 import hallo_cli
 from hallo_cli.errors import SettingsError
+from hallo_cli.training.acceleration import require_deepspeed, tell_deepspeed
 from hallo_cli.training.config import RunSettings, TrainingConfig
 from hallo_cli.training.loop import Trainer, train
-from hallo_cli.training.partitioned import require_deepspeed, tell_deepspeed
 
 ZERO2 = Path(hallo_cli.__file__).parent / "training/recipes/zero2.yaml"
 
@@ -42,7 +42,7 @@ def accelerate_begins_anew() -> Iterator[None]:
 @pytest.fixture
 def accelerate_keeps_the_optimizer(monkeypatch: pytest.MonkeyPatch) -> None:
     """As under DeepSpeed; accelerate writes and reads the state of any optimizer."""
-    monkeypatch.setattr("hallo_cli.training.partitioned.is_partitioned", lambda accelerator: True)
+    monkeypatch.setattr("hallo_cli.training.acceleration.is_partitioned", lambda accelerator: True)
 
 
 def deepspeed(zero_stage: int = 2) -> SimpleNamespace:
@@ -101,14 +101,14 @@ def test_checkpoint_of_the_other_kind_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     train(config, "stage1", should_stop=stopping_after(1))
-    monkeypatch.setattr("hallo_cli.training.partitioned.is_partitioned", lambda accelerator: True)
+    monkeypatch.setattr("hallo_cli.training.acceleration.is_partitioned", lambda accelerator: True)
     with pytest.raises(SettingsError, match="was written without DeepSpeed"):
         train(config, "stage1")
 
 
 def test_missing_deepspeed_is_named(config: TrainingConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
-    monkeypatch.setattr("hallo_cli.training.partitioned.find_spec", lambda name: None)
+    monkeypatch.setattr("hallo_cli.training.acceleration.find_spec", lambda name: None)
     with pytest.raises(SettingsError, match="pip install deepspeed"):
         train(config, "stage1")
 
@@ -125,7 +125,7 @@ def test_what_deepspeed_cannot_run_on_is_named(
     monkeypatch: pytest.MonkeyPatch, device: str, number_format: Literal["no", "fp16"], told: str
 ) -> None:
     monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
-    monkeypatch.setattr("hallo_cli.training.partitioned.find_spec", lambda name: object())
+    monkeypatch.setattr("hallo_cli.training.acceleration.find_spec", lambda name: object())
     monkeypatch.setattr("torch.cuda.is_available", lambda: device == "cuda")
     with pytest.raises(SettingsError, match=told):
         require_deepspeed(RunSettings(Path("run"), device=device, mixed_precision=number_format))
