@@ -9,6 +9,7 @@ import av
 import numpy as np
 from PIL import Image
 
+from hallo_cli.batch.pages import jpeg
 from hallo_cli.errors import InputError
 from hallo_cli.media.files import require_file
 from hallo_cli.media.probe import open_media
@@ -25,9 +26,7 @@ def poster(video: Path) -> bytes:
     pictures = list(itertools.islice(_pictures(video), int(SECONDS * FPS)))
     if not pictures:
         raise OSError(f"{video} holds no frames")
-    buffer = io.BytesIO()
-    pictures[len(pictures) // 2].save(buffer, "JPEG", quality=_JPEG_QUALITY)
-    return buffer.getvalue()
+    return jpeg(pictures[len(pictures) // 2], _JPEG_QUALITY)
 
 
 def preview(video: Path) -> bytes:

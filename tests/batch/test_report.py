@@ -14,7 +14,7 @@ import pytest
 from scipy.io import wavfile
 
 from hallo_cli.batch.ledger import Record
-from hallo_cli.batch.report import ReportOptions, _number, table_beside, write_page, write_table
+from hallo_cli.batch.report import ReportOptions, shown_number, table_beside, write_page, write_table
 from hallo_cli.batch.states import Counts
 from hallo_cli.errors import OutputError
 from hallo_cli.media.joining import Sound, assemble
@@ -112,8 +112,14 @@ def test_no_cell_is_a_formula_in_any_spreadsheet(tmp_path: Path, trick: str) -> 
 
 
 def test_numbers_are_short_but_never_powers_of_ten() -> None:
-    shown = [_number(value) for value in (None, 0.20384, 12.345, 12345.6)]
-    assert shown == [("", ""), ("0.204", "0.20384"), ("12.3", "12.345"), ("12,346", "12345.6")]
+    assert [shown_number(value) for value in (0.20384, 12.345, 12345.6)] == ["0.204", "12.3", "12,346"]
+
+
+def test_numbers_are_sorted_by_their_exact_values_and_left_out_where_unknown(folder: Path) -> None:
+    page = (folder / "page.html").read_text(encoding="utf-8")
+    assert '<td data-label="compute s" data-value="31.5">31.5</td>' in page
+    assert '<td data-label="sync correlation" data-value="0.61">0.61</td>' in page
+    assert page.count('<td data-label="sync correlation"></td>') == 3
 
 
 @pytest.mark.parametrize("output", ["../a b.mp4", "https://x.example/a.mp4", "javascript:alert(1)", '"><b>'])
