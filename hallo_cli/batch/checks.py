@@ -14,30 +14,29 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from multiprocessing.synchronize import Lock
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from hallo_cli.batch.failure import attempt
 from hallo_cli.batch.findings import FACES, WORDS, Checks, Finding, Request, find_content
+from hallo_cli.batch.processes import Process
 from hallo_cli.jobs.engine import Engine
 from hallo_cli.jobs.look_limit import look_limit_s, too_slow
 from hallo_cli.jobs.plan import Voice
 from hallo_cli.media.files import shown
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 from hallo_cli.settings.values import build
+from hallo_cli.store.locks import locked
 
 if TYPE_CHECKING:
     from hallo_cli.analysis.hearing import Heard
 
 MakeEngine = Callable[[str, RuntimeSettings], Engine]  # bundle, how to run it
 _POLL_S = 0.3
-_AHEAD = 4  # requests in flight for each process
 _WORTH_A_PROCESS = 12  # files; starting a process takes as long as looking at some
 
 
@@ -112,35 +111,63 @@ def look_at_all(
 
 
 def _look_in_processes(checks: Checks, looker: Looker, processes: int) -> Iterator[Finding | None]:
-    suspects: list[Request] = []
-    requests = checks.wanted()  # a new pool continues after the broken one
-    while True:
-        with _Pool(looker, processes) as pool:
-            for request, finding in pool.run(requests):
-                if request is None:
-                    yield None
-                elif finding is None:
-                    suspects.append(request)
+    suspects: list[Request] = []  # a process may have died for lack of memory: they are looked at alone
+    for look in _looks(checks.wanted(), looker, processes):
+        if look is None:
+            yield None
+        elif look.finding is None:
+            suspects.append(look.request)
+        else:
+            checks.keep(look.request, look.finding)
+            yield look.finding
+    for look in _looks(iter(suspects), looker, 1):
+        if look is None:
+            yield None
+            continue
+        finding = look.finding or _end_of(look.request, looker.limit_s, look.lasted_s)
+        checks.keep(look.request, finding)
+        yield finding
+
+
+@dataclass
+class _Look:
+    """A process looks at a file."""
+
+    request: Request
+    process: Process
+    began: float = field(default_factory=time.monotonic)
+    lasted_s: float = 0.0
+    finding: Finding | None = None  # None: the process died
+
+
+def _looks(requests: Iterator[Request], looker: Looker, processes: int) -> Iterator[_Look | None]:
+    """The looks as they end, several at a time; None where nothing has come for a while."""
+    idle: list[Process] = []
+    looks: dict[object, _Look] = {}  # by their connections
+    try:
+        while True:
+            while len(looks) < processes and (request := next(requests, None)):
+                process = idle.pop() if idle else Process("check", _serve_looks, looker)
+                process.send(request)
+                looks[process.connection] = _Look(request, process)
+            if not looks:
+                return
+            ready = wait([look.process.connection for look in looks.values()], _POLL_S)
+            if not ready:
+                yield None
+            for connection in ready:
+                look = looks.pop(connection)
+                look.lasted_s = time.monotonic() - look.began
+                found = look.process.receive()
+                if isinstance(found, Finding):
+                    look.finding = found
+                    idle.append(look.process)
                 else:
-                    checks.keep(request, finding)
-                    yield finding
-        if not pool.is_broken:
-            break
-    yield from _look_alone(checks, suspects, looker)
-
-
-def _look_alone(checks: Checks, suspects: Iterable[Request], looker: Looker) -> Iterator[Finding | None]:
-    """Give each file that was with a process when it died a process of its own."""
-    for suspect in suspects:
-        with _Pool(looker, 1) as pool:
-            began = time.monotonic()
-            for request, found in pool.run(iter([suspect])):
-                if request is None:
-                    yield None
-                    continue
-                finding = found or _end_of(request, looker.limit_s, time.monotonic() - began)
-                checks.keep(request, finding)
-                yield finding
+                    look.process.kill()
+                yield look
+    finally:  # a caller that leaves does not wait for the looks
+        for process in (*idle, *(look.process for look in looks.values())):
+            process.kill()
 
 
 def _end_of(request: Request, least_s: float | None, lasted_s: float) -> Finding:
@@ -152,67 +179,17 @@ def _end_of(request: Request, least_s: float | None, lasted_s: float) -> Finding
     return Finding(error="InputError", message=message)
 
 
-class _Pool:
-    """Processes that check files; a bounded number of requests is in flight."""
-
-    def __init__(self, looker: Looker, processes: int) -> None:
-        self.is_broken = False
-        self._limit = processes * _AHEAD
-        self._executor = ProcessPoolExecutor(
-            processes,
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=_begin,
-            initargs=(looker, multiprocessing.get_context("spawn").Lock()),
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        looking = [*(self._executor._processes or {}).values()]
-        self._executor.shutdown(wait=kind is None, cancel_futures=True)
-        for process in looking if kind else ():
-            process.kill()  # leaving the program would wait for its look
-
-    def run(self, requests: Iterator[Request]) -> Iterator[tuple[Request | None, Finding | None]]:
-        """The findings as they come; None for what was in flight when a process died, then it ends.
-
-        Two None where nothing has come for a while.
-        """
-        flying: dict[Future[Finding], Request] = {}
-        while True:
-            while not self.is_broken and len(flying) < self._limit and (request := next(requests, None)):
-                try:
-                    flying[self._executor.submit(_look, request)] = request
-                except BrokenProcessPool:
-                    self.is_broken = True
-                    yield request, None
-            if not flying:
-                return
-            done = wait(flying, timeout=_POLL_S, return_when=FIRST_COMPLETED).done
-            if not done:
-                yield None, None
-            for future in done:
-                request = flying.pop(future)
-                try:
-                    yield request, future.result()
-                except BrokenProcessPool:
-                    self.is_broken = True
-                    yield request, None
-
-
-_looker: Looker
-
-
-def _begin(looker: Looker, large_pictures: Lock) -> None:
+def _serve_looks(connection: Connection, looker: Looker) -> None:
+    """The body of a process: looks at one file after the other."""
     from hallo_cli.media.image import take_turns
 
-    global _looker  # noqa: PLW0603 - a process of the pool has no other place for what it was started with
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _silence()
-    take_turns(large_pictures)
-    _looker = looker
+    turns = looker.database.with_name("large-pictures.lock")
+    take_turns(partial(locked, turns, what="a large picture", patience_s=math.inf))
+    while True:
+        connection.send(_look(looker, connection.recv()))
 
 
 def _end_with_parent() -> None:
@@ -222,12 +199,12 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _look(request: Request) -> Finding:
+def _look(looker: Looker, request: Request) -> Finding:
     """Check a file; end this process if that takes too long, since native decoders cannot be stopped."""
-    if _looker.limit_s is not None:
-        faulthandler.dump_traceback_later(look_limit_s(request.path, _looker.limit_s), exit=True)
+    if looker.limit_s is not None:
+        faulthandler.dump_traceback_later(look_limit_s(request.path, looker.limit_s), exit=True)
     try:
-        return _looker.look_at(request)
+        return looker.look_at(request)
     finally:
         faulthandler.cancel_dump_traceback_later()
 

@@ -1,16 +1,15 @@
 """What ledgers say of a batch's outputs and ids, beside its rows in the queue's database."""
 
-import itertools
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from hallo_cli.batch.ledger import Record
 
 _SCHEMA = """
-CREATE TABLE history(output TEXT PRIMARY KEY, id TEXT, status TEXT, fingerprint TEXT, size INTEGER,
-  is_ours INTEGER, ledger INTEGER, finished TEXT);
+CREATE TABLE history(output TEXT PRIMARY KEY, id TEXT, fingerprint TEXT, size INTEGER, is_ours INTEGER,
+  status TEXT, ledger INTEGER, finished TEXT);
 CREATE TABLE known(id TEXT PRIMARY KEY, output TEXT, row INTEGER, status TEXT, ledger INTEGER, finished TEXT);
 """
 # Between two ledgers the later entry counts, within one the last.
@@ -38,7 +37,6 @@ SELECT rows.id, number, rows.output FROM rows LEFT JOIN known ON known.id=rows.i
 WHERE state IN ('skipped','left out') AND number>=0 AND (known.id IS NULL OR known.output!=rows.output
   OR known.row!=number OR known.status IN ('pending','removed'))
 """
-_BLOCK = 1000  # records taken in at a time
 
 
 @dataclass(frozen=True)
@@ -61,28 +59,16 @@ class History:
 
     def remember(self, records: Iterable[Record], folder: Path, *, ledger: int = 0) -> None:
         """Add the `ledger`-th ledger, which is in `folder`; later records replace earlier ones."""
-        iterator = iter(records)
-        while block := list(itertools.islice(iterator, _BLOCK)):
-            self._remember(block, folder, ledger)
+        for record in records:
+            self._remember(record, str(folder / record.output) if record.output else "", ledger)
 
-    def _remember(self, records: Sequence[Record], folder: Path, ledger: int) -> None:
-        outputs = [str(folder / record.output) if record.output else "" for record in records]
-        known = [
-            (record.id, output, record.row, record.status, ledger, record.finished)
-            for record, output in zip(records, outputs, strict=True)
-        ]
-        past = [
-            (
-                *(output, record.id, record.status, record.fingerprint, record.size),
-                *(0, ledger, record.finished),
-            )
-            for record, output in zip(records, outputs, strict=True)
-            if output and record.status != "removed"  # a row that comes back keeps its earlier state
-        ]
-        self._db.executemany(_KNOW, known)
-        self._db.executemany(_REMEMBER, past)
-        ours = [(output,) for record, output in zip(records, outputs, strict=True) if record.is_rendered]
-        self._db.executemany("UPDATE history SET is_ours=1 WHERE output=?", ours)
+    def _remember(self, record: Record, output: str, ledger: int) -> None:
+        state = (record.status, ledger, record.finished)
+        self._db.execute(_KNOW, (record.id, output, record.row, *state))
+        if output and record.status != "removed":  # a row that comes back keeps its earlier state
+            self._db.execute(_REMEMBER, (output, record.id, record.fingerprint, record.size, 0, *state))
+        if record.is_rendered:
+            self._db.execute("UPDATE history SET is_ours=1 WHERE output=?", (output,))
 
     def past(self, output: Path) -> Past | None:
         """The result of earlier runs for an output."""

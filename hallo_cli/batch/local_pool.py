@@ -1,19 +1,15 @@
 """Workers as processes of this machine, started by spawning; one that dies is replaced."""
 
-import logging
-import multiprocessing
-import signal
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from hallo_cli.batch.processes import Process
 from hallo_cli.batch.task import Broken, Died, Message, Renderer, Task, Up
-from hallo_cli.batch.worker import DEVICE_LOST, WorkerSpec, work
+from hallo_cli.batch.worker import WorkerSpec, work
 from hallo_cli.errors import JobError
 
 _MAX_FAILED_STARTS = 3
-_log = logging.getLogger(__name__)
 
 
 class LocalPool:
@@ -26,11 +22,9 @@ class LocalPool:
             name: WorkerSpec(name, device, make_renderer, logs / f"{name.replace(':', '-')}.log")
             for name, device in zip(names, devices, strict=True)
         }
-        self._workers: dict[str, _Process] = {}
+        self._workers = {name: self._start(name) for name in names}
         self._failed_starts = dict.fromkeys(names, 0)
         self._is_stopping = False
-        for name in names:
-            self._workers[name] = _Process(self._specs[name])
 
     def send(self, slot: str, task: Task) -> None:
         """Give the slot's worker a row; `wait` notices a worker that dies meanwhile."""
@@ -43,7 +37,7 @@ class LocalPool:
         for source in wait(list(watched), timeout_s):
             assert isinstance(source, Connection)
             name = watched[source]
-            message = self._workers[name].receive()
+            message: Message = self._workers[name].receive()
             messages.append((name, message))
             if isinstance(message, Up):
                 self._failed_starts[name] = 0
@@ -68,6 +62,9 @@ class LocalPool:
         for worker in self._workers.values():
             worker.kill()
 
+    def _start(self, name: str) -> Process:
+        return Process(name, work, self._specs[name])
+
     def _replace(self, name: str, death: Died) -> None:
         self._workers[name].kill()
         self._failed_starts[name] += 1
@@ -76,42 +73,9 @@ class LocalPool:
                 f"worker {name} cannot be started ({death.reason}, {_MAX_FAILED_STARTS} times in a row); "
                 f"its log is {self._specs[name].log}."
             )
-        self._workers[name] = _Process(self._specs[name])
+        self._workers[name] = self._start(name)
         if self._is_stopping:
             self._workers[name].send("stop")
-
-
-class _Process:
-    """A running worker and our end of its connection."""
-
-    def __init__(self, spec: WorkerSpec) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.connection, theirs = context.Pipe()
-        self._process: BaseProcess = context.Process(
-            target=work, args=(theirs, spec), name=f"hallo {spec.name}", daemon=True
-        )
-        self._process.start()
-        theirs.close()  # so that the connection ends with the worker
-
-    def send(self, message: Task | str) -> None:
-        try:
-            self.connection.send(message)
-        except OSError:
-            _log.debug("a worker died before it got the message %r", message)
-
-    def receive(self) -> Message:
-        try:
-            message: Message = self.connection.recv()
-        except (EOFError, OSError):
-            self._process.join()
-            return Died(_describe(self._process.exitcode))
-
-        return message
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.join()
-        self.connection.close()
 
 
 def slot_names(devices: Sequence[str]) -> list[str]:
@@ -121,15 +85,3 @@ def slot_names(devices: Sequence[str]) -> list[str]:
         is_shared = devices.count(device) > 1
         names.append(f"{device}-{devices[: index + 1].count(device)}" if is_shared else device)
     return names
-
-
-def _describe(exit_code: int | None) -> str:
-    """How a process ended, for people."""
-    if exit_code is None or exit_code >= 0:
-        return "its device failed" if exit_code == DEVICE_LOST else f"it ended with status {exit_code}"
-    try:
-        name = signal.Signals(-exit_code).name
-    except ValueError:
-        name = f"signal {-exit_code}"
-    hint = "; the system may have run out of memory" if name == "SIGKILL" else ""
-    return f"it was ended by {name}{hint}"

@@ -57,6 +57,11 @@ class Paths:
         return self._named(f"{self.shard.name}.batch")
 
     @property
+    def parts(self) -> Path:
+        """The parts of long rows."""
+        return self.folder / "parts"
+
+    @property
     def curves(self) -> Path:
         """The curves of measured videos, of all shards."""
         return self._named(".batch") / "curves"

@@ -9,8 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hallo_cli.batch.batch_events import BatchPlanned, RowWarned
-from hallo_cli.batch.checks import MakeEngine, look_at_all
+from hallo_cli.batch.batch_events import BatchPlanned, RowPlanned
+from hallo_cli.batch.checks import look_at_all
 from hallo_cli.batch.columns import face_of
 from hallo_cli.batch.fetching import fetch_inputs
 from hallo_cli.batch.findings import FACES, Checks, Finding, Request, request_for
@@ -29,14 +29,14 @@ from hallo_cli.jobs.plan import Voice, count_frames, fingerprint
 from hallo_cli.jobs.record import MAX_TRIES
 from hallo_cli.jobs.setting_files import by_content
 from hallo_cli.media.video_format import exact_rate
-from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
+from hallo_cli.settings.schema import RenderSettings
 from hallo_cli.settings.values import fields_of, to_values
 from hallo_cli.store.digests import file_digest
 
 if TYPE_CHECKING:
     from hallo_cli.batch.history import Past
-    from hallo_cli.batch.mirror import Mirror
     from hallo_cli.batch.rows import Row
+    from hallo_cli.batch.run import Batch
     from hallo_cli.jobs.permission import Permission
     from hallo_cli.jobs.still import Still
 
@@ -82,20 +82,11 @@ class Repeat:
 
 @dataclass
 class Planner:
-    """Plans a loaded queue."""
+    """Plans the loaded queue of a batch."""
 
+    batch: Batch
     queue: Queue
     checks: Checks
-    make_engine: MakeEngine
-    runtime: RuntimeSettings
-    settings: RowSettings
-    predict: Predict
-    repeat: Repeat = field(default_factory=Repeat)
-    may_overwrite: bool = False
-    n_workers: int = 1
-    has_gate: bool = True
-    parts_dir: Path | None = None  # render long rows in parallel parts, kept here
-    mirror: Mirror | None = None  # where finished videos go
     engines: dict[str, Engine] = field(default_factory=dict)
     n_files: int = 0  # to look at
     measure_s: float = 0.0  # of all videos
@@ -106,23 +97,25 @@ class Planner:
     @cached_property
     def permission(self) -> Permission:
         """Which portraits and voices may be used."""
-        return Marking.of(self.runtime).permission
+        return Marking.of(self.batch.renderer.runtime).permission
 
     @cached_property
     def far_sizes(self) -> Mapping[Path, int]:
         """The videos in the far folder."""
-        return self.mirror.sizes() if self.mirror else {}
+        return self.batch.mirror.sizes() if self.batch.mirror else {}
 
-    def plan(self, *, processes: int) -> Iterator[int]:
+    def plan(self) -> Iterator[int]:
         """Check all new rows; yields the number of files looked at, as it grows."""
+        spec = self.batch.renderer
         for _ in fetch_inputs(self.queue):
             yield 0
-        make_recordings(self.queue, self.runtime.speak, self.permission)
+        make_recordings(self.queue, spec.runtime.speak, self.permission)
         for row in self.queue.rows("new"):
             self._want(row)
         self.n_files = self.checks.count_wanted()
         yield 0
-        found = look_at_all(self.checks, self.make_engine, self.runtime, processes=processes)
+        processes = self.batch.check_processes
+        found = look_at_all(self.checks, spec.make_engine, spec.runtime, processes=processes)
         n_found = 0
         for finding in found:
             n_found += finding is not None
@@ -144,22 +137,16 @@ class Planner:
             frames=ready.frames,
             seconds=round(ready.seconds, 3),
             compute_s=round(ready.cost, 3),
-            measure_s=round(self.measure_s, 3) if self.has_gate else 0.0,
+            measure_s=round(self.measure_s, 3) if self.batch.renderer.measure else 0.0,
             disk_bytes=self.disk_bytes,
             elsewhere=elsewhere,
-            work_bytes=self.work_bytes * min(self.n_workers, ready.rows),
+            work_bytes=self.work_bytes * min(self.batch.n_workers, ready.rows),
             free_bytes=min(self.free.values(), default=None),
         )
 
-    def warnings(self) -> Iterator[RowWarned]:
-        """Warnings about the inputs of rows that are rendered."""
-        for number, name, notes in self.queue.noted_rows():
-            for note in notes:
-                yield RowWarned(name, number, note)
-
     def _is_there(self, output: Path, size: int) -> bool:
         """Whether a video of this size is where finished videos belong."""
-        if self.mirror:
+        if self.batch.mirror:
             return self.far_sizes.get(output) == size
         try:
             return output.stat().st_size == size
@@ -168,10 +155,11 @@ class Planner:
 
     def _want(self, row: Row) -> None:
         try:
-            if self.mirror and not row.output.is_relative_to(self.mirror.videos):
+            mirror = self.batch.mirror
+            if mirror and not row.output.is_relative_to(mirror.videos):
                 raise ManifestError(
-                    f"output {row.output} lies outside {self.mirror.videos}, which goes to "
-                    f"{self.mirror.folder.address}; give a name without folders outside it."
+                    f"output {row.output} lies outside {mirror.videos}, which goes to "
+                    f"{mirror.folder.address}; give a name without folders outside it."
                 )
             for request in self._requests(row, self._resolved_settings(row)):
                 self.checks.want(request)
@@ -194,7 +182,7 @@ class Planner:
         if state == "ready" and parts:
             self.queue.add_parts(whole, parts)
         else:
-            self.queue.accept([whole], state)
+            self.queue.accept(whole, state)
         if state == "ready":
             if notes := [*portrait.notes, *audio.notes]:
                 self.queue.note(row.number, notes)
@@ -214,18 +202,18 @@ class Planner:
     def _tried(self, task: Task, past: Past | None) -> tuple[Task, list[Task]]:
         """The task and its parts, with the seed of the next try."""
         whole, parts = self._split(task)
-        if offset := self.repeat.offset(whole, past):
+        if offset := self.batch.repeat.offset(whole, past):
             whole, *parts = (dataclasses.replace(one, seed_offset=offset) for one in (whole, *parts))
         return whole, parts
 
     def _split(self, task: Task) -> tuple[Task, list[Task]]:
         # joins are blended without alpha, and with one face
-        if self.parts_dir is None or is_transparent(task.settings) or task.voices:
+        if not self.batch.has_parallel_parts or is_transparent(task.settings) or task.voices:
             return task, []
-        return split(task, rate=float(exact_rate(task.settings.fps)), folder=self.parts_dir)
+        return split(task, rate=float(exact_rate(task.settings.fps)), folder=self.batch.paths.parts)
 
     def _state(self, task: Task, past: Past | None) -> str:
-        if past is None or past.fingerprint != task.fingerprint or self.repeat.wants(past):
+        if past is None or past.fingerprint != task.fingerprint or self.batch.repeat.wants(past):
             return "ready"
         if past.status == "quarantined":
             return "left out"
@@ -235,7 +223,7 @@ class Planner:
 
     def _resolved_settings(self, row: Row) -> RenderSettings:
         """The row's settings with what its bundle and this machine decide. Raises HalloError."""
-        given = self.settings.of(row)
+        given = self.batch.settings.of(row)
         engine = self._engine(given.bundle)
         if row.voices:
             from hallo_cli.jobs.group import GroupEngine
@@ -278,7 +266,7 @@ class Planner:
             fingerprint=name,
             frames=frames,
             seconds=frames / rate,
-            cost=self.predict(engine, settings, frames) * max(1, len(voices)),
+            cost=self.batch.predict(engine, settings, frames) * max(1, len(voices)),
             portrait_sha256=portrait.digest,
             audio_sha256=audio.digest,
             width=portrait.width,
@@ -287,7 +275,7 @@ class Planner:
             voices=voices,
             voices_sha256=digests,
             far=row.far,
-            may_replace=self.may_overwrite or (past is not None and bool(past.is_ours)),
+            may_replace=self.batch.may_overwrite or (past is not None and bool(past.is_ours)),
         )
 
     def _finding(self, request: Request) -> Finding:
@@ -298,14 +286,18 @@ class Planner:
             raise _FoundError(finding)
         return finding
 
-    def still(self, row: Row) -> Still | None:
-        """A picture of what a row would make; None from an engine that draws none."""
+    def still(self, planned: RowPlanned) -> Still | None:
+        """A picture of what a row would make; None from an engine that draws none.
+
+        Raises InputError, SettingsError or WeightsError.
+        """
         from hallo_cli.jobs.bundle_engine import BundleEngine
         from hallo_cli.jobs.plan import Job
         from hallo_cli.jobs.preflight import look_at_portrait
         from hallo_cli.jobs.still import draw_still
 
-        settings = fitting_container(self.settings.of(row), row.output)
+        row = self.queue.row(planned.row)
+        settings = self.batch.settings.of(row)
         engine = self._engine(settings.bundle)
         if not isinstance(engine, BundleEngine):
             return None
@@ -321,7 +313,7 @@ class Planner:
 
     def _engine(self, bundle: str) -> Engine:
         if bundle not in self.engines:
-            self.engines[bundle] = self.make_engine(bundle, self.runtime)
+            self.engines[bundle] = self.batch.renderer.make_engine(bundle, self.batch.renderer.runtime)
         return self.engines[bundle]
 
 

@@ -6,7 +6,6 @@ The ledger is authoritative; every run builds this database again and removes it
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 import pickle
 import sqlite3
@@ -14,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from hallo_cli.batch.batch_events import RowPlanned
+from hallo_cli.batch.batch_events import RowPlanned, RowWarned
 from hallo_cli.batch.columns import TEXT, face_of
 from hallo_cli.batch.history import History
 from hallo_cli.batch.rows import BadRow, Row
@@ -41,7 +40,7 @@ INSERT INTO rows(number,id,output,priority,parent) SELECT ?,?,?,priority,number 
 """
 _ACCEPT = "UPDATE rows SET state=?,frames=?,seconds=?,cost=?,task=? WHERE number=?"
 _NEXT = """
-SELECT number, task FROM rows WHERE state='ready' ORDER BY priority DESC, cost DESC, number LIMIT ?
+SELECT number, task FROM rows WHERE state='ready' ORDER BY priority DESC, cost DESC, number LIMIT 1
 """
 _DROP = """
 UPDATE rows SET state='elsewhere' WHERE number IN (
@@ -49,7 +48,7 @@ UPDATE rows SET state='elsewhere' WHERE number IN (
   WHERE position % ? != ?)
 """
 _CACHE_KIB = 16 * 1024
-_BLOCK = 1000  # rows moved at a time
+_PAGE = 1000  # rows read at a time
 
 
 @dataclass(frozen=True)
@@ -89,8 +88,7 @@ class Queue:
 
     def add_rows(self, rows: Iterable[Row | BadRow]) -> None:
         """Add a manifest's rows. Raises ManifestError if two rows write one file or share an id."""
-        for block in _blocks(map(_values, rows)):
-            self._db.executemany(_ADD, block)
+        self._db.executemany(_ADD, map(_values, rows))
         self._db.executescript(_INDEXES)
         self._refuse_repeats("output", "would both write")
         self._refuse_repeats("id", "both have the id")
@@ -124,10 +122,10 @@ class Queue:
         query = "SELECT number, row FROM rows WHERE state=?"
         return (_loaded(row) for _, row in self._paged(query, state))
 
-    def row(self, number: int) -> Row | None:
+    def row(self, number: int) -> Row:
         """The row of a line of the manifest, as it was read."""
-        found = self._db.execute("SELECT row FROM rows WHERE number=?", (number,)).fetchone()
-        return _loaded(found[0]) if found else None
+        (row,) = self._db.execute("SELECT row FROM rows WHERE number=?", (number,)).fetchone()
+        return _loaded(row)  # type: ignore[no-any-return]
 
     def bad_rows(self) -> Iterator[tuple[BadRow, str]]:
         """The rows that cannot be rendered, each with the kind of its error."""
@@ -139,19 +137,18 @@ class Queue:
         """Set where the inputs of a row are, once they have been fetched or mixed."""
         self._db.execute("UPDATE rows SET row=? WHERE number=?", (pickle.dumps(row), row.number))
 
-    def accept(self, tasks: Iterable[Task], state: str = "ready") -> None:
-        """Set what checking found out about rows."""
-        values = ((state, t.frames, t.seconds, t.cost, pickle.dumps(t), t.number) for t in tasks)
-        for block in _blocks(values):
-            self._db.executemany(_ACCEPT, block)
+    def accept(self, task: Task, state: str = "ready") -> None:
+        """Set what checking found out about a row, or put a running row back with its counts."""
+        values = (state, task.frames, task.seconds, task.cost, pickle.dumps(task), task.number)
+        self._db.execute(_ACCEPT, values)
 
     def add_parts(self, whole: Task, parts: Sequence[Task]) -> None:
         """Have a row wait until its parts are rendered."""
-        self.accept([whole], "waiting")
+        self.accept(whole, "waiting")
         (lowest,) = self._db.execute("SELECT MIN(0, MIN(number)) FROM rows").fetchone()
         for number, part in enumerate(parts, lowest - len(parts)):  # negative: no line of a manifest
             self._db.execute(_ADD_PART, (number, part.id, str(part.output), whole.number))
-            self.accept([dataclasses.replace(part, number=number)])
+            self.accept(dataclasses.replace(part, number=number))
 
     def finish_part(self, part: Task) -> None:
         """Note that a part is rendered; the last one makes its row ready."""
@@ -183,24 +180,23 @@ class Queue:
         """Keep the warnings about a row that can be rendered."""
         self._db.execute("UPDATE rows SET notes=? WHERE number=?", (json.dumps(notes), number))
 
-    def noted_rows(self) -> Iterator[tuple[int, str, tuple[str, ...]]]:
-        """Number, id and notes of the rows that have some."""
+    def warnings(self) -> Iterator[RowWarned]:
+        """The warnings about rows that can be rendered."""
         for number, name, notes in self._paged("SELECT number, id, notes FROM rows WHERE notes!=''"):
-            yield number, name, tuple(json.loads(notes))
+            yield from (RowWarned(name, number, note) for note in json.loads(notes))
 
     def set_state(self, number: int, state: str) -> None:
         """Move a row on."""
         self._db.execute("UPDATE rows SET state=? WHERE number=?", (state, number))
 
-    def take(self, n: int) -> list[Task]:
-        """Up to `n` ready rows, the costliest first, which are running from now on."""
-        found = self._db.execute(_NEXT, (n,)).fetchall()
-        self._db.executemany("UPDATE rows SET state='running' WHERE number=?", [row[:1] for row in found])
-        return [_loaded(task) for _, task in found]
-
-    def put_back(self, task: Task) -> None:
-        """Make a running row ready again, with its counts as they stand now."""
-        self.accept([task])
+    def take(self) -> Task | None:
+        """The costliest ready row, which is running from now on."""
+        found = self._db.execute(_NEXT).fetchone()
+        if found is None:
+            return None
+        number, task = found
+        self.set_state(number, "running")
+        return _loaded(task)  # type: ignore[no-any-return]
 
     def totals(self) -> dict[str, Totals]:
         """The sums by state."""
@@ -213,7 +209,7 @@ class Queue:
 
     def _paged(self, query: str, *values: str) -> Iterator[tuple[Any, ...]]:
         """The answers to a query by number, which comes first; their rows may change meanwhile."""
-        last, page = -1, f"{query} AND number>? ORDER BY number LIMIT {_BLOCK}"
+        last, page = -1, f"{query} AND number>? ORDER BY number LIMIT {_PAGE}"
         while block := self._db.execute(page, (*values, last)).fetchall():
             yield from block
             last = block[-1][0]
@@ -263,9 +259,3 @@ def _shown_inputs(row: Row) -> tuple[str, str]:
     files = {name: str(path) for name, path in row.inputs.items()} | far
     said = " ".join(f"{face_of(column)}={files[column]}" for column in row.voices)
     return files["portrait"], row.own.get(TEXT) or said or files["audio"]
-
-
-def _blocks(values: Iterable[tuple[object, ...]]) -> Iterator[list[tuple[object, ...]]]:
-    iterator = iter(values)
-    while block := list(itertools.islice(iterator, _BLOCK)):
-        yield block

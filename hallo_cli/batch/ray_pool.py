@@ -4,106 +4,62 @@ Portraits, recordings and outputs lie on storage that every machine sees under t
 """
 
 import logging
+import os
+import queue
 import threading
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hallo_cli.batch.failure import attempt
 from hallo_cli.batch.local_pool import slot_names
-from hallo_cli.batch.task import (
-    Advanced,
-    Began,
-    Broken,
-    Died,
-    Ended,
-    Message,
-    Rendered,
-    Renderer,
-    Task,
-    Up,
-)
-from hallo_cli.errors import HalloError, SettingsError
-from hallo_cli.jobs.runner import StopRequest
+from hallo_cli.batch.task import Broken, Died, Ended, Message, Renderer, Task
+from hallo_cli.batch.worker import serve
+from hallo_cli.errors import SettingsError
 
-_MAX_TASK_RETRIES = 3  # after an actor's node is lost; rows resume from their last clip
-_PREPARED = 3  # rows whose analysis an actor keeps: one more than it is given at a time
-_POLL_S = 0.2
-_log = logging.getLogger(__name__)
+_POLL_S = 5.0  # that an actor waits for something to say
 
 
 class _Actor:
-    """What runs on a machine of the cluster; made a Ray actor by `RayPool`."""
+    """A worker on a machine of the cluster, and its channel; made a Ray actor by `RayPool`."""
 
     def __init__(self, make_renderer: Callable[[str], Renderer], device: str) -> None:
-        self._make_renderer = make_renderer
-        self._device = device
-        self._renderer: Renderer | None = None
-        self._loading, self._preparing = threading.Lock(), threading.Lock()
-        self._before = ThreadPoolExecutor(1, "prepare")
-        self._prepared: dict[Task, Future[object]] = {}  # the current row and those to come
-        self._stop = StopRequest()
-        self._news: list[Message] = []
+        self._inbox: queue.SimpleQueue[Task | str] = queue.SimpleQueue()
+        self._outbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        threading.Thread(target=self._serve, args=(make_renderer, device), daemon=True).start()
 
-    def load_weights(self) -> Message:
-        """Load the weights, or report why that failed."""
+    def give(self, message: Task | str) -> None:
+        """Hand the worker a row, or the word to stop."""
+        self._inbox.put(message)
+
+    def messages(self) -> list[Message]:
+        """What the worker says, at once or after a while; runs in parallel with `give`."""
         try:
-            self._loaded()
-        except HalloError as error:
-            return Broken(type(error).__name__, str(error), error.exit_status)
-        return Up()
+            found = [self._outbox.get(timeout=_POLL_S)]
+        except queue.Empty:
+            return []
+        while not self._outbox.empty():
+            found.append(self._outbox.get())
+        return found
 
-    def expect(self, task: Task) -> None:
-        """Prepare one of the next rows, in parallel with `run`."""
-        self._begin(task)
+    def send(self, message: Message) -> None:
+        """See worker.Channel."""
+        self._outbox.put(message)
 
-    def run(self, task: Task) -> Message:
-        """Render and measure one row."""
-        return Ended(task.number, attempt(str(task), partial(self._run, task)))
+    def receive(self) -> Task | str:
+        """See worker.Channel."""
+        return self._inbox.get()
 
-    def news(self) -> list[Message]:
-        """The events since the last call; runs in parallel with `run`."""
-        news, self._news = self._news, []
-        return news
+    def leave(self) -> None:
+        """Wait for `RayPool`, which ends an actor when it has its last message."""
+        threading.Event().wait()
 
-    def stop(self) -> None:
-        """Finish the current clip."""
-        self._stop.ask()
-
-    def _run(self, task: Task) -> Rendered:
-        prepared = self._begin(task).result()
-        self._news.append(Began(task.number, "render"))
-        rendered = self._loaded().render(
-            task,
-            prepared,
-            report=lambda done, of: self._news.append(Advanced(task.number, done, of)),
-            stop=self._stop,
-        )
-        self._news.append(Began(task.number, "measure"))
-        return self._loaded().measure(task, rendered)
-
-    def _begin(self, task: Task) -> Future[object]:
-        """The row's preparation; `expect` and `run` may come in either order, it is begun once."""
-        with self._preparing:
-            future = self._prepared.pop(task, None) or self._before.submit(self._prepare, task)
-            self._prepared[task] = future  # the last one is forgotten last
-            while len(self._prepared) > _PREPARED:
-                del self._prepared[next(iter(self._prepared))]
-            return future
-
-    def _prepare(self, task: Task) -> object:
-        self._news.append(Began(task.number, "prepare"))
-        return self._loaded().prepare(task)
-
-    def _loaded(self) -> Renderer:
-        """The renderer, made once; an actor that was restarted on another machine makes it here."""
-        with self._loading:
-            if self._renderer is None:
-                self._renderer = self._make_renderer(self._device)
-            return self._renderer
+    def _serve(self, make_renderer: Callable[[str], Renderer], device: str) -> None:
+        try:
+            serve(self, make_renderer, device)
+        except BaseException:  # noqa: BLE001 - as a process of its own would end
+            traceback.print_exc()
+            os._exit(1)
 
 
 class RayPool:
@@ -120,32 +76,24 @@ class RayPool:
         self._make_renderer = make_renderer
         self._devices = dict(zip(self.slots, devices, strict=True))
         self._actors: dict[str, Any] = {}
-        self._calls: dict[Any, tuple[str, Task | None]] = {}  # what each future will answer, in order
-        self._news: dict[Any, str] = {}
+        self._polls: dict[Any, str] = {}  # the slot that each awaited answer is of
         for slot in self.slots:
             self._start(slot)
 
     def send(self, slot: str, task: Task) -> None:
-        """Give the slot's actor a row; Ray keeps those that wait in line."""
-        self._aside(slot, "expect").remote(task)
-        self._calls[self._actors[slot].run.remote(task)] = (slot, task)
+        """Give the slot's actor a row."""
+        self._actors[slot].give.remote(task)
 
     def wait(self, timeout_s: float) -> list[tuple[str, Message]]:
-        """The actors' messages; an actor that Ray could not restart counts as dead."""
-        deadline = time.monotonic() + timeout_s
-        while True:
-            messages = self._collect_news()
-            ready, _ = self._ray.wait(
-                list(self._calls), num_returns=len(self._calls), timeout=min(timeout_s, _POLL_S)
-            )
-            messages += [answer for future in ready for answer in self._answers(future)]
-            if messages or time.monotonic() >= deadline:
-                return messages
+        """The actors' messages; an actor that died is replaced after its last message."""
+        ready, _ = self._ray.wait(list(self._polls), timeout=timeout_s)
+        ready, _ = self._ray.wait(list(self._polls), num_returns=len(self._polls), timeout=0)
+        return [(slot, message) for future in ready for slot, message in self._answers(future)]
 
     def stop(self) -> None:
         """Ask all actors to finish the current clip."""
-        for slot in self._actors:
-            self._aside(slot, "stop").remote()
+        for actor in self._actors.values():
+            actor.give.remote("stop")
 
     def log(self, slot: str) -> Path | None:
         """Ray keeps the logs, on the machines they were written on."""
@@ -170,62 +118,39 @@ class RayPool:
         remote = self._ray.remote(
             num_cpus=1,
             num_gpus=gpus,
-            max_restarts=-1,
-            max_task_retries=_MAX_TASK_RETRIES,
             concurrency_groups={"aside": 1},
             scheduling_strategy="SPREAD",
         )
         # Ray shows an actor only its own GPUs, so that the first one is always its own.
         self._actors[slot] = remote(_Actor).remote(self._make_renderer, "cuda" if gpus else device)
-        self._calls[self._actors[slot].load_weights.remote()] = (slot, None)
+        self._poll(slot)
 
-    def _aside(self, slot: str, method: str) -> Any:
-        """A method that runs in parallel with `run` and is not repeated after a restart."""
-        return getattr(self._actors[slot], method).options(concurrency_group="aside", max_task_retries=0)
+    def _poll(self, slot: str) -> None:
+        """Ask for the slot's next messages."""
+        messages = self._actors[slot].messages.options(concurrency_group="aside")
+        self._polls[messages.remote()] = slot
 
-    def _collect_news(self) -> list[tuple[str, Message]]:
-        """Fetch progress without waiting; empty if an actor does not answer."""
-        for slot in self._actors:
-            if slot not in self._news.values():
-                self._news[self._aside(slot, "news").remote()] = slot
-        if not self._news:
-            return []
-        ready, _ = self._ray.wait(list(self._news), num_returns=len(self._news), timeout=0)
-        messages: list[tuple[str, Message]] = []
-        for future in ready:
-            slot = self._news.pop(future)
-            try:
-                messages += [(slot, message) for message in self._ray.get(future)]
-            except self._ray.exceptions.RayError as error:
-                _log.debug("no news from %s: %s", slot, error)
-        return messages
-
-    def _answers(self, future: Any) -> list[tuple[str, Message]]:
-        slot, _ = self._calls.get(future, ("", None))
-        if slot not in self._actors:  # replaced meanwhile, or broken
-            self._calls.pop(future, None)
-            return []
+    def _answers(self, future: Any) -> Iterator[tuple[str, Message]]:
+        slot = self._polls.pop(future)
         try:
-            message: Message = self._ray.get(future)
+            messages: list[Message] = self._ray.get(future)
         except self._ray.exceptions.RayError as error:
-            return self._bury(slot, str(error).splitlines()[0])
-        del self._calls[future]
-        if isinstance(message, Broken):
+            messages = [Died(str(error).splitlines()[0])]
+        yield from ((slot, message) for message in messages)
+        last = messages[-1] if messages else None
+        if isinstance(last, Broken):
             self._ray.kill(self._actors.pop(slot))
-        return [(slot, message)]
+        elif isinstance(last, Died):
+            self._replace(slot)
+        elif isinstance(last, Ended) and last.is_leaving:
+            yield slot, Died("it ended to free its memory")
+            self._replace(slot)
+        else:
+            self._poll(slot)
 
-    def _bury(self, slot: str, reason: str) -> list[tuple[str, Message]]:
-        """Replace an actor; its other calls fail too and are forgotten, as their rows go back.
-
-        If it died before it reported which row it had begun, that is the first row it was given.
-        """
-        tasks = [task for name, task in self._calls.values() if name == slot and task is not None]
-        begun: list[tuple[str, Message]] = [(slot, Began(task.number, "prepare")) for task in tasks[:1]]
-        self._calls = {future: call for future, call in self._calls.items() if call[0] != slot}
-        self._news = {future: name for future, name in self._news.items() if name != slot}
+    def _replace(self, slot: str) -> None:
         self._ray.kill(self._actors[slot])
         self._start(slot)
-        return [*begun, (slot, Died(reason))]
 
 
 def _import_ray() -> Any:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hallo_cli.batch import quarantine
-from hallo_cli.batch.batch_events import BatchPlanned, Event, RowEnded, RowPlanned, RowWarned
+from hallo_cli.batch.batch_events import Event, RowEnded
 from hallo_cli.batch.budget import Allowance, Budget
 from hallo_cli.batch.findings import Checks, copy_findings
 from hallo_cli.batch.ledger import Ledger, Record, Run, read_records, stored_path
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from hallo_cli.batch.renderer_spec import RendererSpec
     from hallo_cli.batch.rows import BadRow, Row
     from hallo_cli.batch.task import Pool, Task
-    from hallo_cli.jobs.still import Still
 
 FINDINGS = "checks.sqlite"
 _PATIENCE_S = 1.0  # for a process that only checks if the batch is running
@@ -92,56 +91,22 @@ class Batch:
 class OpenBatch:
     """A batch that is planned and locked: no other process can run it."""
 
-    def __init__(self, batch: Batch, queue: Queue, planner: Planner, unsent: list[str]) -> None:
+    def __init__(self, planner: Planner, unsent: list[str]) -> None:
         """`unsent`: lines of the ledger that the far folder lacks."""
-        self._batch = batch
-        self._queue = queue
-        self._planner = planner
+        self.planner = planner
+        self.queue = planner.queue
+        self.tally = Tally()
+        self._batch = planner.batch
         self._unsent = unsent
         self._scheduler: Scheduler | None = None
         self._stop_status: int | None = None
-        self.tally = Tally()
 
     def check(self) -> Iterator[int]:
         """Check all inputs; yields how many files were checked so far. Raises Interrupted."""
-        for n_found in self._planner.plan(processes=self._batch.check_processes):
+        for n_found in self.planner.plan():
             if self._stop_status is not None:
                 raise Interrupted("stopped before the first row was rendered.", exit_status=self._stop_status)
             yield n_found
-
-    @property
-    def name(self) -> str:
-        """The batch's name, as its files begin."""
-        return self._batch.paths.base.name
-
-    @property
-    def n_files(self) -> int:
-        """How many files `check` checks."""
-        return self._planner.n_files
-
-    def summary(self) -> BatchPlanned:
-        """The plan in numbers."""
-        return self._planner.summary()
-
-    def planned(self) -> Iterator[RowPlanned]:
-        """Every row as it was planned, in the manifest's order."""
-        return self._queue.planned()
-
-    def still(self, planned: RowPlanned) -> Still | None:
-        """A picture of what a row would make; None if it cannot be rendered.
-
-        Raises InputError, SettingsError or WeightsError.
-        """
-        row = None if planned.message else self._queue.row(planned.row)
-        return None if row is None else self._planner.still(row)
-
-    def bad_rows(self) -> Iterator[tuple[BadRow, str]]:
-        """The rows that cannot be rendered, with the kind of error."""
-        return self._queue.bad_rows()
-
-    def warnings(self) -> Iterator[RowWarned]:
-        """Warnings about the inputs of rows that are rendered."""
-        return self._planner.warnings()
 
     def stop(self, exit_status: int) -> None:
         """Finish the current clips and end; safe in a signal handler."""
@@ -162,13 +127,13 @@ class OpenBatch:
 
     def _run(self) -> Iterator[Event]:
         batch = self._batch
-        plan = self.summary()
+        plan = self.planner.summary()
         ledgers = batch.paths.ledgers()
         with self._ledger() as ledger:
             ledger.append(Run({**batch.options, "rows": plan.rows + plan.elsewhere}, now()))
-            bring_in_step(ledger, self._queue, ledgers, now=now())
+            bring_in_step(ledger, self.queue, ledgers, now=now())
             yield plan
-            yield from self.warnings()
+            yield from self.queue.warnings()
             yield from self._write_invalid(ledger)
             if plan.ready and not (plan.invalid and batch.policy.is_fail_fast):
                 yield from self._render(ledger)
@@ -178,7 +143,7 @@ class OpenBatch:
         return FarLedger(path, mirror, self._unsent) if mirror else Ledger(path)
 
     def _write_invalid(self, ledger: Ledger) -> Iterator[Event]:
-        for bad, kind in self._queue.bad_rows():
+        for bad, kind in self.queue.bad_rows():
             output = stored_path(Path(bad.output), ledger.path) if bad.output else ""
             record = Record(bad.id, bad.number, "invalid", output, error=kind, message=bad.message)
             record = dataclasses.replace(record, finished=now(), own=bad.own)
@@ -191,7 +156,7 @@ class OpenBatch:
         pool = batch.make_pool(spec)
         try:
             self._scheduler = Scheduler(
-                self._queue, pool, ledger, batch.policy, self._put_aside, Allowance(batch.budget)
+                self.queue, pool, ledger, batch.policy, self._put_aside, Allowance(batch.budget)
             )
             if self._stop_status is not None:
                 self._scheduler.stop(self._stop_status)
@@ -237,26 +202,12 @@ def opened(batch: Batch, *, is_dry: bool = False) -> Iterator[OpenBatch]:
             place = batch.paths.base.parent if ledger in parts else ledger.parent
             queue.history.remember(read_records(ledger), place.absolute(), ledger=number)
         checks = stack.enter_context(Checks(folder / FINDINGS))
-        planner = Planner(
-            queue,
-            checks,
-            batch.renderer.make_engine,
-            batch.renderer.runtime,
-            batch.settings,
-            batch.predict,
-            batch.repeat,
-            batch.may_overwrite,
-            batch.n_workers,
-            batch.renderer.measure is not None,
-            batch.paths.folder / "parts" if batch.has_parallel_parts else None,
-            batch.mirror,
-        )
-        yield OpenBatch(batch, queue, planner, unsent)
+        yield OpenBatch(Planner(batch, queue, checks), unsent)
 
 
 def _own_folders(batch: Batch) -> tuple[Path, ...]:
     """Folders of videos that the batch makes itself; --output-dir may lead elsewhere."""
-    parts, videos = batch.paths.folder / "parts", batch.paths.videos
+    parts, videos = batch.paths.parts, batch.paths.videos
     return (parts, videos) if batch.layout.output_dir == videos else (parts,)
 
 

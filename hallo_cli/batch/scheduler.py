@@ -163,9 +163,9 @@ class Scheduler:
     def _next(self, held: dict[int, _Held]) -> Task | None:
         """The next ready row that the budget allows; suspects only for a worker without rows."""
         ahead_s = sum(row.task.cost for row in held.values())
-        while task := next(iter(self._queue.take(1)), None):
+        while task := self._queue.take():
             if task.is_alone and held:
-                self._queue.put_back(task)
+                self._queue.accept(task)
                 return None
             if self._allowance.fits(task.cost, ahead_s=ahead_s):
                 return task
@@ -215,7 +215,7 @@ class Scheduler:
 
     def _accept(self, slot: str, task: Task, rendered: Rendered) -> Iterator[Event]:
         if rendered.verdict == "fail" and task.seed_offset < self._policy.other_seeds:
-            self._queue.put_back(task.with_other_seed())
+            self._queue.accept(task.with_other_seed())
             yield RowRetried(task.id, task.number, "; ".join(rendered.objections) + "; trying another seed")
             return
         if task.parent:
@@ -240,12 +240,12 @@ class Scheduler:
     def _fail(self, slot: str, held: _Held, failure: Failure) -> Iterator[Event]:
         task = held.task
         if failure.is_interrupt:
-            self._queue.put_back(task)
+            self._queue.accept(task)
         elif failure.ends_batch:
-            self._queue.put_back(task)
+            self._queue.accept(task)
             self._trouble = self._trouble or OutputError(failure.message)
         elif not failure.is_final and task.attempts < self._policy.retries and not self._is_stopping:
-            self._queue.put_back(task.tried())
+            self._queue.accept(task.tried())
             yield RowRetried(task.id, task.number, failure.message)
         else:
             ended = self._give_up(slot, task, "error", failure.kind, failure.message)
@@ -260,7 +260,7 @@ class Scheduler:
             task = held.task.tried(is_alone=True)
             reason = f"worker {slot} died: {death.reason}"
             if self._is_stopping or len(busy) > 1 or held.task.attempts < self._policy.retries:
-                self._queue.put_back(task)
+                self._queue.accept(task)
                 yield RowRetried(task.id, task.number, reason)
             else:
                 place = self._quarantine(held.task, reason, self._pool.log(slot), held.log_offset)
@@ -271,7 +271,7 @@ class Scheduler:
         """Put the rows of a lost worker back into the queue."""
         for held in self._held[slot].values():
             if held not in (keep or []):
-                self._queue.put_back(held.task)
+                self._queue.accept(held.task)
             self._allowance.note_end(held.task.number, 0.0)
         self._held[slot].clear()
 

@@ -76,7 +76,7 @@ def _named(file: str) -> str:
 
 def _picture(row: RowPlanned, draw: Draw) -> Picture:
     try:
-        still = draw(row)
+        still = None if row.message else draw(row)
     except HalloError as error:
         return Picture(problem=str(error))
     if still is None:

@@ -1,6 +1,6 @@
-"""The worker process: prepares the next row while it renders one and measures the one before.
+"""A worker: prepares the next row while it renders one and measures the one before.
 
-It knows no manifest and no ledger; it ends as soon as its parent has ended for any reason.
+It knows no manifest and no ledger; its process ends as soon as its parent has ended for any reason.
 """
 
 import faulthandler
@@ -16,16 +16,16 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Protocol
 
 from hallo_cli.batch.failure import Failure, attempt
+from hallo_cli.batch.processes import DEVICE_LOST
 from hallo_cli.batch.task import Advanced, Began, Broken, Ended, Message, Rendered, Renderer, Task, Up
 from hallo_cli.errors import HalloError, Interrupted
 from hallo_cli.jobs.runner import StopRequest
 from hallo_cli.printable import PrintableFormatter
 from hallo_cli.store.opening import handle_to_append
 from hallo_cli.store.writing import make_own_folder, reporting_write_errors
-
-DEVICE_LOST = 70  # exit status after an error that leaves the accelerator unusable
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,26 @@ def work(connection: Connection, spec: WorkerSpec) -> None:
     _redirect_output(spec.log)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    channel = _Channel(connection)
+    serve(_Connected(connection), spec.make_renderer, spec.device)
+
+
+class Channel(Protocol):
+    """What connects a worker with its pool; usable from several threads."""
+
+    def send(self, message: Message) -> None:
+        """Tell the pool."""
+
+    def receive(self) -> Task | str:
+        """Wait for a row, or for the word to stop."""
+
+    def leave(self) -> None:
+        """End this process, whose messages have been received by then."""
+
+
+def serve(channel: Channel, make_renderer: Callable[[str], Renderer], device: str) -> None:
+    """Load the weights, then serve rows until the process ends; return if there is nothing to serve with."""
     try:
-        renderer = spec.make_renderer(spec.device)
+        renderer = make_renderer(device)
     except HalloError as error:
         channel.send(Broken(type(error).__name__, str(error), error.exit_status))
         return
@@ -53,8 +70,8 @@ def work(connection: Connection, spec: WorkerSpec) -> None:
     _Worker(channel, renderer).serve()
 
 
-class _Channel:
-    """The connection to the parent, usable from several threads; ends the process if the parent is gone."""
+class _Connected:
+    """The channel of a process: its connection to the parent; ends the process if the parent is gone."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -74,9 +91,12 @@ class _Channel:
             os._exit(1)
         return received
 
+    def leave(self) -> None:
+        os._exit(0)
+
 
 class _Worker:
-    def __init__(self, channel: _Channel, renderer: Renderer) -> None:
+    def __init__(self, channel: Channel, renderer: Renderer) -> None:
         self._channel = channel
         self._renderer = renderer
         self._inbox: queue.SimpleQueue[tuple[Task, Future[object]]] = queue.SimpleQueue()
@@ -135,7 +155,7 @@ class _Worker:
         is_leaving = isinstance(result, Failure) and result.is_out_of_memory
         self._channel.send(Ended(task.number, result, is_leaving))
         if is_leaving:
-            os._exit(0)
+            self._channel.leave()
 
 
 def _log_size() -> int:

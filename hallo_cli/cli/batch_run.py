@@ -52,8 +52,8 @@ def run(batch: Batch, shown: Shown, extras: Extras) -> None:
     ):
         with batch_view.checking(style, is_quiet=shown.is_quiet) as show:
             for n_done in open_batch.check():
-                show(n_done, open_batch.n_files)
-        _warn_of_disk(open_batch.summary())
+                show(n_done, open_batch.planner.n_files)
+        _warn_of_disk(open_batch.planner.summary())
         if telling.is_dry:
             status = _tell_plan(open_batch, shown, extras)
         else:
@@ -117,22 +117,24 @@ def _tell_program(event: Event, shown: Shown, telling: Telling) -> None:
 
 def _tell_plan(open_batch: OpenBatch, shown: Shown, extras: Extras) -> int:
     """Show what would be rendered, for each row and in total; returns the exit status."""
-    plan = open_batch.summary()
+    plan = open_batch.planner.summary()
     price = extras.spending.gpu_hour_price
     if price:
         plan = dataclasses.replace(plan, price=price_of(plan.compute_s, price))
     telling = extras.telling
     is_for_program = shown.as_json or telling.as_porcelain or telling.as_csv
-    _tell_rows((priced(row, price) for row in open_batch.planned()), shown, telling, has_prices=bool(price))
+    _tell_rows(
+        (priced(row, price) for row in open_batch.queue.planned()), shown, telling, has_prices=bool(price)
+    )
     if shown.as_json:
         from hallo_cli.batch.batch_events import to_json
 
         answer(to_json(plan))
     if telling.sheet:
         _write_sheet(telling.sheet, open_batch, price)
-    for bad, kind in open_batch.bad_rows():
+    for bad, kind in open_batch.queue.bad_rows():
         say(f"row {bad.number} ({bad.id}): {kind}: {bad.message}")
-    for warning in open_batch.warnings():
+    for warning in open_batch.queue.warnings():
         say(batch_view.describe(warning))
     for line in plan_lines(plan, price):
         (say if is_for_program else answer)(line)
@@ -142,9 +144,10 @@ def _tell_plan(open_batch: OpenBatch, shown: Shown, extras: Extras) -> int:
 def _write_sheet(page: Path, open_batch: OpenBatch, price: float) -> None:
     from hallo_cli.batch.sheet import write_sheet
 
-    rows = (priced(row, price) for row in open_batch.planned())
-    lines = list(plan_lines(open_batch.summary(), price))
-    n_pictures = write_sheet(page, rows, open_batch.still, title=open_batch.name, lines=lines)
+    planner = open_batch.planner
+    rows = (priced(row, price) for row in open_batch.queue.planned())
+    lines = list(plan_lines(planner.summary(), price))
+    n_pictures = write_sheet(page, rows, planner.still, title=planner.batch.paths.base.name, lines=lines)
     say(f"{page}: {n_pictures} rows with a picture")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import struct
 import warnings
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
@@ -52,7 +53,7 @@ DECODING_ERRORS = (
 )
 
 
-_turn: AbstractContextManager[object] = nullcontext()
+_turn: Callable[[], AbstractContextManager[object]] = nullcontext
 
 
 def read_image(file: Path) -> Bytes:
@@ -82,7 +83,7 @@ def _read(file: Path, *, keeps_alpha: bool) -> Bytes:
                     picture.draft(None, (picture.width // reduction, picture.height // reduction))
                 allowed = _Allowed(file, checked.stat().st_size)
                 allowed.require(picture, decoding_bytes(picture, n_pixels))
-                with _turn if n_pixels > LARGE_PIXELS else nullcontext():
+                with _turn() if n_pixels > LARGE_PIXELS else nullcontext():
                     is_deep, rgb = has_deep_colours(picture), _pixels(picture, allowed)
                     if keeps_alpha:
                         rgb = np.concatenate([rgb, alpha_of(picture, KEPT_PIXELS)[..., None]], axis=-1)
@@ -100,7 +101,7 @@ def _read(file: Path, *, keeps_alpha: bool) -> Bytes:
         ) from error
 
 
-def take_turns(lock: AbstractContextManager[object]) -> None:
+def take_turns(lock: Callable[[], AbstractContextManager[object]]) -> None:
     """Have this process decode large pictures only while it holds a lock, which it shares with others."""
     global _turn  # noqa: PLW0603 - a process of a pool has no other place for what it was started with
     _turn = lock

@@ -49,7 +49,7 @@ def test_disk_of_a_plan_is_that_of_its_videos_and_of_the_rows_in_hand(
     manifest = write_batch(tmp_path, ["a", "b", "c"])
     with opened(dataclasses.replace(batch_of(manifest), n_workers=n_workers)) as batch:
         list(batch.check())
-        plan = batch.summary()
+        plan = batch.planner.summary()
     one = disk_needed(RenderSettings(segment_s=0.5), 15, (SIZE, SIZE))
     assert (plan.disk_bytes, plan.work_bytes) == (3 * one.output_bytes, n_in_hand * one.work_bytes)
 
@@ -69,7 +69,7 @@ def test_findings_are_looked_up_by_the_next_run(tmp_path: Path) -> None:
         assert list(batch.check())[-1] == 3
     with opened(batch_of(manifest, workers=1)) as batch:
         assert list(batch.check())[-1] == 0
-        assert batch.summary().ready == 2
+        assert batch.planner.summary().ready == 2
 
 
 def test_content_that_was_found_good_is_not_looked_at_again(
@@ -85,7 +85,7 @@ def test_content_that_was_found_good_is_not_looked_at_again(
     monkeypatch.setattr(Looker, "_examine", lambda self, request, digest: seen.append(request.path))
     with opened(batch_of(manifest)) as batch:
         assert list(batch.check())[-1] == 3
-        assert batch.summary().ready == 2
+        assert batch.planner.summary().ready == 2
     assert seen == []
 
 
@@ -111,8 +111,8 @@ def test_row_of_a_pipe_or_device_is_refused_and_the_others_go_on(tmp_path: Path,
         (tmp_path / "b.png").symlink_to("/dev/zero")
     with opened(batch_of(manifest)) as batch:
         list(batch.check())
-        ((bad, _),) = batch.bad_rows()
-        assert (bad.id, batch.summary().ready) == ("b", 1)
+        ((bad, _),) = batch.queue.bad_rows()
+        assert (bad.id, batch.planner.summary().ready) == ("b", 1)
     assert "is a pipe or device; give the path of a file" in bad.message
 
 
@@ -130,8 +130,8 @@ def test_file_that_takes_for_ever_is_named_and_the_others_go_on(tmp_path: Path) 
     spec = dataclasses.replace(patient.renderer, runtime=runtime)
     with opened(dataclasses.replace(patient, renderer=spec)) as batch:
         list(batch.check())
-        ((bad, _),) = batch.bad_rows()
-        assert (bad.id, batch.summary().ready) == ("sleep-check", 2)
+        ((bad, _),) = batch.queue.bad_rows()
+        assert (bad.id, batch.planner.summary().ready) == ("sleep-check", 2)
     assert "takes longer than 2 s to read" in bad.message
     assert time.monotonic() - began < 60
 

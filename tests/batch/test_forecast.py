@@ -23,7 +23,7 @@ def test_batch_forecasts_the_disk_that_check_forecasts(tmp_path: Path, framing: 
     typed = BatchOptions(manifest=str(tmp_path / "one.csv"))
     with opened(build_batch(typed.with_settings(Given(flags, None, None))), is_dry=True) as batch:
         list(batch.check())
-        plan = batch.summary()
+        plan = batch.planner.summary()
     found = Renderer(**flags).check(PORTRAIT, AUDIO).forecast
     assert (plan.disk_bytes, plan.work_bytes) == (found.output_bytes, found.work_bytes)
     assert plan.disk_bytes > 0

@@ -158,26 +158,28 @@ def test_two_rows_for_one_file_or_id_are_refused(second: Row, message: str) -> N
 def test_queue_gives_the_costliest_row_first() -> None:
     with Queue() as queue:
         queue.add_rows([row(n) for n in range(2, 6)])
-        queue.accept([task(2, 1), task(3, 9), task(4, 5), task(5, 9)])
-        assert [t.number for t in queue.take(3)] == [3, 5, 4]
-        assert [t.number for t in queue.take(3)] == [2]
+        for number, cost in ((2, 1), (3, 9), (4, 5), (5, 9)):
+            queue.accept(task(number, cost))
+        assert [t.number for t in iter(queue.take, None)] == [3, 5, 4, 2]
 
 
 def test_parts_of_a_row_have_its_priority() -> None:
     with Queue() as queue:
         queue.add_rows([row(2), dataclasses.replace(row(3), priority=1)])
-        queue.accept([task(2, 9)])
+        queue.accept(task(2, 9))
         queue.add_parts(task(3), [dataclasses.replace(task(3), id="part", parent=3)])
-        assert [t.id for t in queue.take(2)] == ["part", "r2"]
+        assert [t.id for t in iter(queue.take, None)] == ["part", "r2"]
 
 
 def test_row_put_back_keeps_its_counts() -> None:
     with Queue() as queue:
         queue.add_rows([row(2)])
-        queue.accept([task(2)])
-        (taken,) = queue.take(1)
-        queue.put_back(taken.tried(is_alone=True).with_other_seed())
-        (again,) = queue.take(1)
+        queue.accept(task(2))
+        taken = queue.take()
+        assert taken is not None
+        queue.accept(taken.tried(is_alone=True).with_other_seed())
+        again = queue.take()
+        assert again is not None
         assert (again.attempts, again.is_alone, again.seed_offset) == (1, 1, 1)
 
 

@@ -221,7 +221,7 @@ def test_lock_left_behind_does_not_matter(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "lock").write_text("process 1 on elsewhere", encoding="utf-8")
     with opened(batch_of(manifest)) as batch:
-        assert batch.summary().rows == 1
+        assert batch.planner.summary().rows == 1
 
 
 def test_shards_share_the_rows_and_know_what_others_did(tmp_path: Path) -> None:

@@ -142,10 +142,11 @@ def test_scheduler_costs_little_time_and_no_memory_a_row(tmp_path: Path, n_rows:
     pool = LocalPool(make_instant_renderer, ["cpu", "cpu"], tmp_path / "logs")
     with Queue() as queue, Ledger(paths.results) as ledger:
         queue.add_rows(Row(n, f"r{n}", picture, sound, tmp_path / f"{n}.mp4") for n in range(n_rows))
-        queue.accept(
-            Task(row.number, row.id, picture, sound, row.output, settings, "", "f", 25, 1.0, row.number % 97)
-            for row in queue.rows("new")
-        )
+        for row in queue.rows("new"):
+            cost = row.number % 97
+            queue.accept(
+                Task(row.number, row.id, picture, sound, row.output, settings, "", "f", 25, 1.0, cost)
+            )
         scheduler = Scheduler(queue, pool, ledger, Policy(), lambda *_: "", Allowance())
         memory, n_events, began = 0, 0, time.process_time()
         for n_events, _ in enumerate(scheduler.run()):

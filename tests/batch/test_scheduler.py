@@ -46,10 +46,9 @@ def test_row_that_may_have_killed_its_worker_has_the_next_one_for_itself(tmp_pat
     pool, picture = DyingOnce(), Path("/p.png")
     with Queue() as queue, Ledger(tmp_path / "ledger") as ledger:
         queue.add_rows(Row(n, f"r{n}", picture, picture, tmp_path / f"{n}.mp4") for n in range(3))
-        queue.accept(
-            Task(n, f"r{n}", picture, picture, tmp_path / f"{n}.mp4", RenderSettings(), "", "f", 25, 1.0, -n)
-            for n in range(3)
-        )
+        for n in range(3):
+            output, settings = tmp_path / f"{n}.mp4", RenderSettings()
+            queue.accept(Task(n, f"r{n}", picture, picture, output, settings, "", "f", 25, 1.0, -n))
         list(Scheduler(queue, pool, ledger, Policy(), lambda *_: "", Allowance()).run())
     assert pool.beside_suspects == [1]
     assert {record.id: record.attempts for record in read_records(tmp_path / "ledger")} == {

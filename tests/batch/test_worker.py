@@ -27,7 +27,7 @@ def tasks_of(manifest: Path) -> tuple[JobRenderer, list[Task]]:
     batch = batch_of(manifest)
     with opened(batch) as open_batch:
         list(open_batch.check())
-        tasks = open_batch._queue.take(10)
+        tasks = list(iter(open_batch.queue.take, None))
     return batch.renderer("cpu"), tasks
 
 

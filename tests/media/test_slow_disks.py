@@ -68,8 +68,8 @@ def test_rows_on_a_disk_that_never_answers_are_refused_and_the_others_stay(dead:
     manifest.write_text("".join(lines))
     began = time.monotonic()
     with opened(batch_of(manifest), is_dry=True) as batch:
-        bad = [row.message for row, _ in batch.bad_rows()]
-        assert batch.summary().rows == 21
+        bad = [row.message for row, _ in batch.queue.bad_rows()]
+        assert batch.planner.summary().rows == 21
     assert len(bad) == 20
     assert all(SILENT in message for message in bad)
     assert time.monotonic() - began < 20  # for all together
