@@ -42,11 +42,7 @@ def _asked(row: Row) -> Asked:
         **row.settings,
         **{name: bare_address(address) for name, address in row.far.items() if name in row.settings},
     }
-    shown = {name: bare_address(given) if name in row.far else given for name, given in row.sources.items()}
-    voices = (f"{face_of(name)}={Path(shown[name]).name}" for name in row.voices)
-    heard = " ".join(voices) if row.voices else shown["audio"]
-    return Asked(
-        shown["portrait"],
-        row.own.get(TEXT, heard),
-        " ".join(f"{key}={value}" for key, value in settings.items()),
-    )
+    shown = row.shown
+    heard = " ".join(f"{face_of(name)}={Path(shown[name]).name}" for name in row.voices) or shown["audio"]
+    texts = " ".join(f"{key}={value}" for key, value in settings.items())
+    return Asked(shown["portrait"], row.own.get(TEXT, heard), texts)

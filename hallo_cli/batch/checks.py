@@ -14,9 +14,9 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from hallo_cli.batch.failure import attempt
 from hallo_cli.batch.findings import FACES, WORDS, Checks, Finding, Request, find_content
 from hallo_cli.batch.processes import Process
-from hallo_cli.jobs.engine import Engine
+from hallo_cli.batch.renderer_spec import Engines, MakeEngine
 from hallo_cli.jobs.look_limit import look_limit_s, too_slow
 from hallo_cli.jobs.plan import Voice
 from hallo_cli.media.files import shown
@@ -35,7 +35,6 @@ from hallo_cli.store.locks import locked
 if TYPE_CHECKING:
     from hallo_cli.analysis.hearing import Heard
 
-MakeEngine = Callable[[str, RuntimeSettings], Engine]  # bundle, how to run it
 _POLL_S = 0.3
 _WORTH_A_PROCESS = 12  # files; starting a process takes as long as looking at some
 
@@ -47,7 +46,11 @@ class Looker:
     make_engine: MakeEngine
     runtime: RuntimeSettings
     database: Path  # of the findings so far
-    engines: dict[str, Engine] = field(default_factory=dict)
+
+    @cached_property
+    def engines(self) -> Engines:
+        """The engines; they have no limit of their own."""
+        return Engines(self.make_engine, dataclasses.replace(self.runtime, look_limit_s=None))
 
     @property
     def limit_s(self) -> float | None:
@@ -76,9 +79,6 @@ class Looker:
         if request.kind == "audio":
             heard = _listen(request.path, settings)
             return Finding(digest, heard.n_samples, notes=heard.warnings())
-        if settings.bundle not in self.engines:
-            unlimited = dataclasses.replace(self.runtime, look_limit_s=None)  # this process has the limit
-            self.engines[settings.bundle] = self.make_engine(settings.bundle, unlimited)
         from hallo_cli.jobs.fitting import canvas_warnings
         from hallo_cli.jobs.group import speaking
 

@@ -5,10 +5,11 @@ import functools
 import itertools
 import re
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from hallo_cli.errors import ManifestError, SettingsError
-from hallo_cli.settings.schema import RenderSettings
+from hallo_cli.settings.schema import RenderSettings, setting
 from hallo_cli.settings.values import fields_of, require_known, type_of
 
 REQUIRED = ("portrait", "audio")
@@ -21,10 +22,19 @@ _DECIMAL_COMMA = re.compile(r"^([+-]?[0-9]*),([0-9]+)$")
 _WHOLE_FRACTION = re.compile(r"^([+-]?[0-9]+)\.0+$")
 
 
+@dataclass(frozen=True)
+class Order:
+    """What a row says about its place in the batch."""
+
+    priority: int = setting(
+        0, "Rows of higher priority are rendered first.", minimum=-999_999_999, maximum=999_999_999
+    )
+
+
 @functools.cache
 def columns() -> frozenset[str]:
     """Every column a manifest may have."""
-    return frozenset((*REQUIRED, TEXT, "id", "output", "preset", PRIORITY, *fields_of(RenderSettings)))
+    return frozenset((*REQUIRED, TEXT, "id", "output", "preset", *values_by_column()))
 
 
 def is_column(name: str) -> bool:
@@ -55,19 +65,14 @@ def require_columns(names: Iterable[str], *, where: str) -> None:
 
 def plain_number(column: str, cell: str, *, has_decimal_commas: bool) -> str:
     """A cell of a column of numbers as `parse` reads it: 1,5 as 1.5 and, where it must be whole, 7.0 as 7."""
-    kind = (
-        type_of(settings_by_column()[column])
-        if column in settings_by_column()
-        else int
-        if column == PRIORITY
-        else str
-    )
+    field = values_by_column().get(column)
+    kind = type_of(field) if field else str
     if has_decimal_commas and kind in (int, float):
         cell = _DECIMAL_COMMA.sub(r"\1.\2", cell)
     return _WHOLE_FRACTION.sub(r"\1", cell) if kind is int else cell
 
 
 @functools.cache
-def settings_by_column() -> Mapping[str, dataclasses.Field[Any]]:
-    """The fields of the settings that are columns."""
-    return fields_of(RenderSettings)
+def values_by_column() -> Mapping[str, dataclasses.Field[Any]]:
+    """The columns whose cells are values that `parse` reads: the settings, and the order."""
+    return {**fields_of(RenderSettings), **fields_of(Order)}

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from hallo_cli.batch.ledger import Record, read_records
 from hallo_cli.errors import InputError
@@ -16,8 +17,6 @@ from hallo_cli.printable import printable
 from hallo_cli.store.binding import bind
 from hallo_cli.store.reading import read_small
 
-FORMAT = 1
-APPROVED, REJECTED = "approved", "rejected"
 _LIMIT = 256 << 20  # bytes; a mark takes about 150
 
 
@@ -26,8 +25,14 @@ class Decision:
     """One mark."""
 
     id: str
-    mark: str  # APPROVED or REJECTED
+    mark: Literal["approved", "rejected"]
     sha256: str  # of the video that was looked at
+
+
+@dataclass(frozen=True)
+class _File:
+    format: Literal[1]
+    decisions: tuple[Decision, ...]
 
 
 @dataclass(frozen=True)
@@ -43,10 +48,7 @@ def read_decisions(path: Path) -> list[Decision]:
     """The marks in a file that the report page saved. Raises InputError."""
     file = require_file(path, InputError, "file of decisions")
     try:
-        values = json.loads(read_small(file, _LIMIT))
-        if not isinstance(values, dict) or values.get("format") != FORMAT:
-            raise ValueError(f"its format is not {FORMAT}")
-        decisions = [_decision(value) for value in _list(values.get("decisions"))]
+        decisions = bind(_File, json.loads(read_small(file, _LIMIT)), skips_unknown=True).decisions
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"{shown(path)} is not a file of decisions ({printable(error)}). Mark videos on the page of "
@@ -70,7 +72,7 @@ def apply_decisions(decisions: Sequence[Decision], ledgers: Sequence[Path]) -> J
                 and (not other or record.finished >= other.finished)
             ):
                 videos[record.id] = _absolute(record, ledger)
-    groups: dict[str, dict[str, Record]] = {APPROVED: {}, REJECTED: {}}
+    groups: dict[str, dict[str, Record]] = {"approved": {}, "rejected": {}}
     stale = []
     for decision in decisions:
         found = videos.get(decision.id)
@@ -78,23 +80,8 @@ def apply_decisions(decisions: Sequence[Decision], ledgers: Sequence[Path]) -> J
             groups[decision.mark][decision.id] = found
         else:
             stale.append(decision.id)
-    return Judged(groups[APPROVED], groups[REJECTED], stale)
+    return Judged(**groups, stale=stale)
 
 
 def _absolute(record: Record, ledger: Path) -> Record:
     return dataclasses.replace(record, output=str(ledger.parent.absolute() / record.output))
-
-
-def _list(value: object) -> list[object]:
-    if not isinstance(value, list):
-        raise ValueError("it has no list of decisions")
-    return value
-
-
-def _decision(value: object) -> Decision:
-    if not isinstance(value, dict):
-        raise ValueError("a decision is not an object")
-    decision = bind(Decision, value, skips_unknown=True)
-    if decision.mark not in (APPROVED, REJECTED):
-        raise ValueError(f"the mark {decision.mark[:40]!r} is neither {APPROVED} nor {REJECTED}")
-    return decision

@@ -4,8 +4,8 @@ Workers on other machines fetch what they lack once more.
 """
 
 import dataclasses
-from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from hallo_cli.batch.columns import FILE_SETTINGS
@@ -13,14 +13,12 @@ from hallo_cli.batch.findings import WORDS
 from hallo_cli.batch.queue import Queue
 from hallo_cli.batch.rows import Row
 from hallo_cli.batch.task import Task
-from hallo_cli.errors import HalloError, InputError, PortraitError, SpeechError
+from hallo_cli.errors import InputError, PortraitError, SpeechError
 from hallo_cli.jobs.plan import Voice
 from hallo_cli.media.far import near_path
 
 AT_ONCE = 8
 _POLL_S = 0.3
-_Input = tuple[str, str]  # column, address
-_Found = dict[_Input, Path | HalloError]
 
 
 def fetch_inputs(queue: Queue) -> Iterator[int]:
@@ -29,20 +27,22 @@ def fetch_inputs(queue: Queue) -> Iterator[int]:
     A row whose input cannot be fetched is refused. Yields how many files are there so far, also while it
     waits. Raises SettingsError if a package is missing, OutputError if the cache cannot be written.
     """
-    wanted = list(dict.fromkeys(item for row in queue.rows("new") for item in row.far.items()))
-    found: _Found = {}
+    wanted = dict.fromkeys(item for row in queue.rows("new") for item in row.far.items())
     pool = ThreadPoolExecutor(AT_ONCE, "fetch")
     try:
-        flying = {pool.submit(_fetch, *item): item for item in wanted}
-        while flying:
-            done = wait(flying, timeout=_POLL_S, return_when=FIRST_COMPLETED).done
-            found |= {flying.pop(future): _result(future) for future in done}
-            yield len(found)
+        copies = {item: pool.submit(_fetch, *item) for item in wanted}
+        left: Collection[Future[Path]] = copies.values()
+        while left:
+            done, left = wait(copies.values(), _POLL_S)
+            yield len(done)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
     for row in queue.rows("new"):
         if row.far:
-            _place(queue, row, found)
+            try:
+                queue.place(_near_row(row, {item: copies[item].result() for item in row.far.items()}))
+            except InputError as error:
+                queue.refuse(row.number, type(error).__name__, str(error))
 
 
 def near_task(task: Task) -> Task:
@@ -78,23 +78,8 @@ def _fetch(column: str, address: str) -> Path:
     return near_path(address, error, WORDS["portrait" if is_portrait else "audio"])
 
 
-def _result(future: Future[Path]) -> Path | HalloError:
-    try:
-        return future.result()
-    except InputError as error:
-        return error
-
-
-def _place(queue: Queue, row: Row, found: _Found) -> None:
-    near, settings = row.inputs, dict(row.settings)
-    for column, address in row.far.items():
-        copy = found[column, address]
-        if isinstance(copy, HalloError):
-            queue.refuse(row.number, type(copy).__name__, str(copy))
-            return
-        if column in FILE_SETTINGS:
-            settings[column] = str(copy)
-        else:
-            near[column] = copy
+def _near_row(row: Row, copies: Mapping[tuple[str, str], Path]) -> Row:
+    near = {**row.inputs, **{column: copy for (column, _), copy in copies.items()}}
+    settings = {**row.settings, **{name: str(near.pop(name)) for name in FILE_SETTINGS if name in near}}
     portrait, audio = near.pop("portrait"), near.pop("audio", row.audio)
-    queue.place(dataclasses.replace(row, portrait=portrait, audio=audio, voices=near, settings=settings))
+    return dataclasses.replace(row, portrait=portrait, audio=audio, voices=near, settings=settings)

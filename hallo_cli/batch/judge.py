@@ -24,7 +24,7 @@ _LABELS = {
 class Judgement:
     """The quality gate's verdict."""
 
-    verdict: str  # done, warn or fail
+    status: str  # done, warn or fail
     objections: tuple[str, ...] = ()
     limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # of what was judged
 

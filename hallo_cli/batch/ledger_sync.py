@@ -1,4 +1,4 @@
-"""Updates the ledger to a plan, so that its readers count the same rows as the run."""
+"""Updates a ledger: to the plan, so that its readers count the same rows as the run, and from the shards."""
 
 from __future__ import annotations
 
@@ -9,8 +9,13 @@ from typing import TYPE_CHECKING
 
 from hallo_cli.batch.ledger import Ledger, Record, read_records, stored_path
 from hallo_cli.batch.states import RENDERED
+from hallo_cli.batch.status import read_ledgers
+from hallo_cli.errors import ManifestError
+from hallo_cli.store.locks import locked
+from hallo_cli.store.writing import make_own_folder
 
 if TYPE_CHECKING:
+    from hallo_cli.batch.paths import Paths
     from hallo_cli.batch.queue import Queue
 
 
@@ -41,3 +46,26 @@ def _moved(ledger: Ledger, queue: Queue, ledgers: Sequence[Path], now: str) -> I
         name, row = moved[output]
         place = stored_path(Path(output), ledger.path)
         yield dataclasses.replace(record, id=name, row=row, output=place, finished=now)
+
+
+def merge(paths: Paths) -> int:
+    """Append the shards' records that the merged ledger lacks; returns how many. May be repeated.
+
+    Raises ManifestError if there is no shard's ledger, JobError while the whole batch is being run.
+    """
+    shards = [path for path in paths.ledgers() if path != paths.merged]
+    if not shards:
+        raise ManifestError(f"there are no ledgers of shards beside {paths.merged}: run the shards first.")
+    make_own_folder(paths.folder)
+    with locked(paths.folder / "lock", what="this batch"), Ledger(paths.merged) as ledger:
+        known, merged = read_ledgers([*shards, paths.merged]), read_ledgers([paths.merged])
+        fresh = [record for name, record in known.records.items() if record != merged.records.get(name)]
+        gone = [
+            dataclasses.replace(record, status="removed")
+            for name, record in merged.records.items()
+            if name not in known.records
+        ]
+        if known.head and (fresh or gone):
+            ledger.append(dataclasses.replace(known.head, options={**known.head.options, "shard": "1/1"}))
+        ledger.append(*fresh, *gone)
+    return len(fresh)

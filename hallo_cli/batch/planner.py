@@ -17,6 +17,7 @@ from hallo_cli.batch.findings import FACES, Checks, Finding, Request, request_fo
 from hallo_cli.batch.parts import split
 from hallo_cli.batch.queue import Queue, Totals
 from hallo_cli.batch.recordings import make_recordings
+from hallo_cli.batch.renderer_spec import Engines
 from hallo_cli.batch.states import RENDERED
 from hallo_cli.batch.task import N_SEEDS, Task
 from hallo_cli.domain import SAMPLE_RATE
@@ -87,12 +88,16 @@ class Planner:
     batch: Batch
     queue: Queue
     checks: Checks
-    engines: dict[str, Engine] = field(default_factory=dict)
     n_files: int = 0  # to look at
     measure_s: float = 0.0  # of all videos
     disk_bytes: int = 0
     free: dict[Path, int] = field(default_factory=dict)  # bytes, by folder of outputs
     work_bytes: int = 0  # of the row that needs most
+
+    @cached_property
+    def engines(self) -> Engines:
+        """The engines of the rows' bundles."""
+        return Engines(self.batch.renderer.make_engine, self.batch.renderer.runtime)
 
     @cached_property
     def permission(self) -> Permission:
@@ -224,7 +229,7 @@ class Planner:
     def _resolved_settings(self, row: Row) -> RenderSettings:
         """The row's settings with what its bundle and this machine decide. Raises HalloError."""
         given = self.batch.settings.of(row)
-        engine = self._engine(given.bundle)
+        engine = self.engines[given.bundle]
         if row.voices:
             from hallo_cli.jobs.group import GroupEngine
 
@@ -242,7 +247,7 @@ class Planner:
 
     def _task(self, row: Row, settings: RenderSettings, portrait: Finding, audio: Finding) -> Task:
         """The row as a task."""
-        engine = self._engine(settings.bundle)
+        engine = self.engines[settings.bundle]
         voices = _voices(row)
         digests = tuple(file_digest(voice.audio) for voice in voices)
         name = fingerprint(
@@ -298,7 +303,7 @@ class Planner:
 
         row = self.queue.row(planned.row)
         settings = self.batch.settings.of(row)
-        engine = self._engine(settings.bundle)
+        engine = self.engines[settings.bundle]
         if not isinstance(engine, BundleEngine):
             return None
         if is_transparent(settings):  # the still is opaque: what is transparent becomes white
@@ -310,11 +315,6 @@ class Planner:
         facts = [look_at_portrait(row.portrait, engine.resolve_settings(face), engine) for face in faces]
         still = draw_still(Job(row.portrait, row.audio, row.output, faces[0]), engine, facts[0])
         return still.of_faces({voice.face: fact for voice, fact in zip(voices, facts, strict=False)})
-
-    def _engine(self, bundle: str) -> Engine:
-        if bundle not in self.engines:
-            self.engines[bundle] = self.batch.renderer.make_engine(bundle, self.batch.renderer.runtime)
-        return self.engines[bundle]
 
 
 def _voices(row: Row) -> tuple[Voice, ...]:

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from hallo_cli.batch.batch_events import RowPlanned, RowWarned
-from hallo_cli.batch.columns import TEXT, face_of
+from hallo_cli.batch.columns import FACE, TEXT, face_of
 from hallo_cli.batch.history import History
 from hallo_cli.batch.rows import BadRow, Row
 from hallo_cli.errors import ManifestError
-from hallo_cli.media.addresses import bare_address
 from hallo_cli.printable import printable
 
 if TYPE_CHECKING:
@@ -237,13 +236,14 @@ def _loaded(pickled: bytes) -> Any:
 
 
 def _planned(row: Row | BadRow, task: Task | None, state: str, message: str) -> RowPlanned:
-    portrait, heard = ("", "") if isinstance(row, BadRow) else _shown_inputs(row)
+    shown = {"portrait": "", "audio": ""} if isinstance(row, BadRow) else row.shown
+    said = " ".join(f"{face_of(column)}={file}" for column, file in shown.items() if FACE.fullmatch(column))
     return RowPlanned(
         row=row.number,
         id=row.id,
         state=state,
-        portrait=portrait,
-        audio=heard,
+        portrait=shown["portrait"],
+        audio=row.own.get(TEXT) or said or shown["audio"],
         output=str(row.output),
         seconds=task.seconds if task else 0.0,
         width=task.width if task else 0,
@@ -251,11 +251,3 @@ def _planned(row: Row | BadRow, task: Task | None, state: str, message: str) -> 
         compute_s=task.cost if task else 0.0,
         message=message,
     )
-
-
-def _shown_inputs(row: Row) -> tuple[str, str]:
-    """The portrait, and what is heard: a recording, a text, or what each face says."""
-    far = {name: bare_address(address) for name, address in row.far.items()}
-    files = {name: str(path) for name, path in row.inputs.items()} | far
-    said = " ".join(f"{face_of(column)}={files[column]}" for column in row.voices)
-    return files["portrait"], row.own.get(TEXT) or said or files["audio"]

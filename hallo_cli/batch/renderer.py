@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from hallo_cli.batch.fetching import near_task
 from hallo_cli.batch.join import join, seconds_of
 from hallo_cli.batch.judge import Judgement, judge
+from hallo_cli.batch.renderer_spec import Engines, RendererSpec
 from hallo_cli.batch.task import N_SEEDS, Rendered, Task
 from hallo_cli.errors import HalloError
 from hallo_cli.jobs import events, record
@@ -24,9 +23,6 @@ from hallo_cli.jobs.record import JobResult
 from hallo_cli.jobs.runner import RunOptions, StopRequest, prepare_ahead, run_job
 from hallo_cli.jobs.setting_files import by_content
 from hallo_cli.store.writing import make_folder, make_own_folder, refuse_link
-
-if TYPE_CHECKING:
-    from hallo_cli.batch.renderer_spec import RendererSpec
 
 
 @dataclass(frozen=True)
@@ -43,20 +39,12 @@ class JobRenderer:
 
     def __init__(self, spec: RendererSpec) -> None:
         self._spec = spec
-        self._engines: dict[str, Engine] = {}
-        self._lock = threading.Lock()  # prepare and render run in different threads
-
-    def engine(self, bundle: str) -> Engine:
-        """The engine of a bundle, made once."""
-        with self._lock:
-            if bundle not in self._engines:
-                self._engines[bundle] = self._spec.make_engine(bundle, self._spec.runtime)
-            return self._engines[bundle]
+        self.engines = Engines(spec.make_engine, spec.runtime)
 
     def prepare(self, task: Task) -> Ready:
         """The row as a job, and its inputs analysed where there is something to render."""
         job = self._job(near_task(task))
-        engine = speaking(self.engine(job.settings.bundle), job.voices)
+        engine = speaking(self.engines[job.settings.bundle], job.voices)
         self._refuse_links(task)
         if task.parent:
             make_own_folder(task.output.parent.parent)
@@ -93,10 +81,10 @@ class JobRenderer:
             )
         return Rendered(
             frames=result.n_frames,
-            seconds=result.n_frames / result.fps,
+            seconds=round(result.n_frames / result.fps, 3),
             seed=job.settings.seed,
             sha256=result.sha256,
-            compute_s=result.seconds or seconds_of(result.sidecar),
+            compute_s=round(result.seconds or seconds_of(result.sidecar), 3),
         )
 
     def measure(self, task: Task, rendered: Rendered) -> Rendered:
@@ -116,13 +104,8 @@ class JobRenderer:
         )
         if self._spec.mirror and not task.parent:
             self._spec.mirror.put(task.output)
-        return dataclasses.replace(
-            rendered,
-            quality={name: round(value, 4) for name, value in figures.items()},
-            verdict=judgement.verdict,
-            objections=judgement.objections,
-            limits=judgement.limits,
-        )
+        quality = {name: round(value, 4) for name, value in figures.items()}
+        return dataclasses.replace(rendered, quality=quality, **vars(judgement))
 
     def _require_unchanged(self, task: Task, job: Job, engine: Engine) -> None:
         """Raise InputError if an input is no longer what it was when the batch was planned."""
@@ -141,7 +124,7 @@ class JobRenderer:
                     refuse_link(own / folder)
 
     def _job(self, task: Task) -> Job:
-        engine = speaking(self.engine(task.settings.bundle), task.voices)
+        engine = speaking(self.engines[task.settings.bundle], task.voices)
         settings = engine.resolve_settings(task.settings)
         settings = dataclasses.replace(settings, seed=(settings.seed + task.seed_offset) % N_SEEDS)
         return Job(task.portrait, task.audio, task.output, settings, voices=task.voices)

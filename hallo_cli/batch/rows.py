@@ -1,7 +1,6 @@
 """One row of a batch: the requested render, checked and with absolute paths; knows no file formats."""
 
 import dataclasses
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,12 +15,12 @@ from hallo_cli.batch.columns import (
     face_of,
     missing_columns,
     require_columns,
-    settings_by_column,
+    values_by_column,
 )
 from hallo_cli.batch.places import Layout, address_of, input_path, output_path
 from hallo_cli.bundles.bundle import list_bundles
 from hallo_cli.errors import ManifestError, SettingsError
-from hallo_cli.media.addresses import is_address, stem_of
+from hallo_cli.media.addresses import bare_address, is_address, stem_of
 from hallo_cli.media.kept_sounds import spoken_path
 from hallo_cli.settings.canvas import colour_of
 from hallo_cli.settings.schema import Value
@@ -50,6 +49,14 @@ class Row:
     def inputs(self) -> dict[str, Path]:
         """The portrait and the recordings by column."""
         return {"portrait": self.portrait, **(self.voices or {"audio": self.audio})}
+
+    @property
+    def shown(self) -> dict[str, str]:
+        """The same as people read it: paths, and addresses without their secrets."""
+        return {
+            name: bare_address(source) if name in self.far else source
+            for name, source in self.sources.items()
+        }
 
     @property
     def sources(self) -> dict[str, str]:
@@ -95,11 +102,12 @@ def _row(number: int, given: Mapping[str, object], layout: Layout) -> Row:
     audio, own = _heard(given, inputs, voices, layout)
     portrait = inputs["portrait"]
     preset = text_of(given["preset"], "preset") if "preset" in given else None
-    keys = sorted(given.keys() - {*names, TEXT, "id", "output", "preset", PRIORITY})
-    settings = {key: parse(settings_by_column()[key], given[key], where=key) for key in keys}
+    keys = sorted(given.keys() & values_by_column().keys())
+    settings = {key: parse(values_by_column()[key], given[key], where=key) for key in keys}
+    priority = int(settings.pop(PRIORITY, None) or 0)
     if layout.is_confined and "bundle" in settings:
         _require_installed(str(settings["bundle"]))
-    row = Row(number, "", portrait, audio, Path(), preset, settings, own, _priority(given), far, voices)
+    row = Row(number, "", portrait, audio, Path(), preset, settings, own, priority, far, voices)
     row = dataclasses.replace(row, id=_row_id(row, given.get("id")))
     row = _with_setting_files(row, layout)
     row = dataclasses.replace(row, output=_output_path(row, given.get("output"), layout))
@@ -185,15 +193,6 @@ def _templated(row: Row, template: str) -> str:
         return template.format_map(values)
     except ValueError as error:
         raise ManifestError(f"--name-template {template!r} does not fit: {error}.") from error
-
-
-def _priority(given: Mapping[str, object]) -> int:
-    text = str(given.get(PRIORITY, 0)).strip()
-    if isinstance(given.get(PRIORITY), bool) or not re.fullmatch(r"[+-]?[0-9]{1,9}", text):
-        raise ManifestError(
-            f"priority {text[:40]!r} is not a whole number; rows of higher priority are rendered first."
-        )
-    return int(text)
 
 
 def _fallback_id(number: int, given: Mapping[str, object]) -> str:

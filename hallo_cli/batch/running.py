@@ -31,7 +31,7 @@ class Running:
     process: int = 0
     written: str = ""
     seconds_left: float | None = None
-    workers: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    workers: Mapping[str, AtWork] = field(default_factory=dict)
 
     @property
     def ends(self) -> datetime | None:
@@ -39,11 +39,6 @@ class Running:
         if self.seconds_left is None:
             return None
         return datetime.fromisoformat(self.written) + timedelta(seconds=self.seconds_left)
-
-    @property
-    def at_work(self) -> dict[str, AtWork]:
-        """What each worker does."""
-        return {name: bind(AtWork, worker, skips_unknown=True) for name, worker in self.workers.items()}
 
 
 class Pulse:
@@ -59,9 +54,8 @@ class Pulse:
         if time.monotonic() - self._last < INTERVAL_S:
             return
         self._last = time.monotonic()
-        tally = self._tally
-        workers = {name: dataclasses.asdict(worker) for name, worker in tally.workers.items()}
-        now = Running(os.getpid(), datetime.now(UTC).isoformat(), tally.seconds_left, workers)
+        written, tally = datetime.now(UTC).isoformat(), self._tally
+        now = Running(os.getpid(), written, tally.seconds_left, tally.workers)
         try:
             refuse_link(self._path.parent)
             write_whole(self._path, json.dumps(dataclasses.asdict(now)).encode())
@@ -81,7 +75,7 @@ def find_running(paths: Paths) -> list[Running]:
 def _read(path: Path) -> Running:
     try:
         running = bind(Running, json.loads(read_small(path)), skips_unknown=True)
-        _ = running.ends, running.at_work  # can be read, too
+        _ = running.ends  # can be read, too
     except (OSError, ValueError, TypeError, AttributeError, RecursionError, OverflowError):
         return Running()
     return running

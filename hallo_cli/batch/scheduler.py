@@ -214,25 +214,14 @@ class Scheduler:
             self._release(slot)
 
     def _accept(self, slot: str, task: Task, rendered: Rendered) -> Iterator[Event]:
-        if rendered.verdict == "fail" and task.seed_offset < self._policy.other_seeds:
+        if rendered.status == "fail" and task.seed_offset < self._policy.other_seeds:
             self._queue.accept(task.with_other_seed())
             yield RowRetried(task.id, task.number, "; ".join(rendered.objections) + "; trying another seed")
             return
         if task.parent:
             self._queue.finish_part(task)
             return
-        record = dataclasses.replace(
-            self._record(slot, task, rendered.verdict),
-            sha256=rendered.sha256,
-            size=rendered.size,
-            frames=rendered.frames,
-            seconds=round(rendered.seconds, 3),
-            compute_s=round(rendered.compute_s, 3),
-            seed=rendered.seed,
-            quality=rendered.quality,
-            objections=rendered.objections,
-            limits=rendered.limits,
-        )
+        record = dataclasses.replace(self._record(slot, task, rendered.status), **vars(rendered))
         yield self._write(record)
         if record.status == "fail" and self._policy.is_fail_fast:
             self._stop_after_failure(record)

@@ -1,5 +1,6 @@
 """The progress of a batch, counted from its events; terminal, log and status all use it."""
 
+import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -88,16 +89,18 @@ class Tally:
     def _start(self, event: batch_events.RowStarted) -> None:
         if self.rendering_since is None:
             self.rendering_since = self.clock()
-        worker = self.workers.setdefault(event.worker, AtWork())
-        worker.doing, worker.id = "rendering", event.id
-        worker.frames_done, worker.n_frames = 0, event.frames
+        measuring = self._work_of(event.worker).measuring
+        self.workers[event.worker] = AtWork("rendering", event.id, 0, event.frames, measuring)
 
     def _measure(self, event: batch_events.RowMeasured) -> None:
-        worker = self.workers.setdefault(event.worker, AtWork())
-        worker.measuring = event.id
-        if worker.id == event.id:
-            self.frames_done += worker.frames_done
-            worker.doing, worker.id, worker.frames_done, worker.n_frames = "waiting", "", 0, 0
+        work = self._work_of(event.worker)
+        if work.id == event.id:
+            self.frames_done += work.frames_done
+            work = AtWork("waiting")
+        self.workers[event.worker] = dataclasses.replace(work, measuring=event.id)
+
+    def _work_of(self, worker: str) -> AtWork:
+        return self.workers.get(worker, AtWork())
 
     def _advance(self, name: str, frames_done: int, n_frames: int) -> None:
         worker = self.workers.get(name)
@@ -114,9 +117,9 @@ class Tally:
         group = STATES[record.status]
         self.done += group == "done"
         self.failed += group == "failed"  # refused rows were counted with the plan
-        worker = self.workers.get(record.worker)
-        if worker is not None and worker.measuring == record.id:
-            worker.measuring = ""
-        elif worker is not None and worker.id == record.id:
-            self.frames_done += worker.n_frames
-            worker.doing, worker.id, worker.frames_done, worker.n_frames = "waiting", "", 0, 0
+        work = self._work_of(record.worker)
+        if work.measuring == record.id:
+            work.measuring = ""
+        elif work.id == record.id:
+            self.frames_done += work.n_frames
+            self.workers[record.worker] = AtWork("waiting", measuring=work.measuring)

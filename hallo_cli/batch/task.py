@@ -77,7 +77,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Rendered:
-    """A complete video at its final path."""
+    """A complete video at its final path; the ledger's record takes over all fields."""
 
     frames: int
     seconds: float
@@ -85,7 +85,7 @@ class Rendered:
     sha256: str = ""
     size: int = 0
     compute_s: float = 0.0
-    verdict: str = "done"  # of the quality gate: done, warn or fail
+    status: str = "done"  # the quality gate's verdict: done, warn or fail
     quality: Mapping[str, float] = field(default_factory=dict)
     objections: tuple[str, ...] = ()
     limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # of the figures that were judged

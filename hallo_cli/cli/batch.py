@@ -223,7 +223,7 @@ def merge_command(named: Path = NAMED) -> None:
     Example:
         hallo batch merge week12.csv
     """
-    from hallo_cli.batch.merge import merge
+    from hallo_cli.batch.ledger_sync import merge
 
     Shown().start_log()
     paths = _paths(named)

@@ -22,7 +22,7 @@ def running_lines(running: Sequence[Running]) -> Iterator[str]:
         yield "not running"
     for one in running:
         yield f"running as process {one.process}" if one.process else "running"
-        for name, worker in sorted(one.at_work.items()):
+        for name, worker in sorted(one.workers.items()):
             yield f"  {name}: {describe_worker(worker)}"
         if one.ends is not None and one.seconds_left is not None:
             end = one.ends.astimezone().isoformat(" ", "minutes")

@@ -8,7 +8,7 @@ import pytest
 from batch_doubles import batch_of, results, run, write_batch, write_picture, write_sound
 
 from hallo_cli.batch.batch_events import RowEnded, RowStarted
-from hallo_cli.batch.merge import merge
+from hallo_cli.batch.ledger_sync import merge
 from hallo_cli.batch.paths import Paths, Shard
 from hallo_cli.batch.run import Batch, opened
 from hallo_cli.batch.running import find_running
@@ -134,7 +134,7 @@ def test_status_names_the_row_in_hand_and_the_expected_end(
                 open_batch.tally.frames_now = 5
                 seen = find_running(paths)
     (running,) = seen
-    assert running.at_work["cpu"].id == "a"
+    assert running.workers["cpu"].id == "a"
     assert find_running(paths) == []
     assert not is_held(paths.folder / "lock")
     assert not (paths.folder / "now.json").exists()

@@ -26,19 +26,19 @@ def test_verdict_and_objection_follow_the_limits(
     figures: dict[str, float], verdict: str, objection: str
 ) -> None:
     judgement = judge(figures, LIMITS, expected_frames=25, seconds=60.0)
-    assert judgement.verdict == verdict
+    assert judgement.status == verdict
     assert objection in "; ".join(judgement.objections)
 
 
 def test_worst_verdict_counts_and_every_objection_is_told() -> None:
     judgement = judge({"seam_jump": 9.0, "identity": 0.4}, LIMITS, expected_frames=25, seconds=60.0)
-    assert judgement.verdict == "fail"
+    assert judgement.status == "fail"
     assert len(judgement.objections) == 2
 
 
 def test_limit_switched_off_is_not_judged() -> None:
     assert (
-        judge({"identity": 0.0}, QualityLimits(identity=None), expected_frames=25, seconds=60.0).verdict
+        judge({"identity": 0.0}, QualityLimits(identity=None), expected_frames=25, seconds=60.0).status
         == "done"
     )
 
@@ -47,7 +47,7 @@ def test_limit_switched_off_is_not_judged() -> None:
 def test_short_video_is_not_judged_by_what_it_cannot_support(seconds: float) -> None:
     bad = {"sync_correlation": -1.0, "sync_lag": 12, "drift_colour": 9.0, "drift_identity": 9.0}
     judgement = judge(bad, QualityLimits(), expected_frames=25, seconds=seconds)
-    assert (judgement.verdict, judgement.limits) == ("done", {})
+    assert (judgement.status, judgement.limits) == ("done", {})
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_short_video_is_not_judged_by_what_it_cannot_support(seconds: float) -> 
 )
 def test_figure_is_judged_from_so_many_seconds_on(figure: str, value: float, least_s: float) -> None:
     verdicts = [
-        judge({figure: value}, QualityLimits(), expected_frames=25, seconds=seconds).verdict
+        judge({figure: value}, QualityLimits(), expected_frames=25, seconds=seconds).status
         for seconds in (least_s - 0.01, least_s)
     ]
     assert verdicts == ["done", "fail"]
@@ -82,7 +82,7 @@ def test_short_video_that_is_black_or_of_somebody_else_is_refused_all_the_same()
 @pytest.mark.parametrize(("share", "verdict"), [(0.0, "fail"), (0.04, "fail"), (0.05, "done"), (0.9, "done")])
 def test_joins_are_judged_where_chance_does_not_explain_them(share: float, verdict: str) -> None:
     figures = {"seam_jump": 9.0, "seam_share": share}
-    assert judge(figures, QualityLimits(), expected_frames=25, seconds=60.0).verdict == verdict
+    assert judge(figures, QualityLimits(), expected_frames=25, seconds=60.0).status == verdict
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_joins_are_judged_where_chance_does_not_explain_them(share: float, verdi
 )
 def test_limits_that_nobody_set_are_these(figure: str, good: float, doubtful: float, bad: float) -> None:
     verdicts = [
-        judge({figure: value}, QualityLimits(), expected_frames=25, seconds=60.0).verdict
+        judge({figure: value}, QualityLimits(), expected_frames=25, seconds=60.0).status
         for value in (good, doubtful, bad)
     ]
     assert verdicts == ["done", "warn", "fail"]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hallo_cli.batch.ledger import Ledger, Record, Run, read_ledger, read_records
-from hallo_cli.batch.merge import merge
+from hallo_cli.batch.ledger_sync import merge
 from hallo_cli.batch.paths import Paths, Shard, read_shard
 from hallo_cli.batch.queue import Queue
 from hallo_cli.batch.rows import Row

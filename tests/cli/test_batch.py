@@ -314,10 +314,11 @@ def test_approved_rows_become_a_batch_with_the_promoted_preset(tmp_path: Path) -
     ("content", "said"),
     [
         ("", "is empty"),
-        ("[1]", "its format is not 1"),
+        ("[1]", "it = [1] is not a table"),
+        ('{"format": 2, "decisions": []}', "format = 2 is not 1"),
         (
             '{"format": 1, "decisions": [{"id": "a", "mark": "fine", "sha256": ""}]}',
-            "the mark 'fine' is neither",
+            "decisions.0.mark = 'fine' is not 'approved' or 'rejected'",
         ),
         ('{"format": 1, "decisions": [{"id": "a"}]}', "mark must be given"),
         ('{"format": 1, "decisions": []}', "holds no decisions"),
