@@ -60,10 +60,6 @@ def _bad_row(number: int, file: Path, why: str) -> BadRow:
     return BadRow(number, f"row-{number}", f"{printable(file)}: {why}. {advice}")
 
 
-def _cross(pictures: list[Path], recordings: list[Path]) -> _Pairs:
-    return itertools.product(pictures, recordings)
-
-
 def _zip(pictures: list[Path], recordings: list[Path]) -> _Pairs:
     if len(pictures) != len(recordings):
         raise ManifestError(
@@ -103,7 +99,7 @@ def _same_stem(pictures: list[Path], recordings: list[Path]) -> _Pairs:
 
 
 _PAIRINGS: dict[str, Callable[[list[Path], list[Path]], _Pairs]] = {
-    "cross": _cross,
+    "cross": itertools.product,
     "zip": _zip,
     "stem": _stem,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -130,15 +131,15 @@ class Planner:
 
     def summary(self) -> BatchPlanned:
         """The plan in numbers."""
-        totals = self.queue.totals()
+        totals = defaultdict(Totals, self.queue.totals())
         elsewhere = totals.pop("elsewhere", Totals()).rows
-        ready = totals.get("ready", Totals()) + totals.get("waiting", Totals())
+        ready = totals["ready"]
         return BatchPlanned(
             rows=sum(total.rows for total in totals.values()),
             ready=ready.rows,
-            skipped=totals.get("skipped", Totals()).rows,
-            left_out=totals.get("left out", Totals()).rows,
-            invalid=totals.get("invalid", Totals()).rows,
+            skipped=totals["skipped"].rows,
+            left_out=totals["left out"].rows,
+            invalid=totals["invalid"].rows,
             frames=ready.frames,
             seconds=round(ready.seconds, 3),
             compute_s=round(ready.cost, 3),

@@ -59,14 +59,6 @@ class Totals:
     seconds: float = 0.0
     cost: float = 0.0
 
-    def __add__(self, other: Totals) -> Totals:
-        return Totals(
-            self.rows + other.rows,
-            self.frames + other.frames,
-            self.seconds + other.seconds,
-            self.cost + other.cost,
-        )
-
 
 class Queue:
     """Rows by state: new, then ready, skipped or invalid, then running, then finished."""
@@ -198,9 +190,10 @@ class Queue:
         return _loaded(task)  # type: ignore[no-any-return]
 
     def totals(self) -> dict[str, Totals]:
-        """The sums by state."""
+        """The sums by state; rows that wait for their parts are among those that are ready."""
+        state = "CASE state WHEN 'waiting' THEN 'ready' ELSE state END"
         sums = "COUNT(*), TOTAL(frames), TOTAL(seconds), TOTAL(cost)"
-        query = f"SELECT state, {sums} FROM rows WHERE number>=0 GROUP BY state"  # noqa: S608
+        query = f"SELECT {state}, {sums} FROM rows WHERE number>=0 GROUP BY 1"  # noqa: S608
         return {
             state: Totals(rows, int(frames), seconds, cost)
             for state, rows, frames, seconds, cost in self._db.execute(query)

@@ -35,14 +35,17 @@ class Ready:
 
 
 class JobRenderer:
-    """Runs jobs on one device; engines stay loaded from row to row."""
+    """The steps of a worker for a row, on one device; engines stay loaded from row to row."""
 
     def __init__(self, spec: RendererSpec) -> None:
         self._spec = spec
         self.engines = Engines(spec.make_engine, spec.runtime)
 
     def prepare(self, task: Task) -> Ready:
-        """The row as a job, and its inputs analysed where there is something to render."""
+        """The row as a job, and its inputs analysed where there is something to render.
+
+        Runs in parallel with another row's render.
+        """
         job = self._job(near_task(task))
         engine = speaking(self.engines[job.settings.bundle], job.voices)
         self._refuse_links(task)
@@ -57,10 +60,12 @@ class JobRenderer:
         return Ready(job, engine, prepare_ahead(job, engine))
 
     def render(
-        self, task: Task, prepared: object, *, report: Callable[[int, int], None], stop: StopRequest
+        self, task: Task, prepared: Ready, *, report: Callable[[int, int], None], stop: StopRequest
     ) -> Rendered:
-        """Render the row, or recognise that an earlier run was killed after it was done."""
-        assert isinstance(prepared, Ready)
+        """Render the row, or recognise that an earlier run was killed after it was done.
+
+        `report` takes frames done and all frames. Raises Interrupted when stopped.
+        """
         self._refuse_links(task)
         job, engine = prepared.job, prepared.engine
         self._require_unchanged(task, job, engine)
@@ -88,7 +93,10 @@ class JobRenderer:
         )
 
     def measure(self, task: Task, rendered: Rendered) -> Rendered:
-        """Add the quality gate's figures and verdict; then put the video where it belongs."""
+        """Add the quality gate's figures and verdict; then put the video where it belongs.
+
+        Runs in parallel with the next row's render.
+        """
         rendered = dataclasses.replace(rendered, size=task.output.stat().st_size)
         figures: dict[str, float] = {"n_frames": rendered.frames}
         judgement = None

@@ -33,9 +33,10 @@ from hallo_cli.store.writing import make_own_folder, refuse_link, write_whole
 if TYPE_CHECKING:
     from hallo_cli.batch.paths import Paths
     from hallo_cli.batch.places import Layout
+    from hallo_cli.batch.pool import Pool
     from hallo_cli.batch.renderer_spec import RendererSpec
     from hallo_cli.batch.rows import BadRow, Row
-    from hallo_cli.batch.task import Pool, Task
+    from hallo_cli.batch.task import Task
 
 FINDINGS = "checks.sqlite"
 _PATIENCE_S = 1.0  # for a process that only checks if the batch is running

@@ -35,7 +35,6 @@ from hallo_cli.batch.task import (
     Died,
     Ended,
     Message,
-    Pool,
     Rendered,
     Task,
     Up,
@@ -45,6 +44,7 @@ from hallo_cli.errors import HalloError, Interrupted, OutputError
 if TYPE_CHECKING:
     from hallo_cli.batch.budget import Allowance
     from hallo_cli.batch.failure import Failure
+    from hallo_cli.batch.pool import Pool
     from hallo_cli.batch.queue import Queue
 
 _POLL_S = 0.5
@@ -118,7 +118,7 @@ class Scheduler:
             self._release(slot)
         if self._trouble:
             raise self._trouble
-        if (left := self._queue.n_in("ready", "over budget", "waiting")) and self._stop_status is None:
+        if (left := self._queue.n_in("ready", "over budget")) and self._stop_status is None:
             yield BudgetSpent(left)
         if self._stop_status is not None:
             raise Interrupted(

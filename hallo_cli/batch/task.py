@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from hallo_cli.batch.failure import Failure
 
 if TYPE_CHECKING:
     from hallo_cli.jobs.plan import Voice
-    from hallo_cli.jobs.runner import StopRequest
     from hallo_cli.settings.schema import RenderSettings
 
 N_SEEDS = 2**32
@@ -140,44 +139,3 @@ class Died:
 
 
 Message = Up | Broken | Began | Advanced | Ended | Died
-
-
-class Renderer(Protocol):
-    """The steps of a worker for a row; it lives as long as its worker and keeps the weights loaded."""
-
-    def prepare(self, task: Task) -> object:
-        """Decode and analyse; runs in parallel with another row's render."""
-
-    def render(
-        self,
-        task: Task,
-        prepared: object,
-        *,
-        report: Callable[[int, int], None],
-        stop: StopRequest,
-    ) -> Rendered:
-        """Write the video; `report` takes frames done and all frames. Raises Interrupted when stopped."""
-
-    def measure(self, task: Task, rendered: Rendered) -> Rendered:
-        """Measure the video; runs in parallel with the next row's render."""
-
-
-class Pool(Protocol):
-    """Workers in slots; a slot stays when its worker is replaced."""
-
-    slots: tuple[str, ...]
-
-    def send(self, slot: str, task: Task) -> None:
-        """Give a worker a row; several may wait in line."""
-
-    def wait(self, timeout_s: float) -> list[tuple[str, Message]]:
-        """The workers' new messages, at once or after at most `timeout_s`. Raises HalloError."""
-
-    def stop(self) -> None:
-        """Ask all workers to finish the current clip and keep it."""
-
-    def log(self, slot: str) -> Path | None:
-        """The worker's log file, if it is on this machine."""
-
-    def close(self) -> None:
-        """End all workers now."""

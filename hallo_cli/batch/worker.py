@@ -12,7 +12,6 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -20,7 +19,8 @@ from typing import Protocol
 
 from hallo_cli.batch.failure import Failure, attempt
 from hallo_cli.batch.processes import DEVICE_LOST
-from hallo_cli.batch.task import Advanced, Began, Broken, Ended, Message, Rendered, Renderer, Task, Up
+from hallo_cli.batch.renderer import JobRenderer, Ready
+from hallo_cli.batch.task import Advanced, Began, Broken, Ended, Message, Rendered, Task, Up
 from hallo_cli.errors import HalloError, Interrupted
 from hallo_cli.jobs.runner import StopRequest
 from hallo_cli.printable import PrintableFormatter
@@ -28,22 +28,12 @@ from hallo_cli.store.opening import handle_to_append
 from hallo_cli.store.writing import make_own_folder, reporting_write_errors
 
 
-@dataclass(frozen=True)
-class WorkerSpec:
-    """The parameters of a worker process; `make_renderer` is called in it."""
-
-    name: str
-    device: str
-    make_renderer: Callable[[str], Renderer]
-    log: Path
-
-
-def work(connection: Connection, spec: WorkerSpec) -> None:
+def work(connection: Connection, make_renderer: Callable[[str], JobRenderer], device: str, log: Path) -> None:
     """The body of a worker process: serve tasks from the connection until it closes."""
-    _redirect_output(spec.log)
+    _redirect_output(log)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    serve(_Connected(connection), spec.make_renderer, spec.device)
+    serve(_Connected(connection), make_renderer, device)
 
 
 class Channel(Protocol):
@@ -59,7 +49,7 @@ class Channel(Protocol):
         """End this process, whose messages have been received by then."""
 
 
-def serve(channel: Channel, make_renderer: Callable[[str], Renderer], device: str) -> None:
+def serve(channel: Channel, make_renderer: Callable[[str], JobRenderer], device: str) -> None:
     """Load the weights, then serve rows until the process ends; return if there is nothing to serve with."""
     try:
         renderer = make_renderer(device)
@@ -96,10 +86,10 @@ class _Connected:
 
 
 class _Worker:
-    def __init__(self, channel: Channel, renderer: Renderer) -> None:
+    def __init__(self, channel: Channel, renderer: JobRenderer) -> None:
         self._channel = channel
         self._renderer = renderer
-        self._inbox: queue.SimpleQueue[tuple[Task, Future[object]]] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[tuple[Task, Future[Ready]]] = queue.SimpleQueue()
         self._before = ThreadPoolExecutor(1, "prepare")
         self._after = ThreadPoolExecutor(1, "measure")
         self._stop = StopRequest()
@@ -122,13 +112,13 @@ class _Worker:
             else:
                 self._stop.ask()
 
-    def _prepare(self, task: Task) -> object:
+    def _prepare(self, task: Task) -> Ready:
         self._began(task, "prepare")
         prepared = self._renderer.prepare(task)
         self._began(task, "wait")
         return prepared
 
-    def _render(self, task: Task, prepared: Future[object]) -> Rendered:
+    def _render(self, task: Task, prepared: Future[Ready]) -> Rendered:
         if self._stop.exit_status is not None:
             raise Interrupted("stopped before it began")
         value = prepared.result()
