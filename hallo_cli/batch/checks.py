@@ -19,21 +19,17 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from hallo_cli.batch.engines import Engines, MakeEngine
 from hallo_cli.batch.failure import attempt
 from hallo_cli.batch.findings import FACES, WORDS, Checks, Finding, Request, find_content
 from hallo_cli.batch.processes import Process
-from hallo_cli.batch.renderer_spec import Engines, MakeEngine
 from hallo_cli.jobs.look_limit import look_limit_s, too_slow
 from hallo_cli.jobs.plan import Voice
 from hallo_cli.media.files import shown
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 from hallo_cli.settings.values import build
 from hallo_cli.store.locks import locked
-
-if TYPE_CHECKING:
-    from hallo_cli.analysis.hearing import Heard
 
 _POLL_S = 0.3
 _WORTH_A_PROCESS = 12  # files; starting a process takes as long as looking at some
@@ -73,15 +69,18 @@ class Looker:
         return find_content(self.database, request, digest) or self._examine(request, digest)
 
     def _examine(self, request: Request, digest: str) -> Finding:
+        from hallo_cli.analysis.hearing import listen_to
+        from hallo_cli.jobs.fitting import canvas_warnings
+        from hallo_cli.jobs.group import speaking
+        from hallo_cli.jobs.stretch import stretch_of
+
         values = json.loads(request.settings)
         faces = values.pop(FACES, ())
         settings = build(RenderSettings, values, where="row")
         if request.kind == "audio":
-            heard = _listen(request.path, settings)
+            stretch, notes = stretch_of(request.path, settings)
+            heard = listen_to(request.path, stretch, notes)
             return Finding(digest, heard.n_samples, notes=heard.warnings())
-        from hallo_cli.jobs.fitting import canvas_warnings
-        from hallo_cli.jobs.group import speaking
-
         engine = speaking(self.engines[settings.bundle], [Voice(face, request.path) for face in faces])
         portrait = engine.portrait(request.path, settings)
         shown = engine.compositor(request.path, portrait, settings)
@@ -215,11 +214,3 @@ def _silence() -> None:
     os.dup2(null, 1)
     os.dup2(null, 2)
     os.close(null)
-
-
-def _listen(path: Path, settings: RenderSettings) -> Heard:
-    from hallo_cli.analysis.hearing import listen_to
-    from hallo_cli.jobs.stretch import stretch_of
-
-    stretch, notes = stretch_of(path, settings)
-    return listen_to(path, stretch, notes)

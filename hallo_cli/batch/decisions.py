@@ -3,14 +3,14 @@
 A mark holds for the video that was looked at, known by its SHA-256, and for no later one of the same row.
 """
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from hallo_cli.batch.ledger import Record, read_records
+from hallo_cli.batch.ledger import Record
+from hallo_cli.batch.status import read_ledgers
 from hallo_cli.errors import InputError
 from hallo_cli.media.files import require_file, shown
 from hallo_cli.printable import printable
@@ -61,17 +61,7 @@ def read_decisions(path: Path) -> list[Decision]:
 
 def apply_decisions(decisions: Sequence[Decision], ledgers: Sequence[Path]) -> Judged:
     """Match marks with the videos that they were given to. Raises JobError if a ledger cannot be read."""
-    wanted = {decision.id for decision in decisions}
-    videos: dict[str, Record] = {}
-    for ledger in ledgers:
-        for record in read_records(ledger):
-            other = videos.get(record.id)
-            if (
-                record.id in wanted
-                and record.is_rendered
-                and (not other or record.finished >= other.finished)
-            ):
-                videos[record.id] = _absolute(record, ledger)
+    videos = read_ledgers(ledgers, only_rendered=True).records
     groups: dict[str, dict[str, Record]] = {"approved": {}, "rejected": {}}
     stale = []
     for decision in decisions:
@@ -81,7 +71,3 @@ def apply_decisions(decisions: Sequence[Decision], ledgers: Sequence[Path]) -> J
         else:
             stale.append(decision.id)
     return Judged(**groups, stale=stale)
-
-
-def _absolute(record: Record, ledger: Path) -> Record:
-    return dataclasses.replace(record, output=str(ledger.parent.absolute() / record.output))

@@ -7,7 +7,7 @@ is in the ledger; the ledger's lines follow at once, in parts of a limited size,
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -110,13 +110,8 @@ def take_over(parts: Iterable[Path], paths: Paths) -> list[str]:
 
     Raises JobError, OutputError.
     """
-    here = dict.fromkeys(_lines(paths.ledgers()))
-    there: dict[str, Record | Run] = {to_line(entry): entry for part in parts for entry in read_ledger(part)}
+    here = {to_line(entry): entry for ledger in paths.ledgers() for entry in read_ledger(ledger)}
+    there = {to_line(entry): entry for part in parts for entry in read_ledger(part)}
     with Ledger(paths.results) as ledger:
         ledger.append(*(entry for line, entry in there.items() if line not in here))
     return [line for line in here if line not in there]
-
-
-def _lines(ledgers: Iterable[Path]) -> Iterator[str]:
-    for ledger in ledgers:
-        yield from map(to_line, read_ledger(ledger))

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 from hallo_cli.batch.batch_events import BatchPlanned, RowPlanned
 from hallo_cli.batch.checks import look_at_all
 from hallo_cli.batch.columns import face_of
+from hallo_cli.batch.engines import Engines
 from hallo_cli.batch.fetching import fetch_inputs
 from hallo_cli.batch.findings import FACES, Checks, Finding, Request, request_for
 from hallo_cli.batch.parts import split
 from hallo_cli.batch.queue import Queue, Totals
 from hallo_cli.batch.recordings import make_recordings
-from hallo_cli.batch.renderer_spec import Engines
 from hallo_cli.batch.states import RENDERED
 from hallo_cli.batch.task import N_SEEDS, Task
 from hallo_cli.domain import SAMPLE_RATE

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from hallo_cli.batch.engines import Engines
 from hallo_cli.batch.fetching import near_task
 from hallo_cli.batch.join import join, seconds_of
 from hallo_cli.batch.judge import Judgement, judge
-from hallo_cli.batch.renderer_spec import Engines, RendererSpec
 from hallo_cli.batch.task import N_SEEDS, Rendered, Task
 from hallo_cli.errors import HalloError
 from hallo_cli.jobs import events, record
@@ -23,6 +24,9 @@ from hallo_cli.jobs.record import JobResult
 from hallo_cli.jobs.runner import RunOptions, StopRequest, prepare_ahead, run_job
 from hallo_cli.jobs.setting_files import by_content
 from hallo_cli.store.writing import make_folder, make_own_folder, refuse_link
+
+if TYPE_CHECKING:
+    from hallo_cli.batch.renderer_spec import RendererSpec
 
 
 @dataclass(frozen=True)

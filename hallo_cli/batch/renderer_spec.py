@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,30 +12,14 @@ from typing import TYPE_CHECKING
 from hallo_cli.errors import OutputError
 
 if TYPE_CHECKING:
+    from hallo_cli.batch.engines import MakeEngine
     from hallo_cli.batch.mirror import Mirror
     from hallo_cli.batch.renderer import JobRenderer
-    from hallo_cli.jobs.engine import Engine
     from hallo_cli.settings.quality import QualityLimits
     from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 
-MakeEngine = Callable[[str, "RuntimeSettings"], "Engine"]  # bundle, how to run it
 Measure = Callable[[Path, Path], Mapping[str, float]]  # video, portrait -> figures
 _log = logging.getLogger(__name__)
-
-
-class Engines(dict[str, "Engine"]):
-    """The engine of each bundle, made when it is first asked for; usable from several threads."""
-
-    def __init__(self, make_engine: MakeEngine, runtime: RuntimeSettings) -> None:
-        super().__init__()
-        self._make_engine, self._runtime = make_engine, runtime
-        self._lock = threading.RLock()
-
-    def __missing__(self, bundle: str) -> Engine:
-        with self._lock:
-            if bundle not in self:
-                self[bundle] = self._make_engine(bundle, self._runtime)
-            return self[bundle]
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,8 @@ def make_row(number: int, cells: Mapping[str, object], layout: Layout) -> Row | 
         row = _row(number, given, layout)
         return dataclasses.replace(row, own={**row.own, **own})
     except (ManifestError, SettingsError) as error:
-        return BadRow(number, _fallback_id(number, given), _without_prefix(str(error), number), own=own)
+        message = str(error).removeprefix(f"row {number}: ")
+        return BadRow(number, _fallback_id(number, given), message, own=own)
 
 
 def _row(number: int, given: Mapping[str, object], layout: Layout) -> Row:
@@ -110,7 +111,9 @@ def _row(number: int, given: Mapping[str, object], layout: Layout) -> Row:
     row = Row(number, "", portrait, audio, Path(), preset, settings, own, priority, far, voices)
     row = dataclasses.replace(row, id=_row_id(row, given.get("id")))
     row = _with_setting_files(row, layout)
-    row = dataclasses.replace(row, output=_output_path(row, given.get("output"), layout))
+    output = given.get("output")
+    name = _templated(row, layout.name_template) if output is None else text_of(output, "output")
+    row = dataclasses.replace(row, output=output_path(name, layout))
     if row.output in row.inputs.values():
         raise ManifestError(f"the output {row.output} is the row's own input; give it another name.")
     return row
@@ -175,11 +178,6 @@ def _brief(value: Value) -> Value:
     return stem_of(value) if isinstance(value, str) and is_address(value) else value
 
 
-def _output_path(row: Row, given: object, layout: Layout) -> Path:
-    name = text_of(given, "output") if given is not None else _templated(row, layout.name_template)
-    return output_path(name, layout)
-
-
 def _templated(row: Row, template: str) -> str:
     values = {
         "id": row.id,
@@ -203,7 +201,3 @@ def _fallback_id(number: int, given: Mapping[str, object]) -> str:
         except ManifestError:
             pass
     return f"row-{number}"
-
-
-def _without_prefix(message: str, number: int) -> str:
-    return message.removeprefix(f"row {number}: ")

@@ -1,6 +1,5 @@
 """The table of the results that a row can have, and how rows are counted from it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 # The last status of a row in the ledger, and the result that it counts as.
@@ -36,12 +35,3 @@ class Counts:
         others = {"failed": self.failed, "refused": self.refused, "pending": self.pending}
         parts = [f"{n} {name}" for name, n in others.items() if n]
         return ", ".join([f"{self.done} of {self.rows} {'row' if self.rows == 1 else 'rows'} done", *parts])
-
-
-def count(rows: int, statuses: Mapping[str, int]) -> Counts:
-    """Counts of a batch from how often each status is the last of a row."""
-    sums = dict.fromkeys(STATES.values(), 0)
-    for status, n in statuses.items():
-        sums[STATES[status]] += n
-    known = sums["done"] + sums["failed"] + sums["refused"]
-    return Counts(max(rows, known), sums["done"], sums["failed"], sums["refused"])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hallo_cli.batch.ledger import Record, Run, read_ledger
 from hallo_cli.batch.paths import Paths
-from hallo_cli.batch.states import STATES, Counts, count
+from hallo_cli.batch.states import STATES, Counts
 from hallo_cli.errors import ManifestError
 
 
@@ -26,8 +26,12 @@ class Known:
     @property
     def counts(self) -> Counts:
         """The rows by result."""
+        sums = Counter(STATES[record.status] for record in self.records.values())
         rows = self.head.options.get("rows", 0) if self.head else 0
-        return count(rows if isinstance(rows, int) else 0, self.statuses)
+        known = sums["done"] + sums["failed"] + sums["refused"]
+        return Counts(
+            max(rows if isinstance(rows, int) else 0, known), sums["done"], sums["failed"], sums["refused"]
+        )
 
     @property
     def compute_s(self) -> float:
@@ -50,15 +54,19 @@ def read_known(paths: Paths) -> Known:
     return read_ledgers(require_ledgers(paths))
 
 
-def read_ledgers(ledgers: Sequence[Path]) -> Known:
-    """Read these: between ledgers, the later entry of a row counts; within one, the last. Raises JobError."""
+def read_ledgers(ledgers: Sequence[Path], *, only_rendered: bool = False) -> Known:
+    """Read these: between ledgers, the later entry of a row counts; within one, the last. Raises JobError.
+
+    only_rendered: leave out what happened to a row since its video was made.
+    """
     records: dict[str, Record] = {}
     head: Run | None = None
     for ledger in ledgers:
         own: dict[str, Record] = {}
         for entry in read_ledger(ledger):
             if isinstance(entry, Record):
-                own[entry.id] = entry
+                if entry.is_rendered or not only_rendered:
+                    own[entry.id] = entry
             elif head is None or entry.started >= head.started:
                 head = entry
         records |= {name: one for name, one in own.items() if _is_later(one, records.get(name))}
