@@ -136,7 +136,6 @@ class RowEnded:
     """A row is in the ledger."""
 
     record: Record
-    log_offset: int = 0  # bytes of its worker's log before it began
 
 
 WorkerEvent = WorkerLoading | WorkerReady | WorkerLost

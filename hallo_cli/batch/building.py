@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from hallo_cli.batch.ledger import Record
     from hallo_cli.batch.mirror import Mirror
     from hallo_cli.batch.paths import Paths
-    from hallo_cli.batch.pool import Pool
     from hallo_cli.batch.renderer_spec import RendererSpec
     from hallo_cli.batch.run import Batch
+    from hallo_cli.batch.worker_pool import Pool
     from hallo_cli.jobs.engine import Engine
     from hallo_cli.settings.quality import QualityLimits
     from hallo_cli.settings.schema import RenderSettings, RuntimeSettings

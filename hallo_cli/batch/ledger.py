@@ -23,7 +23,6 @@ from hallo_cli.store.writing import make_folder, write_all
 
 LEDGER_VERSION = 1
 MAX_LINE = 4 << 20  # bytes
-_ENTRIES = {"row": "an entry of a row", "run": "the head of a run"}
 _MOST = 10**15  # larger than any count or measurement here
 Count = Annotated[int, Interval(ge=-_MOST, le=_MOST)]
 Seconds = Annotated[float, Interval(ge=-_MOST, le=_MOST)]
@@ -67,6 +66,9 @@ class Run:
 
     options: Mapping[str, object]
     started: str = ""
+
+
+_KINDS: dict[str, type[Record | Run]] = {"row": Record, "run": Run}
 
 
 class Ledger:
@@ -169,19 +171,18 @@ def _entry(line: bytes) -> Record | Run:
         fields = json.loads(line)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
-    if not isinstance(fields, dict) or fields.get("type") not in tuple(_ENTRIES):
-        raise ValueError(f"it is not {' or '.join(_ENTRIES.values())}")
+    kind = _KINDS.get(str(fields.get("type"))) if isinstance(fields, dict) else None
+    if kind is None:
+        raise ValueError("it is not an entry of a row or the head of a run")
     version = fields.get("v")
     if type(version) is not int or version < 1:
         raise ValueError("it has no version")
     if version > LEDGER_VERSION:
         raise JobError(f"the ledger has version {version}, made by a newer hallo; update hallo to read it.")
-    if fields["type"] == "run":
-        return bind(Run, fields, skips_unknown=True)
-    record = bind(Record, fields, skips_unknown=True)
-    if record.status not in STATES:
-        raise ValueError(f"its status is {record.status!r}")
-    return record
+    entry = bind(kind, fields, skips_unknown=True)
+    if isinstance(entry, Record) and entry.status not in STATES:
+        raise ValueError(f"its status is {entry.status!r}")
+    return entry
 
 
 def _ends_whole(file: int) -> bool:

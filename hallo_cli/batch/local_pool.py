@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
 
-from hallo_cli.batch.pool import Pool, slot_names
 from hallo_cli.batch.processes import Process
 from hallo_cli.batch.renderer import JobRenderer
 from hallo_cli.batch.worker import work
+from hallo_cli.batch.worker_pool import Pool, slot_names
 
 
 class LocalPool(Pool):

@@ -5,8 +5,7 @@ import string
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hallo_cli.batch.cells import is_unicode, key_of, text_of
-from hallo_cli.batch.columns import OWN_PREFIX, TEXT, is_column
+from hallo_cli.batch.columns import OWN_PREFIX, TEXT, is_column, is_unicode, key_of, text_of
 from hallo_cli.batch.spelling import find_written, spellings
 from hallo_cli.errors import ManifestError, SettingsError
 from hallo_cli.jobs.containers import SUFFIXES

@@ -1,18 +1,20 @@
-"""Stores a row that keeps killing its worker, with everything needed to find out why."""
+"""Stores why a row failed: the log of its worker, and of a row that kills workers its inputs, too."""
 
 from __future__ import annotations
 
 import json
 import os
 import shlex
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tomli_w
 
+from hallo_cli.errors import OutputError
 from hallo_cli.settings.values import to_values
 from hallo_cli.store.opening import open_to_read
-from hallo_cli.store.writing import copy_whole, make_own_folder, write_whole
+from hallo_cli.store.writing import copy_whole, make_own_folder, refuse_link, write_whole
 
 if TYPE_CHECKING:
     from hallo_cli.batch.task import Task
@@ -22,9 +24,13 @@ MAX_INPUT_BYTES = 2 << 30  # larger inputs are named, not copied
 
 
 def put_aside(folder: Path, task: Task, reason: str, log: bytes) -> Path:
-    """Copy a row's inputs, settings and log into a folder of its own; returns it. Raises OutputError."""
-    place = folder / f"row-{task.number:06d}"  # never the user's text
-    make_own_folder(folder)
+    """Copy a row's inputs, settings and log into a folder of its own in the batch's; returns it.
+
+    Raises OutputError.
+    """
+    place = folder / "quarantine" / _name(task)
+    refuse_link(folder)
+    make_own_folder(place.parent)
     make_own_folder(place)
     named = {"portrait": task.portrait, "audio": task.audio}
     inputs = {name: _copy(path, place / name) for name, path in named.items()}
@@ -35,6 +41,20 @@ def put_aside(folder: Path, task: Task, reason: str, log: bytes) -> Path:
     write_whole(place / "settings.toml", tomli_w.dumps(settings).encode())
     write_whole(place / "README.txt", _how_to(inputs).encode())
     return place
+
+
+def keep_log(folder: Path, task: Task, log: Path | None, offset: int) -> None:
+    """Keep the worker's output during a row that failed; errors in doing so are ignored."""
+    place = folder / "logs" / f"{_name(task)}.log"
+    with suppress(OutputError):
+        refuse_link(folder)
+        refuse_link(place.parent)
+        if content := read_log(log, offset):
+            write_whole(place, content)
+
+
+def _name(task: Task) -> str:
+    return f"row-{task.number:06d}"  # never the user's text
 
 
 def read_log(log: Path | None, offset: int) -> bytes:

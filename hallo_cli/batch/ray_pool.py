@@ -9,10 +9,10 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from hallo_cli.batch.pool import Pool, slot_names
 from hallo_cli.batch.renderer import JobRenderer
 from hallo_cli.batch.task import Died, Message, Task
 from hallo_cli.batch.worker import serve
+from hallo_cli.batch.worker_pool import Pool, slot_names
 from hallo_cli.errors import SettingsError
 
 

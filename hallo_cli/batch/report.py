@@ -1,4 +1,4 @@
-"""Writes the results of a batch as one self-contained page and as a table; reads ledgers and videos only."""
+"""Writes the results of a batch as one self-contained page and as a table."""
 
 import base64
 import csv
@@ -15,14 +15,16 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from hallo_cli.batch.asked import Asked
+from hallo_cli.batch.columns import TEXT, face_of
 from hallo_cli.batch.curve_files import read_curves
-from hallo_cli.batch.ledger import Record
+from hallo_cli.batch.ledger import Record, stored_path
 from hallo_cli.batch.pages import fill, inline
 from hallo_cli.batch.preview import poster, preview
+from hallo_cli.batch.rows import BadRow, Row
 from hallo_cli.batch.states import STATES, Counts
 from hallo_cli.errors import InputError, OutputError
 from hallo_cli.evaluation.plots import plots
+from hallo_cli.media.addresses import bare_address
 from hallo_cli.printable import printable
 from hallo_cli.settings.quality import LOW_IS_BAD, QualityLimits
 from hallo_cli.store.writing import replacing
@@ -38,6 +40,15 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What one row asks for, as people read it."""
+
+    portrait: str = ""
+    recording: str = ""  # its file, or the text that is spoken
+    settings: str = ""  # as in "preset=still steps=4"; empty: those of all rows
+
+
+@dataclass(frozen=True)
 class ReportOptions:
     """What goes into the page."""
 
@@ -48,6 +59,35 @@ class ReportOptions:
     asked: Mapping[str, Asked] = field(default_factory=dict)  # by id: what the manifest says now
     run: str = ""  # the settings of all rows, as people read them
     curves: Path | None = None  # the folder of the videos' curves
+
+
+def read_asked(
+    rows: Iterable[Row | BadRow], known: Iterable[Record], ledger: Path
+) -> tuple[list[Record], dict[str, Asked]]:
+    """The records in the manifest's order, with one of status "pending" for each row that has none yet.
+
+    And what the rows ask for, by id. Raises ManifestError if the manifest cannot be read.
+    """
+    records = {record.id: record for record in known}
+    asked: dict[str, Asked] = {}
+    for row in rows:
+        output = stored_path(Path(row.output), ledger) if row.output else ""
+        records.setdefault(row.id, Record(row.id, row.number, "pending", output, own=row.own))
+        if isinstance(row, Row):
+            asked[row.id] = _asked(row)
+    return sorted(records.values(), key=lambda record: record.row), asked
+
+
+def _asked(row: Row) -> Asked:
+    settings: Mapping[str, object] = {
+        **({"preset": row.preset} if row.preset else {}),
+        **row.settings,
+        **{name: bare_address(address) for name, address in row.far.items() if name in row.settings},
+    }
+    shown = row.shown
+    heard = " ".join(f"{face_of(name)}={Path(shown[name]).name}" for name in row.voices) or shown["audio"]
+    texts = " ".join(f"{key}={value}" for key, value in settings.items())
+    return Asked(shown["portrait"], row.own.get(TEXT, heard), texts)
 
 
 def write_page(path: Path, records: Iterable[Record], options: ReportOptions) -> None:

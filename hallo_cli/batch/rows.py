@@ -5,16 +5,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hallo_cli.batch.cells import FORBIDDEN_IN_ID, check_id, own_text, text_of
 from hallo_cli.batch.columns import (
     FACE,
     FILE_SETTINGS,
+    FORBIDDEN_IN_ID,
     PRIORITY,
     REQUIRED,
     TEXT,
+    check_id,
     face_of,
     missing_columns,
+    own_text,
     require_columns,
+    text_of,
     values_by_column,
 )
 from hallo_cli.batch.places import Layout, address_of, input_path, output_path

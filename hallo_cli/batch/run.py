@@ -7,12 +7,11 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hallo_cli.batch import quarantine
 from hallo_cli.batch.batch_events import Event, RowEnded
 from hallo_cli.batch.budget import Allowance, Budget
 from hallo_cli.batch.findings import Checks, copy_findings
@@ -26,17 +25,16 @@ from hallo_cli.batch.queue import Queue
 from hallo_cli.batch.running import Pulse
 from hallo_cli.batch.scheduler import Policy, Scheduler, now
 from hallo_cli.batch.tally import Tally
-from hallo_cli.errors import Interrupted, OutputError
+from hallo_cli.errors import Interrupted
 from hallo_cli.store.locks import locked
-from hallo_cli.store.writing import make_own_folder, refuse_link, write_whole
+from hallo_cli.store.writing import make_own_folder, refuse_link
 
 if TYPE_CHECKING:
     from hallo_cli.batch.paths import Paths
     from hallo_cli.batch.places import Layout
-    from hallo_cli.batch.pool import Pool
     from hallo_cli.batch.renderer_spec import RendererSpec
     from hallo_cli.batch.rows import BadRow, Row
-    from hallo_cli.batch.task import Task
+    from hallo_cli.batch.worker_pool import Pool
 
 FINDINGS = "checks.sqlite"
 _PATIENCE_S = 1.0  # for a process that only checks if the batch is running
@@ -157,30 +155,13 @@ class OpenBatch:
         pool = batch.make_pool(spec)
         try:
             self._scheduler = Scheduler(
-                self.queue, pool, ledger, batch.policy, self._put_aside, Allowance(batch.budget)
+                self.queue, pool, ledger, batch.policy, Allowance(batch.budget), batch.paths.folder
             )
             if self._stop_status is not None:
                 self._scheduler.stop(self._stop_status)
-            for event in self._scheduler.run():
-                if isinstance(event, RowEnded) and event.record.status == "error":
-                    self._keep_log(event, pool.log(event.record.worker))
-                yield event
+            yield from self._scheduler.run()
         finally:
             pool.close()
-
-    def _keep_log(self, ended: RowEnded, log: Path | None) -> None:
-        """Keep the worker's output during a row that failed; errors in doing so are ignored."""
-        place = self._batch.paths.folder / "logs" / f"row-{ended.record.row:06d}.log"
-        with suppress(OutputError):
-            refuse_link(self._batch.paths.folder)
-            refuse_link(place.parent)
-            if content := quarantine.read_log(log, ended.log_offset):
-                write_whole(place, content)
-
-    def _put_aside(self, task: Task, reason: str, log: Path | None, offset: int) -> str:
-        refuse_link(self._batch.paths.folder)
-        folder = self._batch.paths.folder / "quarantine"
-        return str(quarantine.put_aside(folder, task, reason, quarantine.read_log(log, offset)))
 
 
 @contextmanager

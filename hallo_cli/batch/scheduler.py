@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +28,7 @@ from hallo_cli.batch.batch_events import (
     WorkerReady,
 )
 from hallo_cli.batch.ledger import Ledger, Record, stored_path
+from hallo_cli.batch.quarantine import keep_log, put_aside, read_log
 from hallo_cli.batch.task import (
     Advanced,
     Began,
@@ -44,8 +45,8 @@ from hallo_cli.errors import HalloError, Interrupted, OutputError
 if TYPE_CHECKING:
     from hallo_cli.batch.budget import Allowance
     from hallo_cli.batch.failure import Failure
-    from hallo_cli.batch.pool import Pool
     from hallo_cli.batch.queue import Queue
+    from hallo_cli.batch.worker_pool import Pool
 
 _POLL_S = 0.5
 _STOP_S = 20.0  # containers kill what has not stopped after 30 s
@@ -69,31 +70,21 @@ class _Held:
     task: Task
     stage: str = "wait"
     log_offset: int = 0
-    began: float = 0.0  # of its render, monotonic
 
 
-Quarantine = Callable[[Task, str, Path | None, int], str]  # task, reason, log, offset -> where it was put
-
-
+@dataclass
 class Scheduler:
     """Drives one pool through one queue."""
 
-    def __init__(
-        self,
-        queue: Queue,
-        pool: Pool,
-        ledger: Ledger,
-        policy: Policy,
-        quarantine: Quarantine,
-        allowance: Allowance,
-    ) -> None:
-        self._queue = queue
-        self._pool = pool
-        self._ledger = ledger
-        self._policy = policy
-        self._quarantine = quarantine
-        self._allowance = allowance
-        self._held: dict[str, dict[int, _Held]] = {slot: {} for slot in pool.slots}
+    queue: Queue
+    pool: Pool
+    ledger: Ledger
+    policy: Policy
+    allowance: Allowance
+    folder: Path  # of the batch, for logs and quarantine
+
+    def __post_init__(self) -> None:
+        self._held: dict[str, dict[int, _Held]] = {slot: {} for slot in self.pool.slots}
         self._stop_status: int | None = None
         self._trouble: HalloError | None = None  # ends the batch once the current rows have stopped
         self._has_stopped = False
@@ -112,13 +103,13 @@ class Scheduler:
             self._fill()
             if self._has_ended():
                 break  # closing the pool ends workers that are still busy; their clips are kept
-            for slot, message in self._pool.wait(_POLL_S):
+            for slot, message in self.pool.wait(_POLL_S):
                 yield from self._handle(slot, message)
         for slot in self._held:
             self._release(slot)
         if self._trouble:
             raise self._trouble
-        if (left := self._queue.n_in("ready", "over budget")) and self._stop_status is None:
+        if (left := self.queue.n_in("ready", "over budget")) and self._stop_status is None:
             yield BudgetSpent(left)
         if self._stop_status is not None:
             raise Interrupted(
@@ -128,13 +119,13 @@ class Scheduler:
 
     @property
     def _is_stopping(self) -> bool:
-        return self._stop_status is not None or self._trouble is not None or self._allowance.is_over
+        return self._stop_status is not None or self._trouble is not None or self.allowance.is_over
 
     def _obey_stop(self) -> None:
         if self._is_stopping and not self._has_stopped:
             self._has_stopped = True
             self._give_up_at = time.monotonic() + _STOP_S
-            self._pool.stop()
+            self.pool.stop()
 
     def _has_ended(self) -> bool:
         """Whether no row is left; once the batch stops, whether none has anything worth finishing."""
@@ -153,9 +144,9 @@ class Scheduler:
                     task = self._next(held)
                     if task is None:
                         return
-                    self._allowance.promise(task.number, task.cost)
+                    self.allowance.promise(task.number, task.cost)
                     held[task.number] = _Held(task)
-                    self._pool.send(slot, task)
+                    self.pool.send(slot, task)
 
     def _may_take_more(self, held: dict[int, _Held]) -> bool:
         return not any(row.task.is_alone for row in held.values())
@@ -163,13 +154,13 @@ class Scheduler:
     def _next(self, held: dict[int, _Held]) -> Task | None:
         """The next ready row that the budget allows; suspects only for a worker without rows."""
         ahead_s = sum(row.task.cost for row in held.values())
-        while task := self._queue.take():
+        while task := self.queue.take():
             if task.is_alone and held:
-                self._queue.accept(task)
+                self.queue.accept(task)
                 return None
-            if self._allowance.fits(task.cost, ahead_s=ahead_s):
+            if self.allowance.fits(task.cost, ahead_s=ahead_s):
                 return task
-            self._queue.set_state(task.number, "over budget")
+            self.queue.set_state(task.number, "over budget")
         return None
 
     def _handle(self, slot: str, message: Message) -> Iterator[Event]:
@@ -196,7 +187,6 @@ class Scheduler:
         if message.stage == "prepare":
             held.log_offset = message.log_offset
         if message.stage == "render":
-            held.began = time.monotonic()
             task = held.task
             yield RowStarted(task.id, task.number, slot, task.attempts + 1, task.frames)
         if message.stage == "measure":
@@ -205,7 +195,7 @@ class Scheduler:
     def _end(self, slot: str, message: Ended) -> Iterator[Event]:
         held = self._held[slot].pop(message.number)
         used_s = message.result.compute_s if isinstance(message.result, Rendered) else 0.0
-        self._allowance.note_end(message.number, used_s)
+        self.allowance.note_end(message.number, used_s)
         if isinstance(message.result, Rendered):
             yield from self._accept(slot, held.task, message.result)
         else:
@@ -214,31 +204,32 @@ class Scheduler:
             self._release(slot)
 
     def _accept(self, slot: str, task: Task, rendered: Rendered) -> Iterator[Event]:
-        if rendered.status == "fail" and task.seed_offset < self._policy.other_seeds:
-            self._queue.accept(task.with_other_seed())
+        if rendered.status == "fail" and task.seed_offset < self.policy.other_seeds:
+            self.queue.accept(task.with_other_seed())
             yield RowRetried(task.id, task.number, "; ".join(rendered.objections) + "; trying another seed")
             return
         if task.parent:
-            self._queue.finish_part(task)
+            self.queue.finish_part(task)
             return
         record = dataclasses.replace(self._record(slot, task, rendered.status), **vars(rendered))
         yield self._write(record)
-        if record.status == "fail" and self._policy.is_fail_fast:
+        if record.status == "fail" and self.policy.is_fail_fast:
             self._stop_after_failure(record)
 
     def _fail(self, slot: str, held: _Held, failure: Failure) -> Iterator[Event]:
         task = held.task
         if failure.is_interrupt:
-            self._queue.accept(task)
+            self.queue.accept(task)
         elif failure.ends_batch:
-            self._queue.accept(task)
+            self.queue.accept(task)
             self._trouble = self._trouble or OutputError(failure.message)
-        elif not failure.is_final and task.attempts < self._policy.retries and not self._is_stopping:
-            self._queue.accept(task.tried())
+        elif not failure.is_final and task.attempts < self.policy.retries and not self._is_stopping:
+            self.queue.accept(task.tried())
             yield RowRetried(task.id, task.number, failure.message)
         else:
-            ended = self._give_up(slot, task, "error", failure.kind, failure.message)
-            yield from (dataclasses.replace(event, log_offset=held.log_offset) for event in ended)
+            for ended in self._give_up(slot, task, "error", failure.kind, failure.message):
+                keep_log(self.folder, task, self.pool.log(slot), held.log_offset)
+                yield ended
 
     def _bury(self, slot: str, death: Died) -> Iterator[Event]:
         """Count a failure for rows that a dead worker was busy with; waiting rows go back unchanged."""
@@ -248,11 +239,12 @@ class Scheduler:
         for held in busy:
             task = held.task.tried(is_alone=True)
             reason = f"worker {slot} died: {death.reason}"
-            if self._is_stopping or len(busy) > 1 or held.task.attempts < self._policy.retries:
-                self._queue.accept(task)
+            if self._is_stopping or len(busy) > 1 or held.task.attempts < self.policy.retries:
+                self.queue.accept(task)
                 yield RowRetried(task.id, task.number, reason)
             else:
-                place = self._quarantine(held.task, reason, self._pool.log(slot), held.log_offset)
+                log = read_log(self.pool.log(slot), held.log_offset)
+                place = put_aside(self.folder, held.task, reason, log)
                 message = f"{reason}; its inputs and log are in {place}"
                 yield from self._give_up(slot, held.task, "quarantined", "WorkerDied", message)
 
@@ -260,20 +252,20 @@ class Scheduler:
         """Put the rows of a lost worker back into the queue."""
         for held in self._held[slot].values():
             if held not in (keep or []):
-                self._queue.accept(held.task)
-            self._allowance.note_end(held.task.number, 0.0)
+                self.queue.accept(held.task)
+            self.allowance.note_end(held.task.number, 0.0)
         self._held[slot].clear()
 
     def _give_up(self, slot: str, task: Task, status: str, kind: str, message: str) -> Iterator[RowEnded]:
         if task.parent:
             message = f"{task.id}: {message}"
-            whole = self._queue.give_up_parts(task)
+            whole = self.queue.give_up_parts(task)
             if whole is None:
                 return
             task = dataclasses.replace(whole, attempts=task.attempts)
         record = dataclasses.replace(self._record(slot, task, status), error=kind, message=message)
         yield self._write(record)
-        if self._policy.is_fail_fast:
+        if self.policy.is_fail_fast:
             self._stop_after_failure(record)
 
     def _stop_after_failure(self, record: Record) -> None:
@@ -287,7 +279,7 @@ class Scheduler:
             id=task.id,
             row=task.number,
             status=status,
-            output=stored_path(task.output, self._ledger.path),
+            output=stored_path(task.output, self.ledger.path),
             fingerprint=task.fingerprint,
             attempts=task.attempts + task.seed_offset + 1,
             worker=slot,
@@ -296,8 +288,8 @@ class Scheduler:
 
     def _write(self, record: Record) -> RowEnded:
         record = dataclasses.replace(record, finished=now())
-        self._ledger.append(record)
-        self._queue.set_state(record.row, "finished")
+        self.ledger.append(record)
+        self.queue.set_state(record.row, "finished")
         return RowEnded(record)
 
     def _lose(self, slot: str, broken: Broken) -> Iterator[Event]:

@@ -30,9 +30,9 @@ from hallo_cli.cli.progress import Shown, clock, failures_as_json
 from hallo_cli.errors import HalloError, InputError, ManifestError, SettingsError
 
 if TYPE_CHECKING:
-    from hallo_cli.batch.asked import Asked
     from hallo_cli.batch.ledger import Record
     from hallo_cli.batch.paths import Paths
+    from hallo_cli.batch.report import Asked
     from hallo_cli.batch.status import Known
 
 
@@ -233,7 +233,7 @@ def merge_command(named: Path = NAMED) -> None:
 
 def _asked(known: Known, paths: Paths) -> tuple[list[Record], dict[str, Asked], str]:
     """All rows, what they ask for, and the settings of all; without a manifest, what the ledger knows."""
-    from hallo_cli.batch.asked import read_asked
+    from hallo_cli.batch.report import read_asked
 
     try:
         options = read_options(dict(known.head.options)) if known.head else BatchOptions()

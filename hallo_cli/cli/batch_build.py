@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from hallo_cli.batch.paths import Paths
     from hallo_cli.batch.places import Layout
     from hallo_cli.batch.planner import Repeat
-    from hallo_cli.batch.pool import Pool
     from hallo_cli.batch.renderer_spec import RendererSpec
     from hallo_cli.batch.rows import BadRow, Row
     from hallo_cli.batch.run import Batch, Source
+    from hallo_cli.batch.worker_pool import Pool
 
 
 def build_batch(

@@ -27,7 +27,7 @@ def test_the_shell_line_names_the_very_file(
 ) -> None:
     monkeypatch.setattr(quarantine, "MAX_INPUT_BYTES", 0)  # named, not copied
     (tmp_path / name).write_text("picture")
-    place = quarantine.put_aside(tmp_path / "q", task(tmp_path / name), "killed", b"log")
+    place = quarantine.put_aside(tmp_path, task(tmp_path / name), "killed", b"log")
     text = (place / "README.txt").read_text()
     line = text.splitlines()[2].strip().replace("hallo render", "printf '%s\\0'")
     assert "\x1b" not in text
@@ -39,17 +39,17 @@ def test_the_shell_line_names_the_very_file(
 def test_settings_can_be_read_back(tmp_path: Path) -> None:
     (tmp_path / "p.png").write_text("picture")
     settings = RenderSettings(bundle='q"\\ \x7f\U0001f600\u0001', steps=3)
-    place = quarantine.put_aside(tmp_path / "q", task(tmp_path / "p.png", settings), "killed", b"log")
+    place = quarantine.put_aside(tmp_path, task(tmp_path / "p.png", settings), "killed", b"log")
     assert tomllib.loads((place / "settings.toml").read_text()) == to_values(settings)
 
 
 def test_links_in_the_folder_are_not_followed(tmp_path: Path) -> None:
     for name in ("p.png", "treasure"):
         (tmp_path / name).write_text(name)
-    place = tmp_path / "q" / "row-000003"
+    place = tmp_path / "quarantine" / "row-000003"
     place.mkdir(parents=True)
     (place / "portrait.png").symlink_to(tmp_path / "treasure")
-    quarantine.put_aside(tmp_path / "q", task(tmp_path / "p.png"), "killed", b"log")
+    quarantine.put_aside(tmp_path, task(tmp_path / "p.png"), "killed", b"log")
     assert (tmp_path / "treasure").read_text() == "treasure"
     assert (place / "portrait.png").read_text() == "p.png"
     (tmp_path / "link").symlink_to(tmp_path)

@@ -147,7 +147,7 @@ def test_scheduler_costs_little_time_and_no_memory_a_row(tmp_path: Path, n_rows:
             queue.accept(
                 Task(row.number, row.id, picture, sound, row.output, settings, "", "f", 25, 1.0, cost)
             )
-        scheduler = Scheduler(queue, pool, ledger, Policy(), lambda *_: "", Allowance())
+        scheduler = Scheduler(queue, pool, ledger, Policy(), Allowance(), tmp_path)
         memory, n_events, began = 0, 0, time.process_time()
         for n_events, _ in enumerate(scheduler.run()):
             memory = memory or (memory_kib() if n_events == 500 else 0)

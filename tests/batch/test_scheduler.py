@@ -49,7 +49,7 @@ def test_row_that_may_have_killed_its_worker_has_the_next_one_for_itself(tmp_pat
         for n in range(3):
             output, settings = tmp_path / f"{n}.mp4", RenderSettings()
             queue.accept(Task(n, f"r{n}", picture, picture, output, settings, "", "f", 25, 1.0, -n))
-        list(Scheduler(queue, pool, ledger, Policy(), lambda *_: "", Allowance()).run())
+        list(Scheduler(queue, pool, ledger, Policy(), Allowance(), tmp_path).run())
     assert pool.beside_suspects == [1]
     assert {record.id: record.attempts for record in read_records(tmp_path / "ledger")} == {
         "r0": 2,
