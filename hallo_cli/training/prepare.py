@@ -169,22 +169,19 @@ class _Video:
         """
         bundle = self.settings.bundle
         network = None if bundle is None else _identity_network(bundle)
-        frames = enumerate(self.source.frames())
+        frames, n_read = self.source.frames(), 0
         for stretch in stretches:
             shown = self.seen[stretch.start : stretch.stop]
             landmarks = [points for one in shown if (points := one.landmarks) is not None]
             box = crop_box(landmarks, self.settings.geometry)
             pictures: list[bytes] = []
             identity = None
-            for index, frame in frames:
-                if index < stretch.start:
-                    continue
-                is_tried = (index - stretch.start) % IDENTITY_EVERY == 0
+            for frame in itertools.islice(frames, stretch.start - n_read, stretch.stop - n_read):
+                is_tried = len(pictures) % IDENTITY_EVERY == 0
                 if is_tried and identity is None and network is not None:
                     identity = _identity(frame, network)
                 pictures.append(_jpeg(cut(frame, box, self.settings.size)))
-                if index == stretch.stop - 1:
-                    break
+            n_read = stretch.stop
             inside = [to_square(points, box, self.settings.size) for points in landmarks]
             take = self._take(stretch, pictures, inside)
             take = replace(take, identity=identity, truth={"blink": shut_lids(shown)})

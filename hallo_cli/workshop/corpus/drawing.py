@@ -11,7 +11,7 @@ import numpy.typing as npt
 from hallo_cli.domain import Float
 from hallo_cli.workshop.corpus import eyes, glasses, raster
 from hallo_cli.workshop.corpus.backdrop import draw_back_hair, draw_backdrop
-from hallo_cli.workshop.corpus.expression import Face, Mouth, brow_weights, unit_weights
+from hallo_cli.workshop.corpus.expression import Moment, Mouth, unit_weights
 from hallo_cli.workshop.corpus.head_model import (
     EYE,
     GLASSES,
@@ -39,16 +39,6 @@ _SHUT = (0.6, 0.66, 0.72, 0.78, 0.84, 0.9, 0.96)
 _SLIT = 4  # pixels of the eyeballs that shut lids may show
 _NECK = (5.35, 6.05)  # template heights: below the first the body rests, above the second the head turns
 _PIVOT = np.array([0, 6.6, 0.6], np.float32)  # the head turns about the top of the neck
-
-
-@dataclass(frozen=True)
-class Moment:
-    """A face at one moment: expression, where it looks, how the head has moved."""
-
-    face: Face
-    gaze: tuple[float, float] = (0.0, 0.0)  # right, up; radians relative to the head
-    turn: tuple[float, float, float] = (0.0, 0.0, 0.0)  # yaw, pitch, roll added to the camera's, radians
-    brow: float = 0.0  # raised, or lowered where negative; about -1..1
 
 
 @dataclass(frozen=True)
@@ -99,7 +89,7 @@ class Actor:
 
     def draw(self, moment: Moment) -> Picture:
         """The raw picture of one moment."""
-        vertices, openness = self.pose(moment.face, moment.brow)
+        vertices, openness = self.pose(moment)
         opening = self.mouth.opening(vertices) / self.face_height
         width = self.mouth.width(vertices) / self.face_height
         turned, rotation = self._turned(vertices, moment.turn)
@@ -133,20 +123,17 @@ class Actor:
         shown = Shown(screen, *visible, self._gaze_shift(moment.gaze, rotation))
         return Picture(image, opening, width, lips, shown)
 
-    def pose(self, face: Face, brow: float = 0.0) -> tuple[Float, Float]:
+    def pose(self, moment: Moment) -> tuple[Float, Float]:
         """The vertices of an expression and how open to light each is."""
         vertices = self._rest.copy()
-        shutting = replace(face, blink=face.blink * self._shut)
-        weights = unit_weights(shutting, self.identity.articulation)
-        for name, weight in brow_weights(brow).items():
-            weights[name] = weights.get(name, 0.0) + weight
-        for name, weight in weights.items():
+        shutting = replace(moment, blink=moment.blink * self._shut)
+        for name, weight in unit_weights(shutting, self.identity.articulation).items():
             if abs(weight) > 1e-3:
                 self.model.units[name].add_to(vertices, weight)
-        closed = float(np.clip((face.visemes[3] - 0.35) / 0.45, 0, 1))
+        closed = float(np.clip((moment.visemes[3] - 0.35) / 0.45, 0, 1))
         if closed > 0:
             self.mouth.close(vertices, closed)
-        return vertices, self.mouth.light_inside(vertices, face)
+        return vertices, self.mouth.light_inside(vertices, moment.visemes)
 
     def _rest_shape(self, hair: Hair, rng: np.random.Generator) -> Float:
         vertices = self.identity.vertices.copy()
@@ -175,7 +162,7 @@ class Actor:
 
     def _find_shut(self) -> float:
         """The weight of the blinking units at which the lids meet: beyond it they would cross."""
-        model, rest = self.model, Face(np.zeros(len(VISEMES), np.float32))
+        model, rest = self.model, Moment(np.zeros(len(VISEMES), np.float32))
         for weight in _SHUT:
             vertices, _ = self.pose(replace(rest, blink=weight))
             screen = self._project(self._turned(vertices, (0.0, 0.0, 0.0))[0])

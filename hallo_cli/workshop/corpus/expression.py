@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -35,17 +35,20 @@ class Articulation:
 
 
 @dataclass(frozen=True)
-class Face:
-    """One moment of a face."""
+class Moment:
+    """A face at one moment: expression, where it looks, how the head has moved."""
 
     visemes: Float  # [6]
     blink: float = 0.0
-    mood: Mapping[str, float] | None = None  # face units held besides the visemes
+    mood: Mapping[str, float] = field(default_factory=dict)  # face units held besides the visemes
+    brow: float = 0.0  # raised, or lowered where negative; about -1..1
+    gaze: tuple[float, float] = (0.0, 0.0)  # right, up; radians relative to the head
+    turn: tuple[float, float, float] = (0.0, 0.0, 0.0)  # yaw, pitch, roll added to the camera's, radians
 
 
-def unit_weights(face: Face, articulation: Articulation) -> dict[str, float]:
+def unit_weights(moment: Moment, articulation: Articulation) -> dict[str, float]:
     """The weight of each face unit."""
-    opened, wide, rounded, closed, tucked, _ = (float(value) for value in face.visemes)
+    opened, wide, rounded, closed, tucked, _ = (float(value) for value in moment.visemes)
     art = articulation
     free = 1 - closed
     narrow = 1 - 0.8 * rounded
@@ -71,25 +74,16 @@ def unit_weights(face: Face, articulation: Articulation) -> dict[str, float]:
             * more
             * free
             * (1 - tucked),
-            f"eyeBlink{side}": face.blink,
+            f"eyeBlink{side}": moment.blink,
             f"cheekSquint{side}": 0.12 * wide,
         }
-    for name, weight in (face.mood or {}).items():
+    up, down = max(moment.brow, 0.0), max(-moment.brow, 0.0)
+    brows = {"browInnerUp": 0.8 * up, **{f"browOuterUp{side}": 0.7 * up for side in sides}}
+    brows |= {f"browDown{side}": 0.6 * down for side in sides}
+    for name, weight in (*moment.mood.items(), *brows.items()):
         parting = name.startswith(("jawOpen", "mouthUpperUp", "mouthLowerDown"))
         weights[name] = weights.get(name, 0.0) + weight * (free if parting else 1.0)
     return weights
-
-
-def brow_weights(brow: float) -> dict[str, float]:
-    """The face units that raise the brows, or lower them where negative."""
-    up, down = max(brow, 0.0), max(-brow, 0.0)
-    return {
-        "browInnerUp": 0.8 * up,
-        "browOuterUpLeft": 0.7 * up,
-        "browOuterUpRight": 0.7 * up,
-        "browDownLeft": 0.6 * down,
-        "browDownRight": 0.6 * down,
-    }
 
 
 @dataclass(frozen=True)
@@ -199,9 +193,9 @@ class Mouth:
         vertices[lower, 1] += 0.5 * depth
         vertices[lower, 2] -= 0.45 * depth
 
-    def light_inside(self, vertices: Float, face: Face) -> Float:
+    def light_inside(self, vertices: Float, visemes: Float) -> Float:
         """Keep teeth behind the lips, lift the tongue; gives how open to light each vertex is, 0..1 [n]."""
-        closed, tip = float(face.visemes[3]), float(face.visemes[5])
+        closed, tip = float(visemes[3]), float(visemes[5])
         upper, lower, tongue = self.inner
         vertices[tongue, 1] += 0.07 * tip
         vertices[tongue, 2] += 0.05 * tip

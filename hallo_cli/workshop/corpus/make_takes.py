@@ -154,7 +154,7 @@ def _truth(performance: Performance, shots: list[dict[str, Array]]) -> dict[str,
     first, moments = performance.first_frame, performance.moments
     gaze = np.array([moment.gaze for moment in moments], np.float32)
     return {
-        "visemes": np.stack([moment.face.visemes for moment in moments]).astype(np.float32),
+        "visemes": np.stack([moment.visemes for moment in moments]).astype(np.float32),
         "phones": performance.utterance.phones[first : first + len(moments)],
         "blink": performance.blinks,
         **{name: np.stack([shot[name] for shot in shots]) for name in shots[0]},

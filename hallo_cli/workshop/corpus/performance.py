@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hallo_cli.domain import Float
-from hallo_cli.workshop.corpus.drawing import Moment
-from hallo_cli.workshop.corpus.expression import Face
+from hallo_cli.workshop.corpus.expression import Moment
 from hallo_cli.workshop.corpus.filters import smooth_through
 from hallo_cli.workshop.corpus.phones import FPS, VISEMES
 from hallo_cli.workshop.corpus.utterances import Utterance, silence, utter
@@ -67,14 +66,16 @@ def rehearse(rng: np.random.Generator, *, n_frames: int, held_out: bool) -> Perf
     brows = np.clip(_drift(n_frames, 1, rng)[:, 0] * rng.choice([0.0, 0.15, 0.5]), -1, 1)
     moments = tuple(
         Moment(
-            Face(visemes[i], blink=float(lids[i]), mood=mood),
+            visemes[i],
+            blink=float(lids[i]),
+            mood=mood,
             gaze=(float(glances[i, 0]), float(glances[i, 1])),
             turn=(float(turns[i, 0]), float(turns[i, 1]), float(turns[i, 2])),
             brow=float(brows[i]),
         )
         for i in range(n_frames)
     )
-    reference = Moment(_reference_face(reference_mood, droop, rng), gaze=(float(gaze[0]), float(gaze[1])))
+    reference = _reference(reference_mood, droop, (float(gaze[0]), float(gaze[1])), rng)
     return Performance(reference, moments, utterance, first, blinks)
 
 
@@ -145,11 +146,13 @@ def _toothy_smile(rng: np.random.Generator) -> dict[str, float]:
     return mood
 
 
-def _reference_face(mood: dict[str, float], droop: float, rng: np.random.Generator) -> Face:
+def _reference(
+    mood: dict[str, float], droop: float, gaze: tuple[float, float], rng: np.random.Generator
+) -> Moment:
     parted = np.zeros(len(VISEMES), np.float32)
     if rng.random() < 0.25:  # lips a little apart, as in many photographs
         parted[0] = rng.uniform(0.02, 0.15)
-    return Face(parted, blink=droop + max(0.0, float(rng.normal()) * 0.04), mood=mood)
+    return Moment(parted, blink=droop + max(0.0, float(rng.normal()) * 0.04), mood=mood, gaze=gaze)
 
 
 def _blinks(n_frames: int, rng: np.random.Generator) -> Float:

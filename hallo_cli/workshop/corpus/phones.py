@@ -48,6 +48,7 @@ _SHAPES: dict[str, tuple[float, float, float, float, float, float]] = {
 _SHAPE_OF = {phone: shape for phones, shape in _SHAPES.items() for phone in phones.split()}
 PHONES: tuple[str, ...] = tuple(sorted(_SHAPE_OF))
 PHONE_ID = {phone: index for index, phone in enumerate(PHONES)}
+_SHAPE_TABLE = np.array([_SHAPE_OF[phone] for phone in PHONES], np.float32)  # [phones, visemes]
 
 _RATE = 200  # samples a second of the curves before they are read out at FPS
 _BLUR_S = 0.042  # spread of a phone's shape into its neighbours
@@ -70,20 +71,14 @@ def viseme_curves(segments: list[Segment], n_frames: int, effort: Float | None =
 
     `effort`: [curve_length(n_frames)] what the opening is multiplied by, see `stress.effort`; None: 1.
     """
-    steps = _RATE // FPS
-    length = curve_length(n_frames)
-    targets = np.zeros((length, len(VISEMES)), np.float32)
-    for segment in segments:
-        start, stop = _span(segment, _RATE)
-        targets[start:stop] = _SHAPE_OF[segment.phone]
+    targets = _SHAPE_TABLE[_phones(segments, n_frames)]
     curves = _blurred(targets, _BLUR_S)
     quick = _blurred(targets[:, [_CLOSE, _TUCK]], _CLOSURE_BLUR_S)
     curves[:, [_CLOSE, _TUCK]] = np.clip(quick * _CLOSURE_GAIN, 0, 1)
     curves[:, _OPEN] *= (1 - curves[:, _CLOSE]) * (1 - 0.6 * curves[:, _TUCK])
     if effort is not None:
         curves[:, _OPEN] = np.clip(curves[:, _OPEN] * effort, 0, 1)
-    middles = np.arange(n_frames) * steps + steps // 2
-    return curves[middles].astype(np.float32)
+    return curves[_middles(n_frames)].astype(np.float32)
 
 
 def curve_length(n_frames: int) -> int:
@@ -93,17 +88,22 @@ def curve_length(n_frames: int) -> int:
 
 def phone_ids(segments: list[Segment], n_frames: int) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
     """The phone (index into PHONES) spoken at the middle of each frame."""
-    steps = _RATE // FPS
-    ids = np.full(n_frames * steps + steps, PHONE_ID[REST], np.uint8)
+    return _phones(segments, n_frames)[_middles(n_frames)]
+
+
+def _phones(segments: list[Segment], n_frames: int) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+    """The phone spoken at each value of the curves."""
+    ids = np.full(curve_length(n_frames), PHONE_ID[REST], np.uint8)
     for segment in segments:
-        start, stop = _span(segment, _RATE)
-        ids[start:stop] = PHONE_ID[segment.phone]
-    return ids[np.arange(n_frames) * steps + steps // 2]
+        start = round(segment.start_s * _RATE)
+        ids[start : max(start + 1, round(segment.end_s * _RATE))] = PHONE_ID[segment.phone]
+    return ids
 
 
-def _span(segment: Segment, rate: int) -> tuple[int, int]:
-    start = round(segment.start_s * rate)
-    return start, max(start + 1, round(segment.end_s * rate))
+def _middles(n_frames: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """The curves' values at the middle of each frame."""
+    steps = _RATE // FPS
+    return np.arange(n_frames) * steps + steps // 2
 
 
 def _blurred(curves: Float, sigma_s: float) -> Float:

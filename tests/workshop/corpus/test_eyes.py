@@ -7,8 +7,8 @@ import pytest
 
 from hallo_cli.domain import Float
 from hallo_cli.workshop.corpus import glasses
-from hallo_cli.workshop.corpus.drawing import SIZE, Actor, Moment
-from hallo_cli.workshop.corpus.expression import Face
+from hallo_cli.workshop.corpus.drawing import SIZE, Actor
+from hallo_cli.workshop.corpus.expression import Moment
 from hallo_cli.workshop.corpus.eyes import n_eye_pixels, stretch_lids
 from hallo_cli.workshop.corpus.head_model import GLASSES, load_head_model
 from hallo_cli.workshop.corpus.motion import reference_points
@@ -21,7 +21,7 @@ def actors() -> list[Actor]:
 
 
 def moment(blink: float, turn: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Moment:
-    return Moment(Face(np.zeros(len(VISEMES), np.float32), blink=blink), turn=turn)
+    return Moment(np.zeros(len(VISEMES), np.float32), blink=blink, turn=turn)
 
 
 def test_lids_meet_in_a_blink_and_leave_open_eyes_open(actors: list[Actor]) -> None:

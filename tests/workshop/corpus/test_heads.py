@@ -6,8 +6,8 @@ import pytest
 
 from hallo_cli.errors import InputError
 from hallo_cli.workshop.corpus.distil import distil_head
-from hallo_cli.workshop.corpus.drawing import SIZE, Actor, Moment, Picture
-from hallo_cli.workshop.corpus.expression import Face
+from hallo_cli.workshop.corpus.drawing import SIZE, Actor, Picture
+from hallo_cli.workshop.corpus.expression import Moment
 from hallo_cli.workshop.corpus.head_model import (
     ASSET,
     LOWER_TEETH,
@@ -30,12 +30,12 @@ def actors() -> list[Actor]:
     return [Actor(np.random.default_rng(seed)) for seed in range(3)]
 
 
-def face(**visemes: float) -> Face:
-    return Face(np.array([visemes.get(name, 0.0) for name in VISEMES], np.float32))
+def face(**visemes: float) -> Moment:
+    return Moment(np.array([visemes.get(name, 0.0) for name in VISEMES], np.float32))
 
 
-def shows_inside(actor: Actor, shown: Face) -> int:
-    return int(np.isin(materials_of(actor.draw(Moment(shown))), INSIDE).sum())
+def shows_inside(actor: Actor, shown: Moment) -> int:
+    return int(np.isin(materials_of(actor.draw(shown)), INSIDE).sum())
 
 
 def materials_of(picture: Picture) -> npt.NDArray[np.int8]:
@@ -62,23 +62,21 @@ def test_closed_lips_hide_teeth_and_tongue(actors: list[Actor]) -> None:
 
 def test_toothy_smile_closes_for_m_b_and_p(actors: list[Actor]) -> None:
     shut = np.array([0, 0, 0, 1, 0, 0], np.float32)
-    openings = [actor.draw(Moment(Face(shut, mood=TOOTHY))).opening for actor in actors]
-    apart = [actor.draw(Moment(Face(shut * 0, mood=TOOTHY))).opening for actor in actors]
+    openings = [actor.draw(Moment(shut, mood=TOOTHY)).opening for actor in actors]
+    apart = [actor.draw(Moment(shut * 0, mood=TOOTHY)).opening for actor in actors]
     assert max(openings) < 0.004
     assert min(apart) > 0.01
 
 
 def test_opening_follows_the_open_viseme(actors: list[Actor]) -> None:
-    openings = np.array(
-        [[a.draw(Moment(face(open=v))).opening for v in (0.0, 0.3, 0.6, 0.9)] for a in actors]
-    )
+    openings = np.array([[a.draw(face(open=v)).opening for v in (0.0, 0.3, 0.6, 0.9)] for a in actors])
     assert (np.diff(openings, axis=1) > 0.005).all()
 
 
 def test_wide_widens_and_round_narrows(actors: list[Actor]) -> None:
     for actor in actors:
         rest, wide, narrow = (
-            actor.draw(Moment(shown)).mouth_width for shown in (face(), face(wide=1.0), face(round=1.0))
+            actor.draw(shown).mouth_width for shown in (face(), face(wide=1.0), face(round=1.0))
         )
         assert wide > 1.1 * rest
         assert narrow < 0.92 * rest
@@ -92,7 +90,7 @@ def test_exposure_brings_faces_to_the_asked_brightness(actors: list[Actor]) -> N
     means = []
     for actor in actors:
         actor.expose(brightness=0.5)
-        picture = actor.draw(Moment(face()))
+        picture = actor.draw(face())
         skin = (materials_of(picture) == 0) & (np.indices((SIZE, SIZE))[0] > 0.45 * SIZE)
         means.append(np.clip(picture.pixels, 0, 1)[skin].mean())
     assert min(means) > 0.25

@@ -108,7 +108,7 @@ def test_windows_show_every_mouth_shape() -> None:
         [
             np.max(
                 [
-                    moment.face.visemes
+                    moment.visemes
                     for moment in rehearse(np.random.default_rng(s), n_frames=14, held_out=False).moments
                 ],
                 axis=0,
