@@ -29,6 +29,16 @@ from hallo_cli.workshop.motion_windows import FOCUS, Windows, whole, window_batc
 SHARPER = 2  # the windows have so many times the pixels each way that the networks see
 LID_WEIGHT = 2.0  # lids are moved, not painted: what flow and mask do there counts more
 GREY_SHARE = 0.12  # of the recolourings
+FINAL_RATE = 0.04  # of the learning rate, reached at the end
+DECAY_FROM = 0.5  # share of the run
+EMA_DECAY = 0.995
+GRADIENT_WEIGHT = 0.7
+FLOW_WEIGHT = 0.15  # a pixel of 256
+MASK_WEIGHT = 0.08
+PAINT_WEIGHT = 0.5
+REST_WEIGHT = 0.05  # latents of nothing: no flow, no paint
+SIZE_WEIGHT = 1e-4  # of the latents
+DISCRIMINATOR_RATE = 4e-4
 
 
 @dataclass(frozen=True)
@@ -38,21 +48,11 @@ class AnchoredTraining:
     minutes: float = 30.0
     batch_size: int = 16
     learning_rate: float = 1.5e-3
-    final_rate: float = 0.04  # of the learning rate, reached at the end
-    decay_from: float = 0.5  # share of the run
     latent_noise: float = 0.02  # the decoder must forgive what the denoiser gets slightly wrong
-    gradient_weight: float = 0.7
-    flow_weight: float = 0.15  # a pixel of 256
-    mask_weight: float = 0.08
-    paint_weight: float = 0.5
-    rest_weight: float = 0.05  # latents of nothing: no flow, no paint
-    size_weight: float = 1e-4  # of the latents
     perceptual_weight: float = 0.0
     adversarial_weight: float = 0.0
-    discriminator_rate: float = 4e-4
     recoloured_share: float = 0.8  # of the decoder's windows; less makes its paint truer to natural colours
     unknown_share: float = 0.1  # of the windows whose latents are made from pixels alone
-    ema_decay: float = 0.995
     decoder_only: bool = False  # keep the latents as they are, for UNets that have learnt them
     held_out: int = 24  # last takes, which are only measured
     threads: int = 2
@@ -112,7 +112,7 @@ class _Run:
         self.parameters = [p for p in self.network.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(self.parameters, training.learning_rate, weight_decay=1e-4)
         self.average = torch.optim.swa_utils.AveragedModel(
-            self.network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(training.ema_decay)
+            self.network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(EMA_DECAY)
         )
         self.critic = _Critic(training) if training.perceptual_weight else None
         self.losses: list[dict[str, float]] = []
@@ -137,8 +137,8 @@ class _Run:
     def learn(self, windows: Windows) -> None:
         """One step."""
         training = self.training
-        late = max(0.0, self.progress - training.decay_from) / (1 - training.decay_from)
-        rate = min(1.0, (self.step + 1) / 100) * max(training.final_rate, 1 - late)
+        late = max(0.0, self.progress - DECAY_FROM) / (1 - DECAY_FROM)
+        rate = min(1.0, (self.step + 1) / 100) * max(FINAL_RATE, 1 - late)
         for group in self.optimizer.param_groups:
             group["lr"] = training.learning_rate * rate
         made, true, parts = _losses(self.network, windows, training, noise=min(1.0, self.step / 500))
@@ -180,28 +180,24 @@ def _losses(
         still = network.decoder(training.latent_noise * torch.randn_like(raw[:4]), some)
     lids = F.interpolate(windows.lids, motion.mask.shape[-2:], mode="nearest")
     made = compose(portrait, replace(motion, mask=motion.mask * (1 - lids)))  # there the flow does it all
-    parts = _picture_losses(made, frame, windows, training) | _motion_losses(motion, frame, windows, training)
+    parts = _picture_losses(made, frame, windows) | _motion_losses(motion, frame, windows)
     rest = still.flow.abs().mean() * network.config.image_size + still.mask.mean()
-    parts["rest"] = training.rest_weight * rest + 0.002 * at_rest.float().square().mean()
-    parts["size"] = training.size_weight * raw.float().square().mean()
+    parts["rest"] = REST_WEIGHT * rest + 0.002 * at_rest.float().square().mean()
+    parts["size"] = SIZE_WEIGHT * raw.float().square().mean()
     return made, frame, parts
 
 
-def _picture_losses(
-    made: Tensor, true: Tensor, windows: Windows, training: AnchoredTraining
-) -> dict[str, Tensor]:
+def _picture_losses(made: Tensor, true: Tensor, windows: Windows) -> dict[str, Tensor]:
     edges = sum(
         ((made.diff(dim=axis) - true.diff(dim=axis)).abs().mean() for axis in (-1, -2)), made.new_zeros(())
     )
     return {
         "picture": ((made - true).abs() * windows.weight).mean(),
-        "edges": training.gradient_weight * edges,
+        "edges": GRADIENT_WEIGHT * edges,
     }
 
 
-def _motion_losses(
-    motion: Motion, true: Tensor, windows: Windows, training: AnchoredTraining
-) -> dict[str, Tensor]:
+def _motion_losses(motion: Motion, true: Tensor, windows: Windows) -> dict[str, Tensor]:
     weight = F.avg_pool2d(windows.weight, windows.weight.shape[-1] // windows.seen.shape[-1])
     apart = (motion.flow - windows.flow).abs().sum(1, keepdim=True) * 256  # pixels as the networks see them
     mask = F.avg_pool2d(motion.mask, motion.mask.shape[-1] // windows.seen.shape[-1]).clamp(1e-4, 1 - 1e-4)
@@ -211,9 +207,9 @@ def _motion_losses(
     followed = windows.seen * weight * (1 + LID_WEIGHT * windows.lids)
     unseen = F.interpolate(1 - windows.seen, true.shape[-2:], mode="nearest")
     return {
-        "flow": training.flow_weight * (apart * followed).mean(),
-        "mask": -training.mask_weight * (surprise * weight).mean(),
-        "paint": training.paint_weight * ((motion.paint - true).abs() * unseen * windows.weight).mean(),
+        "flow": FLOW_WEIGHT * (apart * followed).mean(),
+        "mask": -MASK_WEIGHT * (surprise * weight).mean(),
+        "paint": PAINT_WEIGHT * ((motion.paint - true).abs() * unseen * windows.weight).mean(),
     }
 
 
@@ -225,7 +221,7 @@ class _Critic:
         self.features = FrozenFeatures.load().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.discriminator = ProjectedDiscriminator()
         self.optimizer = torch.optim.Adam(
-            self.discriminator.parameters(), training.discriminator_rate, betas=(0.5, 0.99)
+            self.discriminator.parameters(), DISCRIMINATOR_RATE, betas=(0.5, 0.99)
         )
 
     def losses(self, made: Tensor, true: Tensor, windows: Windows) -> dict[str, Tensor]:
