@@ -163,7 +163,7 @@ def _is_flat(rgb: Bytes, left: int, top: int, side: int) -> bool:
     """Whether a square has too little contrast for a face; samples some of its pixels."""
     step = max(1, side // 64)
     some = rgb[max(top, 0) : top + side : step, max(left, 0) : left + side : step]
-    return some.size == 0 or float(np.ptp(some)) < LEAST_CONTRAST
+    return some.size == 0 or max(float(np.ptp(some[..., c])) for c in range(3)) < LEAST_CONTRAST
 
 
 def _suppress(found: list[Detection]) -> list[Detection]:

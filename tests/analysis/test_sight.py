@@ -80,8 +80,15 @@ def test_small_faces_are_found_in_large_pictures(
     assert top < sight.face.landmarks[:, 1].mean() < top + side
 
 
+def test_views_of_one_colour_are_not_searched(
+    analyser: FaceAnalyser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(analyser._detector, "_run", pytest.fail)
+    assert analyser.detect(np.full((600, 800, 3), (200, 30, 90), np.uint8)) == []
+
+
 def test_a_large_picture_without_a_face_is_refused(analyser: FaceAnalyser) -> None:
-    ramp = np.linspace(0, 255, 3000).astype(np.uint8)
-    picture = np.stack([np.broadcast_to(ramp, (2000, 3000))] * 3, axis=2)
+    ramp = np.linspace(0, 255, 1600).astype(np.uint8)  # searched to the finest tiles
+    picture = np.stack([np.broadcast_to(ramp, (1200, 1600))] * 3, axis=2)
     with pytest.raises(PortraitError, match="No face"):
         look(picture, analyser)
