@@ -7,7 +7,7 @@ below. The published files hold what is never used; the bundles that `save_bundl
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -120,10 +120,12 @@ def fill(
     Every weight of the modules must be in the file with its shape, and every key of the file must be theirs
     or fall under one of the rules. Raises WeightsError.
     """
-    names = _match(path, _state(modules))
+    tensors = map_tensors(path)
+    names = _match(path, tensors, _state(modules))
     loaded: dict[str, Tensor] = {}
-    for keys in _portions(path, list(names)):
-        tensors = map_tensors(path)  # mapped anew for every portion: pages that were read do not pile up
+    for number, keys in enumerate(_portions(tensors, list(names))):
+        if number:
+            tensors = map_tensors(path)  # anew for every portion: pages that were read do not pile up
         for key in keys:
             loaded[names[key]] = _converted(tensors[key], device, dtype)
     for prefix, module in modules.items():
@@ -134,7 +136,7 @@ def fill(
 
 def check_fit(modules: Mapping[str, nn.Module], path: Path) -> None:
     """Compare a file's keys and shapes with the modules, reading no weights. Raises WeightsError."""
-    _match(path, _state(modules))
+    _match(path, map_tensors(path), _state(modules))
 
 
 def write_weights(path: Path, modules: Mapping[str, nn.Module], dtype: torch.dtype) -> None:
@@ -171,9 +173,9 @@ def _state(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
     }
 
 
-def _match(path: Path, expected: Mapping[str, Tensor]) -> dict[str, str]:
+def _match(path: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, str]:
     """Keys of the file -> names of the weights, complete and of the right shapes."""
-    kinds = {key: _kind_of(tensor) for key, tensor in map_tensors(path).items()}
+    kinds = {key: _kind_of(tensor) for key, tensor in tensors.items()}
     found: dict[str, str] = {}
     names: dict[str, str] = {}
     unexpected = []
@@ -222,19 +224,20 @@ def _some(what: str, names: list[str]) -> str:
     return f"{what} {shown}{more}" if names else ""
 
 
-def _portions(path: Path, keys: list[str]) -> Iterator[list[str]]:
+def _portions(tensors: Mapping[str, Tensor], keys: list[str]) -> list[list[str]]:
     """The keys in portions of about CONVERTED_SHARE of their bytes."""
-    sizes = {key: tensor.nbytes for key, tensor in map_tensors(path).items()}
-    limit = max(CONVERTED_BYTES, CONVERTED_SHARE * sum(sizes[key] for key in keys))
+    sizes = {key: tensors[key].nbytes for key in keys}
+    limit = max(CONVERTED_BYTES, CONVERTED_SHARE * sum(sizes.values()))
+    portions: list[list[str]] = []
     portion: list[str] = []
     n_bytes = 0
     for key in keys:
         portion.append(key)
         n_bytes += sizes[key]
         if n_bytes > limit:
-            yield portion
+            portions.append(portion)
             portion, n_bytes = [], 0
-    yield portion
+    return [*portions, portion]
 
 
 def _converted(tensor: Tensor, device: torch.device | str, dtype: torch.dtype) -> Tensor:
