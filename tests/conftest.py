@@ -4,9 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-# Threads of several workers would wait for each other in loops, which takes most of the processor time.
+# Threads of several workers would wait for each other in loops, which takes most of the processor time: few
+# threads, which sleep as they wait.
 if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(workers))))
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # Some machines forbid to keep compiled modules: then each of the suite's processes would compile all of them.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import threading
 import time
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -23,10 +24,21 @@ SETTINGS = RenderSettings(steps=2, guidance=3.5, solver="ddim", seed=7)
 RUNTIME = RuntimeSettings(device="cpu")
 
 
+ANIMATORS: dict[str, Animator] = {}
+
+
+def make_animator(config: NetworkConfig) -> Animator:
+    """One for all tests, which do not change its networks: building these takes longer than a clip."""
+    key = repr(config)
+    if key not in ANIMATORS:
+        ANIMATORS[key] = Animator(random_networks(config), RUNTIME)
+    return ANIMATORS[key]
+
+
 def render(
     config: NetworkConfig, n_frames: int = 8, settings: RenderSettings = SETTINGS, **portrait: int
 ) -> list[Clip]:
-    animator = Animator(random_networks(config), RUNTIME)
+    animator = make_animator(config)
     job = animator.prepare(make_portrait(config, **portrait), settings)
     return [e for e in animator.clips(job, make_speech(config, n_frames)) if isinstance(e, Clip)]
 
@@ -69,7 +81,7 @@ def test_every_kind_of_job_gives_its_frames(config, settings, portrait):
 )
 def test_continued_render_equals_an_uninterrupted_one(config):
     whole = render(config, 12)
-    animator = Animator(random_networks(config), RUNTIME)
+    animator = make_animator(config)
     job = animator.prepare(make_portrait(config), SETTINGS)
     speech = make_speech(config, 8, first_frame=4)
     rest = animator.clips(job, speech, first_clip=1, motion=whole[0].motion)
@@ -81,7 +93,7 @@ def test_continued_render_equals_an_uninterrupted_one(config):
 
 def test_motion_frames_carry_over():
     config = tiny_config()
-    animator = Animator(random_networks(config), RUNTIME)
+    animator = make_animator(config)
     job = animator.prepare(make_portrait(config), SETTINGS)
     pair = [
         animator.clip_context(job, audio_windows(make_speech(config, 4), 0, 4, 5), motion)
@@ -114,12 +126,12 @@ def test_motion_modules_that_add_nothing_are_left_out(monkeypatch):
 
     plain = frames(runs_motion=True)
     np.testing.assert_array_equal(frames(_motion_features=fail), plain)
-    assert Animator(random_networks(config), RUNTIME).runs_motion
+    assert make_animator(config).runs_motion
 
 
 def test_portrait_alone_starts_the_first_clip():
     config = official_like()
-    animator = Animator(random_networks(config), RUNTIME)
+    animator = make_animator(config)
     portrait = make_portrait(config)
     job = animator.prepare(portrait, SETTINGS)
     pixels = np.repeat(portrait.pixels[None].astype(np.float32) / 127.5 - 1, 2, axis=0)
@@ -132,7 +144,7 @@ def test_portrait_alone_starts_the_first_clip():
 
 def test_progress_counts_every_step_before_its_clip():
     config = tiny_config()
-    animator = Animator(random_networks(config), RUNTIME)
+    animator = make_animator(config)
     job = animator.prepare(make_portrait(config), SETTINGS)
     events = list(animator.clips(job, make_speech(config, 8)))
     assert events[:2] == [StepDone(0, 1, 2), StepDone(0, 2, 2)]
@@ -141,7 +153,7 @@ def test_progress_counts_every_step_before_its_clip():
 
 def test_cancelled_render_ends_between_steps():
     config = tiny_config()
-    animator = Animator(random_networks(config), RUNTIME)
+    animator = make_animator(config)
     job = animator.prepare(make_portrait(config), SETTINGS)
     answers = itertools.chain([False, False], itertools.repeat(True))
     events = list(animator.clips(job, make_speech(config, 8), is_cancelled=lambda: next(answers)))
@@ -167,7 +179,7 @@ def test_seed_and_noise_setting_choose_the_frames(noise):
 
 def test_portrait_without_face_embedding_is_refused_where_one_is_needed():
     config = official_like()
-    animator = Animator(random_networks(config), RUNTIME)
+    animator = make_animator(config)
     portrait = dataclasses.replace(make_portrait(config), identity=None)
     with pytest.raises(PortraitError, match="face embedding"):
         animator.prepare(portrait, SETTINGS)
@@ -176,7 +188,7 @@ def test_portrait_without_face_embedding_is_refused_where_one_is_needed():
 @pytest.mark.parametrize("kind", ["official", "sane"])
 def test_bright_portrait_is_encoded_as_the_weights_are_used_to(kind):
     config = official_like(compat=kind)
-    animator = Animator(random_networks(config), RUNTIME)
+    animator = make_animator(config)
     portrait = make_portrait(config)
     pixels = portrait.pixels // 2 + 128
     job = animator.prepare(dataclasses.replace(portrait, pixels=pixels), SETTINGS)
@@ -240,11 +252,20 @@ def test_lids_and_brows_reach_the_frames_and_not_the_networks():
 
 
 def clips_of(config, speech):
-    animator = Animator(random_networks(config), RUNTIME)
+    animator = make_animator(config)
     job = animator.prepare(make_portrait(config), SETTINGS)
     return [item for item in animator.clips(job, speech) if isinstance(item, Clip)]
 
 
+@pytest.fixture
+def own_threads() -> Iterator[None]:
+    """Later tests compute with as many threads as before."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("own_threads")
 @pytest.mark.parametrize("config", [tiny_config(), tiny_config(clip_frames=1), tiny_config(motion_frames=0)])
 def test_overlapped_render_gives_the_same_bytes(config):
     n_frames = 3 * config.clip_frames + (config.clip_frames > 1)
@@ -312,7 +333,7 @@ def test_segments_are_denoised_in_one_thread():
 def test_settings_of_reuse_reach_the_sampler():
     config = official_like()
     settings = dataclasses.replace(SETTINGS, deep_every=2)
-    animator = Animator(random_networks(config), RUNTIME)
+    animator = make_animator(config)
     job = animator.prepare(make_portrait(config), settings)
     windows = audio_windows(make_speech(config, 4), 0, 4, 5)
     _, predictor = animator.sampler(settings, animator.clip_context(job, windows, None))
