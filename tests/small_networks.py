@@ -1,6 +1,6 @@
 """Small networks of the official kind with random weights, and the conditions of one clip for them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from plain_unet import PlainConditions
@@ -55,6 +55,17 @@ class Case:
     latents: Tensor
     context: ClipContext
     plain: PlainConditions
+
+
+MADE: dict[str, Case] = {}
+
+
+def shared_case(config: NetworkConfig, size: tuple[int, int] = (8, 8), n_frames: int = 4) -> Case:
+    """As `make_case`, made once: for tests that do not change its networks."""
+    key = repr((config, size, n_frames))
+    if key not in MADE:
+        MADE[key] = make_case(config, size, n_frames)
+    return replace(MADE[key])
 
 
 def make_case(config: NetworkConfig, size: tuple[int, int] = (8, 8), n_frames: int = 4) -> Case:

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from small_networks import Case, make_case, official_like
+from small_networks import Case, official_like, shared_case
 
 from hallo_cli.inference.sampling import (
     CarriedFeatures,
@@ -22,7 +22,7 @@ SHAPE = (3, 4, 2, 2)
 
 @pytest.fixture(scope="module")
 def case() -> Case:
-    return make_case(official_like())
+    return shared_case(official_like())
 
 
 def test_noise_of_a_clip_follows_from_seed_and_clip():

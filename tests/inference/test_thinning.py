@@ -2,12 +2,11 @@
 
 import numpy as np
 import torch
-from inference.test_animator import RUNTIME, SETTINGS, SIZE, make_portrait, render
-from small_bundles import random_networks
+from inference.test_animator import SETTINGS, SIZE, make_animator, make_portrait, render
 from small_networks import official_like
 
 from hallo_cli.domain import MotionFrames
-from hallo_cli.inference.animator import Animator, ClipStart
+from hallo_cli.inference.animator import ClipStart
 from hallo_cli.inference.thinning import thinned, thinning_mask
 
 FACE = torch.zeros(64, 64, dtype=torch.bool)
@@ -41,7 +40,7 @@ def test_same_pixels_go_grey_in_all_frames_and_channels_but_none_of_the_face():
 
 def prepared(share):
     config = official_like(motion_thinning=share)
-    animator = Animator(random_networks(config), RUNTIME)
+    animator = make_animator(config)
     return animator, animator.prepare(make_portrait(config), SETTINGS)
 
 

@@ -32,17 +32,28 @@ def speech(seconds: float, seed: int = 0) -> Samples:
     return np.random.default_rng(seed).normal(0, 3000, round(RATE * seconds)).astype(np.int16)
 
 
-@pytest.fixture
-def first(tmp_path: Path) -> Job:
+def rendered(folder: Path, samples: Samples, engine: TrivialEngine) -> Job:
     """A rendered job whose work was kept."""
     rng = np.random.default_rng(0)
-    Image.fromarray(rng.integers(0, 255, (32, 32, 3), np.uint8)).save(tmp_path / "face.png")
-    wavfile.write(tmp_path / "speech.wav", RATE, speech(12))
-    job = Job(
-        tmp_path / "face.png", tmp_path / "speech.wav", tmp_path / "old.mp4", RenderSettings(segment_s=5.0)
-    )
-    run_job(job, TrivialEngine(), options=RunOptions(keep_work=True))
-    return job
+    Image.fromarray(rng.integers(0, 255, (32, 32, 3), np.uint8)).save(folder / "face.png")
+    wavfile.write(folder / "speech.wav", RATE, samples)
+    run_job(job_in(folder), engine, options=RunOptions(keep_work=True))
+    return job_in(folder)
+
+
+def job_in(folder: Path) -> Job:
+    return Job(folder / "face.png", folder / "speech.wav", folder / "old.mp4", RenderSettings(segment_s=5.0))
+
+
+@pytest.fixture(scope="module")
+def rendered_once(tmp_path_factory: pytest.TempPathFactory) -> Job:
+    return rendered(tmp_path_factory.mktemp("first"), speech(12), TrivialEngine())
+
+
+@pytest.fixture
+def first(rendered_once: Job, tmp_path: Path) -> Job:
+    """A rendered job whose work was kept."""
+    return job_in(shutil.copytree(rendered_once.output.parent, tmp_path, dirs_exist_ok=True))
 
 
 def correct(
@@ -102,12 +113,15 @@ def murmur(seconds: float) -> Samples:
     return (speech(seconds) * (1 + np.sin(np.arange(round(RATE * seconds)) / RATE * 7.85))).astype(np.int16)
 
 
+@pytest.fixture(scope="module")
+def calm_once(tmp_path_factory: pytest.TempPathFactory) -> Job:
+    return rendered(tmp_path_factory.mktemp("calm"), murmur(30), CalmEngine())
+
+
 @pytest.fixture
-def calm(first: Job) -> Job:
+def calm(calm_once: Job, tmp_path: Path) -> Job:
     """A job that was rendered with `CalmEngine`, whose work was kept."""
-    wavfile.write(first.audio, RATE, murmur(30))
-    run_job(first, CalmEngine(), options=RunOptions(keep_work=True, overwrite=True))
-    return first
+    return job_in(shutil.copytree(calm_once.output.parent, tmp_path, dirs_exist_ok=True))
 
 
 @pytest.mark.parametrize("n_added", [0, 8000, 5000, -6400])

@@ -2,8 +2,7 @@
 
 import pytest
 import torch
-from small_bundles import random_networks
-from small_networks import official_like
+from small_bundles import random_networks, tiny_config
 from torch import nn
 
 from hallo_cli.inference import speed
@@ -39,7 +38,7 @@ def test_all_others_are_left_to_torch(monkeypatch, channels, side, dtype):
 
 
 def test_resnets_keep_their_parameters_and_names():
-    unet = random_networks(official_like()).denoising_unet
+    unet = random_networks(tiny_config()).denoising_unet
     before = dict(unet.named_parameters())
     use_convolutions_of_small_maps(unet)
     assert isinstance(unet.mid_block.resnets[0].conv1, SmallMapConvolution)
@@ -50,6 +49,6 @@ def test_resnets_keep_their_parameters_and_names():
 
 @pytest.mark.parametrize(("device", "is_used"), [("cpu", True), ("meta", False)])
 def test_only_cpus_take_them(device, is_used):
-    block = random_networks(official_like()).denoising_unet.mid_block
+    block = random_networks(tiny_config()).denoising_unet.mid_block
     speed.arrange(block, speed.Execution(torch.device(device), speed.fused_kernel, decode_chunk=1))
     assert isinstance(block.resnets[0].conv1, SmallMapConvolution) is is_used

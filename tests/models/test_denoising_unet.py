@@ -8,7 +8,7 @@ import plain_unet
 import pytest
 import torch
 from small_bundles import tiny_config
-from small_networks import Case, make_case, official_like
+from small_networks import Case, make_case, official_like, shared_case
 from torch.utils.flop_counter import FlopCounterMode
 
 from hallo_cli.inference.step_plan import DeepReuse
@@ -44,7 +44,7 @@ def predict(case: Case) -> torch.Tensor:
     ],
 )
 def test_step_equals_one_with_nothing_saved(config, size, n_frames):
-    case = make_case(config, size, n_frames)
+    case = shared_case(config, size, n_frames)
     expected = plain_unet.predict(case.networks.denoising_unet, case.latents, STEP, case.plain)
     assert expected.std() > 0.01
     torch.testing.assert_close(predict(case), expected, **NEAR)
@@ -52,13 +52,13 @@ def test_step_equals_one_with_nothing_saved(config, size, n_frames):
 
 @pytest.mark.parametrize("config", [official_like(), tiny_config()])
 def test_halves_one_after_the_other_equal_the_pair(config):
-    case = make_case(config)
+    case = shared_case(config)
     halves = [case.networks.denoising_unet(case.latents, STEP, half) for half in case.context.halves()]
     torch.testing.assert_close(torch.cat(halves), predict(case), **NEAR)
 
 
 def test_every_condition_reaches_the_prediction():
-    case = make_case(official_like())
+    case = shared_case(official_like())
     before = predict(case)
     layers = case.context.layers
     for name in ("reference", "identity", "motion"):
@@ -70,7 +70,7 @@ def test_every_condition_reaches_the_prediction():
 
 
 def test_unconditional_half_ignores_portrait_and_audio():
-    case, other = make_case(official_like()), make_case(official_like())
+    case, other = shared_case(official_like()), shared_case(official_like())
     audio = other.networks.denoising_unet.project_audio(
         torch.randn_like(other.plain.audio), other.plain.masks, other.plain.region_weights
     )
@@ -110,7 +110,7 @@ def test_channels_last_changes_nothing():
 
 def test_bfloat16_runs_near_float32():
     config = official_like()
-    expected = predict(make_case(config))
+    expected = predict(shared_case(config))
     case = make_case(config)
 
     def half(value):

@@ -3,8 +3,7 @@
 import pytest
 import torch
 from diffusers.models.attention import FeedForward
-from small_bundles import random_networks
-from small_networks import official_like
+from small_bundles import random_networks, tiny_config
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hallo_cli.inference import speed
@@ -50,7 +49,7 @@ def test_hidden_numbers_of_few_tokens_exist_at_a_time():
 
 
 def test_transformers_keep_their_parameters_and_names():
-    unet = random_networks(official_like()).denoising_unet
+    unet = random_networks(tiny_config()).denoising_unet
     before = dict(unet.named_parameters())
     use_feed_forward_in_parts(unet)
     assert not any(isinstance(module, FeedForward) for module in unet.modules())
@@ -61,6 +60,6 @@ def test_transformers_keep_their_parameters_and_names():
 
 @pytest.mark.parametrize(("device", "is_used"), [("cpu", True), ("meta", False)])
 def test_only_cpus_take_parts(device, is_used):
-    block = random_networks(official_like()).denoising_unet.mid_block
+    block = random_networks(tiny_config()).denoising_unet.mid_block
     speed.arrange(block, speed.Execution(torch.device(device), speed.fused_kernel, decode_chunk=1))
     assert any(isinstance(module, FeedForwardInParts) for module in block.modules()) is is_used
