@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hallo_cli.batch.run import Batch
     from hallo_cli.batch.worker_pool import Pool
     from hallo_cli.jobs.engine import Engine
+    from hallo_cli.jobs.forecast import Workload
     from hallo_cli.settings.quality import QualityLimits
     from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 
@@ -86,10 +87,9 @@ def predict(engine: Engine, settings: RenderSettings, frames: int) -> float:
 
 
 @functools.lru_cache(maxsize=256)
-def _seconds_per_frame(workload: object) -> float:
-    from hallo_cli.jobs.forecast import Workload, estimate
+def _seconds_per_frame(workload: Workload) -> float:
+    from hallo_cli.jobs.forecast import estimate
 
-    assert isinstance(workload, Workload)
     return estimate(workload).seconds_per_frame
 
 

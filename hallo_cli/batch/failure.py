@@ -39,16 +39,14 @@ def attempt(what: str, step: Callable[[], _Value]) -> _Value | Failure:
     """The step's result, or the ledger's entry for its exception, which is logged with its traceback."""
     try:
         return step()
-    except Interrupted as error:
-        return failure_of(error)
     except Exception as error:  # noqa: BLE001 - the boundary between one row and all others
-        level = logging.INFO if isinstance(error, HalloError) else logging.ERROR
-        _log.log(level, "%s", what, exc_info=error)
-        return failure_of(error)
+        if not isinstance(error, Interrupted):
+            level = logging.INFO if isinstance(error, HalloError) else logging.ERROR
+            _log.log(level, "%s", what, exc_info=error)
+        return _failure_of(error)
 
 
-def failure_of(error: Exception) -> Failure:
-    """The ledger's entry for an exception."""
+def _failure_of(error: Exception) -> Failure:
     return Failure(
         kind=type(error).__name__,
         message=str(error) or type(error).__name__,

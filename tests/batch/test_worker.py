@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from queue import Queue
+from unittest.mock import ANY
 
 import pytest
 from batch_doubles import batch_of, write_batch
@@ -13,9 +14,10 @@ from job_doubles import TrivialEngine
 from hallo_cli.batch import worker
 from hallo_cli.batch.failure import attempt
 from hallo_cli.batch.local_pool import LocalPool
+from hallo_cli.batch.ray_pool import _Actor
 from hallo_cli.batch.renderer import JobRenderer, Ready
 from hallo_cli.batch.run import opened
-from hallo_cli.batch.task import Died, Ended, Message, Rendered, Task
+from hallo_cli.batch.task import Began, Died, Ended, Message, Rendered, Task, Up
 from hallo_cli.errors import DeviceMemoryError, JobError
 from hallo_cli.jobs.runner import StopRequest
 
@@ -90,6 +92,25 @@ def test_next_row_is_decoded_and_analysed_while_one_is_rendered(tmp_path: Path) 
             results.append(message.result)
     assert all(isinstance(result, Rendered) for result in results)
     assert overlapping.waited == [True, True]
+
+
+def test_actor_of_a_cluster_serves_rows_as_a_process_does(tmp_path: Path) -> None:
+    renderer, (task,) = tasks_of(write_batch(tmp_path, ["a"]))
+    actor = _Actor(lambda device: renderer, "cpu")
+    assert actor.message() == Up()
+    actor.give(task)
+    said = list(iter(actor.message, Ended(task.number, ANY)))
+    assert [began.stage for began in said if isinstance(began, Began)] == [
+        *("prepare", "wait", "render", "measure"),
+    ]
+    assert task.output.exists()
+
+
+def test_actor_that_cannot_start_says_why() -> None:
+    def fail(device: str) -> JobRenderer:
+        raise ImportError("no torch")
+
+    assert _Actor(fail, "cpu").message() == Died("ImportError: no torch")
 
 
 def test_row_that_is_done_is_not_analysed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
