@@ -34,6 +34,9 @@ def fetch_inputs(queue: Queue) -> Iterator[int]:
         left: Collection[Future[Path]] = copies.values()
         while left:
             done, left = wait(copies.values(), _POLL_S)
+            for copy in done:
+                if not isinstance(copy.exception(), InputError | None):
+                    copy.result()  # no other file can be fetched, either
             yield len(done)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

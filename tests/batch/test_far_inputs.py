@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -10,14 +11,16 @@ from batch_command import hallo, trivial  # noqa: F401
 from batch_doubles import InlinePool, results, write_batch
 from file_server import Server, serving  # noqa: F401
 
+from hallo_cli.batch import fetching
 from hallo_cli.batch.fetching import near_task
 from hallo_cli.batch.paths import Paths
 from hallo_cli.batch.places import Layout
+from hallo_cli.batch.queue import Queue
 from hallo_cli.batch.renderer_spec import RendererSpec
 from hallo_cli.batch.rows import BadRow, Row, make_row
 from hallo_cli.batch.task import Task
 from hallo_cli.cli import batch_build
-from hallo_cli.errors import InputError, ManifestError
+from hallo_cli.errors import InputError, ManifestError, OutputError
 from hallo_cli.jobs.plan import Voice
 from hallo_cli.media.addresses import address_in, is_within
 from hallo_cli.settings.schema import RenderSettings
@@ -216,3 +219,28 @@ def test_addresses_are_joined_and_compared() -> None:
     assert is_within("s3://bucket/week/a.png", "s3://bucket/week/")
     assert not is_within("s3://bucket/weekend/a.png", "s3://bucket/week")
     assert not is_within("s3://other/week/a.png", "s3://bucket/week")
+
+
+def test_error_that_all_files_have_ends_the_batch_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released, fetched = threading.Event(), list[str]()
+
+    def near(address: str, error: type[InputError], what: str) -> Path:
+        if "full" in address:
+            raise OutputError("the cache cannot be written.")
+        released.wait(5)
+        fetched.append(address)
+        return tmp_path
+
+    monkeypatch.setattr(fetching, "near_path", near)
+    far = {"portrait": "https://x/slow.png", "audio": "https://x/full.wav"}
+    row = Row(2, "a", tmp_path / "p.far", tmp_path / "a.far", tmp_path / "a.mp4", far=far)
+    with Queue() as queue:
+        queue.add_rows([row])
+        try:
+            with pytest.raises(OutputError, match="the cache"):
+                list(fetching.fetch_inputs(queue))
+            assert not fetched
+        finally:
+            released.set()
