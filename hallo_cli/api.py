@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from hallo_cli.batch.ledger import Record
     from hallo_cli.domain import Bytes
     from hallo_cli.jobs.bundle_engine import BundleEngine
-    from hallo_cli.jobs.engine import Engine
     from hallo_cli.jobs.events import Event
     from hallo_cli.jobs.plan import Job
     from hallo_cli.jobs.preflight import Preflight
@@ -79,12 +78,9 @@ def repeat(
     inputs or record have changed, WeightsError if the weights have, and what `render` raises.
     """
     place, options = _sent(output, options) if output else (None, options)
-    if audio is None:
-        renderer, job = Renderer.of_record(Path(record), place, _sources(settings))
-    else:
-        renderer, job, options = Renderer.of_correction(
-            Path(record), audio, place, sources=_sources(settings), options=options
-        )
+    renderer, job, options = Renderer.of_record(
+        Path(record), place, _sources(settings), audio=audio, options=options
+    )
     return renderer.run(job, progress=progress, stop=stop, options=options)
 
 
@@ -143,7 +139,7 @@ def verify(
         return verdict
     with tempfile.TemporaryDirectory(prefix="hallo-") as folder:
         rendered = Path(folder) / f"again{file.suffix}"
-        renderer, job = Renderer.of_record(sidecar_path(file), rendered, sources or _sources({}))
+        renderer, job, _ = Renderer.of_record(sidecar_path(file), rendered, sources or Sources())
         renderer.run(job, progress=progress)
         n_frames, n_other = count_differences(file, rendered)
     return dataclasses.replace(verdict, n_frames=n_frames, n_other=n_other)
@@ -191,39 +187,29 @@ class Renderer:
         return renderer
 
     @classmethod
-    def of_record(cls, record: Path, output: Path | None, sources: Sources) -> tuple[Self, Job]:
-        """The renderer and the job of an earlier render, with the given settings changed.
-
-        Raises InputError, SettingsError or WeightsError.
-        """
-        from hallo_cli.jobs.record import read_record, require_same_inputs
-
-        known = read_record(record)
-        renderer, job = cls._of_known(known, record, output, sources)
-        require_same_inputs(known, job)
-        return renderer, job
-
-    @classmethod
-    def of_correction(
+    def of_record(
         cls,
         record: Path,
-        audio: AnyPath,
         output: Path | None,
-        *,
         sources: Sources,
+        *,
+        audio: AnyPath | None = None,
         options: RunOptions | None = None,
     ) -> tuple[Self, Job, RunOptions]:
-        """The renderer, the job and the options that give an earlier render another recording.
+        """What repeats an earlier render with the given settings changed: renderer, job and options.
 
-        Frames are taken over if the work of the earlier render was kept; else all are rendered. Raises
-        InputError, SettingsError or WeightsError.
+        `audio`: a corrected recording. Its frames are taken over where the work of the earlier render was
+        kept; else all are rendered. Raises InputError, SettingsError or WeightsError.
         """
         from hallo_cli.jobs.correction import corrected
-        from hallo_cli.jobs.record import read_record
+        from hallo_cli.jobs.record import read_record, require_same_inputs
         from hallo_cli.jobs.runner import RunOptions
 
         options, known = options or RunOptions(), read_record(record)
         renderer, job = cls._of_known(known, record, output, sources)
+        if audio is None:
+            require_same_inputs(known, job)
+            return renderer, job, options
         job = dataclasses.replace(job, audio=_recording(audio))
         job, earlier = corrected(known, job, options.work_dir or record.absolute().parent)
         return renderer, job, dataclasses.replace(options, earlier=earlier)
@@ -333,11 +319,6 @@ class Renderer:
         job = self.job(portrait, mixed([voice.audio for voice in said]), output, **changes)
         return dataclasses.replace(job, voices=said)
 
-    def _engine_for(self, job: Job) -> Engine:
-        from hallo_cli.jobs.group import speaking
-
-        return speaking(self.engine, job.voices)
-
     def run(
         self,
         job: Job,
@@ -348,13 +329,14 @@ class Renderer:
     ) -> JobResult:
         """Render a job that was made here. Raises what `render` raises."""
         from hallo_cli.jobs.events import ignore
+        from hallo_cli.jobs.group import speaking
         from hallo_cli.jobs.marking import Marking
         from hallo_cli.jobs.runner import RunOptions, run_job
 
         marking = Marking.of(self.resolved.runtime)
         return run_job(
             job,
-            self._engine_for(job),
+            speaking(self.engine, job.voices),
             options=dataclasses.replace(options or RunOptions(), marking=marking),
             on_event=progress or ignore,
             stop=stop,
@@ -364,7 +346,7 @@ class Renderer:
 def _sources(settings: Any) -> Sources:
     flags = dict(settings)
     preset, config = flags.pop("preset", None), flags.pop("config", None)
-    return Sources(flags, os.environ, Path(config) if config else None, preset)
+    return Sources(flags, config=Path(config) if config else None, preset=preset)
 
 
 def _sent(output: AnyPath, options: RunOptions | None) -> tuple[Path, RunOptions]:

@@ -25,9 +25,10 @@ from hallo_cli.cli.batch_spending import Spending
 from hallo_cli.cli.batch_status import running_lines, status_values
 from hallo_cli.cli.console import answer, say
 from hallo_cli.cli.help import HelpfulGroup
-from hallo_cli.cli.options import AS_JSON, Application, Given, argument, option
+from hallo_cli.cli.options import AS_JSON, Application, argument, option
 from hallo_cli.cli.progress import Shown, clock, failures_as_json
 from hallo_cli.errors import HalloError, InputError, ManifestError, SettingsError
+from hallo_cli.settings.resolve import Sources
 
 if TYPE_CHECKING:
     from hallo_cli.batch.ledger import Record
@@ -61,7 +62,7 @@ NAMED = argument(..., "The manifest or the name of the batch.", metavar="MANIFES
 
 @app.command("run")
 def run_command(
-    options: BatchOptions, shown: Shown, telling: Telling, spending: Spending, hooks: Hooks, given: Given
+    options: BatchOptions, shown: Shown, telling: Telling, spending: Spending, hooks: Hooks, given: Sources
 ) -> None:
     """Render every row of a manifest.
 
@@ -130,7 +131,7 @@ def promote_command(
     shown: Shown,
     spending: Spending,
     hooks: Hooks,
-    given: Given,
+    given: Sources,
 ) -> None:
     """Render approved rows with another preset, as a new batch.
 

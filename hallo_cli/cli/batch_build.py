@@ -19,6 +19,7 @@ from hallo_cli.cli.batch_options import STDIN, BatchOptions
 from hallo_cli.cli.batch_spending import Spending
 from hallo_cli.errors import ManifestError
 from hallo_cli.media.addresses import bare_address, is_address
+from hallo_cli.settings.resolve import resolve
 
 if TYPE_CHECKING:
     from hallo_cli.batch.paths import Paths
@@ -39,15 +40,15 @@ def build_batch(
     from hallo_cli.batch.scheduler import Policy
 
     given = options.given
-    resolved = given.resolve()
+    resolved = resolve(given)
     devices = worker_devices(options, resolved.runtime.device)
     curves = _paths(options).curves if options.has_gate else None
-    spec = make_spec(given.sources, resolved.render, per_worker(resolved.runtime, devices), curves=curves)
+    spec = make_spec(given, resolved.render, per_worker(resolved.runtime, devices), curves=curves)
     return batch.Batch(
         source=_source(options),
         layout=_layout(options, resolved.runtime.speak),
         paths=_paths(options),
-        settings=RowSettings(preset_resolver(given.sources)),
+        settings=RowSettings(preset_resolver(given)),
         renderer=spec,
         predict=predict,
         make_pool=functools.partial(make_pool, options, devices),
@@ -97,7 +98,7 @@ def make_pool(options: BatchOptions, devices: list[str], spec: RendererSpec) -> 
 
 def rows_of(options: BatchOptions) -> Iterator[Row | BadRow]:
     """The rows that the manifest or the folders have now. Raises ManifestError, SettingsError."""
-    return _source(options).rows(_layout(options, options.given.resolve().runtime.speak))
+    return _source(options).rows(_layout(options, resolve(options.given).runtime.speak))
 
 
 def output_dir_of(options: BatchOptions) -> Path:

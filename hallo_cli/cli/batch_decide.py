@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hallo_cli.batch.decisions import Judged
     from hallo_cli.batch.paths import Paths
     from hallo_cli.batch.planner import Repeat
-    from hallo_cli.cli.options import Given
+    from hallo_cli.settings.resolve import Sources
 
 MAX_NAMED = 20  # rows in a message
 
@@ -46,7 +46,7 @@ def repeat_rejected(decisions: Path, paths: Paths) -> Repeat:
 
 
 def promoted_options(
-    options: BatchOptions, judged: Judged, given: Given, *, base: Path, output_dir: str
+    options: BatchOptions, judged: Judged, given: Sources, *, base: Path, output_dir: str
 ) -> BatchOptions:
     """Write the manifest of the approved rows; the options of its batch.
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from hallo_cli.cli.batch_plan import PLAN
 from hallo_cli.cli.batch_view import PORCELAIN
-from hallo_cli.cli.options import Given, argument, option, rare
+from hallo_cli.cli.options import argument, option, rare
 from hallo_cli.errors import JobError, SettingsError
 from hallo_cli.media.addresses import address_in, bare_address, is_address, stem_of
 from hallo_cli.settings.canvas import colour_of
+from hallo_cli.settings.resolve import Sources
 from hallo_cli.store.cache import at_home
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".txt")
@@ -126,11 +127,12 @@ class BatchOptions:
         return str(manifest.parent)
 
     @property
-    def given(self) -> Given:
+    def given(self) -> Sources:
         """The settings that were given as flags."""
-        return Given(self.flags, self.preset or None, Path(self.config) if self.config else None)
+        config = Path(self.config) if self.config else None
+        return Sources(self.flags, config=config, preset=self.preset or None)
 
-    def with_settings(self, given: Given) -> BatchOptions:
+    def with_settings(self, given: Sources) -> BatchOptions:
         """These options with the settings. Paths become absolute, so that `retry` works from any folder."""
         is_file = self.manifest not in ("", STDIN) and not is_address(self.manifest)
         manifest = Path(self.manifest if is_file else "batch")

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from hallo_cli.cli import bench_view
 from hallo_cli.cli.console import answer
-from hallo_cli.cli.options import AS_JSON, Given, option
+from hallo_cli.cli.options import AS_JSON, option
 from hallo_cli.errors import SettingsError
-from hallo_cli.settings.resolve import Resolved
+from hallo_cli.settings.resolve import Resolved, Sources, resolve
 from hallo_cli.settings.schema import RenderSettings
 from hallo_cli.store.writing import write_whole
 
@@ -39,7 +39,7 @@ class Measurement:
     as_json: bool = AS_JSON
 
 
-def command(*, measurement: Measurement, given: Given) -> None:
+def command(*, measurement: Measurement, given: Sources) -> None:
     """Measure how fast this machine renders.
 
     Example:
@@ -53,7 +53,7 @@ def command(*, measurement: Measurement, given: Given) -> None:
     from hallo_cli.evaluation.plots import write_page
 
     require_report(measurement.report)
-    resolved = given.resolve()
+    resolved = resolve(given)
     names = ["settings", *(measurement.against or [])]
     variants = [resolved.render, *(_preset(name, resolved.render) for name in measurement.against or [])]
     example = _example(resolved, is_random=measurement.random_weights)
@@ -87,5 +87,5 @@ def _example(resolved: Resolved, *, is_random: bool) -> Example:
 
 def _preset(name: str, own: RenderSettings) -> RenderSettings:
     """A preset's settings, on the weights and in the dtype of the run."""
-    other = Given({}, name, None).resolve().render
+    other = resolve(Sources(preset=name)).render
     return dataclasses.replace(other, bundle=own.bundle, dtype=own.dtype, size=own.size)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from hallo_cli.api import Renderer, compose
 from hallo_cli.cli.console import answer, say
-from hallo_cli.cli.options import AS_JSON, Given, argument, option
+from hallo_cli.cli.options import AS_JSON, argument, option
 from hallo_cli.cli.progress import clock
 from hallo_cli.errors import SettingsError
+from hallo_cli.settings.resolve import Sources, resolve
 from hallo_cli.store.cache import at_home
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def command(
         None, "Also draw a picture: the crop, what moves and the video's frame.", metavar="OUT.png"
     ),
     *,
-    given: Given,
+    given: Sources,
 ) -> None:
     """Predict what a render would use, make and cost.
 
@@ -47,7 +48,7 @@ def command(
     It takes seconds and needs no GPU. The settings are those of hallo render. Exit status: 4 if an input
     cannot be used, 5 if weights are missing.
     """
-    renderer = Renderer.of(given.resolve())
+    renderer = Renderer.of(resolve(given))
     job = renderer.job(portrait, compose([audio]), "out.mp4")
     if still is not None:
         _require_picture_name(still, job.portrait)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from hallo_cli.api import Renderer
 from hallo_cli.cli.console import say
-from hallo_cli.cli.options import Given, option
+from hallo_cli.cli.options import option
 from hallo_cli.cli.progress import Shown
 from hallo_cli.errors import InputError, SettingsError
+from hallo_cli.settings.resolve import Sources, resolve
 
 EXAMPLES = Path(__file__).parent.parent / "assets" / "examples"
 PORTRAIT = EXAMPLES / "portrait_astronaut.png"
@@ -30,28 +31,23 @@ def command(
 
     An earlier demo is replaced. To set more, render files of your own: hallo render.
     """
-    shown = Shown(is_quiet=is_quiet)
-    shown.start_log()
-    typed = {"duration": duration, "bundle": bundle, "device": device}
-    flags: dict[str, object] = {key: value for key, value in typed.items() if value is not None}
-    _render(output, Given(flags, None, None), shown)
-
-
-def _render(output: Path, given: Given, shown: Shown) -> None:
     from hallo_cli.cli.render import render
     from hallo_cli.jobs.runner import RunOptions
 
+    shown = Shown(is_quiet=is_quiet)
+    shown.start_log()
     _require_replaceable(output)
-    resolved = given.resolve()
-    settings = resolved.render
-    if not shown.is_quiet:
+    typed = {"duration": duration, "bundle": bundle, "device": device}
+    flags = {key: value for key, value in typed.items() if value is not None}
+    renderer = Renderer.of(resolve(Sources(flags)))
+    settings = renderer.resolved.render
+    if not is_quiet:
         say(
             f"Rendering {settings.duration_s:g} s of the example ({PORTRAIT.name}, {SPEECH.name}) with the "
             f"{settings.bundle} weights."
         )
-    renderer = Renderer.of(resolved)
     render(renderer, renderer.job(PORTRAIT, SPEECH, output), RunOptions(overwrite=True), shown)
-    if not shown.is_quiet:
+    if not is_quiet:
         say("Now render your own: hallo render PORTRAIT AUDIO. To look first: hallo check PORTRAIT AUDIO.")
 
 

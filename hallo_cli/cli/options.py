@@ -1,7 +1,7 @@
 """Options as data: a parameter of a command is one option, or a dataclass whose fields are options.
 
-`option`, `rare` and `argument` describe such a parameter or field. A parameter of type `Given` stands for one
-option for each setting. So the dataclasses of the settings stay the only source of what can be set.
+`option`, `rare` and `argument` describe such a parameter or field. A parameter of type `Sources` stands for
+one option for each setting, so that the settings' dataclasses stay the only source of what can be set.
 """
 
 from __future__ import annotations
@@ -10,9 +10,7 @@ import copy
 import dataclasses
 import functools
 import inspect
-import os
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -21,7 +19,7 @@ from typer.core import TyperGroup
 
 from hallo_cli.cli.help import HelpfulCommand, HelpfulGroup, show_all
 from hallo_cli.settings.preset_files import list_presets
-from hallo_cli.settings.resolve import Resolved, Sources, flag_of, resolve
+from hallo_cli.settings.resolve import Sources, flag_of
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 from hallo_cli.settings.values import describe, fields_of, limits_of, to_values, type_of
 
@@ -84,24 +82,6 @@ AS_JSON = option(False, "Print one JSON object.", "--json")
 HELP_ALL = option(False, "Show all options.", callback=show_all, is_eager=True)
 
 
-@dataclass(frozen=True)
-class Given:
-    """The settings that were given as flags, the preset and the config file."""
-
-    flags: dict[str, object]
-    preset: str | None
-    config: Path | None
-
-    @property
-    def sources(self) -> Sources:
-        """They and the environment."""
-        return Sources(self.flags, os.environ, self.config, self.preset)
-
-    def resolve(self) -> Resolved:
-        """Merge them with the environment and the defaults. Raises SettingsError."""
-        return resolve(self.sources)
-
-
 def starting_with(words: Callable[[], list[str]]) -> Callable[[str], list[str]]:
     """Shell completion of a value: the words that begin with what was typed."""
 
@@ -136,9 +116,9 @@ def _spread(command: Callable[..., Any]) -> Callable[..., None]:
 
 
 def _parameters(name: str, kind: Any, default: Any) -> list[inspect.Parameter]:
-    """The options of one parameter of a command; `Annotated[Given, KEYS]` names the everyday settings."""
+    """The options of one parameter of a command; `Annotated[Sources, KEYS]` names the everyday settings."""
     kind, everyday = get_args(kind) if get_origin(kind) is Annotated else (kind, EVERYDAY)
-    if kind is Given:
+    if kind is Sources:
         return [*_source_parameters(everyday), *_setting_parameters(everyday)]
     if not dataclasses.is_dataclass(kind):
         return [_parameter(name, kind, default)]
@@ -152,10 +132,11 @@ def _value(name: str, kind: Any, group: list[inspect.Parameter], typed: dict[str
     if not dataclasses.is_dataclass(kind):
         return typed[name]
     values = {one.name: typed[one.name] for one in group}
-    if kind is not Given:
+    if kind is not Sources:
         return kind(**values)  # type: ignore[operator]
     preset, config = values.pop("preset"), values.pop("config")
-    return Given({key: value for key, value in values.items() if value is not None}, preset, config)
+    flags = {key: value for key, value in values.items() if value is not None}
+    return Sources(flags, config=config, preset=preset)
 
 
 def _source_parameters(everyday: Collection[str]) -> list[inspect.Parameter]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 from hallo_cli.cli.console import answer
-from hallo_cli.cli.options import AS_JSON, Application, Given, argument, explain, option, starting_with
+from hallo_cli.cli.options import AS_JSON, Application, argument, explain, option, starting_with
 from hallo_cli.settings.preset_files import list_presets, read_preset
+from hallo_cli.settings.resolve import Sources, resolve
 
 SCHEMA = 1
 app = Application(
@@ -45,7 +47,7 @@ def show_command(
     explained: bool = option(False, "Describe each setting.", "--explain"),
     as_json: bool = AS_JSON,
     *,
-    given: Given,
+    given: Sources,
 ) -> None:
     """Show every setting of a render and the origin of its value.
 
@@ -55,7 +57,7 @@ def show_command(
     It takes the settings of hallo render as flags, HALLO_* variables and --config. The output is a TOML file
     for --config.
     """
-    resolved = Given(given.flags, name or given.preset, given.config).resolve()
+    resolved = resolve(dataclasses.replace(given, preset=name or given.preset))
     values = resolved.values()
     if as_json:
         rows = {key: {"value": value, "origin": resolved.origins[key]} for key, value in values.items()}

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hallo_cli.api import Renderer, compose, speak
 from hallo_cli.cli.console import answer, say
-from hallo_cli.cli.options import Given, argument, option, rare
+from hallo_cli.cli.options import argument, option, rare
 from hallo_cli.cli.progress import Shown, clock, failures_as_json, print_json, showing
 from hallo_cli.cli.signals import obeying_signals
-from hallo_cli.errors import SettingsError
+from hallo_cli.errors import SettingsError, SpeechError
+from hallo_cli.media.addresses import is_address
+from hallo_cli.settings.resolve import Sources, resolve
 from hallo_cli.store.cache import at_home
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 DRAFT_S = 2.0
 MAX_FACE = 99
+PICTURES = (".gif", ".jpeg", ".jpg", ".png", ".webp")
+OUTPUTS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm", *PICTURES)  # of operands that may lack their -o
 
 
 @dataclass(frozen=True)
@@ -102,9 +106,46 @@ class Inputs:
     )
 
     @property
-    def heard(self) -> Heard:
-        """What the portrait says."""
-        return Heard(tuple(self.audios or ()), self.pause_s, self.text, voices_of(self.faces or ()))
+    def voices(self) -> dict[int, str]:
+        """The recordings by face. Raises SettingsError."""
+        voices: dict[int, str] = {}
+        for one in self.faces or ():
+            number, _, audio = one.partition("=")
+            if not number.isdecimal() or not 1 <= int(number) <= MAX_FACE or not audio:
+                raise SettingsError(
+                    f"--face {one!r} is not a face and its recording, as in --face 1=anna.wav."
+                )
+            if int(number) in voices:
+                raise SettingsError(f"--face {int(number)} is given twice: each face has one recording.")
+            voices[int(number)] = audio
+        return voices
+
+    @property
+    def are_heard(self) -> bool:
+        """Whether the portrait has something to say."""
+        return bool(self.audios) or self.text is not None or bool(self.voices)
+
+    def recording(self, command: str | None) -> Path:
+        """All that one portrait says; `command` speaks the text. Raises SettingsError, SpeechError."""
+        if self.text is None:
+            _require_no_output(self.audios or [])
+            return compose(self.audios or [], pause=self.pause_s)
+        if command is None:
+            raise SettingsError(
+                "--text needs --speak, a text-to-speech command: --speak 'espeak-ng -w {output} -- {text}'."
+            )
+        return speak(self.text, command)
+
+    @property
+    def output(self) -> Path:
+        """PORTRAIT-AUDIO.mp4 in the current folder."""
+        from hallo_cli.media.addresses import stem_of
+        from hallo_cli.media.piped import is_piped
+
+        said = "group" if self.voices else "text"
+        if self.audios:
+            said = "piped" if is_piped(Path(self.audios[0])) else stem_of(self.audios[0])
+        return Path(f"{stem_of(self.portrait or '')}-{said}.mp4")
 
 
 def command(
@@ -116,7 +157,7 @@ def command(
     ),
     dry_run: bool = option(False, "Check everything, show the plan and stop."),
     shown: Shown,
-    given: Given,
+    given: Sources,
 ) -> None:
     """Render a video in which the portrait speaks the recording.
 
@@ -176,51 +217,6 @@ def render(renderer: Renderer, job: Job, options: RunOptions, shown: Shown) -> N
         answer(str(job.output))
 
 
-@dataclass(frozen=True)
-class Heard:
-    """What the portrait says: the recordings or the text that were given."""
-
-    recordings: tuple[str, ...] = ()
-    pause_s: float = 0.0
-    text: str | None = None
-    voices: Mapping[int, str] = field(default_factory=dict)  # by face
-
-    @property
-    def is_given(self) -> bool:
-        """Whether there is anything."""
-        return bool(self.recordings) or self.text is not None or bool(self.voices)
-
-    def file(self, command: str | None) -> Path:
-        """One recording of it. Raises SettingsError, SpeechError."""
-        if self.text is None:
-            return compose(self.recordings, pause=self.pause_s)
-        if command is None:
-            raise SettingsError(
-                "--text needs --speak, a text-to-speech command: --speak 'espeak-ng -w {output} -- {text}'."
-            )
-        return speak(self.text, command)
-
-    @property
-    def name(self) -> str:
-        """What a video of it is called."""
-        from hallo_cli.media.addresses import stem_of
-        from hallo_cli.media.piped import is_piped
-
-        if self.voices:
-            return "group"
-        if not self.recordings:
-            return "text"
-        first = Path(self.recordings[0])
-        return "piped" if is_piped(first) else stem_of(self.recordings[0])
-
-
-def default_output(portrait: str, heard: Heard) -> Path:
-    """PORTRAIT-AUDIO.mp4 in the current folder."""
-    from hallo_cli.media.addresses import stem_of
-
-    return Path(f"{stem_of(portrait)}-{heard.name}.mp4")
-
-
 def _show_plan(renderer: Renderer, job: Job, options: RunOptions, shown: Shown) -> None:
     """Check everything as a render does, and report what it would make."""
     if job.voices:
@@ -237,29 +233,25 @@ def _show_plan(renderer: Renderer, job: Job, options: RunOptions, shown: Shown) 
     report(job, renderer, as_json=shown.as_json)
 
 
-def _job(inputs: Inputs, files: Files, given: Given) -> tuple[Renderer, Job, RunOptions]:
+def _job(inputs: Inputs, files: Files, given: Sources) -> tuple[Renderer, Job, RunOptions]:
     """The job for inputs, or for the record of an earlier render, and how to run it."""
     options = files.run_options()
-    if inputs.corrected is not None:
-        return Renderer.of_correction(
-            _record_alone(inputs), inputs.corrected, files.place, sources=given.sources, options=options
-        )
-    if inputs.record:
-        return *Renderer.of_record(_record_alone(inputs), files.place, given.sources), options
-    heard = inputs.heard
-    if inputs.portrait is None or not heard.is_given:
+    if inputs.record or inputs.corrected is not None:
+        record = _record_alone(inputs)
+        return Renderer.of_record(record, files.place, given, audio=inputs.corrected, options=options)
+    if inputs.portrait is None or not inputs.are_heard:
         raise SettingsError("give a PORTRAIT and an AUDIO file (or --text); see hallo render --help.")
-    if heard.recordings and heard.text is not None:
+    if inputs.audios and inputs.text is not None:
         raise SettingsError("give AUDIO or --text, not both.")
-    if heard.voices and (heard.recordings or heard.text is not None):
+    if inputs.voices and (inputs.audios or inputs.text is not None):
         raise SettingsError("give --face for each face that speaks, or AUDIO or --text, not both.")
-    renderer = Renderer.of(given.resolve())
-    output = files.place or default_output(inputs.portrait, heard)
-    if heard.voices:
-        return renderer, renderer.group_job(inputs.portrait, heard.voices, output), options
+    renderer = Renderer.of(resolve(given))
+    output = files.place or inputs.output
+    if inputs.voices:
+        return renderer, renderer.group_job(inputs.portrait, inputs.voices, output), options
     if given.flags.get("burn") and renderer.resolved.render.subtitles is None:
         raise SettingsError("--burn needs --subtitles FILE.srt.")
-    audio = heard.file(renderer.resolved.runtime.speak)
+    audio = inputs.recording(renderer.resolved.runtime.speak)
     return renderer, renderer.job(inputs.portrait, audio, output), options
 
 
@@ -267,7 +259,7 @@ def _record_alone(inputs: Inputs) -> Path:
     """The record of --from. Raises SettingsError if there is none, or it is combined with other inputs."""
     if inputs.record is None:
         raise SettingsError("--audio corrects an earlier render: add its record with --from OUT.json.")
-    if inputs.portrait or inputs.heard.is_given:
+    if inputs.portrait or inputs.are_heard:
         raise SettingsError(
             "--from takes portrait and recording from the record. Leave PORTRAIT and AUDIO out; "
             "--audio names a corrected recording."
@@ -275,14 +267,13 @@ def _record_alone(inputs: Inputs) -> Path:
     return inputs.record
 
 
-def voices_of(given: Iterable[str]) -> dict[int, str]:
-    """The recordings by face of --face options. Raises SettingsError."""
-    voices: dict[int, str] = {}
-    for one in given:
-        number, _, audio = one.partition("=")
-        if not number.isdecimal() or not 1 <= int(number) <= MAX_FACE or not audio:
-            raise SettingsError(f"--face {one!r} is not a face and its recording, as in --face 1=anna.wav.")
-        if int(number) in voices:
-            raise SettingsError(f"--face {int(number)} is given twice: each face has one recording.")
-        voices[int(number)] = audio
-    return voices
+def _require_no_output(audios: Iterable[str]) -> None:
+    """Raise SpeechError if a recording seems to be the output without its -o."""
+    for audio in audios:
+        path = Path(audio)
+        if path.suffix.lower() in OUTPUTS and not is_address(audio) and not at_home(path).exists():
+            video = path.with_suffix(".mp4") if path.suffix.lower() in PICTURES else path
+            raise SpeechError(
+                f"The recording {audio!r} does not exist. If it is the video to make, write -o {video}; "
+                "else check the path."
+            )

@@ -12,8 +12,9 @@ import typer
 
 from hallo_cli import api
 from hallo_cli.cli.console import answer
-from hallo_cli.cli.options import AS_JSON, Given, argument, option
+from hallo_cli.cli.options import AS_JSON, argument, option
 from hallo_cli.cli.progress import Style, showing
+from hallo_cli.settings.resolve import Sources
 
 if TYPE_CHECKING:
     from hallo_cli.jobs.verification import Verdict
@@ -32,7 +33,7 @@ def command(
     ),
     as_json: bool = AS_JSON,
     *,
-    given: Annotated[Given, ()],
+    given: Annotated[Sources, ()],
 ) -> None:
     """Check who signed a video and whether it is unchanged.
 
@@ -43,7 +44,7 @@ def command(
     Exit status: 0 if all is well, 1 if something is wrong, 4 if the file cannot be read.
     """
     with showing(Style.none if as_json or not again else Style.auto) as tell:
-        verdict = api.verify(video, trust=trust, again=again, progress=tell, sources=given.sources)
+        verdict = api.verify(video, trust=trust, again=again, progress=tell, sources=given)
     if as_json:
         values = {"schema": SCHEMA, "good": verdict.is_good, **dataclasses.asdict(verdict)}
         answer(json.dumps(values, default=str))

@@ -21,6 +21,10 @@ def require_writable(job: Job) -> None:
     with reporting_write_errors(output):  # even testing the path may be forbidden
         if output.is_dir():
             raise OutputError(f"the output {shown(output)} is a folder; name a file in it.")
+        if not output.parent.exists():
+            raise OutputError(
+                f"the folder {shown(output.parent)} does not exist; make it, or choose another output."
+            )
         if not output.parent.is_dir():
             raise OutputError(f"{shown(output.parent)} is not a folder; choose another output.")
     for path in (output, sidecar_path(output)):

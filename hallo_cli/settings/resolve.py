@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import difflib
 import logging
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hallo_cli.settings.preset_files import known_keys, read_preset, read_values
@@ -37,8 +38,8 @@ class Resolved:
 class Sources:
     """What was given besides the defaults."""
 
-    flags: Mapping[str, object]  # by key; only those that were typed
-    environment: Mapping[str, str]
+    flags: Mapping[str, object] = field(default_factory=dict)  # by key; only those that were typed
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     config: Path | None = None
     preset: str | None = None
 

@@ -15,8 +15,8 @@ from hallo_cli.batch.run import Batch, opened
 from hallo_cli.batch.states import Counts
 from hallo_cli.cli.batch_build import build_batch
 from hallo_cli.cli.batch_options import BatchOptions, EngineKind
-from hallo_cli.cli.options import Given
 from hallo_cli.media.probe import frame_hashes, probe
+from hallo_cli.settings.resolve import Sources
 
 pytestmark = pytest.mark.slow
 EXAMPLES = Path(hallo_cli.__file__).parent / "assets" / "examples"
@@ -56,7 +56,7 @@ def write_manifest(folder: Path) -> Path:
 def batch_in(folder: Path, **options: Any) -> Batch:
     folder.mkdir()
     typed = BatchOptions(manifest=str(write_manifest(folder)), **options)
-    return build_batch(typed.with_settings(Given(dict(FLAGS), None, None)))
+    return build_batch(typed.with_settings(Sources(dict(FLAGS))))
 
 
 def run(batch: Batch) -> Iterator[object]:

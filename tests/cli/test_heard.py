@@ -82,6 +82,13 @@ def test_what_cannot_be_heard_is_one_line(
     assert not list(folder.glob("out*"))
 
 
+def test_forgotten_o_is_told_from_a_missing_recording(folder: Path) -> None:
+    for operand, advice in (("new.mp4", "write -o new.mp4"), ("new.png", "write -o new.mp4")):
+        result = render(folder, "a.wav", operand)
+        assert (result.returncode, result.stderr.count("\n")) == (4, 1)
+        assert advice in result.stderr
+
+
 def render_piped(folder: Path, sound: bytes, *arguments: str) -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, str(STUB), "render", "face.png", *arguments, "-o", "out.mp4", "-q"]
     return subprocess.run(command, cwd=folder, input=sound, capture_output=True, check=False)

@@ -102,6 +102,13 @@ def test_dry_run_finds_what_would_stop_the_render(
         run(rendered, output, "--dry-run", *option)
 
 
+def test_folder_that_does_not_exist_is_told_from_a_file(rendered: Path) -> None:
+    with pytest.raises(OutputError, match="does not exist; make it"):
+        run(rendered, "no/a.mp4", "--dry-run")
+    with pytest.raises(OutputError, match="is not a folder; choose another output"):
+        run(rendered, "speech.wav/a.mp4", "--dry-run")
+
+
 def test_record_names_a_bundles_folder_for_good(rendered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(rendered)
     inputs = [str(FACE), "speech.wav", "-o", "relative.mp4", "--bundle", "bundle", "--threads", "1"]
