@@ -19,7 +19,6 @@ from hallo_cli import __version__
 from hallo_cli.cli import console
 from hallo_cli.cli.console import answer, say
 from hallo_cli.cli.options import Application
-from hallo_cli.cli.system import objection
 from hallo_cli.errors import BUG_STATUS, HalloError, SettingsError
 from hallo_cli.printable import PrintableFormatter, printable
 
@@ -123,6 +122,19 @@ def main() -> NoReturn:
         status = BUG_STATUS
         say(f"hallo: this is a bug; the details are in {_write_bug_report()}")
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def objection(platform: str = sys.platform, machine: str | None = None) -> str:
+    """Why this program does not run on a system, and what to do; empty if it runs there."""
+    machine = (os.uname().machine if hasattr(os, "uname") else "") if machine is None else machine
+    if platform == "darwin" and machine == "x86_64":
+        return (
+            "there is no torch 2.6 or newer for Intel Macs, which this program needs. On Apple silicon, use "
+            "a Python that is built for it; else use Linux."
+        )
+    if platform in ("linux", "darwin"):
+        return ""
+    return f"this program runs on Linux and macOS, not on {platform}. On Windows, use WSL 2."
 
 
 def _help_of(error: Any) -> str | None:

@@ -8,21 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hallo_cli.cli import batch_view
-from hallo_cli.cli.batch_build import build_batch, rows_of
-from hallo_cli.cli.batch_decide import judge_by, promoted_options, repeat_rejected
+from hallo_cli.cli.batch_build import build_batch, judge_by, promoted_options, repeat_rejected, rows_of
 from hallo_cli.cli.batch_hooks import Hooks
 from hallo_cli.cli.batch_options import (
     STDIN,
     BatchOptions,
+    Spending,
     Telling,
     absolute,
     base_of,
     read_options,
     require_source,
 )
-from hallo_cli.cli.batch_run import Extras, run
-from hallo_cli.cli.batch_spending import Spending
-from hallo_cli.cli.batch_status import running_lines, status_values
+from hallo_cli.cli.batch_run import run
 from hallo_cli.cli.console import answer, say
 from hallo_cli.cli.help import HelpfulGroup
 from hallo_cli.cli.options import AS_JSON, Application, argument, option
@@ -80,7 +78,7 @@ def run_command(
     with failures_as_json(shown.as_json):
         require_source(options)
         batch = build_batch(options.with_settings(given), spending)
-        run(batch, shown, Extras(telling, spending, hooks))
+        run(batch, shown, hooks, telling, gpu_hour_price=spending.gpu_hour_price)
 
 
 @app.command("retry")
@@ -116,7 +114,7 @@ def retry_command(
         if decisions:
             repeat = repeat_rejected(decisions, _paths(named))
         batch = build_batch(_last_options(named), spending, repeat=repeat)
-        run(batch, shown, Extras(spending=spending, hooks=hooks))
+        run(batch, shown, hooks)
 
 
 @app.command("promote")
@@ -155,7 +153,7 @@ def promote_command(
         if base == paths.base:
             raise SettingsError(f"--name {base.name} is the first batch itself; choose another name.")
         options = promoted_options(options, judged, given, base=base, output_dir=absolute(output_dir))
-        run(build_batch(options, spending), shown, Extras(spending=spending, hooks=hooks))
+        run(build_batch(options, spending), shown, hooks)
 
 
 @app.command("status")
@@ -172,10 +170,10 @@ def status_command(named: Path = NAMED, as_json: bool = AS_JSON) -> None:
     paths = _paths(named)
     known, running = read_known(paths), find_running(paths)
     if as_json:
-        answer(json.dumps(status_values(known, running)))
+        answer(json.dumps(batch_view.status_values(known, running)))
         return
     answer(f"{known.counts}; {clock(known.compute_s)} of compute so far")
-    for line in running_lines(running):
+    for line in batch_view.running_lines(running):
         answer(line)
     for record in known.failures:
         answer(batch_view.describe_record(record))

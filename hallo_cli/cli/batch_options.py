@@ -1,11 +1,13 @@
-"""The options of `hallo batch` as data: each field is one flag, and all of them fit into the ledger."""
+"""The options of `hallo batch` as data: each field is one flag. The ledger keeps those of BatchOptions."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
-from enum import StrEnum
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from hallo_cli.cli.batch_plan import PLAN
 from hallo_cli.cli.batch_view import PORCELAIN
@@ -16,24 +18,12 @@ from hallo_cli.settings.canvas import colour_of
 from hallo_cli.settings.resolve import Sources
 from hallo_cli.store.cache import at_home
 
+if TYPE_CHECKING:
+    from hallo_cli.batch.budget import Budget
+
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".txt")
 RESULTS = ".results.jsonl"
 STDIN = "-"
-
-
-class Pairing(StrEnum):
-    """How two folders are paired."""
-
-    cross = "cross"
-    zip = "zip"
-    stem = "stem"
-
-
-class EngineKind(StrEnum):
-    """Where workers run."""
-
-    local = "local"
-    ray = "ray"
 
 
 @dataclass(frozen=True)
@@ -49,8 +39,8 @@ class BatchOptions:
     )
     portraits: str = rare("", "A folder of pictures, instead of a manifest.", metavar="DIR")
     audios: str = rare("", "A folder of recordings.", metavar="DIR")
-    pairing: Pairing = rare(
-        Pairing.cross, "cross: every picture with every recording; zip: in order; stem: by name.", "--pair"
+    pairing: Literal["cross", "zip", "stem"] = rare(
+        "cross", "cross: every picture with every recording; zip: in order; stem: by name.", "--pair"
     )
     may_be_alone: bool = rare(
         False, "With --pair stem: leave out files without a partner, with a warning.", "--allow-unmatched"
@@ -111,8 +101,8 @@ class BatchOptions:
         "Render part I/N of the rows, 1/N to N/N. auto reads I and N of a Slurm array, auto/N reads "
         "I of an indexed Kubernetes job.",
     )
-    engine: EngineKind = rare(
-        EngineKind.local,
+    engine: Literal["local", "ray"] = rare(
+        "local",
         "local: processes on this machine; ray: actors of a Ray cluster (see hallo docs clusters).",
     )
     address: str = rare("", "The Ray cluster's address.  [default: the one running here, or a new one]")
@@ -158,6 +148,38 @@ class BatchOptions:
             preset=given.preset or "",
             config=absolute(str(given.config or "")),
         )
+
+
+@dataclass(frozen=True)
+class Spending:
+    """What this run may cost, and which rows it is for."""
+
+    gpu_hour_price: float = rare(
+        0.0, "The price of one worker hour, for the plan's costs.", metavar="X", min=0
+    )
+    max_cost: float = rare(
+        0.0,
+        "Render only the rows that fit into this price (with --gpu-hour-price); 0 is no limit.",
+        metavar="X",
+        min=0,
+    )
+    finish_by: str = rare(
+        "", "Render only the rows that end by then: 06:00, or 2026-11-30T06:00.", metavar="TIME"
+    )
+    only: list[str] | None = rare(
+        None, "Render only rows whose ids match, such as 'anna-*'. Repeatable.", metavar="PATTERN"
+    )
+
+    def budget(self, max_gpu_hours: float) -> Budget:
+        """All limits in one value. Raises SettingsError."""
+        from hallo_cli.batch.budget import Budget
+
+        if self.max_cost and not self.gpu_hour_price:
+            raise SettingsError("--max-cost needs the price of an hour: add --gpu-hour-price.")
+        hours = [max_gpu_hours] if max_gpu_hours else []
+        hours += [self.max_cost / self.gpu_hour_price] if self.max_cost else []
+        ends = next_time(self.finish_by, datetime.now()).timestamp() if self.finish_by else math.inf
+        return Budget(min(hours, default=math.inf) * 3600, ends)
 
 
 @dataclass(frozen=True)
@@ -211,3 +233,22 @@ def require_source(options: BatchOptions) -> None:
 def absolute(path: str) -> str:
     """The absolute path; empty text stays empty, and an address as it is."""
     return path if is_address(path) else str(Path(path).absolute()) if path else ""
+
+
+def next_time(text: str, now: datetime) -> datetime:
+    """The next time that the clock shows 06:00, or a date with a time. Raises SettingsError."""
+    try:
+        if "T" in text or " " in text.strip():
+            time = datetime.fromisoformat(text.strip())
+        else:
+            hour = datetime.strptime(text.strip(), "%H:%M").time()
+            time = datetime.combine(now.date(), hour)
+            time += timedelta(days=time <= now)
+        is_past = time.timestamp() <= now.timestamp()
+    except (ValueError, OverflowError, OSError) as error:
+        raise SettingsError(
+            f"--finish-by {text!r} is not a time; give one such as 06:00 or 2026-11-30T06:00."
+        ) from error
+    if is_past:
+        raise SettingsError(f"--finish-by {text!r} is past; give a future time.")
+    return time

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,6 @@ from hallo_cli.cli import batch_view
 from hallo_cli.cli.batch_hooks import HookRunner, Hooks
 from hallo_cli.cli.batch_options import Telling
 from hallo_cli.cli.batch_plan import PLAN, csv_line, plan_cells, plan_table, price_of, priced
-from hallo_cli.cli.batch_spending import Spending
 from hallo_cli.cli.check import describe_disk
 from hallo_cli.cli.console import answer, say
 from hallo_cli.cli.progress import Shown, Style, clock
@@ -31,11 +29,12 @@ FAILED = 1
 BUDGET_SPENT = 75  # "temporary failure; try again later", as mail programs say
 
 
-def run(batch: Batch, shown: Shown, extras: Extras) -> None:
+def run(
+    batch: Batch, shown: Shown, hooks: Hooks, telling: Telling = Telling(), *, gpu_hour_price: float = 0.0
+) -> None:
     """Check, then render; the last line counts the rows. Ends with status 1 if some failed."""
     from hallo_cli.batch.run import opened
 
-    telling = extras.telling
     if telling.as_csv and not telling.is_dry:
         raise SettingsError("--csv needs --dry-run; hallo batch report writes a CSV of the results.")
     if telling.sheet and not telling.is_dry:
@@ -44,20 +43,20 @@ def run(batch: Batch, shown: Shown, extras: Extras) -> None:
         raise SettingsError(f"--sheet {str(telling.sheet)!r} must end in .html.")
     shown.start_log()
     style = Style.none if shown.as_json else shown.progress
-    hooks = HookRunner(extras.hooks)
+    runner = HookRunner(hooks)
     with (
         opened(batch, is_dry=telling.is_dry) as open_batch,
         obeying_signals(open_batch.stop, in_hand="the current clips"),
-        hooks,
+        runner,
     ):
         with batch_view.checking(style, is_quiet=shown.is_quiet) as show:
             for n_done in open_batch.check():
                 show(n_done, open_batch.planner.n_files)
         _warn_of_disk(open_batch.planner.summary())
         if telling.is_dry:
-            status = _tell_plan(open_batch, shown, extras)
+            status = _tell_plan(open_batch, shown, telling, gpu_hour_price)
         else:
-            status = _render(open_batch, batch.paths.results, shown, telling, hooks)
+            status = _render(open_batch, batch.paths.results, shown, telling, runner)
     if status:
         raise typer.Exit(status)
 
@@ -68,15 +67,6 @@ def _warn_of_disk(plan: BatchPlanned) -> None:
     if plan.free_bytes is not None:
         for warning in disk_warnings(plan.disk_bytes + plan.work_bytes, plan.free_bytes):
             say(f"warning: {warning}")
-
-
-@dataclass(frozen=True)
-class Extras:
-    """Options of one run, which are not kept for `retry`."""
-
-    telling: Telling = field(default_factory=Telling)
-    spending: Spending = field(default_factory=Spending)
-    hooks: Hooks = field(default_factory=Hooks)
 
 
 def _render(open_batch: OpenBatch, results: Path, shown: Shown, telling: Telling, hooks: HookRunner) -> int:
@@ -115,13 +105,11 @@ def _tell_program(event: Event, shown: Shown, telling: Telling) -> None:
         answer(*batch_view.porcelain(event.record))
 
 
-def _tell_plan(open_batch: OpenBatch, shown: Shown, extras: Extras) -> int:
+def _tell_plan(open_batch: OpenBatch, shown: Shown, telling: Telling, price: float) -> int:
     """Show what would be rendered, for each row and in total; returns the exit status."""
     plan = open_batch.planner.summary()
-    price = extras.spending.gpu_hour_price
     if price:
         plan = dataclasses.replace(plan, price=price_of(plan.compute_s, price))
-    telling = extras.telling
     is_for_program = shown.as_json or telling.as_porcelain or telling.as_csv
     _tell_rows(
         (priced(row, price) for row in open_batch.queue.planned()), shown, telling, has_prices=bool(price)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -16,10 +17,13 @@ if TYPE_CHECKING:
 
     from hallo_cli.batch.batch_events import BatchPlanned, Event
     from hallo_cli.batch.ledger import Record
+    from hallo_cli.batch.running import Running
+    from hallo_cli.batch.status import Known
     from hallo_cli.batch.tally import AtWork, Tally
 
 PORCELAIN = ("id", "status", "output", "frames", "seconds", "compute_s", "attempts", "message")
 PLAIN_INTERVAL_S = 30.0
+SCHEMA = 1  # of the status for programs
 SPARE = 4  # columns at the right end: ^C is shown there, and must not wrap
 Listener = Callable[["Event"], None]
 
@@ -225,3 +229,32 @@ def porcelain(record: Record) -> list[str]:
     """The cells of one line whose columns never change: see PORCELAIN."""
     cells = {**vars(record), "message": record.message or "; ".join(record.objections)}
     return [" ".join(str(cells[name]).split()) for name in PORCELAIN]
+
+
+def running_lines(running: Sequence[Running]) -> Iterator[str]:
+    """The unfinished runs, for people."""
+    if not running:
+        yield "not running"
+    for one in running:
+        yield f"running as process {one.process}" if one.process else "running"
+        for name, worker in sorted(one.workers.items()):
+            yield f"  {name}: {describe_worker(worker)}"
+        if one.ends is not None and one.seconds_left is not None:
+            end = one.ends.astimezone().isoformat(" ", "minutes")
+            yield f"  expected end {end} ({clock(one.seconds_left)} left)"
+
+
+def status_values(known: Known, running: Sequence[Running]) -> dict[str, object]:
+    """All of it for programs."""
+    counts = known.counts
+    return {
+        "schema": SCHEMA,
+        **dataclasses.asdict(counts),
+        "pending": counts.pending,
+        "statuses": known.statuses,
+        "compute_s": round(known.compute_s, 3),
+        "running": [
+            {**dataclasses.asdict(one), "expected_end": one.ends.isoformat() if one.ends else None}
+            for one in running
+        ],
+    }

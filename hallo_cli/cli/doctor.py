@@ -18,15 +18,12 @@ import typer
 from hallo_cli import __version__
 from hallo_cli.cli.console import answer
 from hallo_cli.cli.options import AS_JSON
-from hallo_cli.cli.system import objection
 from hallo_cli.errors import HalloError
+from hallo_cli.printable import first_line
 
 SCHEMA = 1
 MIN_FREE_BYTES = 2 * 10**9
 MARKS = {"good": "good", "note": "note", "bad": " BAD"}
-EXTRAS = {
-    "ray": ("ray", "batches with --engine ray"),
-}
 PACKAGES = ("torch", "diffusers", "transformers", "onnxruntime", "insightface", "numpy", "pillow", "av")
 
 
@@ -69,9 +66,8 @@ def _looked(look: Callable[[], Iterator[Finding]]) -> list[Finding]:
     try:
         return list(look())
     except Exception as error:  # noqa: BLE001 - doctor reports every error
-        first = (str(error).splitlines() or [type(error).__name__])[0]
         remedy = "Install the package again, in its folder: pip install --force-reinstall ."
-        return [Finding(topic, "bad", first, "" if isinstance(error, HalloError) else remedy)]
+        return [Finding(topic, "bad", first_line(error), "" if isinstance(error, HalloError) else remedy)]
 
 
 def _python() -> Iterator[Finding]:
@@ -83,10 +79,8 @@ def _python() -> Iterator[Finding]:
 
 
 def _system() -> Iterator[Finding]:
-    problem = objection()
-    yield Finding(
-        "system", "bad" if problem else "good", problem or f"{platform.system()} {platform.machine()}"
-    )
+    """The system; `app.main` refuses those that the program does not run on."""
+    yield Finding("system", "good", f"{platform.system()} {platform.machine()}")
 
 
 def _device() -> Iterator[Finding]:
@@ -161,10 +155,9 @@ def _bundles() -> Iterator[Finding]:
 
 
 def _extras() -> Iterator[Finding]:
-    for name, (module, use) in EXTRAS.items():
-        if find_spec(module) is None:
-            detail = f"{name}: not installed; needed for {use}"
-            yield Finding("extras", "note", detail, f"pip install 'hallo-cli[{name}]'")
+    if find_spec("ray") is None:
+        detail = "ray: not installed; needed for batches with --engine ray"
+        yield Finding("extras", "note", detail, "pip install 'hallo-cli[ray]'")
 
 
 def _disk() -> Iterator[Finding]:
@@ -172,25 +165,25 @@ def _disk() -> Iterator[Finding]:
 
     from hallo_cli.store.cache import cache_path
 
-    places = {"here": Path.cwd(), "temporary": Path(tempfile.gettempdir()), "cache": cache_path()}
-    for name, folder in places.items():
-        if folder is None:
-            remedy = "Name a folder for it in HALLO_CACHE."
-            yield Finding(
-                "disk",
-                "note",
-                "no cache, because there is no home folder: every render analyses its inputs again",
-                remedy,
-            )
-            continue
-        existing = next(path for path in (folder, *folder.parents) if path.exists())
-        free = shutil.disk_usage(existing).free
-        is_writable = os.access(existing, os.W_OK)
-        state = "good" if is_writable and free > MIN_FREE_BYTES else "note"
-        remedy = "" if is_writable else "This folder cannot be written; use another one."
-        if is_writable and state == "note":
-            remedy = "Free some space: a minute of video needs about 0.3 GB while it is rendered."
-        yield Finding("disk", state, f"{name}: {folder}, {free / 1e9:.1f} GB free", remedy)
+    for name, folder in {"here": Path.cwd(), "temporary": Path(tempfile.gettempdir())}.items():
+        yield _disk_of(name, folder)
+    if folder := cache_path():
+        yield _disk_of("cache", folder)
+    else:
+        detail = "no cache, because there is no home folder: every render analyses its inputs again"
+        yield Finding("disk", "note", detail, "Name a folder for it in HALLO_CACHE.")
+
+
+def _disk_of(name: str, folder: Path) -> Finding:
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    remedy = ""
+    if not os.access(existing, os.W_OK):
+        remedy = "This folder cannot be written; use another one."
+    elif free <= MIN_FREE_BYTES:
+        remedy = "Free some space: a minute of video needs about 0.3 GB while it is rendered."
+    state = "note" if remedy else "good"
+    return Finding("disk", state, f"{name}: {folder}, {free / 1e9:.1f} GB free", remedy)
 
 
 LOOKS = (_python, _system, _device, _ffmpeg, _face_networks, _bundles, _extras, _disk)

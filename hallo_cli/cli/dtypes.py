@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import torch
 
+Dtype = Literal["float16", "bfloat16", "float32"]
 
-class Dtype(StrEnum):
-    """A number format."""
 
-    float16 = "float16"
-    bfloat16 = "bfloat16"
-    float32 = "float32"
+def torch_dtype(name: Dtype) -> torch.dtype:
+    """The number format as torch has it."""
+    import torch
 
-    @property
-    def of_torch(self) -> torch.dtype:
-        """The same as torch has it."""
-        import torch
-
-        dtype: torch.dtype = getattr(torch, self.value)
-        return dtype
+    dtype: torch.dtype = getattr(torch, name)
+    return dtype

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
 from hallo_cli.cli.console import answer, say
-from hallo_cli.cli.dtypes import Dtype
+from hallo_cli.cli.dtypes import Dtype, torch_dtype
 from hallo_cli.cli.options import AS_JSON, Application, argument, option
 from hallo_cli.errors import WeightsError
 
@@ -29,20 +28,6 @@ Example:
 )
 
 BUNDLE = argument(..., "A bundle's name, or its folder.", metavar="BUNDLE")
-
-
-class Weights(StrEnum):
-    """Published weights that can be fetched."""
-
-    official = "official"
-    hallo2 = "hallo2"
-    joyhallo = "joyhallo"
-
-
-class Extra(StrEnum):
-    """Optional files to fetch."""
-
-    training = "training"
 
 
 @app.command("list")
@@ -139,13 +124,13 @@ def verify(bundle: str = BUNDLE, as_json: bool = AS_JSON) -> None:
 
 @app.command()
 def pull(
-    weights: Weights = argument(Weights.official, "The weights."),
+    weights: Literal["official", "hallo2", "joyhallo"] = argument("official", "The weights."),
     revision: str = option("main", "Branch, tag or commit on the hub."),
     to: Path | None = option(
         None, "The folder to fetch into.  [default: its name in the models folder]", metavar="DIR"
     ),
     offline: bool = option(False, "Use only files that are here or in the hub's cache."),
-    extra: Extra | None = option(
+    extra: Literal["training"] | None = option(
         None,
         "training: also Stable Diffusion 1.5's UNet and AnimateDiff's motion module (5.3 GB), "
         "from which the published training starts.",
@@ -168,7 +153,7 @@ def pull(
     from hallo_cli.bundles.trees import TREES
     from hallo_cli.store.cache import at_home
 
-    tree, with_training = TREES[weights.value], extra is Extra.training
+    tree, with_training = TREES[weights], extra is not None
     directory = at_home(to) if to else named_folder(tree.name)
     for licence in licences(file.path for file in hub.tree_files(tree, with_training=with_training)):
         mark = "" if licence.is_commercial_use_allowed else "NOT FOR COMMERCIAL USE: "
@@ -189,7 +174,7 @@ def pull(
 def convert(
     source: str = BUNDLE,
     target: str = argument(..., "The new bundle's name, or its folder.", metavar="NEW"),
-    dtype: Dtype = option(Dtype.float16, "Number format of the networks' weights."),
+    dtype: Dtype = option("float16", "Number format of the networks' weights."),
     as_json: bool = AS_JSON,
 ) -> None:
     """Convert a bundle to slim safetensors files.
@@ -204,7 +189,7 @@ def convert(
     from hallo_cli.store.cache import at_home
 
     directory = at_home(Path(target)) if "/" in target else named_folder(target)
-    bundle = convert_bundle(find_bundle(source), directory, name=directory.name, dtype=dtype.of_torch)
+    bundle = convert_bundle(find_bundle(source), directory, name=directory.name, dtype=torch_dtype(dtype))
     if as_json:
         _print_json(_summary(bundle))
     else:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hallo_cli.cli.console import answer, say
-from hallo_cli.cli.dtypes import Dtype
+from hallo_cli.cli.dtypes import Dtype, torch_dtype
 from hallo_cli.cli.options import Application, argument, option
 from hallo_cli.cli.train_view import shown_events
 from hallo_cli.cli.train_workshop import autoencoder, distil_head, speech, synth, synth_speech
@@ -125,7 +125,7 @@ def encode(
     vae: Path | None = option(None, "Autoencoder weights, with --network."),
     speech: Path | None = option(None, "Speech encoder weights (embedded kind), with --network."),
     device: str = option("cpu", "cpu or cuda."),
-    dtype: Dtype = option(Dtype.float32, "Number format of the networks."),
+    dtype: Dtype = option("float32", "Number format of the networks."),
     part: str = option("0/1", "Encode every n-th shard from the i-th, to share the work: i/n."),
 ) -> None:
     """Compute latents, audio features and masks of takes.
@@ -142,10 +142,10 @@ def encode(
 
     def make() -> TakeEncoder:
         if bundle is not None:
-            return bundle_encoder(bundle, device=where, dtype=dtype.of_torch)
+            return bundle_encoder(bundle, device=where, dtype=torch_dtype(dtype))
         if network is None or vae is None or speech is None:
             raise SettingsError("give --bundle, or --network, --vae and --speech together")
-        return file_encoder(network, vae, speech, device=where, dtype=dtype.of_torch)
+        return file_encoder(network, vae, speech, device=where, dtype=torch_dtype(dtype))
 
     for shard in encode_folder(takes, output, make, part=_part(part)):
         state = "kept" if shard.was_there else "encoded"
@@ -169,7 +169,7 @@ def export(
     audio_gain: float = option(
         1.0, "Scale the audio attention; above 1, mouths move more.", min=0.1, max=5.0
     ),
-    dtype: Dtype = option(Dtype.float16, "Number format of the weights."),
+    dtype: Dtype = option("float16", "Number format of the weights."),
     official: bool = option(False, "Write a net.pth for the published program."),
     dead_weights: Path | None = option(
         None, "With --official: copy the unused weights from this net.pth.  [default: zeros]"
@@ -183,7 +183,7 @@ def export(
     from hallo_cli.training.export import BundleOptions, export_bundle, export_official
 
     if official:
-        written = export_official(run, output, dead=dead_weights, dtype=dtype.of_torch)
+        written = export_official(run, output, dead=dead_weights, dtype=torch_dtype(dtype))
     else:
         options = BundleOptions(
             name,
@@ -196,7 +196,7 @@ def export(
             average=tuple(average or ()),
             audio_gain=audio_gain,
         )
-        written = export_bundle(run, output, options, dtype=dtype.of_torch).path
+        written = export_bundle(run, output, options, dtype=torch_dtype(dtype)).path
     answer(str(written))
 
 

@@ -14,7 +14,7 @@ from hallo_cli.batch.report import ReportOptions, write_page
 from hallo_cli.batch.run import Batch, opened
 from hallo_cli.batch.states import Counts
 from hallo_cli.cli.batch_build import build_batch
-from hallo_cli.cli.batch_options import BatchOptions, EngineKind
+from hallo_cli.cli.batch_options import BatchOptions
 from hallo_cli.media.probe import frame_hashes, probe
 from hallo_cli.settings.resolve import Sources
 
@@ -124,7 +124,7 @@ def test_cluster_that_loses_a_node_makes_the_same_videos(alone: Batch, tmp_path:
         cluster.wait_for_nodes()
         batch = batch_in(
             tmp_path / "ray",
-            engine=EngineKind.ray,
+            engine="ray",
             address=cluster.address,
             devices="cpu",
             jobs=2,

@@ -13,8 +13,7 @@ import pytest
 from batch_command import hallo, trivial  # noqa: F401
 
 from hallo_cli.cli import batch_build
-from hallo_cli.cli.batch_options import BatchOptions
-from hallo_cli.cli.batch_spending import next_time
+from hallo_cli.cli.batch_options import BatchOptions, next_time
 from hallo_cli.cli.batch_view import (
     PORCELAIN,
 )
