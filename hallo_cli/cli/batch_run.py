@@ -16,7 +16,7 @@ from hallo_cli.cli.batch_options import Telling
 from hallo_cli.cli.batch_plan import PLAN, csv_line, plan_cells, plan_table, price_of, priced
 from hallo_cli.cli.check import describe_disk
 from hallo_cli.cli.console import answer, say
-from hallo_cli.cli.progress import Shown, Style, clock
+from hallo_cli.cli.progress import Shown, clock
 from hallo_cli.cli.signals import obeying_signals
 from hallo_cli.errors import SettingsError
 
@@ -33,6 +33,7 @@ def run(
     batch: Batch, shown: Shown, hooks: Hooks, telling: Telling = Telling(), *, gpu_hour_price: float = 0.0
 ) -> None:
     """Check, then render; the last line counts the rows. Ends with status 1 if some failed."""
+    from hallo_cli.batch.batch_events import FilesChecked
     from hallo_cli.batch.run import opened
 
     if telling.as_csv and not telling.is_dry:
@@ -42,16 +43,15 @@ def run(
     if telling.sheet and telling.sheet.suffix.lower() not in (".html", ".htm"):
         raise SettingsError(f"--sheet {str(telling.sheet)!r} must end in .html.")
     shown.start_log()
-    style = Style.none if shown.as_json else shown.progress
     runner = HookRunner(hooks)
     with (
         opened(batch, is_dry=telling.is_dry) as open_batch,
         obeying_signals(open_batch.stop, in_hand="the current clips"),
         runner,
     ):
-        with batch_view.checking(style, is_quiet=shown.is_quiet) as show:
+        with batch_view.showing(shown, open_batch.tally) as show:
             for n_done in open_batch.check():
-                show(n_done, open_batch.planner.n_files)
+                show(FilesChecked(n_done, open_batch.planner.n_files))
         _warn_of_disk(open_batch.planner.summary())
         if telling.is_dry:
             status = _tell_plan(open_batch, shown, telling, gpu_hour_price)
@@ -76,9 +76,8 @@ def _render(open_batch: OpenBatch, results: Path, shown: Shown, telling: Telling
     began = time.monotonic()
     tally = open_batch.tally
     left = 0
-    style = Style.none if shown.as_json else shown.progress
     try:
-        with batch_view.showing(style, tally, is_quiet=shown.is_quiet) as show:
+        with batch_view.showing(shown, tally) as show:
             for event in open_batch.run():
                 show(event)
                 _tell_program(event, shown, telling)

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hallo_cli.cli.console import plain, say
-from hallo_cli.cli.progress import Style, clock
+from hallo_cli.cli.progress import Shown, Style, clock
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
-    from hallo_cli.batch.batch_events import BatchPlanned, Event
+    from hallo_cli.batch.batch_events import BatchPlanned, Event, FilesChecked
     from hallo_cli.batch.ledger import Record
     from hallo_cli.batch.running import Running
     from hallo_cli.batch.status import Known
@@ -25,112 +26,85 @@ PORCELAIN = ("id", "status", "output", "frames", "seconds", "compute_s", "attemp
 PLAIN_INTERVAL_S = 30.0
 SCHEMA = 1  # of the status for programs
 SPARE = 4  # columns at the right end: ^C is shown there, and must not wrap
-Listener = Callable[["Event"], None]
-
-
-def ignore(event: Event) -> None:
-    """A listener that shows nothing."""
 
 
 @contextmanager
-def checking(style: Style, *, is_quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """Shows on standard error how many files of how many have been checked."""
-    style = style.chosen
-    if style is Style.none or is_quiet:
-        yield lambda done, of: None
-    elif style in (Style.plain, Style.json):
-        yield Checked(style is Style.json).show
-    else:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn
-
-        columns = (TextColumn("checking"), BarColumn(20), TextColumn("{task.description}"))
-        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task("reading the rows", total=None)
-
-            def show(done: int, of: int) -> None:
-                progress.update(task, description=f"{done} of {of} files", completed=done, total=of)
-
-            yield show
-
-
-@dataclass
-class Checked:
-    """A line now and then, for logs and programs."""
-
-    as_json: bool
-    last: float = field(default_factory=time.monotonic)
-
-    def show(self, done: int, of: int) -> None:
-        """Print the count if the interval has passed."""
-        if time.monotonic() - self.last < PLAIN_INTERVAL_S:
-            return
-        self.last = time.monotonic()
-        if self.as_json:
-            from hallo_cli.batch.batch_events import FilesChecked
-
-            say_json(FilesChecked(done, of))
-        else:
-            say(f"checked {done} of {of} files")
-
-
-@contextmanager
-def showing(style: Style, tally: Tally, *, is_quiet: bool) -> Iterator[Listener]:
+def showing(shown: Shown, tally: Tally) -> Iterator[Callable[[Event], None]]:
     """A listener that shows events on standard error, once the tally has counted them."""
-    style = style.chosen
+    style = Style.none if shown.as_json else shown.progress.chosen
     if style is Style.json:
-        yield say_json
-    elif style is Style.none or is_quiet:
-        yield ignore
+        yield Lines(tally, as_json=True).show
+    elif style is Style.none or shown.is_quiet:
+        yield lambda event: None
     elif style is Style.plain:
-        yield Plain(tally).show
+        yield Lines(tally).show
     else:
         from rich.console import Console
         from rich.live import Live
 
-        console = Console(stderr=True)
-        with Live(get_renderable=lambda: table(tally, console.width), console=console, transient=True):
-
-            def show(event: Event) -> None:
-                from hallo_cli.batch import batch_events
-
-                if isinstance(event, batch_events.RowWarned):
-                    console.print(plain(describe(event)))
-
-            yield show
-
-
-def say_json(event: Event) -> None:
-    """One versioned JSON object for each event."""
-    from hallo_cli.batch.batch_events import to_json
-
-    say(to_json(event))
+        view = View(tally, Console(stderr=True))
+        with Live(view, console=view.console, transient=True):
+            yield view.show
 
 
 @dataclass
-class Plain:
-    """A line for each row that ends and each problem, and one every half minute."""
+class Lines:
+    """A line for each event that people want to know, or JSON for each; of counts one every half minute."""
 
     tally: Tally
-    last: float = 0.0
+    as_json: bool = False
+    last: float = field(default_factory=time.monotonic)
 
     def show(self, event: Event) -> None:
         """Show one event."""
         from hallo_cli.batch import batch_events
 
-        text = describe(event)
-        is_due = isinstance(event, batch_events.RowAdvanced) and self._is_due()
-        if is_due:
-            text = line_of(self.tally)
-        if text:
+        is_frames = isinstance(event, batch_events.RowAdvanced) and not self.as_json
+        if (is_frames or isinstance(event, batch_events.FilesChecked)) and not self._is_due():
+            return
+        if self.as_json:
+            say(batch_events.to_json(event))
+        elif text := line_of(self.tally) if is_frames else describe(event):
             say(text)
 
     def _is_due(self) -> bool:
         now = self.tally.clock()
-        if now - max(self.last, self.tally.began) < PLAIN_INTERVAL_S:
+        if now - self.last < PLAIN_INTERVAL_S:
             return False
         self.last = now
         return True
+
+
+@dataclass
+class View:
+    """What a terminal shows: the files that were checked, then the batch and its workers."""
+
+    tally: Tally
+    console: Console
+    checked: FilesChecked | None = None
+
+    def show(self, event: Event) -> None:
+        """Take one event into account."""
+        from hallo_cli.batch import batch_events
+
+        if isinstance(event, batch_events.FilesChecked):
+            self.checked = event
+        elif isinstance(event, batch_events.RowWarned):
+            self.console.print(plain(describe(event)))
+
+    def __rich__(self) -> Table:
+        if self.tally.rows:
+            return table(self.tally, self.console.width)
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+
+        grid = Table.grid(padding=(0, 1))
+        if self.checked is None:
+            grid.add_row("checking", ProgressBar(width=20, pulse=True), "reading the rows")
+        else:
+            done, of = self.checked.n_done, self.checked.n_files
+            grid.add_row("checking", ProgressBar(of, done, width=20), f"{done} of {of} files")
+        return grid
 
 
 def line_of(tally: Tally, width: int = 200) -> str:
@@ -192,19 +166,22 @@ def describe(event: Event) -> str:
     from hallo_cli.batch import batch_events
 
     match event:
+        case batch_events.FilesChecked():
+            said = f"checked {event.n_done} of {event.n_files} files"
         case batch_events.BatchPlanned():
-            return describe_plan(event)
+            said = describe_plan(event)
         case batch_events.RowWarned():
-            return f"row {event.row} ({event.id}): warning: {event.message}"
+            said = f"row {event.row} ({event.id}): warning: {event.message}"
         case batch_events.WorkerLost():
             after = "a new worker replaces it" if event.is_replaced else "it is not replaced"
-            return f"worker {event.worker}: {event.reason}; {after}"
+            said = f"worker {event.worker}: {event.reason}; {after}"
         case batch_events.RowRetried():
-            return f"row {event.row} ({event.id}) is tried again: {event.reason}"
+            said = f"row {event.row} ({event.id}) is tried again: {event.reason}"
         case batch_events.RowEnded():
-            return describe_record(event.record)
+            said = describe_record(event.record)
         case _:
-            return ""
+            said = ""
+    return said
 
 
 def describe_plan(plan: BatchPlanned) -> str:

@@ -167,8 +167,8 @@ def _disk() -> Iterator[Finding]:
 
     for name, folder in {"here": Path.cwd(), "temporary": Path(tempfile.gettempdir())}.items():
         yield _disk_of(name, folder)
-    if folder := cache_path():
-        yield _disk_of("cache", folder)
+    if cache := cache_path():
+        yield _disk_of("cache", cache)
     else:
         detail = "no cache, because there is no home folder: every render analyses its inputs again"
         yield Finding("disk", "note", detail, "Name a folder for it in HALLO_CACHE.")

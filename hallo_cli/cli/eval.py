@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
     from hallo_cli.evaluation.measure import IdentityNetwork
     from hallo_cli.evaluation.syncnet import SyncNet
 
-_PANEL = "Networks"  # shown with --help-all
+COLUMNS = {"video", "audio", "portrait", "truth"}  # of a manifest
+_network = functools.partial(option, None, rich_help_panel="Networks")  # shown with --help-all
 
 
 @dataclass(frozen=True)
@@ -33,35 +36,25 @@ class Companions:
 class NetworkFiles:
     """The options about networks that the user supplies."""
 
-    bundle: str | None = option(
-        None,
-        "Weights whose face networks measure identity.  [default: the official ones if installed; "
-        "else the upper faces are compared]",
-        rich_help_panel=_PANEL,
+    bundle: str | None = _network(
+        "Weights whose face networks measure identity.  [default: the official ones if installed; else the "
+        "upper faces are compared]",
         metavar="NAME|DIR",
     )
-    fid_network: Path | None = option(
-        None,
+    fid_network: Path | None = _network(
         "For FID: the TorchScript Inception of the StyleGAN releases, inception-2015-12-05.pt. "
-        "(The .pth of pytorch-fid is not TorchScript.)",
-        rich_help_panel=_PANEL,
+        "(The .pth of pytorch-fid is not TorchScript.)"
     )
-    fvd_network: Path | None = option(
-        None, "For FVD: the TorchScript I3D that StyleGAN-V uses, i3d_torchscript.pt.", rich_help_panel=_PANEL
+    fvd_network: Path | None = _network(
+        "For FVD: the TorchScript I3D that StyleGAN-V uses, i3d_torchscript.pt."
     )
-    efid_network: Path | None = option(
-        None,
+    efid_network: Path | None = _network(
         "For E-FID: a TorchScript network from frames, uint8 [n, 3, height, width], to expression "
         "coefficients [n, channels]. Papers use the 64 of Deep3DFaceRecon_pytorch; export it together "
-        "with its face crop.",
-        rich_help_panel=_PANEL,
+        "with its face crop."
     )
-    syncnet: Path | None = option(
-        None, "For Sync-C and Sync-D: SyncNet's published weights, syncnet_v2.model.", rich_help_panel=_PANEL
-    )
-    reference_dir: Path | None = option(
-        None, "A folder of real videos for FID, FVD and E-FID.", metavar="DIR", rich_help_panel=_PANEL
-    )
+    syncnet: Path | None = _network("For Sync-C and Sync-D: SyncNet's published weights, syncnet_v2.model.")
+    reference_dir: Path | None = _network("A folder of real videos for FID, FVD and E-FID.", metavar="DIR")
 
     def load_networks(self) -> Networks:
         """Read the files. Raises SettingsError or InputError for the folder of real videos, WeightsError."""
@@ -79,19 +72,17 @@ class NetworkFiles:
         from hallo_cli.evaluation.likeness import find_identity
         from hallo_cli.evaluation.measure_video import videos_in
 
+        syncnet = None
+        if self.syncnet is not None:
+            from hallo_cli.evaluation.syncnet import load_syncnet
+
+            syncnet = load_syncnet(self.syncnet)
         return Networks(
             distances=[load_network(kind, file) for kind, file in files.items() if file is not None],
             real=[] if self.reference_dir is None else videos_in(self.reference_dir),
-            syncnet=self._load_syncnet(),
+            syncnet=syncnet,
             identity=find_identity(self.bundle),
         )
-
-    def _load_syncnet(self) -> SyncNet | None:
-        if self.syncnet is None:
-            return None
-        from hallo_cli.evaluation.syncnet import load_syncnet
-
-        return load_syncnet(self.syncnet)
 
 
 @dataclass(frozen=True)
@@ -102,14 +93,6 @@ class Networks:
     real: list[Path]  # the videos that distances are to
     syncnet: SyncNet | None
     identity: IdentityNetwork | None
-
-
-@dataclass(frozen=True)
-class Row:
-    """One video to measure, with what it may be compared with."""
-
-    video: Path
-    companions: Companions
 
 
 def command(
@@ -141,7 +124,7 @@ def command(
     """
     rows = _rows(videos or [], manifest, companions)
     networks = files.load_networks()
-    results = [_measured(row, networks, is_only=len(rows) == 1) for row in rows]
+    results = [_measured(*row, networks, is_only=len(rows) == 1) for row in rows]
     distances = _distances([result.video for result in results if result.figures], networks)
     show(results, distances, as_json=as_json)
     if page is not None:
@@ -152,26 +135,19 @@ def command(
         raise typer.Exit(next(iter(distances.errors.values())).exit_status)
 
 
-def _measured(row: Row, networks: Networks, *, is_only: bool) -> Measured:
+def _measured(video: Path, beside: Companions, networks: Networks, *, is_only: bool) -> Measured:
     """Measure one video; an error is raised only if there is no other video."""
     from hallo_cli.evaluation.measure_video import measure_video, with_lip_sync
 
-    beside = row.companions
     try:
-        figures, curves = measure_video(
-            row.video,
-            audio=beside.audio,
-            portrait=beside.portrait,
-            truth=beside.truth,
-            identity=networks.identity,
-        )
+        figures, curves = measure_video(video, **vars(beside), identity=networks.identity)
         if networks.syncnet is not None:
-            figures = with_lip_sync(figures, row.video, networks.syncnet, audio=beside.audio)
+            figures = with_lip_sync(figures, video, networks.syncnet, audio=beside.audio)
     except HalloError as error:
         if is_only:
             raise
-        return Measured(row.video, error=str(error))
-    return Measured(row.video, figures, curves=curves)
+        return Measured(video, error=str(error))
+    return Measured(video, figures, curves=curves)
 
 
 def _distances(videos: list[Path], networks: Networks) -> Distances:
@@ -187,50 +163,40 @@ def _distances(videos: list[Path], networks: Networks) -> Distances:
     return found
 
 
-def _rows(videos: list[Path], manifest: Path | None, shared: Companions) -> list[Row]:
+def _rows(videos: list[Path], manifest: Path | None, shared: Companions) -> list[tuple[Path, Companions]]:
+    """The videos to measure. Raises SettingsError, InputError."""
     if manifest is None:
         if not videos:
             raise SettingsError("nothing to measure: name one or more videos, or --manifest FILE.csv")
         if len(videos) > 1 and (shared.audio or shared.truth):
             raise SettingsError("--audio and --truth belong to one video; use --manifest for several")
-        return [Row(video, shared) for video in videos]
+        return [(video, shared) for video in videos]
     if videos:
         raise SettingsError("give either videos or --manifest, not both")
-    return _read_manifest(manifest, shared)
+    rows = []
+    for number, record in enumerate(_read_manifest(manifest), 2):
+        paths = {name: manifest.parent / record[name] for name in COLUMNS if record.get(name)}
+        if "video" not in paths:
+            raise InputError(f"{manifest}: line {number}: the video is missing")
+        rows.append((paths.pop("video"), dataclasses.replace(shared, **paths)))
+    return rows
 
 
-def _read_manifest(manifest: Path, shared: Companions) -> list[Row]:
+def _read_manifest(manifest: Path) -> list[dict[str, str]]:
     import csv
 
-    columns = {"video", "audio", "portrait", "truth"}
     try:
         with manifest.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
-            unknown = set(reader.fieldnames or []) - columns
-            if unknown or "video" not in (reader.fieldnames or []):
+            columns = reader.fieldnames or []
+            if "video" not in columns or set(columns) - COLUMNS:
                 raise InputError(
-                    f"{manifest}: columns {', '.join(reader.fieldnames or ['(none)'])}; expected video and "
-                    "any of audio, portrait, truth"
+                    f"{manifest}: columns {', '.join(columns or ['(none)'])}; expected video and any of "
+                    "audio, portrait, truth"
                 )
             records = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{manifest}: cannot be read as a CSV manifest ({error})") from error
     if not records:
         raise InputError(f"{manifest}: no rows under the header; list a video in each")
-    missing = [number for number, record in enumerate(records, 2) if not record.get("video")]
-    if missing:
-        raise InputError(f"{manifest}: line {missing[0]}: the video is missing")
-    return [_row(record, manifest.parent, shared) for record in records]
-
-
-def _row(record: dict[str, str], folder: Path, shared: Companions) -> Row:
-    """A line of the manifest: its paths are relative to the manifest's folder; options fill empty cells."""
-
-    def path(name: str, default: Path | None) -> Path | None:
-        value = record.get(name)
-        return folder / value if value else default
-
-    companions = Companions(
-        path("audio", shared.audio), path("portrait", shared.portrait), path("truth", shared.truth)
-    )
-    return Row(folder / record["video"], companions)
+    return records

@@ -11,14 +11,14 @@ from hallo_cli.cli import batch_view
 from hallo_cli.cli.batch_run import plan_lines
 from hallo_cli.cli.batch_view import (
     SPARE,
-    checking,
     describe,
     describe_worker,
     line_of,
     shorten,
+    showing,
     table,
 )
-from hallo_cli.cli.progress import Style
+from hallo_cli.cli.progress import Shown, Style
 
 PLAN = batch_events.BatchPlanned(10, 6, 2, 1, 1, 600, 24.0, 7200.0, 5_000_000_000, 3_000_000_000)
 
@@ -88,8 +88,8 @@ def test_files_that_are_checked_are_counted_in_the_log(
 ) -> None:
     monkeypatch.setattr(batch_view, "PLAIN_INTERVAL_S", 0.0)
     for style in (Style.plain, Style.json, Style.none):
-        with checking(style, is_quiet=False) as show:
-            show(3, 40)
+        with showing(Shown(progress=style), Tally()) as show:
+            show(batch_events.FilesChecked(3, 40))
     plain, as_json = capsys.readouterr().err.splitlines()
     assert plain == "checked 3 of 40 files"
     assert json.loads(as_json)["n_files"] == 40
@@ -99,8 +99,8 @@ def test_terminal_says_what_is_done_before_the_files_are_counted(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
-    with checking(Style.bar, is_quiet=False) as show:
-        show(3, 40)
+    with showing(Shown(progress=Style.bar), Tally()) as show:
+        show(batch_events.FilesChecked(3, 40))
     said = capsys.readouterr().err
     assert "3 of 40 files" in said
     assert "None" not in said
