@@ -14,6 +14,7 @@ from hallo_cli.cli.progress import clock
 from hallo_cli.errors import SettingsError
 from hallo_cli.settings.resolve import Sources, resolve
 from hallo_cli.store.cache import at_home
+from hallo_cli.store.writing import write_whole
 
 if TYPE_CHECKING:
     import datetime
@@ -54,7 +55,9 @@ def command(
         _require_picture_name(still, job.portrait)
     found = report(job, renderer, as_json=as_json)
     if still is not None:
-        _draw(still, job, renderer, found)
+        from hallo_cli.jobs.still import draw_still
+
+        write_whole(at_home(still), draw_still(job, renderer.engine, found.portrait).page())
 
 
 def _require_picture_name(still: Path, portrait: Path) -> None:
@@ -62,13 +65,6 @@ def _require_picture_name(still: Path, portrait: Path) -> None:
         raise SettingsError(f"--still {str(still)!r} must end in .png.")
     if at_home(still).resolve() == portrait.resolve():
         raise SettingsError(f"--still {str(still)!r} would replace the portrait. Give another name.")
-
-
-def _draw(still: Path, job: Job, renderer: Renderer, found: Preflight) -> None:
-    from hallo_cli.jobs.still import draw_still
-    from hallo_cli.store.writing import write_whole
-
-    write_whole(at_home(still), draw_still(job, renderer.engine, found.portrait).page())
 
 
 def report(job: Job, renderer: Renderer, *, as_json: bool) -> Preflight:
@@ -116,9 +112,10 @@ def _lines(found: Preflight) -> list[str]:
 
     portrait, speech, forecast = found.portrait, found.speech, found.forecast
     left, top, right, bottom = portrait.face_box
+    faces = "one face" if portrait.n_faces == 1 else f"{portrait.n_faces} faces"
     parts = {
         "portrait": (
-            f"{portrait.width} x {portrait.height}, {_faces(portrait.n_faces)}",
+            f"{portrait.width} x {portrait.height}, {faces}",
             f"at {left:.0f},{top:.0f} to {right:.0f},{bottom:.0f} ({portrait.face_size:.0f} pixels)",
             f"turned {portrait.yaw_degrees:.0f} degrees",
             f"sharpness {portrait.sharpness:.0f} (blurred below {MIN_SHARPNESS:.0f})",
@@ -149,7 +146,3 @@ def describe_disk(output_bytes: int, work_bytes: int) -> str:
     """As in "88 MB while rendering, 0.2 MB in the end"."""
     needed = output_bytes + work_bytes
     return f"{needed / 1e6:.0f} MB while rendering, {output_bytes / 1e6:.1f} MB in the end"
-
-
-def _faces(count: int) -> str:
-    return "one face" if count == 1 else f"{count} faces"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 from pathlib import Path
@@ -77,7 +78,8 @@ def list_command(file: Path = FILE, as_json: bool = AS_JSON) -> None:
     today = datetime.date.today()
     entries = read_entries(file)
     if as_json:
-        answer(json.dumps({"schema": SCHEMA, "entries": [_values(entry, today) for entry in entries]}))
+        rows = [_values(entry, today) for entry in entries]
+        answer(json.dumps({"schema": SCHEMA, "entries": rows}, default=str))  # the days
         return
     for entry in entries:
         until = f"until {entry.until}" if entry.until else "without end"
@@ -87,16 +89,7 @@ def list_command(file: Path = FILE, as_json: bool = AS_JSON) -> None:
 
 
 def _values(entry: Entry, today: datetime.date) -> dict[str, object]:
-    return {
-        "sha256": entry.sha256,
-        "speak": entry.speak,
-        "who": entry.who,
-        "until": entry.until.isoformat() if entry.until else None,
-        "note": entry.note,
-        "file": entry.file,
-        "entry": entry.digest,
-        "valid": entry.is_valid(today),
-    }
+    return {**dataclasses.asdict(entry), "entry": entry.digest, "valid": entry.is_valid(today)}
 
 
 def _digest(source: Path) -> str:

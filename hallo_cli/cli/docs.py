@@ -32,7 +32,8 @@ def command(
     """
     if topic is None:
         for name in list_topics():
-            answer(f"{name:<14}{_purpose(read_guide(name))}")
+            title = read_guide(name).partition("\n")[0]  # as in "# Batch: many portraits, many recordings"
+            answer(f"{name:<14}{title.partition(': ')[2]}")
         return
     text = read_guide(topic)
     if is_raw or not sys.stdout.isatty():
@@ -48,11 +49,6 @@ def read_guide(topic: str) -> str:
     if topic not in topics:
         raise SettingsError(f"unknown topic {topic!r}. {did_you_mean(topic, topics, 'Topics')}")
     return (FOLDER / f"{topic}.md").read_text(encoding="utf-8")
-
-
-def _purpose(text: str) -> str:
-    """What follows the topic in a guide's title, as in "# Batch: many portraits, many recordings"."""
-    return text.partition("\n")[0].partition(": ")[2]
 
 
 def _show(text: str) -> None:

@@ -245,20 +245,20 @@ def failures_as_json(is_wanted: bool) -> Iterator[None]:
         yield
     except (typer.Exit, typer.Abort, typer.BadParameter):
         raise
-    except HalloError as error:
-        if is_wanted:
-            _print_failure(type(error).__name__, str(error), error.exit_status)
-        raise
     except Exception as error:  # reported as an event, then raised on to the boundary
         if is_wanted:
-            _print_failure("Bug", f"{type(error).__name__}: {error}", BUG_STATUS)
+            _print_failure(error)
         raise
 
 
-def _print_failure(kind: str, message: str, exit_status: int) -> None:
+def _print_failure(error: Exception) -> None:
     import json
 
     from hallo_cli.jobs.events import EVENTS_VERSION
 
-    line = {"version": EVENTS_VERSION, "event": "failed", "kind": kind, "message": message}
-    answer(json.dumps({**line, "exit_status": exit_status}))
+    line: dict[str, object] = {"version": EVENTS_VERSION, "event": "failed"}
+    if isinstance(error, HalloError):
+        line |= {"kind": type(error).__name__, "message": str(error), "exit_status": error.exit_status}
+    else:
+        line |= {"kind": "Bug", "message": f"{type(error).__name__}: {error}", "exit_status": BUG_STATUS}
+    answer(json.dumps(line))
