@@ -7,6 +7,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hallo_cli.batch.ledger import Record
+from hallo_cli.batch.ledger_sync import merge
+from hallo_cli.batch.paths import Paths
+from hallo_cli.batch.running import find_running
+from hallo_cli.batch.status import Known, read_known
 from hallo_cli.cli import batch_view
 from hallo_cli.cli.batch_build import build_batch, judge_by, promoted_options, repeat_rejected, rows_of
 from hallo_cli.cli.batch_hooks import Hooks
@@ -29,10 +34,7 @@ from hallo_cli.errors import HalloError, InputError, ManifestError, SettingsErro
 from hallo_cli.settings.resolve import Sources
 
 if TYPE_CHECKING:
-    from hallo_cli.batch.ledger import Record
-    from hallo_cli.batch.paths import Paths
     from hallo_cli.batch.report import Asked
-    from hallo_cli.batch.status import Known
 
 
 class RunByDefault(HelpfulGroup):
@@ -163,9 +165,6 @@ def status_command(named: Path = NAMED, as_json: bool = AS_JSON) -> None:
     Example:
         hallo batch status week12.csv
     """
-    from hallo_cli.batch.running import find_running
-    from hallo_cli.batch.status import read_known
-
     Shown().start_log()
     paths = _paths(named)
     known, running = read_known(paths), find_running(paths)
@@ -197,7 +196,6 @@ def report_command(
     another preset.
     """
     from hallo_cli.batch.report import ReportOptions, table_beside, write_page, write_table
-    from hallo_cli.batch.status import read_known
 
     Shown().start_log()
     paths = _paths(named)
@@ -222,8 +220,6 @@ def merge_command(named: Path = NAMED) -> None:
     Example:
         hallo batch merge week12.csv
     """
-    from hallo_cli.batch.ledger_sync import merge
-
     Shown().start_log()
     paths = _paths(named)
     say(f"{paths.merged}: {merge(paths)} rows added")
@@ -248,8 +244,6 @@ def _asked(known: Known, paths: Paths) -> tuple[list[Record], dict[str, Asked], 
 
 def _last_options(named: Path) -> BatchOptions:
     """The options of a batch's last run, for all its rows. Raises ManifestError, JobError."""
-    from hallo_cli.batch.status import read_known
-
     paths = _paths(named)
     head = read_known(paths).head
     if head is None:
@@ -261,6 +255,4 @@ def _last_options(named: Path) -> BatchOptions:
 
 
 def _paths(named: Path) -> Paths:
-    from hallo_cli.batch.paths import Paths
-
     return Paths(base_of(named))

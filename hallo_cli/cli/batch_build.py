@@ -15,21 +15,28 @@ from hallo_cli.batch.building import (
     predict,
     preset_resolver,
 )
+from hallo_cli.batch.decisions import Judged, apply_decisions, read_decisions
+from hallo_cli.batch.paths import Paths, read_shard
+from hallo_cli.batch.places import Layout
+from hallo_cli.batch.promote import promoted_lines, write_promoted
+from hallo_cli.batch.renderer_spec import RendererSpec
+from hallo_cli.batch.rows import BadRow, Row
+from hallo_cli.batch.scheduler import Policy
+from hallo_cli.batch.status import require_ledgers
+from hallo_cli.batch.worker_pool import Pool
 from hallo_cli.cli.batch_options import STDIN, BatchOptions, Spending
 from hallo_cli.cli.console import say
 from hallo_cli.errors import InputError, ManifestError
+from hallo_cli.inference.device import all_devices
 from hallo_cli.media.addresses import bare_address, is_address
+from hallo_cli.media.far import near_path
+from hallo_cli.printable import printable
+from hallo_cli.settings.preset_files import read_preset
 from hallo_cli.settings.resolve import Sources, resolve
 
 if TYPE_CHECKING:
-    from hallo_cli.batch.decisions import Judged
-    from hallo_cli.batch.paths import Paths
-    from hallo_cli.batch.places import Layout
     from hallo_cli.batch.planner import Repeat
-    from hallo_cli.batch.renderer_spec import RendererSpec
-    from hallo_cli.batch.rows import BadRow, Row
     from hallo_cli.batch.run import Batch, Source
-    from hallo_cli.batch.worker_pool import Pool
 
 MAX_NAMED = 20  # rows in a message
 
@@ -40,7 +47,6 @@ def build_batch(
     """The batch. Raises SettingsError."""
     from hallo_cli.batch import run as batch
     from hallo_cli.batch.planner import Repeat, RowSettings
-    from hallo_cli.batch.scheduler import Policy
 
     given = options.given
     resolved = resolve(given)
@@ -82,8 +88,6 @@ def worker_devices(options: BatchOptions, device: str) -> list[str]:
     """One device for each worker."""
     named = [name.strip() for name in options.devices.split(",") if name.strip()] or [device]
     if named == ["auto"] and options.engine == "local":
-        from hallo_cli.inference.device import all_devices
-
         named = all_devices()
     return [name for name in named for _ in range(options.jobs)]
 
@@ -111,10 +115,6 @@ def output_dir_of(options: BatchOptions) -> Path:
 
 def judge_by(decisions: Path, paths: Paths) -> Judged:
     """The rows that a file of decisions is about. Tell of marks that hold no more. Raises InputError."""
-    from hallo_cli.batch.decisions import apply_decisions, read_decisions
-    from hallo_cli.batch.status import require_ledgers
-    from hallo_cli.printable import printable
-
     judged = apply_decisions(read_decisions(decisions), require_ledgers(paths))
     for name in judged.stale[:MAX_NAMED]:
         say(f"{printable(name)}: the marked video is gone or was rendered again since; look at the row again")
@@ -142,9 +142,6 @@ def promoted_options(
     What the given preset and flags set wins over the first batch's flags, config file, presets and cells.
     Raises SettingsError, ManifestError, OutputError.
     """
-    from hallo_cli.batch.promote import promoted_lines, write_promoted
-    from hallo_cli.settings.preset_files import read_preset
-
     named = read_preset(given.preset).values if given.preset else {}
     wanted = {**named, **given.flags}
     lines = promoted_lines(
@@ -168,7 +165,6 @@ def promoted_options(
 
 def _source(options: BatchOptions) -> Source:
     from hallo_cli.batch.run import Source
-    from hallo_cli.media.far import near_path
 
     if options.manifest == STDIN:
         return Source(is_stdin=True)
@@ -183,8 +179,6 @@ def _source(options: BatchOptions) -> Source:
 
 
 def _layout(options: BatchOptions, speak: str | None) -> Layout:
-    from hallo_cli.batch.places import Layout
-
     output_dir = output_dir_of(options)
     own = frozenset(options.own_columns or ())
     far_root = options.root if is_address(options.root) else ""
@@ -193,6 +187,4 @@ def _layout(options: BatchOptions, speak: str | None) -> Layout:
 
 
 def _paths(options: BatchOptions) -> Paths:
-    from hallo_cli.batch.paths import Paths, read_shard
-
     return Paths(Path(options.base), read_shard(options.shard))

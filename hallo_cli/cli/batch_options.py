@@ -7,8 +7,9 @@ import math
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from hallo_cli.batch.budget import Budget
 from hallo_cli.cli.batch_plan import PLAN
 from hallo_cli.cli.batch_view import PORCELAIN
 from hallo_cli.cli.options import argument, option, rare
@@ -16,10 +17,8 @@ from hallo_cli.errors import JobError, SettingsError
 from hallo_cli.media.addresses import address_in, bare_address, is_address, stem_of
 from hallo_cli.settings.canvas import colour_of
 from hallo_cli.settings.resolve import Sources
+from hallo_cli.store.binding import bind
 from hallo_cli.store.cache import at_home
-
-if TYPE_CHECKING:
-    from hallo_cli.batch.budget import Budget
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".txt")
 RESULTS = ".results.jsonl"
@@ -172,8 +171,6 @@ class Spending:
 
     def budget(self, max_gpu_hours: float) -> Budget:
         """All limits in one value. Raises SettingsError."""
-        from hallo_cli.batch.budget import Budget
-
         if self.max_cost and not self.gpu_hour_price:
             raise SettingsError("--max-cost needs the price of an hour: add --gpu-hour-price.")
         hours = [max_gpu_hours] if max_gpu_hours else []
@@ -200,8 +197,6 @@ class Telling:
 
 def read_options(values: dict[str, object]) -> BatchOptions:
     """The options in a ledger. Raises JobError if they are not options of a batch."""
-    from hallo_cli.store.binding import bind
-
     try:
         return bind(BatchOptions, values, skips_unknown=True)
     except ValueError as error:

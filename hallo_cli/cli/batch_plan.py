@@ -8,12 +8,10 @@ import io
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from hallo_cli.batch.batch_events import RowPlanned
+from hallo_cli.cli.batch_view import shorten
 from hallo_cli.cli.progress import clock
-
-if TYPE_CHECKING:
-    from hallo_cli.batch.batch_events import RowPlanned
 
 PLAN = ("id", "state", "portrait", "length", "size", "compute_s", "price", "output", "message")
 TO_RENDER = ("ready", "waiting")
@@ -41,8 +39,6 @@ def price_of(compute_s: float, gpu_hour_price: float) -> float:
 
 def plan_table(rows: Iterable[RowPlanned], *, has_prices: bool) -> Iterator[str]:
     """Aligned lines for people, as wide as the terminal."""
-    from hallo_cli.cli.batch_view import shorten
-
     widths = {name: width for name, width in _WIDTHS.items() if name != "price" or has_prices}
     room = max(20, shutil.get_terminal_size((120, 24)).columns - sum(widths.values()) - len(widths))
     yield " ".join([*(f"{name:<{width}}" for name, width in widths.items()), "output"])

@@ -10,6 +10,16 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from hallo_cli.batch.batch_events import (
+    BatchPlanned,
+    BudgetSpent,
+    Event,
+    FilesChecked,
+    RowEnded,
+    RowPlanned,
+    to_json,
+)
+from hallo_cli.batch.tally import Tally
 from hallo_cli.cli import batch_view
 from hallo_cli.cli.batch_hooks import HookRunner, Hooks
 from hallo_cli.cli.batch_options import Telling
@@ -21,9 +31,7 @@ from hallo_cli.cli.signals import obeying_signals
 from hallo_cli.errors import SettingsError
 
 if TYPE_CHECKING:
-    from hallo_cli.batch.batch_events import BatchPlanned, Event, RowPlanned
     from hallo_cli.batch.run import Batch, OpenBatch
-    from hallo_cli.batch.tally import Tally
 
 FAILED = 1
 BUDGET_SPENT = 75  # "temporary failure; try again later", as mail programs say
@@ -33,7 +41,6 @@ def run(
     batch: Batch, shown: Shown, hooks: Hooks, telling: Telling = Telling(), *, gpu_hour_price: float = 0.0
 ) -> None:
     """Check, then render; the last line counts the rows. Ends with status 1 if some failed."""
-    from hallo_cli.batch.batch_events import FilesChecked
     from hallo_cli.batch.run import opened
 
     if telling.as_csv and not telling.is_dry:
@@ -71,8 +78,6 @@ def _warn_of_disk(plan: BatchPlanned) -> None:
 
 def _render(open_batch: OpenBatch, results: Path, shown: Shown, telling: Telling, hooks: HookRunner) -> int:
     """Render and show every event; returns the exit status."""
-    from hallo_cli.batch import batch_events
-
     began = time.monotonic()
     tally = open_batch.tally
     left = 0
@@ -81,9 +86,9 @@ def _render(open_batch: OpenBatch, results: Path, shown: Shown, telling: Telling
             for event in open_batch.run():
                 show(event)
                 _tell_program(event, shown, telling)
-                if isinstance(event, batch_events.RowEnded):
-                    hooks.row_ended(batch_events.to_json(event))
-                if isinstance(event, batch_events.BudgetSpent):
+                if isinstance(event, RowEnded):
+                    hooks.row_ended(to_json(event))
+                if isinstance(event, BudgetSpent):
                     left = event.left
     finally:
         _tell_end(tally, time.monotonic() - began, results)
@@ -96,11 +101,9 @@ def _render(open_batch: OpenBatch, results: Path, shown: Shown, telling: Telling
 
 
 def _tell_program(event: Event, shown: Shown, telling: Telling) -> None:
-    from hallo_cli.batch import batch_events
-
     if shown.as_json:
-        answer(batch_events.to_json(event))
-    if telling.as_porcelain and isinstance(event, batch_events.RowEnded):
+        answer(to_json(event))
+    if telling.as_porcelain and isinstance(event, RowEnded):
         answer(*batch_view.porcelain(event.record))
 
 
@@ -114,8 +117,6 @@ def _tell_plan(open_batch: OpenBatch, shown: Shown, telling: Telling, price: flo
         (priced(row, price) for row in open_batch.queue.planned()), shown, telling, has_prices=bool(price)
     )
     if shown.as_json:
-        from hallo_cli.batch.batch_events import to_json
-
         answer(to_json(plan))
     if telling.sheet:
         _write_sheet(telling.sheet, open_batch, price)
@@ -139,8 +140,6 @@ def _write_sheet(page: Path, open_batch: OpenBatch, price: float) -> None:
 
 
 def _tell_rows(rows: Iterator[RowPlanned], shown: Shown, telling: Telling, *, has_prices: bool) -> None:
-    from hallo_cli.batch.batch_events import to_json
-
     if shown.as_json:
         for row in rows:
             answer(to_json(row))

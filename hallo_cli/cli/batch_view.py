@@ -9,18 +9,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from hallo_cli.batch.batch_events import (
+    BatchPlanned,
+    Event,
+    FilesChecked,
+    RowAdvanced,
+    RowEnded,
+    RowRetried,
+    RowWarned,
+    WorkerLost,
+    to_json,
+)
+from hallo_cli.batch.ledger import Record
+from hallo_cli.batch.running import Running
+from hallo_cli.batch.status import Known
+from hallo_cli.batch.tally import AtWork, Tally
 from hallo_cli.cli.console import plain, say
 from hallo_cli.cli.progress import Shown, Style, clock
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
-
-    from hallo_cli.batch.batch_events import BatchPlanned, Event, FilesChecked
-    from hallo_cli.batch.ledger import Record
-    from hallo_cli.batch.running import Running
-    from hallo_cli.batch.status import Known
-    from hallo_cli.batch.tally import AtWork, Tally
 
 PORCELAIN = ("id", "status", "output", "frames", "seconds", "compute_s", "attempts", "message")
 PLAIN_INTERVAL_S = 30.0
@@ -57,13 +66,11 @@ class Lines:
 
     def show(self, event: Event) -> None:
         """Show one event."""
-        from hallo_cli.batch import batch_events
-
-        is_frames = isinstance(event, batch_events.RowAdvanced) and not self.as_json
-        if (is_frames or isinstance(event, batch_events.FilesChecked)) and not self._is_due():
+        is_frames = isinstance(event, RowAdvanced) and not self.as_json
+        if (is_frames or isinstance(event, FilesChecked)) and not self._is_due():
             return
         if self.as_json:
-            say(batch_events.to_json(event))
+            say(to_json(event))
         elif text := line_of(self.tally) if is_frames else describe(event):
             say(text)
 
@@ -85,11 +92,9 @@ class View:
 
     def show(self, event: Event) -> None:
         """Take one event into account."""
-        from hallo_cli.batch import batch_events
-
-        if isinstance(event, batch_events.FilesChecked):
+        if isinstance(event, FilesChecked):
             self.checked = event
-        elif isinstance(event, batch_events.RowWarned):
+        elif isinstance(event, RowWarned):
             self.console.print(plain(describe(event)))
 
     def __rich__(self) -> Table:
@@ -163,21 +168,19 @@ def shorten(text: str, width: int) -> str:
 
 def describe(event: Event) -> str:
     """One event for people; empty where it is not worth a line."""
-    from hallo_cli.batch import batch_events
-
     match event:
-        case batch_events.FilesChecked():
+        case FilesChecked():
             said = f"checked {event.n_done} of {event.n_files} files"
-        case batch_events.BatchPlanned():
+        case BatchPlanned():
             said = describe_plan(event)
-        case batch_events.RowWarned():
+        case RowWarned():
             said = f"row {event.row} ({event.id}): warning: {event.message}"
-        case batch_events.WorkerLost():
+        case WorkerLost():
             after = "a new worker replaces it" if event.is_replaced else "it is not replaced"
             said = f"worker {event.worker}: {event.reason}; {after}"
-        case batch_events.RowRetried():
+        case RowRetried():
             said = f"row {event.row} ({event.id}) is tried again: {event.reason}"
-        case batch_events.RowEnded():
+        case RowEnded():
             said = describe_record(event.record)
         case _:
             said = ""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from hallo_cli.cli.console import answer
 from hallo_cli.cli.options import AS_JSON, option
 from hallo_cli.errors import SettingsError
+from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.settings.resolve import Resolved, Sources, resolve
 from hallo_cli.settings.schema import RenderSettings
 from hallo_cli.store.writing import write_whole
@@ -85,7 +86,6 @@ def require_report(report: Path | None) -> None:
 
 def _example(resolved: Resolved, *, is_random: bool) -> Example:
     from hallo_cli.bench.example import open_example, random_example
-    from hallo_cli.models.network_config import NetworkConfig
 
     if is_random:
         return random_example(resolved.render, resolved.runtime, NetworkConfig.official())

@@ -12,15 +12,17 @@ from hallo_cli.cli.console import answer, say
 from hallo_cli.cli.options import AS_JSON, argument, option
 from hallo_cli.cli.progress import clock
 from hallo_cli.errors import SettingsError
+from hallo_cli.jobs.inputs import inspect_inputs
+from hallo_cli.jobs.permission import Given as Consented
+from hallo_cli.jobs.plan import Job
 from hallo_cli.settings.resolve import Sources, resolve
+from hallo_cli.settings.values import to_values
 from hallo_cli.store.cache import at_home
 from hallo_cli.store.writing import write_whole
 
 if TYPE_CHECKING:
     import datetime
 
-    from hallo_cli.jobs.permission import Given as Consented
-    from hallo_cli.jobs.plan import Job
     from hallo_cli.jobs.preflight import Preflight
 
 SCHEMA = 1
@@ -70,7 +72,6 @@ def _require_picture_name(still: Path, portrait: Path) -> None:
 def report(job: Job, renderer: Renderer, *, as_json: bool) -> Preflight:
     """Check a job, print what was found, and return it. Raises ConsentError if --consent forbids it."""
     from hallo_cli.jobs.preflight import look_at
-    from hallo_cli.settings.values import to_values
 
     given = _consents(job, renderer)
     found = look_at(job, renderer.engine)
@@ -95,7 +96,6 @@ def report(job: Job, renderer: Renderer, *, as_json: bool) -> Preflight:
 
 def _consents(job: Job, renderer: Renderer) -> tuple[Consented, ...]:
     """The consents that the render would need; none without --consent."""
-    from hallo_cli.jobs.inputs import inspect_inputs
     from hallo_cli.jobs.marking import Marking
 
     if renderer.resolved.runtime.consent is None:

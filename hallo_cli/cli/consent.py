@@ -6,14 +6,13 @@ import dataclasses
 import datetime
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hallo_cli.cli.console import answer, say
 from hallo_cli.cli.options import AS_JSON, Application, argument, option
 from hallo_cli.errors import InputError, SettingsError
-
-if TYPE_CHECKING:
-    from hallo_cli.provenance.consent_file import Entry
+from hallo_cli.media.files import require_file
+from hallo_cli.provenance.consent_file import Entry, read_day, read_entries, write_entries
+from hallo_cli.store.digests import file_digest
 
 SCHEMA = 1
 app = Application(
@@ -48,8 +47,6 @@ def add_command(
     The file is made if it does not exist. It keeps the SHA-256 of each file's content. An earlier entry of
     the same person about the same file is replaced.
     """
-    from hallo_cli.provenance.consent_file import Entry, read_day, read_entries, write_entries
-
     if not (sources or speak):
         raise SettingsError("name the pictures and recordings, or a synthetic voice with --speak.")
     if not who.strip():
@@ -73,8 +70,6 @@ def list_command(file: Path = FILE, as_json: bool = AS_JSON) -> None:
     Example:
         hallo consent list ok.csv
     """
-    from hallo_cli.provenance.consent_file import read_entries
-
     today = datetime.date.today()
     entries = read_entries(file)
     if as_json:
@@ -93,7 +88,4 @@ def _values(entry: Entry, today: datetime.date) -> dict[str, object]:
 
 
 def _digest(source: Path) -> str:
-    from hallo_cli.media.files import require_file
-    from hallo_cli.store.digests import file_digest
-
     return file_digest(require_file(source, InputError, "file"))

@@ -8,7 +8,9 @@ from hallo_cli.api import Renderer
 from hallo_cli.cli.console import say
 from hallo_cli.cli.options import option
 from hallo_cli.cli.progress import Shown
+from hallo_cli.cli.render import render
 from hallo_cli.errors import InputError, SettingsError
+from hallo_cli.jobs.record import read_record, sidecar_path
 from hallo_cli.settings.resolve import Sources, resolve
 
 EXAMPLES = Path(__file__).parent.parent / "assets" / "examples"
@@ -31,7 +33,6 @@ def command(
 
     An earlier demo is replaced. To set more, render files of your own: hallo render.
     """
-    from hallo_cli.cli.render import render
     from hallo_cli.jobs.runner import RunOptions
 
     shown = Shown(is_quiet=is_quiet)
@@ -53,8 +54,6 @@ def command(
 
 def _require_replaceable(output: Path) -> None:
     """Raise SettingsError if a file that no render wrote has the name of the output or its record."""
-    from hallo_cli.jobs.record import read_record, sidecar_path
-
     record = sidecar_path(output)
     if not output.exists() and not record.exists():
         return

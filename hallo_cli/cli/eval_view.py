@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from hallo_cli.cli.console import answer, plain, say
 from hallo_cli.errors import HalloError
+from hallo_cli.evaluation.figures import VideoFigures
 
 if TYPE_CHECKING:
     from hallo_cli.evaluation.curves import Curves
     from hallo_cli.evaluation.distribution import Kind
-    from hallo_cli.evaluation.figures import VideoFigures
 
 SCHEMA = 1
 

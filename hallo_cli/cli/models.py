@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import typer
 
+from hallo_cli.bundles import hub
+from hallo_cli.bundles.bundle import Bundle, find_bundle, list_bundles, models_dir, named_folder, read_bundle
+from hallo_cli.bundles.hub import PullPlan
+from hallo_cli.bundles.licences import licences
+from hallo_cli.bundles.trees import TREES
 from hallo_cli.cli.console import answer, say
 from hallo_cli.cli.dtypes import Dtype, torch_dtype
 from hallo_cli.cli.options import AS_JSON, Application, argument, option
 from hallo_cli.errors import WeightsError
-
-if TYPE_CHECKING:
-    from hallo_cli.bundles.bundle import Bundle
-    from hallo_cli.bundles.hub import PullPlan
+from hallo_cli.store.cache import at_home
 
 SCHEMA = 1
 app = Application(
@@ -37,8 +39,6 @@ def list_command(as_json: bool = AS_JSON) -> None:
     Example:
         hallo models list
     """
-    from hallo_cli.bundles.bundle import list_bundles, models_dir, read_bundle
-
     rows = []
     for name, path in list_bundles():
         try:
@@ -67,8 +67,6 @@ def show(bundle: str = BUNDLE, as_json: bool = AS_JSON) -> None:
         hallo models show official
     """
     import dataclasses
-
-    from hallo_cli.bundles.bundle import find_bundle
 
     found = find_bundle(bundle)
     manifest = found.manifest
@@ -104,7 +102,6 @@ def verify(bundle: str = BUNDLE, as_json: bool = AS_JSON) -> None:
 
     Every file must be complete and unchanged and fit the networks. Exit status: 5 if one does not.
     """
-    from hallo_cli.bundles.bundle import find_bundle
     from hallo_cli.bundles.networks import check_bundle_fits
 
     found = find_bundle(bundle)
@@ -147,12 +144,6 @@ def pull(
     The same command resumes an interrupted fetch. HF_ENDPOINT names a mirror, HALLO_MODELS the models folder.
     Only what rendering needs is fetched.
     """
-    from hallo_cli.bundles import hub
-    from hallo_cli.bundles.bundle import named_folder
-    from hallo_cli.bundles.licences import licences
-    from hallo_cli.bundles.trees import TREES
-    from hallo_cli.store.cache import at_home
-
     tree, with_training = TREES[weights], extra is not None
     directory = at_home(to) if to else named_folder(tree.name)
     for licence in licences(file.path for file in hub.tree_files(tree, with_training=with_training)):
@@ -184,9 +175,7 @@ def convert(
 
     The published folder can be converted, too. Unused weights are left out, and every file gets a digest.
     """
-    from hallo_cli.bundles.bundle import find_bundle, named_folder
     from hallo_cli.bundles.networks import convert_bundle
-    from hallo_cli.store.cache import at_home
 
     directory = at_home(Path(target)) if "/" in target else named_folder(target)
     bundle = convert_bundle(find_bundle(source), directory, name=directory.name, dtype=torch_dtype(dtype))
@@ -199,8 +188,6 @@ def convert(
 def _pull(plan: PullPlan, directory: Path) -> Bundle:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
-
-    from hallo_cli.bundles import hub
 
     columns = (
         "{task.description}",

@@ -17,12 +17,12 @@ import typer
 from hallo_cli.cli.console import answer, plain, say
 from hallo_cli.cli.options import option, rare
 from hallo_cli.errors import BUG_STATUS, HalloError
+from hallo_cli.jobs import events
+from hallo_cli.jobs.events import EVENTS_VERSION, Event, Listener, to_json
 from hallo_cli.printable import PrintableFormatter
 
 if TYPE_CHECKING:
     from rich.progress import Progress
-
-    from hallo_cli.jobs.events import Event, Listener
 
 PLAIN_INTERVAL_S = 10.0  # seconds between two lines about frames in a log
 LONGEST_LINE = 68  # columns, besides the bar and ^C: a wrapped line would be left behind
@@ -148,8 +148,6 @@ class PlainLines:
 
     def show(self, event: Event) -> None:
         """Listen to one event."""
-        from hallo_cli.jobs import events
-
         if isinstance(event, events.ClipRendered):
             self.speed.update(event.frames_done, event.n_frames)
             is_last = event.frames_done == event.n_frames
@@ -175,8 +173,6 @@ class Bar:
 
     def show(self, event: Event) -> None:
         """Listen to one event."""
-        from hallo_cli.jobs import events
-
         match event:
             case events.StageStarted():
                 self.progress.update(self.task, description=STAGES[event.stage], detail="")
@@ -199,8 +195,6 @@ class Bar:
 
 def describe(event: Event, speed: Speed) -> str:
     """One event for people; empty where it is not worth a line."""
-    from hallo_cli.jobs import events
-
     match event:
         case events.StageStarted():
             return STAGES[event.stage]
@@ -219,8 +213,6 @@ def describe(event: Event, speed: Speed) -> str:
 
 def say_warning(event: Event) -> None:
     """An event that is shown even with --progress none."""
-    from hallo_cli.jobs import events
-
     if isinstance(event, events.Warned):
         say(describe(event, Speed()))
 
@@ -233,8 +225,6 @@ def clock(seconds: float) -> str:
 
 def print_json(event: Event, *, err: bool = False) -> None:
     """One event as one line, on standard output unless `err`."""
-    from hallo_cli.jobs.events import to_json
-
     (say if err else answer)(to_json(event))
 
 
@@ -253,8 +243,6 @@ def failures_as_json(is_wanted: bool) -> Iterator[None]:
 
 def _print_failure(error: Exception) -> None:
     import json
-
-    from hallo_cli.jobs.events import EVENTS_VERSION
 
     line: dict[str, object] = {"version": EVENTS_VERSION, "event": "failed"}
     if isinstance(error, HalloError):

@@ -9,18 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hallo_cli.api import Renderer, compose, speak
+from hallo_cli.cli.check import report
 from hallo_cli.cli.console import answer, say
 from hallo_cli.cli.options import argument, option, rare
 from hallo_cli.cli.progress import Shown, clock, failures_as_json, print_json, showing
 from hallo_cli.cli.signals import obeying_signals
 from hallo_cli.errors import SettingsError, SpeechError
-from hallo_cli.media.addresses import is_address
+from hallo_cli.jobs.events import Event
+from hallo_cli.jobs.inputs import inspect_inputs
+from hallo_cli.jobs.plan import Job
+from hallo_cli.jobs.sending import place_of
+from hallo_cli.media.addresses import is_address, stem_of
+from hallo_cli.media.piped import is_piped
 from hallo_cli.settings.resolve import Sources, resolve
 from hallo_cli.store.cache import at_home
 
 if TYPE_CHECKING:
-    from hallo_cli.jobs.events import Event
-    from hallo_cli.jobs.plan import Job
     from hallo_cli.jobs.runner import RunOptions
 
 
@@ -54,7 +58,6 @@ class Files:
     def run_options(self) -> RunOptions:
         """These options as the runner takes them."""
         from hallo_cli.jobs.runner import RunOptions
-        from hallo_cli.jobs.sending import place_of
 
         work_dir = self.work_dir and at_home(self.work_dir)
         return RunOptions(
@@ -68,8 +71,6 @@ class Files:
     @property
     def place(self) -> Path | None:
         """The file that the video is rendered to, if one was named. Raises SettingsError."""
-        from hallo_cli.jobs.sending import place_of
-
         return place_of(self.output)[0] if self.output else None
 
 
@@ -139,9 +140,6 @@ class Inputs:
     @property
     def output(self) -> Path:
         """PORTRAIT-AUDIO.mp4 in the current folder."""
-        from hallo_cli.media.addresses import stem_of
-        from hallo_cli.media.piped import is_piped
-
         said = "group" if self.voices else "text"
         if self.audios:
             said = "piped" if is_piped(Path(self.audios[0])) else stem_of(self.audios[0])
@@ -221,8 +219,6 @@ def _show_plan(renderer: Renderer, job: Job, options: RunOptions, shown: Shown) 
     """Check everything as a render does, and report what it would make."""
     if job.voices:
         raise SettingsError("--dry-run checks one face: leave --face out and name it with --face-index.")
-    from hallo_cli.cli.check import report
-    from hallo_cli.jobs.inputs import inspect_inputs
     from hallo_cli.jobs.marking import Marking
     from hallo_cli.jobs.runner import find_obstacles
 

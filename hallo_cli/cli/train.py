@@ -8,12 +8,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hallo_cli.bundles.bundle import find_bundle
+from hallo_cli.bundles.bundle_file import Geometry
 from hallo_cli.cli.console import answer, say
 from hallo_cli.cli.dtypes import Dtype, torch_dtype
 from hallo_cli.cli.options import Application, argument, option
 from hallo_cli.cli.train_view import shown_events
 from hallo_cli.cli.train_workshop import autoencoder, distil_head, speech, synth, synth_speech
 from hallo_cli.errors import Interrupted, SettingsError
+from hallo_cli.inference.device import resolve_device
+from hallo_cli.store.locks import locked
 
 if TYPE_CHECKING:
     from hallo_cli.training.config import Stage
@@ -90,9 +94,6 @@ def prepare(
 
     The same command resumes. rejects.jsonl says why stretches were left out.
     """
-    from hallo_cli.bundles.bundle import find_bundle
-    from hallo_cli.bundles.bundle_file import Geometry
-    from hallo_cli.store.locks import locked
     from hallo_cli.training.footage import Standard
     from hallo_cli.training.prepare import PrepareSettings
     from hallo_cli.training.prepare import prepare as prepare_videos
@@ -135,7 +136,6 @@ def encode(
 
     The same command resumes. Shards of other takes or networks are refused.
     """
-    from hallo_cli.inference.device import resolve_device
     from hallo_cli.training.encode_folder import bundle_encoder, encode_folder, file_encoder
 
     where = str(resolve_device(device))

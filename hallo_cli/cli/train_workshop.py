@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from hallo_cli.cli.console import say
 from hallo_cli.cli.options import argument, option
 from hallo_cli.errors import InputError, SettingsError
+from hallo_cli.store.locks import locked
+from hallo_cli.store.writing import make_folder
 
 if TYPE_CHECKING:
     from torch import nn
@@ -42,7 +44,6 @@ def synth(
     of one seed, length and choice of voices.
     """
     _need_extra()
-    from hallo_cli.store.locks import locked
     from hallo_cli.workshop.corpus.make_takes import TakeSpec
     from hallo_cli.workshop.corpus.take_shards import require_place, write_contact_sheet, write_corpus
 
@@ -72,7 +73,6 @@ def synth_speech(
         hallo train synth-speech corpus/speech --shards 20 --workers 0
     """
     _need_extra()
-    from hallo_cli.store.locks import locked
     from hallo_cli.workshop.corpus.speech_shards import write_speech_shards
 
     total_s = 0.0
@@ -237,7 +237,6 @@ def _finish(network: nn.Module, output: Path) -> None:
 
 def _save(network: nn.Module, output: Path) -> None:
     from hallo_cli.models.tensor_file import write_tensors
-    from hallo_cli.store.writing import make_folder
 
     make_folder(output.parent)
     write_tensors(output, network.state_dict())
