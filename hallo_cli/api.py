@@ -14,6 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from hallo_cli.errors import PortraitError, SettingsError, SpeechError, WeightsError
+from hallo_cli.jobs.containers import fitting_container
+from hallo_cli.jobs.events import Event, ignore
+from hallo_cli.jobs.plan import Job, Voice
+from hallo_cli.jobs.setting_files import with_near_files
+from hallo_cli.media.addresses import is_address
+from hallo_cli.media.far import near_path
+from hallo_cli.media.files import require_file
+from hallo_cli.media.piped import STANDARD_INPUT, as_file
 from hallo_cli.settings.keywords import Keywords
 from hallo_cli.settings.resolve import Resolved, Sources, resolve
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
@@ -25,8 +33,6 @@ if TYPE_CHECKING:
     from hallo_cli.batch.ledger import Record
     from hallo_cli.domain import Bytes
     from hallo_cli.jobs.bundle_engine import BundleEngine
-    from hallo_cli.jobs.events import Event
-    from hallo_cli.jobs.plan import Job
     from hallo_cli.jobs.preflight import Preflight
     from hallo_cli.jobs.record import JobResult
     from hallo_cli.jobs.record import Record as RenderRecord
@@ -105,7 +111,6 @@ def render_batch(
     Raises ManifestError, SettingsError, JobError, OutputError.
     """
     from hallo_cli.batch.building import RowsOptions, render_rows
-    from hallo_cli.media.addresses import is_address
 
     place = os.fspath(output_dir) if output_dir else ""
     if place and not is_address(place):
@@ -163,8 +168,6 @@ def compose(recordings: Sequence[AnyPath], *, pause: float = 0.0) -> Path:
     SettingsError.
     """
     from hallo_cli.media.composing import composed
-    from hallo_cli.media.far import near_path
-    from hallo_cli.media.piped import STANDARD_INPUT, as_file
 
     if [os.fspath(file) for file in recordings].count(STANDARD_INPUT) > 1:
         raise SpeechError("standard input (-) can be read only once: name files for the other recordings.")
@@ -218,9 +221,6 @@ class Renderer:
     def _of_known(
         cls, known: RenderRecord, record: Path, output: Path | None, sources: Sources
     ) -> tuple[Self, Job]:
-        from hallo_cli.jobs.containers import fitting_container
-        from hallo_cli.jobs.setting_files import with_near_files
-
         if sources.preset or sources.config:
             raise SettingsError("a record has its own settings: leave preset and config out.")
         resolved = resolve(sources)
@@ -275,7 +275,6 @@ class Renderer:
 
         They are those that `render` encodes; there are `settings.fps` a second. Raises what `render` raises.
         """
-        from hallo_cli.jobs.events import ignore
         from hallo_cli.jobs.stream import stream_frames
 
         job = self.job(portrait, audio, "frames.mp4", **changes)
@@ -289,12 +288,6 @@ class Renderer:
 
     def job(self, portrait: AnyPath, audio: AnyPath, output: AnyPath, **changes: Unpack[Keywords]) -> Job:
         """What would be rendered. Raises PortraitError, SpeechError, SettingsError or WeightsError."""
-        from hallo_cli.jobs.containers import fitting_container
-        from hallo_cli.jobs.plan import Job
-        from hallo_cli.jobs.setting_files import with_near_files
-        from hallo_cli.media.far import near_path
-        from hallo_cli.media.files import require_file
-
         face = at_home(near_path(portrait, PortraitError, "portrait"))
         require_file(face, PortraitError, "portrait")  # at once, before the slow imports
         speech = _recording(audio)
@@ -312,7 +305,6 @@ class Renderer:
         `voices`: the recording of each face; faces are counted from the left, from 1. Raises PortraitError,
         SpeechError, SettingsError or WeightsError.
         """
-        from hallo_cli.jobs.plan import Voice
         from hallo_cli.media.composing import mixed
 
         said = tuple(Voice(face, _recording(voices[face]).absolute()) for face in sorted(voices))
@@ -328,7 +320,6 @@ class Renderer:
         options: RunOptions | None = None,
     ) -> JobResult:
         """Render a job that was made here. Raises what `render` raises."""
-        from hallo_cli.jobs.events import ignore
         from hallo_cli.jobs.group import speaking
         from hallo_cli.jobs.marking import Marking
         from hallo_cli.jobs.runner import RunOptions, run_job
@@ -359,9 +350,6 @@ def _sent(output: AnyPath, options: RunOptions | None) -> tuple[Path, RunOptions
 
 
 def _recording(audio: AnyPath) -> Path:
-    from hallo_cli.media.far import near_path
-    from hallo_cli.media.files import require_file
-
     speech = at_home(near_path(audio, SpeechError, "recording"))
     require_file(speech, SpeechError, "recording")
     return speech
