@@ -107,21 +107,19 @@ def speak(text: str, *, voice: str, prosody: Prosody) -> tuple[Float, int, list[
 
     The same arguments give the same samples: the library's state is thrown away after each utterance.
     """
-    with _fresh_library() as library:
-        return _Engine(library).speak(text, voice=voice, prosody=prosody)
+    with _fresh_library() as (library, data):
+        return _Engine(library, data).speak(text, voice=voice, prosody=prosody)
 
 
 class _Engine:
-    def __init__(self, library: ctypes.CDLL) -> None:
+    def __init__(self, library: ctypes.CDLL, data: str) -> None:
         self._library = library
         self._chunks: list[np.ndarray[tuple[int], np.dtype[np.int16]]] = []
         self._events: list[tuple[float, str]] = []
         self._callback = _CALLBACK(self._receive)
-        self._rate = library.espeak_Initialize(_SYNCHRONOUS, 0, _data_path(), _PHONE_EVENTS | _IPA)
+        self._rate = library.espeak_Initialize(_SYNCHRONOUS, 0, data.encode(), _PHONE_EVENTS | _IPA)
         if self._rate <= 0:
-            raise InputError(
-                f"espeak-ng did not start (data in {_data_path()!r}); reinstall espeakng-loader."
-            )
+            raise InputError(f"espeak-ng did not start (data in {data!r}); reinstall espeakng-loader.")
         library.espeak_ng_SetRandSeed(1)
         library.espeak_SetSynthCallback(self._callback)
 
@@ -182,8 +180,11 @@ def _divided(start_s: float, end_s: float, phones: tuple[str, ...]) -> list[Segm
 
 
 @contextmanager
-def _fresh_library() -> Iterator[ctypes.CDLL]:
-    """The library as just loaded; else noise and pitch phases go on from one utterance to the next."""
+def _fresh_library() -> Iterator[tuple[ctypes.CDLL, str]]:
+    """The library as just loaded, and where its data are.
+
+    Noise and pitch phases would else go on from one utterance to the next.
+    """
     try:
         import espeakng_loader
     except ImportError as error:
@@ -196,17 +197,7 @@ def _fresh_library() -> Iterator[ctypes.CDLL]:
     library.espeak_Initialize.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_int]
     library.espeak_ng_SetRandSeed.argtypes = [ctypes.c_long]
     try:
-        yield library
+        yield library, str(espeakng_loader.get_data_path())
     finally:
         library.espeak_Terminate()
-        _unload(library._handle)
-
-
-def _unload(handle: int) -> None:
-    _ctypes.dlclose(handle)
-
-
-def _data_path() -> bytes:
-    import espeakng_loader
-
-    return str(espeakng_loader.get_data_path()).encode()
+        _ctypes.dlclose(library._handle)
