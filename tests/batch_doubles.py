@@ -24,7 +24,6 @@ from hallo_cli.batch.ledger import Record, read_records
 from hallo_cli.batch.local_pool import LocalPool
 from hallo_cli.batch.paths import Paths
 from hallo_cli.batch.places import Layout
-from hallo_cli.batch.planner import RowSettings
 from hallo_cli.batch.renderer import JobRenderer
 from hallo_cli.batch.renderer_spec import RendererSpec
 from hallo_cli.batch.run import Batch, Source, opened
@@ -155,7 +154,7 @@ def batch_of(manifest: Path, *, workers: int = 0, **changes: object) -> Batch:
         "source": Source(manifest),
         "layout": Layout(manifest.parent, paths.videos),
         "paths": paths,
-        "settings": RowSettings(lambda preset: base),
+        "resolve": lambda preset: base,
         "renderer": spec,
         "predict": lambda engine, settings, frames: frames / 10,
         "make_pool": lambda spec: (

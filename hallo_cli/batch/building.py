@@ -155,7 +155,6 @@ def _batch_of_rows(rows: Iterable[Mapping[str, object]], options: RowsOptions, s
     from hallo_cli.batch import run
     from hallo_cli.batch.paths import Paths
     from hallo_cli.batch.places import Layout
-    from hallo_cli.batch.planner import RowSettings
 
     resolved = resolve(sources)
     devices = [resolved.runtime.device] * options.workers
@@ -167,7 +166,7 @@ def _batch_of_rows(rows: Iterable[Mapping[str, object]], options: RowsOptions, s
         source=run.Source(_write_rows(rows, options.name)),
         layout=Layout(Path.cwd(), videos, speak=resolved.runtime.speak),
         paths=paths,
-        settings=RowSettings(preset_resolver(sources)),
+        resolve=preset_resolver(sources),
         renderer=spec,
         predict=predict,
         make_pool=functools.partial(make_pool, devices, paths.folder / "logs"),

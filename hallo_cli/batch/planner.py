@@ -46,20 +46,6 @@ Predict = Callable[[Engine, RenderSettings, int], float]  # resolved settings, f
 
 
 @dataclass(frozen=True)
-class RowSettings:
-    """The settings of rows: a row's cells override the command line and the row's preset."""
-
-    resolve: Callable[[str | None], RenderSettings]  # preset -> settings; remembers
-
-    def of(self, row: Row) -> RenderSettings:
-        """The row's settings. Raises SettingsError."""
-        names = {key: field.name for key, field in fields_of(RenderSettings).items()}
-        cells = {names[key]: value for key, value in row.settings.items()}
-        settings = dataclasses.replace(self.resolve(row.preset), **cells)  # type: ignore[arg-type]
-        return fitting_container(settings, row.output)
-
-
-@dataclass(frozen=True)
 class Repeat:
     """Which finished or failed rows to render again."""
 
@@ -227,9 +213,16 @@ class Planner:
             return "ready"
         return "left out" if past.status == "fail" else "skipped"
 
+    def _given_settings(self, row: Row) -> RenderSettings:
+        """The row's settings: its cells override the command line and its preset. Raises SettingsError."""
+        names = {key: field.name for key, field in fields_of(RenderSettings).items()}
+        cells = {names[key]: value for key, value in row.settings.items()}
+        settings = dataclasses.replace(self.batch.resolve(row.preset), **cells)  # type: ignore[arg-type]
+        return fitting_container(settings, row.output)
+
     def _resolved_settings(self, row: Row) -> RenderSettings:
         """The row's settings with what its bundle and this machine decide. Raises HalloError."""
-        given = self.batch.settings.of(row)
+        given = self._given_settings(row)
         engine = self.engines[given.bundle]
         if row.voices:
             from hallo_cli.jobs.group import GroupEngine
@@ -303,7 +296,7 @@ class Planner:
         from hallo_cli.jobs.still import draw_still
 
         row = self.queue.row(planned.row)
-        settings = self.batch.settings.of(row)
+        settings = self._given_settings(row)
         engine = self.engines[settings.bundle]
         if not isinstance(engine, BundleEngine):
             return None

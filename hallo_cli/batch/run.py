@@ -20,7 +20,7 @@ from hallo_cli.batch.ledger_sync import bring_in_step
 from hallo_cli.batch.manifest_file import read_manifest, read_rows
 from hallo_cli.batch.mirror import FarLedger, Mirror, take_over
 from hallo_cli.batch.pairs import pair_folders
-from hallo_cli.batch.planner import Planner, Predict, Repeat, RowSettings
+from hallo_cli.batch.planner import Planner, Predict, Repeat
 from hallo_cli.batch.queue import Queue
 from hallo_cli.batch.running import Pulse
 from hallo_cli.batch.scheduler import Policy, Scheduler, now
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from hallo_cli.batch.renderer_spec import RendererSpec
     from hallo_cli.batch.rows import BadRow, Row
     from hallo_cli.batch.worker_pool import Pool
+    from hallo_cli.settings.schema import RenderSettings
 
 FINDINGS = "checks.sqlite"
 _PATIENCE_S = 1.0  # for a process that only checks if the batch is running
@@ -69,7 +70,7 @@ class Batch:
     source: Source
     layout: Layout
     paths: Paths
-    settings: RowSettings
+    resolve: Callable[[str | None], RenderSettings]  # a row's preset -> settings; remembers
     renderer: RendererSpec
     predict: Predict
     make_pool: Callable[[RendererSpec], Pool]

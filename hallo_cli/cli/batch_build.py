@@ -46,7 +46,7 @@ def build_batch(
 ) -> Batch:
     """The batch. Raises SettingsError."""
     from hallo_cli.batch import run as batch
-    from hallo_cli.batch.planner import Repeat, RowSettings
+    from hallo_cli.batch.planner import Repeat
 
     given = options.given
     resolved = resolve(given)
@@ -57,7 +57,7 @@ def build_batch(
         source=_source(options),
         layout=_layout(options, resolved.runtime.speak),
         paths=_paths(options),
-        settings=RowSettings(preset_resolver(given)),
+        resolve=preset_resolver(given),
         renderer=spec,
         predict=predict,
         make_pool=functools.partial(make_pool, options, devices),
