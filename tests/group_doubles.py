@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from job_doubles import PlainCompositor, TrivialEngine
+from job_doubles import TrivialEngine
 
 from hallo_cli.analysis.sight import missing_face
 from hallo_cli.domain import Clip, CropBox, MotionFrames, Portrait, Speech, StepDone
@@ -31,9 +31,6 @@ class Faces(TrivialEngine):
             crop=CropBox(0, 0, 32),
             notes=("old",),
         )
-
-    def compositor(self, path: Path, portrait: Portrait, settings: RenderSettings) -> PlainCompositor:
-        return PlainCompositor()
 
     def clips(
         self, portrait: Portrait, settings: RenderSettings, speech: Speech, motion: MotionFrames | None

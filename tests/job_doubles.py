@@ -19,7 +19,6 @@ import numpy as np
 from hallo_cli.analysis.head_motion import Delay
 from hallo_cli.domain import (
     SAMPLE_RATE,
-    Bytes,
     Clip,
     CropBox,
     Float,
@@ -31,6 +30,7 @@ from hallo_cli.domain import (
 )
 from hallo_cli.errors import HalloError
 from hallo_cli.jobs import events
+from hallo_cli.jobs.engine import Compositor
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.runner import RunOptions, StopRequest, run_job
 from hallo_cli.media.audio import Recording, Stretch, decode
@@ -40,14 +40,10 @@ CLIP_FRAMES = 4
 SIZE = 32
 
 
-class PlainCompositor:
-    size = (SIZE, SIZE)
-    frame_shape = (SIZE, SIZE, 3)
-    at_rest = np.zeros((1, SIZE, SIZE, 3), np.uint8)
-    shown = None
-
-    def compose(self, frames: Bytes) -> Bytes:
-        return frames
+def plain_compositor(size: tuple[int, int] = (SIZE, SIZE), shown: CropBox | None = None) -> Compositor:
+    """Its frames are those given."""
+    shape = (size[1], size[0], 3)
+    return Compositor(size, shape, np.zeros((1, *shape), np.uint8), shown, lambda frames: frames)
 
 
 @dataclasses.dataclass
@@ -99,8 +95,8 @@ class TrivialEngine:
         landmarks = np.zeros((478, 2), np.float32)
         return Portrait(pixels, CropBox(0, 0, SIZE), (SIZE, SIZE), landmarks, region, masks, None, "trivial")
 
-    def compositor(self, path: Path, portrait: Portrait, settings: RenderSettings) -> PlainCompositor:
-        return PlainCompositor()
+    def compositor(self, path: Path, portrait: Portrait, settings: RenderSettings) -> Compositor:
+        return plain_compositor()
 
     def decode(self, source: Path, target: Path, settings: RenderSettings) -> Recording:
         return decode(source, target, Stretch(settings.start_s, settings.duration_s))

@@ -70,7 +70,6 @@ class Looker:
 
     def _examine(self, request: Request, digest: str) -> Finding:
         from hallo_cli.analysis.hearing import listen_to
-        from hallo_cli.jobs.fitting import canvas_warnings
         from hallo_cli.jobs.group import speaking
         from hallo_cli.jobs.stretch import stretch_of
 
@@ -84,7 +83,7 @@ class Looker:
         engine = speaking(self.engines[settings.bundle], [Voice(face, request.path) for face in faces])
         portrait = engine.portrait(request.path, settings)
         shown = engine.compositor(request.path, portrait, settings)
-        notes = (*portrait.notes, *canvas_warnings(shown))
+        notes = (*portrait.notes, *shown.warnings)
         return Finding(digest, width=shown.size[0], height=shown.size[1], notes=notes)
 
 

@@ -59,7 +59,7 @@ class Example:
     def compositor(self, portrait: Portrait, settings: RenderSettings) -> Compositor:
         """Turns generated frames of the example into the video's."""
         if self.is_random:  # random weights include no face networks for the picture
-            return square_canvas(portrait)
+            return Compositor.of(square_canvas(portrait))
         return self.engine.compositor(PORTRAIT, portrait, settings)
 
     def speech(self, settings: RenderSettings, folder: Path, *, n_clips: int = 1) -> Speech:

@@ -17,6 +17,7 @@ from hallo_cli.errors import SettingsError
 from hallo_cli.inference.device import device_name, dtype_name
 from hallo_cli.jobs import forecast
 from hallo_cli.jobs.containers import is_transparent
+from hallo_cli.jobs.engine import Compositor
 from hallo_cli.jobs.fallbacks import next_fallback
 from hallo_cli.jobs.look_limit import look_within
 from hallo_cli.media.video_format import exact_rate
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from hallo_cli.domain import Clip, MotionFrames, Portrait, Speech, StepDone
     from hallo_cli.inference.animator import Animator
     from hallo_cli.inference.job_context import JobContext
-    from hallo_cli.jobs.engine import Compositor, SpeechTrack
+    from hallo_cli.jobs.engine import SpeechTrack
     from hallo_cli.media.audio import Recording
     from hallo_cli.models.network_config import NetworkConfig
     from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
@@ -139,28 +140,29 @@ class BundleEngine:
     def compositor(self, path: Path, portrait: Portrait, settings: RenderSettings) -> Compositor:
         """See Engine."""
         from hallo_cli.jobs.fitting import fitted
-        from hallo_cli.jobs.transparency import Straight
+        from hallo_cli.jobs.transparency import straight
 
         look = partial(self._layers, path, portrait, settings)
         layers = look_within(self.runtime.look_limit_s, path, "portrait", look)
         shown = fitted(layers, portrait, settings)
-        return Straight(shown) if is_transparent(settings) else shown
+        return straight(shown) if is_transparent(settings) else shown
 
     def _layers(self, path: Path, portrait: Portrait, settings: RenderSettings) -> Compositor:
         from hallo_cli.analysis.framing import View
         from hallo_cli.analysis.of_bundle import canvas_of
-        from hallo_cli.jobs.transparency import WithAlpha, alpha_of, cut_alpha, read_alpha
+        from hallo_cli.jobs.transparency import alpha_of, cut_alpha, read_alpha, with_alpha
 
         side, geometry = settings.size or ANCHORED_SIZE, self.bundle.manifest.geometry
         picture = partial(self.analyser.upright, path, portrait)
-        inner = canvas_of(self.networks, picture, portrait, View(settings.framing, side, geometry))
+        canvas = canvas_of(self.networks, picture, portrait, View(settings.framing, side, geometry))
+        inner = Compositor.of(canvas)
         if not is_transparent(settings):
             return inner
         grey = read_alpha(path, portrait)
         shown = cut_alpha(grey, portrait, settings.framing)
         view = View(settings.framing, side, geometry, is_alpha=True)
         layer = canvas_of(self.networks, lambda: grey, shown, view)
-        return WithAlpha(inner, alpha_of(layer))
+        return with_alpha(inner, alpha_of(layer))
 
     def decode(self, source: Path, target: Path, settings: RenderSettings) -> Recording:
         """See Engine."""

@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from hallo_cli.analysis.framing import Canvas
     from hallo_cli.analysis.head_motion import Delay
+    from hallo_cli.analysis.motion_canvas import MotionCanvas
     from hallo_cli.domain import Bytes, Clip, CropBox, MotionFrames, Portrait, Speech, StepDone
     from hallo_cli.media.audio import Recording
     from hallo_cli.settings.schema import RenderSettings
@@ -32,32 +35,21 @@ class SpeechTrack(Protocol):
         ...
 
 
-class Compositor(Protocol):
+@dataclass(frozen=True)
+class Compositor:
     """Turns generated frames into the video's."""
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """(width, height) of the video's frames."""
-        ...
+    size: tuple[int, int]  # (width, height) of the video's frames
+    frame_shape: tuple[int, ...]  # of one generated frame, see `domain.Clip`
+    at_rest: Bytes  # a generated frame [1, *frame_shape] without motion
+    shown: CropBox | None  # the square of the portrait's file that the frames show; None: they show no square
+    compose: Callable[[Bytes], Bytes]  # generated frames [n, *frame_shape] -> [n, height, width, 3 or 4]
+    warnings: tuple[str, ...] = ()  # for people, about the settings' canvas
 
-    @property
-    def frame_shape(self) -> tuple[int, ...]:
-        """The shape of one generated frame, see `domain.Clip`."""
-        ...
-
-    @property
-    def at_rest(self) -> Bytes:
-        """A generated frame [1, *frame_shape] without motion."""
-        ...
-
-    @property
-    def shown(self) -> CropBox | None:
-        """The square of the portrait's file that the frames show; None if they show no square of it."""
-        ...
-
-    def compose(self, frames: Bytes) -> Bytes:
-        """Frames [n, height, width, 3] of the video from generated ones [n, *frame_shape]."""
-        ...
+    @classmethod
+    def of(cls, canvas: Canvas | MotionCanvas) -> Compositor:
+        """The one that puts frames into this picture."""
+        return cls(canvas.size, canvas.frame_shape, canvas.at_rest, canvas.shown, canvas.compose)
 
 
 class Engine(Protocol):

@@ -3,51 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hallo_cli.errors import InputError, SettingsError
 from hallo_cli.jobs.containers import is_transparent
+from hallo_cli.jobs.engine import Compositor
 from hallo_cli.jobs.setting_files import picture_file
-from hallo_cli.jobs.transparency import Around, Straight
 from hallo_cli.media.image import read_image
-from hallo_cli.media.layout import CanvasStage, cover, lay_out, resized
+from hallo_cli.media.layout import CanvasStage, Layout, cover, lay_out, resized
 from hallo_cli.media.pixels import BACKGROUND
 from hallo_cli.settings.canvas import canvas_size, colour_of
 
 if TYPE_CHECKING:
-    from hallo_cli.domain import Bytes, CropBox, Portrait
-    from hallo_cli.jobs.engine import Compositor
+    from hallo_cli.domain import Bytes, Portrait
     from hallo_cli.settings.schema import RenderSettings
 
 EYE_CORNERS = (33, 133, 362, 263)  # of the landmarks
 LOWER_LIP = (17,)
 MOST_ENLARGED = 3.0  # pictures that are enlarged more look soft
-
-
-@dataclass(frozen=True)
-class FittedCompositor(Around):
-    """A compositor whose frames are put onto a canvas."""
-
-    stage: CanvasStage
-    unsqueezed: tuple[int, int] | None = None  # (width, height) before the picture was squeezed into a square
-    shown: CropBox | None = None  # a canvas does not show a square of the picture
-    cuts_mouth: bool = False
-    enlargement: float = 1.0  # pixels of the canvas for one of the portrait's file
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """See Compositor."""
-        return self.stage.layout.size
-
-    def compose(self, frames: Bytes) -> Bytes:
-        """See Compositor."""
-        composed = self.inner.compose(frames)
-        if self.unsqueezed is not None:
-            composed = np.stack([resized(frame, self.unsqueezed) for frame in composed])
-        return self.stage.place(composed)
 
 
 def fitted(inner: Compositor, portrait: Portrait, settings: RenderSettings) -> Compositor:
@@ -59,37 +34,39 @@ def fitted(inner: Compositor, portrait: Portrait, settings: RenderSettings) -> C
         return inner
     size = canvas_size(settings.canvas)
     whole = _unsqueezed(inner.size, portrait.source_size) if settings.framing == "whole" else None
-    is_cropped = settings.fit == "crop"
-    layout = lay_out(
-        whole or inner.size, size, _at(EYE_CORNERS, inner, portrait, settings.framing), is_cropped=is_cropped
-    )
+    eyes = _at(EYE_CORNERS, inner, portrait, settings.framing)
+    layout = lay_out(whole or inner.size, size, eyes, is_cropped=settings.fit == "crop")
     background = None
     if settings.fit == "pad":
         background = _clear(size) if is_transparent(settings) else _background(settings.background, size)
-    x, y = _at(LOWER_LIP, inner, portrait, settings.framing)
-    mouth = layout.left + x * layout.scaled[0], layout.top + y * layout.scaled[1]
-    cuts_mouth = not all(0 <= at < side for at, side in zip(mouth, size, strict=True))
+    stage = CanvasStage(layout, background)
+
+    def compose(frames: Bytes) -> Bytes:
+        composed = inner.compose(frames)
+        if whole is not None:
+            composed = np.stack([resized(frame, whole) for frame in composed])
+        return stage.place(composed)
+
     source = portrait.source_size[0] if inner.shown is None else inner.shown.side
-    return FittedCompositor(
-        inner,
-        CanvasStage(layout, background),
-        whole,
-        cuts_mouth=cuts_mouth,
-        enlargement=layout.scaled[0] / source,
+    warnings = _warnings(
+        layout, _at(LOWER_LIP, inner, portrait, settings.framing), enlargement=layout.scaled[0] / source
     )
+    return Compositor(size, inner.frame_shape, inner.at_rest, None, compose, warnings)
 
 
-def canvas_warnings(shown: Compositor) -> tuple[str, ...]:
-    """What to say about a canvas that does not show the mouth, or shows a small picture large."""
-    fitted = shown.inner if isinstance(shown, Straight) else shown
-    if not isinstance(fitted, FittedCompositor):
-        return ()
+def _warnings(layout: Layout, lip: tuple[float, float], *, enlargement: float) -> tuple[str, ...]:
+    """What to say about a canvas that does not show the mouth, or shows a small picture large.
+
+    lip: the lower lip in the frame, as shares of its size; enlargement: pixels of the canvas for one of the
+    portrait's file.
+    """
     warnings = []
-    if fitted.cuts_mouth:
+    mouth = layout.left + lip[0] * layout.scaled[0], layout.top + lip[1] * layout.scaled[1]
+    if not all(0 <= at < side for at, side in zip(mouth, layout.size, strict=True)):
         warnings.append("the canvas cuts the mouth off: use --fit pad or blur, or a wider --framing")
-    if fitted.enlargement > MOST_ENLARGED:
+    if enlargement > MOST_ENLARGED:
         warnings.append(
-            f"the canvas shows the picture enlarged {fitted.enlargement:.1f} times: "
+            f"the canvas shows the picture enlarged {enlargement:.1f} times: "
             "use a larger portrait or a smaller canvas"
         )
     return tuple(warnings)

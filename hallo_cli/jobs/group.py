@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hallo_cli.domain import Bytes, Clip, CropBox, Float, MotionFrames, Portrait, Speech, StepDone
+from hallo_cli.domain import Bytes, Clip, Float, MotionFrames, Portrait, Speech, StepDone
 from hallo_cli.errors import MissingFaceError, PortraitError, SettingsError
+from hallo_cli.jobs.engine import Compositor
 from hallo_cli.media.audio import Recording
 
 if TYPE_CHECKING:
     from hallo_cli.analysis.head_motion import Delay
-    from hallo_cli.jobs.engine import Compositor, Engine, SpeechTrack
+    from hallo_cli.jobs.engine import Engine, SpeechTrack
     from hallo_cli.jobs.plan import Voice
     from hallo_cli.settings.schema import RenderSettings
 
@@ -94,7 +95,7 @@ class GroupEngine:
     def compositor(self, path: Path, portrait: Portrait, settings: RenderSettings) -> Compositor:
         """See Engine."""
         inner = [self._inner.compositor(path, head.portrait, head.settings) for head in self._heads]
-        return GroupCompositor(inner, _shares(self._heads, inner[0].size))
+        return joint_compositor(inner, _shares(self._heads, inner[0].size))
 
     def decode(self, source: Path, target: Path, settings: RenderSettings) -> Recording:
         """The mixed sound; the voices lie beside it."""
@@ -200,47 +201,28 @@ class GroupTrack:
         return dataclasses.replace(heard[0], features=features)
 
 
-@dataclass(frozen=True)
-class GroupCompositor:
-    """Puts all faces into the picture, each into the region that is nearest to it."""
+def joint_compositor(inner: Sequence[Compositor], shares: Float) -> Compositor:
+    """Puts all faces into the picture, each into the region that is nearest to it.
 
-    inner: Sequence[Compositor]
-    shares: Float  # [faces, height, width] how much of each face's change shows
-    shown: CropBox | None = None
+    shares: [faces, height, width] how much of each face's change shows.
+    """
+    lengths = [prod(one.frame_shape) for one in inner]  # what is generated of a face has its own length
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """See Compositor."""
-        return self.inner[0].size
-
-    @property
-    def frame_shape(self) -> tuple[int, ...]:
-        """See Compositor."""
-        return (sum(self._lengths),)
-
-    @property
-    def _lengths(self) -> list[int]:
-        """Of each face's frames; what is generated of one may be larger than of another."""
-        return [prod(compositor.frame_shape) for compositor in self.inner]
-
-    @property
-    def at_rest(self) -> Bytes:
-        """See Compositor."""
-        return np.concatenate([compositor.at_rest.reshape(1, -1) for compositor in self.inner], axis=1)
-
-    def compose(self, frames: Bytes) -> Bytes:
-        """See Compositor."""
-        return np.concatenate([self._frame(frame) for frame in frames])
-
-    def _frame(self, frame: Bytes) -> Bytes:
-        """One frame [1, height, width, 3]."""
-        parts = np.split(frame, np.cumsum(self._lengths)[:-1])
+    def compose_one(frame: Bytes) -> Bytes:
+        parts = np.split(frame, np.cumsum(lengths)[:-1])
         pictures = [
-            one.compose(own.reshape(1, *one.frame_shape))[0]
-            for one, own in zip(self.inner, parts, strict=True)
+            one.compose(own.reshape(1, *one.frame_shape))[0] for one, own in zip(inner, parts, strict=True)
         ]
-        mixed = sum(share[..., None] * picture for share, picture in zip(self.shares, pictures, strict=True))
-        return np.asarray(mixed + 0.5).astype(np.uint8)[None]
+        mixed = sum(share[..., None] * picture for share, picture in zip(shares, pictures, strict=True))
+        return np.asarray(mixed + 0.5).astype(np.uint8)
+
+    return Compositor(
+        inner[0].size,
+        (sum(lengths),),
+        np.concatenate([one.at_rest.reshape(1, -1) for one in inner], axis=1),
+        None,
+        lambda frames: np.stack([compose_one(frame) for frame in frames]),
+    )
 
 
 def speaking(engine: Engine, voices: Sequence[Voice]) -> Engine:

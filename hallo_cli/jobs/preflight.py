@@ -11,7 +11,6 @@ from hallo_cli.analysis.outlook import grade
 from hallo_cli.analysis.portrait import notes_of
 from hallo_cli.errors import SpeechError
 from hallo_cli.jobs.bundle_engine import BundleEngine
-from hallo_cli.jobs.fitting import canvas_warnings
 from hallo_cli.jobs.forecast import disk_needed, disk_warnings, estimate, free_bytes
 from hallo_cli.jobs.look_limit import look_within
 from hallo_cli.jobs.plan import Job, count_frames
@@ -95,7 +94,7 @@ def look_at(job: Job, engine: BundleEngine) -> Preflight:
     needed = forecast.output_bytes + forecast.work_bytes
     warnings = [
         *portrait.warnings,
-        *canvas_warnings(shown),
+        *shown.warnings,
         *speech.warnings,
         *disk_warnings(needed, forecast.free_bytes),
     ]

@@ -15,7 +15,6 @@ from hallo_cli.domain import Portrait, Speech
 from hallo_cli.errors import InputError
 from hallo_cli.jobs.correction import Correction, Earlier
 from hallo_cli.jobs.engine import Compositor, Engine, SpeechTrack
-from hallo_cli.jobs.fitting import canvas_warnings
 from hallo_cli.jobs.inputs import Inputs, require_unchanged
 from hallo_cli.jobs.plan import Job, JobPlan, Segment, count_frames, plan_segments
 from hallo_cli.jobs.workspace import Workspace, remove_workspace
@@ -46,7 +45,7 @@ class Prepared:
     def warnings(self) -> tuple[str, ...]:
         """Warnings about the inputs; analyses the whole recording."""
         heard = listen(self.recording.blocks(), self.recording.notes)
-        return (*self.portrait.notes, *canvas_warnings(self.compositor), *heard.warnings())
+        return (*self.portrait.notes, *self.compositor.warnings, *heard.warnings())
 
     def is_of(self, workspace: Workspace) -> bool:
         """Whether the workspace still has the files that this was made from."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,58 +20,29 @@ from hallo_cli.media.layout import resized
 from hallo_cli.media.pixels import BACKGROUND
 
 if TYPE_CHECKING:
-    from hallo_cli.domain import Bytes, CropBox, Portrait
+    from hallo_cli.domain import Bytes, Portrait
     from hallo_cli.jobs.engine import Compositor
 
 LEAST = 8  # of 255: below this alpha, a colour cannot be told from the white
 
 
-@dataclass(frozen=True)
-class Around:
-    """A compositor that shows what another one shows."""
+def with_alpha(inner: Compositor, alpha: Callable[[Bytes], Bytes]) -> Compositor:
+    """The compositor with alpha as the fourth channel of its frames, which are over white.
 
-    inner: Compositor
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """See Compositor."""
-        return self.inner.size
-
-    @property
-    def frame_shape(self) -> tuple[int, ...]:
-        """See Compositor."""
-        return self.inner.frame_shape
-
-    @property
-    def at_rest(self) -> Bytes:
-        """See Compositor."""
-        return self.inner.at_rest
-
-    @property
-    def shown(self) -> CropBox | None:
-        """See Compositor."""
-        return self.inner.shown
+    alpha: of generated frames, [n, height, width].
+    """
+    return dataclasses.replace(
+        inner,
+        compose=lambda frames: np.concatenate([inner.compose(frames), alpha(frames)[..., None]], axis=-1),
+    )
 
 
-@dataclass(frozen=True)
-class WithAlpha(Around):
-    """A compositor whose frames, over white, come with their alpha as a fourth channel."""
-
-    alpha: Callable[[Bytes], Bytes]  # generated frames -> [n, height, width]
-
-    def compose(self, frames: Bytes) -> Bytes:
-        """Frames [n, height, width, 4]."""
-        alpha = self.alpha(frames)
-        return np.concatenate([self.inner.compose(frames), alpha[..., None]], axis=-1)
-
-
-@dataclass(frozen=True)
-class Straight(Around):
-    """A compositor whose frames hold their colours without the white behind them."""
-
-    def compose(self, frames: Bytes) -> Bytes:
-        """Frames [n, height, width, 4] with straight alpha."""
-        return np.stack([without_background(frame) for frame in self.inner.compose(frames)])
+def straight(inner: Compositor) -> Compositor:
+    """The compositor with straight alpha: its colours without the white behind them."""
+    return dataclasses.replace(
+        inner,
+        compose=lambda frames: np.stack([without_background(frame) for frame in inner.compose(frames)]),
+    )
 
 
 def read_alpha(file: Path, portrait: Portrait) -> Bytes:

@@ -12,7 +12,8 @@ from hallo_cli.analysis.sight import missing_face
 from hallo_cli.domain import Bytes
 from hallo_cli.errors import InputError, Interrupted, PortraitError, SettingsError
 from hallo_cli.jobs import events
-from hallo_cli.jobs.group import GroupCompositor, GroupEngine
+from hallo_cli.jobs.engine import Compositor
+from hallo_cli.jobs.group import GroupEngine, joint_compositor
 from hallo_cli.jobs.plan import Job, Voice
 from hallo_cli.jobs.record import read_record, require_same_inputs, sidecar_path
 from hallo_cli.jobs.runner import StopRequest, run_job
@@ -110,31 +111,20 @@ def test_canvas_is_refused(group: Job) -> None:
         render(dataclasses.replace(group, settings=settings))
 
 
-@dataclasses.dataclass(frozen=True)
-class Painter:
+def painter(length: int) -> Compositor:
     """Fills the picture with the mean of a frame of its own length."""
 
-    length: int
-    shown = None
-    size = (4, 4)
-
-    @property
-    def frame_shape(self) -> tuple[int, ...]:
-        return (self.length,)
-
-    @property
-    def at_rest(self) -> Bytes:
-        return np.zeros((1, self.length), np.uint8)
-
-    def compose(self, frames: Bytes) -> Bytes:
-        assert frames.shape[1:] == self.frame_shape
+    def compose(frames: Bytes) -> Bytes:
+        assert frames.shape[1:] == (length,)
         return np.repeat(frames.mean(1).astype(np.uint8), 48).reshape(-1, 4, 4, 3)
+
+    return Compositor((4, 4), (length,), np.zeros((1, length), np.uint8), None, compose)
 
 
 def test_faces_whose_frames_have_other_lengths_share_a_picture() -> None:
     halves = np.zeros((2, 4, 4), np.float32)
     halves[0, :, :2], halves[1, :, 2:] = 1, 1
-    group = GroupCompositor([Painter(5), Painter(3)], halves)
+    group = joint_compositor([painter(5), painter(3)], halves)
     assert group.frame_shape == (8,)
     assert group.at_rest.shape == (1, 8)
     frame = group.compose(np.array([[10] * 5 + [90] * 3], np.uint8))[0]

@@ -1,12 +1,14 @@
+import dataclasses
 import hashlib
 from pathlib import Path
 
 import pytest
-from job_doubles import SIZE, PlainCompositor, TrivialEngine
+from job_doubles import SIZE, TrivialEngine
 
 from hallo_cli.domain import Bytes, Portrait
 from hallo_cli.errors import DeviceMemoryError
 from hallo_cli.jobs import events
+from hallo_cli.jobs.engine import Compositor
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.runner import run_job
 from hallo_cli.jobs.stream import stream_frames
@@ -16,15 +18,14 @@ from hallo_cli.settings.schema import RenderSettings
 class WatchedEngine(TrivialEngine):
     """Keeps the digests of all composed frames."""
 
-    def compositor(self, path: Path, portrait: Portrait, settings: RenderSettings) -> PlainCompositor:
+    def compositor(self, path: Path, portrait: Portrait, settings: RenderSettings) -> Compositor:
         self.composed: list[str] = []
 
-        class Watched(PlainCompositor):
-            def compose(_, frames: Bytes) -> Bytes:
-                self.composed += digest_of(frames)
-                return frames
+        def compose(frames: Bytes) -> Bytes:
+            self.composed += digest_of(frames)
+            return frames
 
-        return Watched()
+        return dataclasses.replace(super().compositor(path, portrait, settings), compose=compose)
 
 
 def digest_of(frames: object) -> list[str]:
