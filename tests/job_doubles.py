@@ -83,7 +83,7 @@ class TrivialEngine:
         self.clips_rendered: list[int] = []
 
     def resolve_settings(self, settings: RenderSettings) -> RenderSettings:
-        return settings
+        return dataclasses.replace(settings, clip_frames=settings.clip_frames or CLIP_FRAMES)
 
     def describe(self) -> dict[str, str]:
         return {"name": "trivial"}

@@ -22,10 +22,10 @@ class MeasuredEngine(BundleEngine):
         side = self.networks.image_size
         packed = np.zeros((1, MotionShape(side // 2, 2 * side, portrait.window).n_bytes), np.uint8)
         one = packed if self.networks.is_anchored else portrait.pixels[None]
-        frames = np.repeat(one, self.clip_frames, axis=0)
+        frames = np.repeat(one, self.networks.clip_frames, axis=0)
         after = MotionFrames(np.zeros((2, 1, 1, 1), np.float32))
-        for start in range(0, speech.n_frames, self.clip_frames):
-            yield Clip((speech.first_frame + start) // self.clip_frames, frames, after)
+        for start in range(0, speech.n_frames, self.networks.clip_frames):
+            yield Clip((speech.first_frame + start) // self.networks.clip_frames, frames, after)
 
 
 def peak_kib() -> int:

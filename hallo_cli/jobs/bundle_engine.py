@@ -68,11 +68,6 @@ class BundleEngine:
         return self.bundle.manifest.networks
 
     @property
-    def clip_frames(self) -> int:
-        """See Engine."""
-        return self.networks.clip_frames
-
-    @property
     def leaves_processor_free(self) -> bool:
         """See Engine."""
         return device_name(self.runtime.device) != "cpu"
@@ -244,9 +239,9 @@ class BundleEngine:
         fallback = next_fallback(self.runtime)
         if fallback is None:
             return None
-        self.runtime = fallback.runtime
+        name, self.runtime = fallback
         self._release()
-        return fallback.name
+        return name
 
     def note_speed(self, settings: RenderSettings, seconds_per_frame: float) -> None:
         """See Engine."""
@@ -275,7 +270,7 @@ class BundleEngine:
             torch.cuda.empty_cache()
 
     def _clip_frames(self, settings: RenderSettings) -> int:
-        return settings.clip_frames or self.clip_frames
+        return settings.clip_frames or self.networks.clip_frames
 
     def _require_fitting(self, settings: RenderSettings) -> None:
         networks = self.networks

@@ -61,11 +61,6 @@ class Engine(Protocol):
         ...
 
     @property
-    def clip_frames(self) -> int:
-        """Frames denoised together if the settings do not say it."""
-        ...
-
-    @property
     def leaves_processor_free(self) -> bool:
         """Whether a GPU renders, so that the CPU can do other work meanwhile."""
         ...

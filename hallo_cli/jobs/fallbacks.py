@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import Any
 
 from hallo_cli.settings.schema import RuntimeSettings
 
+FALLBACKS: Mapping[str, dict[str, Any]] = {  # the settings that change, by a name for people
+    "frames decoded one at a time": {"decode_chunk": 1},
+    "clips decoded before the next begins": {"decode_behind": "off"},
+    "guidance in two passes": {"split_guidance": True},
+    "networks kept in host memory": {"offload": True},
+}
 
-@dataclass(frozen=True)
-class Fallback:
-    """Settings to continue with, and their name for people."""
 
-    name: str
-    runtime: RuntimeSettings
-
-
-def next_fallback(runtime: RuntimeSettings) -> Fallback | None:
-    """The next fallback after these settings, or None if all are in use."""
-    if runtime.decode_chunk != 1:
-        return Fallback("frames decoded one at a time", dataclasses.replace(runtime, decode_chunk=1))
-    if runtime.decode_behind != "off":
-        return Fallback(
-            "clips decoded before the next begins", dataclasses.replace(runtime, decode_behind="off")
-        )
-    if not runtime.split_guidance:
-        return Fallback("guidance in two passes", dataclasses.replace(runtime, split_guidance=True))
-    if not runtime.offload:
-        return Fallback("networks kept in host memory", dataclasses.replace(runtime, offload=True))
+def next_fallback(runtime: RuntimeSettings) -> tuple[str, RuntimeSettings] | None:
+    """Name and settings of the next fallback after these settings, or None if all are in use."""
+    for name, changes in FALLBACKS.items():
+        changed = dataclasses.replace(runtime, **changes)
+        if changed != runtime:
+            return name, changed
     return None

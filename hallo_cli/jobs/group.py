@@ -62,11 +62,6 @@ class GroupEngine:
         return self._inner.weights_id
 
     @property
-    def clip_frames(self) -> int:
-        """See Engine."""
-        return self._inner.clip_frames
-
-    @property
     def leaves_processor_free(self) -> bool:
         """See Engine."""
         return self._inner.leaves_processor_free

@@ -151,6 +151,7 @@ def look_at_speech(path: Path, settings: RenderSettings) -> SpeechFacts:
 def _forecast(
     job: Job, settings: RenderSettings, engine: BundleEngine, duration_s: float, size: tuple[int, int]
 ) -> Forecast:
+    assert settings.clip_frames is not None, "the settings are resolved"
     n_frames = count_frames(duration_s, float(exact_rate(settings.fps)))
     price = estimate(engine.workload_of(settings))
     disk = disk_needed(settings, n_frames, size)
@@ -159,7 +160,7 @@ def _forecast(
         height=size[1],
         n_frames=n_frames,
         fps=settings.fps,
-        n_clips=-(-n_frames // (settings.clip_frames or engine.clip_frames)),
+        n_clips=-(-n_frames // settings.clip_frames),
         seconds=round(price.seconds(n_frames), 1),
         basis=price.basis,
         output_bytes=disk.output_bytes,

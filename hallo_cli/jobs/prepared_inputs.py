@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
 
 from hallo_cli.analysis.hearing import listen
 from hallo_cli.domain import Portrait, Speech
@@ -20,6 +19,7 @@ from hallo_cli.jobs.plan import Job, JobPlan, Segment, count_frames, plan_segmen
 from hallo_cli.jobs.workspace import Workspace, remove_workspace
 from hallo_cli.media.audio import Recording
 from hallo_cli.media.video_format import exact_rate
+from hallo_cli.settings.schema import RenderSettings
 from hallo_cli.store.writing import reporting_write_errors
 
 
@@ -61,20 +61,20 @@ class SpeechAhead:
 
     def __init__(self, prepared: Prepared, segments: Sequence[Segment], *, works_ahead: bool) -> None:
         self._prepared = prepared
-        segments = [segment for segment in segments if not segment.is_taken]
-        following = segments[1:] if works_ahead else ()
-        self._next = {before.index: after for before, after in pairwise((*segments[:1], *following))}
+        self._segments = [segment for segment in segments if not segment.is_taken]
+        self._n_begun = 2 if works_ahead else 1
         self._thread = ThreadPoolExecutor(1, "speech")
-        self._made: dict[int, Future[Speech]] = {}
+        self._made: dict[Segment, Future[Speech]] = {}
 
     def of(self, segment: Segment) -> Speech:
         """Features of the segment's whole clips; a second call gives the same. Raises SpeechError."""
-        wanted = [segment, *filter(None, [self._next.get(segment.index)])]
-        self._made = {one.index: self._made.get(one.index) or self._begin(one) for one in wanted}
+        at = self._segments.index(segment)
+        wanted = self._segments[at : at + self._n_begun]
+        self._made = {one: self._made.get(one) or self._begin(one) for one in wanted}
         try:
-            return self._made[segment.index].result()
+            return self._made[segment].result()
         except Exception:  # of any kind: raised again
-            del self._made[segment.index]  # tried again if memory had run out
+            del self._made[segment]  # tried again if memory had run out
             raise
 
     def close(self) -> None:
@@ -86,10 +86,6 @@ class SpeechAhead:
         return self._thread.submit(self._prepared.heard, *frames)
 
 
-def go_on() -> None:
-    """Never stop between steps."""
-
-
 def prepare(
     job: Job,
     engine: Engine,
@@ -97,7 +93,7 @@ def prepare(
     inputs: Inputs,
     *,
     earlier: Earlier | None = None,
-    between: Callable[[], None] = go_on,
+    between: Callable[[], None] = lambda: None,
 ) -> Prepared:
     """Analyse a resolved job's inputs and write its plan, or read that of an earlier run.
 
@@ -129,7 +125,7 @@ def prepare(
     between()
     plan = workspace.plan()
     if plan is None:
-        plan = _new_plan(job, engine, track, fingerprint=inputs.pictures, n_frames=n_frames)
+        plan = _new_plan(settings, track, fingerprint=inputs.pictures, n_frames=n_frames)
         plan = correction.planned(plan, settings.segment_s) if correction else plan
         workspace.write_plan(plan)
     rendered = [segment for segment in workspace.missing(plan) if not segment.is_taken]
@@ -153,9 +149,11 @@ def _recording(job: Job, engine: Engine, workspace: Workspace) -> Recording:
         return engine.decode(job.audio, file, job.settings)
 
 
-def _new_plan(job: Job, engine: Engine, track: SpeechTrack, *, fingerprint: str, n_frames: int) -> JobPlan:
-    settings, clip_frames = job.settings, job.settings.clip_frames or engine.clip_frames
+def _new_plan(settings: RenderSettings, track: SpeechTrack, *, fingerprint: str, n_frames: int) -> JobPlan:
+    assert settings.clip_frames is not None, "the settings are resolved"
     segment_frames = round(settings.segment_s * settings.fps)
     pauses = track.pauses() if n_frames > segment_frames else ()
-    segments = plan_segments(n_frames, clip_frames=clip_frames, segment_frames=segment_frames, pauses=pauses)
-    return JobPlan(fingerprint, n_frames, settings.fps, clip_frames, segments)
+    segments = plan_segments(
+        n_frames, clip_frames=settings.clip_frames, segment_frames=segment_frames, pauses=pauses
+    )
+    return JobPlan(fingerprint, n_frames, settings.fps, settings.clip_frames, segments)

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from hallo_cli.errors import EncoderError, InputError, Interrupted, JobError
-from hallo_cli.inference.memory import is_out_of_memory
 from hallo_cli.jobs import events, record
 from hallo_cli.jobs.correction import Earlier
 from hallo_cli.jobs.engine import Engine
@@ -22,18 +20,17 @@ from hallo_cli.jobs.inputs import Inputs, inspect_inputs, require_unchanged, wor
 from hallo_cli.jobs.marking import UNMARKED, Marking
 from hallo_cli.jobs.outputs import require_free_name, require_writable
 from hallo_cli.jobs.plan import Job, Segment
-from hallo_cli.jobs.prepared_inputs import Prepared, SpeechAhead, prepare
+from hallo_cli.jobs.prepared_inputs import Prepared, prepare
 from hallo_cli.jobs.record import JobResult
 from hallo_cli.jobs.sending import Sending
 from hallo_cli.jobs.soundtrack import final_sound, require_soundtrack, with_burned_subtitles, with_subtitles
-from hallo_cli.jobs.stream import ClipSource, fall_back
+from hallo_cli.jobs.stream import ClipSource, load_networks
 from hallo_cli.jobs.workspace import open_workspace, remove_abandoned, remove_workspace
 from hallo_cli.media.files import shown
 from hallo_cli.media.joining import assemble
 from hallo_cli.media.probe import probe
 from hallo_cli.media.video import SegmentWriter, require_encoder
 from hallo_cli.media.video_format import VideoFormat
-from hallo_cli.printable import first_line
 from hallo_cli.store.writing import reporting_write_errors
 
 STOP_S = 15.0  # time limit for the current clip after a request to stop
@@ -114,6 +111,11 @@ def find_obstacles(job: Job, inputs: Inputs, options: RunOptions = RunOptions())
     options.marking.consents(job, inputs)
     require_encoder(job.settings.codec)
     require_soundtrack(job)
+    if job.corrects and options.earlier is None:
+        raise InputError(
+            "this video was made with frames of an earlier render, so its record alone cannot repeat it. "
+            "Render its portrait and recording without --from."
+        )
     return None
 
 
@@ -138,7 +140,6 @@ class _Run:
             inputs = inspect_inputs(job, self.engine.weights_id)
             if done := find_obstacles(job, inputs, self.options):
                 return self._finish(done)
-            self._require_repeatable()
         root = _root(job, self.options, inputs.pictures)
         with open_workspace(root, resume=self.options.resume) as self.workspace:
             with self._stage("analyse"):
@@ -187,7 +188,7 @@ class _Run:
         )
         if missing:
             with self._stage("load"):
-                self._with_fallbacks(lambda: self.engine.load_networks(self.job.settings))
+                load_networks(self.engine, self.job.settings, self.report)
         self.clip_times = [time.monotonic()]
         with self._stage("render"):
             while missing:
@@ -196,14 +197,13 @@ class _Run:
 
     def _render_until_rejoined(self, missing: Sequence[Segment]) -> Sequence[Segment]:
         """Render segments in order; returns those of the new plan if the rest can be taken over."""
-        speech = SpeechAhead(self.prepared, missing, works_ahead=self.engine.leaves_processor_free)
-        self.source = ClipSource(self.engine, self.job.settings, self.prepared, speech, self._report_step)
-        with closing(speech):
+        source = ClipSource(self.engine, self.job.settings, self.prepared, missing, self._report_step)
+        with closing(source):
             for segment in missing:
                 if segment.is_taken:
                     self._take_over(segment)
                 else:
-                    self._with_fallbacks(partial(self._attempt_segment, segment))
+                    self._render_segment(segment, source)
                 self.report(events.SegmentCommitted(segment.index, len(self.plan.segments)))
                 correction = self.prepared.correction
                 plan = correction and correction.rejoined(self.plan, segment, self.workspace)
@@ -223,13 +223,6 @@ class _Run:
         self.prepared.correction.take_over(segment, self.workspace, self._format())
         self._report_clip(segment.stop)
 
-    def _require_repeatable(self) -> None:
-        if self.job.corrects and self.options.earlier is None:
-            raise InputError(
-                "this video was made with frames of an earlier render, so its record alone cannot repeat it. "
-                "Render its portrait and recording without --from."
-            )
-
     def _note_speed(self) -> None:
         n_clips = len(self.clip_times) - 1
         if n_clips < MIN_CLIPS_FOR_SPEED:
@@ -238,18 +231,7 @@ class _Run:
         seconds_per_frame = (last - first) / (n_clips - 1) / self.plan.clip_frames
         self.engine.note_speed(self.job.settings, seconds_per_frame)
 
-    def _with_fallbacks(self, attempt: Callable[[], None]) -> None:
-        """Run the call; if memory runs out, run it again with slower fallbacks that need less."""
-        while True:
-            try:
-                return attempt()
-            except Exception as error:  # torch and its backends share no class for lack of memory
-                if not is_out_of_memory(error):
-                    raise
-                reason = first_line(error)
-            fall_back(self.engine, reason, self.report)
-
-    def _attempt_segment(self, segment: Segment) -> None:
+    def _render_segment(self, segment: Segment, source: ClipSource) -> None:
         spool = self.workspace.spool(segment)
         kept = spool.recover()
         motion = kept or self.workspace.state_before(self.plan, segment)
@@ -260,9 +242,9 @@ class _Run:
                     writer.write(self.compositor.compose(frames))
                     frame += len(frames)
                 self._report_clip(frame)
-            with closing(self.source.clips(segment, frame, motion)) as clips:
-                for clip in clips:
-                    writer.write(self.compositor.compose(clip.frames))
+            with closing(source.clips(segment, frame, motion)) as clips:
+                for clip, composed in clips:
+                    writer.write(composed)
                     spool.append(clip)
                     frame += len(clip.frames)
                     if self.options.keep_work and len(clip.frames) == self.plan.clip_frames:

@@ -9,9 +9,8 @@ import dataclasses
 import gc
 import logging
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 from hallo_cli.domain import Bytes, Clip, MotionFrames, Speech
@@ -29,36 +28,76 @@ from hallo_cli.settings.schema import RenderSettings
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
 class ClipSource:
-    """Renders the clips of a prepared job."""
+    """Renders the clips of a prepared job. Where memory runs out, it continues with slower fallbacks."""
 
-    engine: Engine
-    settings: RenderSettings  # resolved
-    prepared: Prepared
-    speech: SpeechAhead
-    report: events.Listener = events.ignore
+    def __init__(
+        self,
+        engine: Engine,
+        settings: RenderSettings,
+        prepared: Prepared,
+        segments: Sequence[Segment],
+        report: events.Listener = events.ignore,
+    ) -> None:
+        """`settings`: resolved; `segments`: those whose clips are asked for, in order. Close it after use."""
+        self._engine, self._settings, self._prepared, self._report = engine, settings, prepared, report
+        self._speech = SpeechAhead(prepared, segments, works_ahead=engine.leaves_processor_free)
 
-    def clips(self, segment: Segment, start: int, motion: MotionFrames | None) -> Generator[Clip]:
-        """The segment's clips from frame `start` on, the job's last one cropped."""
-        if start >= segment.stop:
-            return
-        speech, left = self._heard(segment, start), segment.stop - start
-        with closing(self.engine.clips(self.prepared.portrait, self.settings, speech, motion)) as steps:
+    def clips(
+        self, segment: Segment, start: int, motion: MotionFrames | None
+    ) -> Generator[tuple[Clip, Bytes]]:
+        """The segment's clips from frame `start` on, each with the frames of the video.
+
+        The job's last clip is cropped. Raises DeviceMemoryError if no fallback is left.
+        """
+        while start < segment.stop:
+            try:
+                with closing(self._attempt(segment, start, motion)) as clips:
+                    for clip in clips:
+                        composed = self._prepared.compositor.compose(clip.frames)
+                        start, motion = start + len(clip.frames), clip.motion
+                        yield clip, composed
+                return
+            except Exception as error:  # torch and its backends share no class for lack of memory
+                if not is_out_of_memory(error):
+                    raise
+                reason = first_line(error)
+            _fall_back(self._engine, reason, self._report)
+
+    def close(self) -> None:
+        """Wait for speech that is being analysed."""
+        self._speech.close()
+
+    def _attempt(self, segment: Segment, start: int, motion: MotionFrames | None) -> Generator[Clip]:
+        speech, portrait = self._heard(segment, start), self._prepared.portrait
+        left = segment.stop - start
+        with closing(self._engine.clips(portrait, self._settings, speech, motion)) as steps:
             for step in steps:
                 if isinstance(step, Clip):
                     yield dataclasses.replace(step, frames=step.frames[:left])
                     left -= min(len(step.frames), left)
                 else:
-                    self.report(events.StepRendered(step.clip, step.step, step.n_steps))
+                    self._report(events.StepRendered(step.clip, step.step, step.n_steps))
 
     def _heard(self, segment: Segment, start: int) -> Speech:
         """Features from frame `start` to the end of the last clip, cut from those of the whole segment."""
-        whole = self.speech.of(segment)
+        whole = self._speech.of(segment)
         offset = start - whole.first_frame
         return dataclasses.replace(
             whole, features=whole.features[offset:], first_frame=start, n_frames=whole.n_frames - offset
         )
+
+
+def load_networks(engine: Engine, settings: RenderSettings, report: events.Listener) -> None:
+    """Load the networks before the first clip needs them, with fallbacks as a `ClipSource` has them."""
+    while True:
+        try:
+            return engine.load_networks(settings)
+        except Exception as error:  # as above
+            if not is_out_of_memory(error):
+                raise
+            reason = first_line(error)
+        _fall_back(engine, reason, report)
 
 
 def stream_frames(job: Job, engine: Engine, *, on_event: events.Listener = events.ignore) -> Generator[Bytes]:
@@ -74,17 +113,16 @@ def stream_frames(job: Job, engine: Engine, *, on_event: events.Listener = event
     ):
         prepared = prepare(job, engine, workspace, inputs)
         segments = prepared.plan.segments
-        speech = SpeechAhead(prepared, segments, works_ahead=engine.leaves_processor_free)
-        with closing(speech):
-            source = ClipSource(engine, job.settings, prepared, speech, on_event)
+        load_networks(engine, job.settings, on_event)
+        with closing(ClipSource(engine, job.settings, prepared, segments, on_event)) as source:
             motion: MotionFrames | None = None
             for segment in segments:
-                for clip in _with_fallbacks(source, segment, motion):
+                for clip, frames in source.clips(segment, segment.start, motion):
                     motion = clip.motion
-                    yield from prepared.compositor.compose(clip.frames)
+                    yield from frames
 
 
-def fall_back(engine: Engine, reason: str, report: events.Listener) -> None:
+def _fall_back(engine: Engine, reason: str, report: events.Listener) -> None:
     """After memory ran out, let the engine continue with a slower fallback that needs less.
 
     Call it outside the except block, since the exception's references hold memory. Raises DeviceMemoryError
@@ -99,21 +137,3 @@ def fall_back(engine: Engine, reason: str, report: events.Listener) -> None:
         )
     logger.warning("out of memory: continuing with %s", fallback)
     report(events.FellBack(fallback, reason))
-
-
-def _with_fallbacks(source: ClipSource, segment: Segment, motion: MotionFrames | None) -> Generator[Clip]:
-    """The segment's clips; if memory runs out, the remaining ones with slower fallbacks."""
-    start = segment.start
-    while True:
-        try:
-            source.engine.load_networks(source.settings)
-            with closing(source.clips(segment, start, motion)) as clips:
-                for clip in clips:
-                    start, motion = start + len(clip.frames), clip.motion
-                    yield clip
-            return
-        except Exception as error:  # torch and its backends share no class for lack of memory
-            if not is_out_of_memory(error):
-                raise
-            reason = first_line(error)
-        fall_back(source.engine, reason, source.report)

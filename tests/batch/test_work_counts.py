@@ -39,9 +39,9 @@ class StillEngine(BundleEngine):
     def clips(
         self, portrait: Portrait, settings: RenderSettings, speech: Speech, motion: MotionFrames | None
     ) -> Iterator[StepDone | Clip]:
-        for start in range(0, speech.n_frames, self.clip_frames):
-            frames = np.repeat(self.at_rest, self.clip_frames, axis=0)
-            index = (speech.first_frame + start) // self.clip_frames
+        for start in range(0, speech.n_frames, self.networks.clip_frames):
+            frames = np.repeat(self.at_rest, self.networks.clip_frames, axis=0)
+            index = (speech.first_frame + start) // self.networks.clip_frames
             yield Clip(index, frames, MotionFrames(np.zeros((2, 1, 1, 4), np.float32)))
 
 

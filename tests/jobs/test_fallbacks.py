@@ -9,8 +9,8 @@ from hallo_cli.settings.schema import RuntimeSettings
 def test_rungs_come_in_order_and_end() -> None:
     names, runtime = [], RuntimeSettings()
     while fallback := next_fallback(runtime):
-        names.append(fallback.name)
-        runtime = fallback.runtime
+        name, runtime = fallback
+        names.append(name)
     assert names == [
         "frames decoded one at a time",
         "clips decoded before the next begins",
@@ -22,7 +22,7 @@ def test_rungs_come_in_order_and_end() -> None:
 def test_rungs_that_are_in_use_are_skipped() -> None:
     fallback = next_fallback(RuntimeSettings(decode_chunk=1, decode_behind="off", split_guidance=True))
     assert fallback is not None
-    assert fallback.runtime.offload
+    assert fallback[1].offload
 
 
 class OutOfMemoryError(RuntimeError):

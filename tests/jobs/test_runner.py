@@ -306,8 +306,10 @@ def test_input_that_vanishes_meanwhile_is_an_error_that_keeps_the_work(job: Job)
 
 
 def test_record_describes_the_job(job: Job) -> None:
-    result: JobResult = run_job(job, TrivialEngine())
-    assert read_record(result.sidecar).job == job
+    engine = TrivialEngine()
+    result: JobResult = run_job(job, engine)
+    resolved = dataclasses.replace(job, settings=engine.resolve_settings(job.settings))
+    assert read_record(result.sidecar).job == resolved
     assert json.loads(result.sidecar.read_text())["output"]["sha256"] == result.sha256
 
 
