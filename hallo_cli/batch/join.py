@@ -12,14 +12,13 @@ from hallo_cli.batch.task import Part, Task
 from hallo_cli.errors import EncoderError
 from hallo_cli.jobs import record
 from hallo_cli.jobs.engine import Engine
+from hallo_cli.jobs.finishing import finished
 from hallo_cli.jobs.inputs import inspect_inputs, require_unchanged, work_name
 from hallo_cli.jobs.marking import UNMARKED, Marking
 from hallo_cli.jobs.outputs import require_free_name
 from hallo_cli.jobs.plan import Job, JobPlan, Segment
 from hallo_cli.jobs.record import JobResult
-from hallo_cli.jobs.soundtrack import final_sound, with_burned_subtitles, with_subtitles
 from hallo_cli.jobs.workspace import open_workspace, remove_workspace
-from hallo_cli.media.joining import assemble
 from hallo_cli.media.probe import probe
 from hallo_cli.media.video import SegmentWriter, read_frames
 from hallo_cli.media.video_format import VideoFormat
@@ -45,24 +44,15 @@ def join(job: Job, task: Task, engine: Engine, marking: Marking = UNMARKED) -> J
     with open_workspace(root) as workspace:
         whole = Segment(0, 0, task.frames)
         _blend(videos, parts, workspace.segment_path(whole), form)
-        settings = job.settings
-        sound = final_sound(job, workspace.root)
-        finished = job.output.with_name(f"{root.name}.mp4")
-        try:
-            segments = with_burned_subtitles(job, workspace, [whole], form)
-            video = assemble(segments, finished, video=form, sound=sound)
-            video = with_subtitles(video, job, task.frames / settings.fps)
-            video = marking.put(video, job, inputs)
-            plan = _plan(task, parts, fps=settings.fps)
+        with finished(job, inputs, workspace, [whole], form, marking=marking) as video:
+            plan = _plan(task, parts, fps=job.settings.fps)
             took = {"total": _seconds_of(videos) + time.monotonic() - began}
             require_unchanged(job, found)
             if not task.may_replace:
                 require_free_name(job)
-            portrait = engine.portrait(job.portrait, settings)
-            square = engine.compositor(job.portrait, portrait, settings).shown
+            portrait = engine.portrait(job.portrait, job.settings)
+            square = engine.compositor(job.portrait, portrait, job.settings).shown
             result = record.publish(job, inputs, video, plan, engine.describe(), took, square=square)
-        finally:
-            finished.unlink(missing_ok=True)
         remove_workspace(root)
     shutil.rmtree(task.parts_dir, ignore_errors=True)
     return result

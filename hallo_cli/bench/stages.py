@@ -109,8 +109,7 @@ def bench(example: Example, variants: Sequence[RenderSettings], plan: Plan) -> l
 def keep_speeds(example: Example, figures: Sequence[Figures]) -> None:
     """Keep the measured speeds for later forecasts."""
     for row in figures:
-        workload = example.engine.workload_of(row.settings)
-        forecast.remember(forecast.Speed(workload, row.frame.median_s))
+        forecast.remember(example.engine.workload_of(row.settings), row.frame.median_s)
 
 
 def _repeat(example: Example, settings: RenderSettings, n_clips: int) -> Repetition:

@@ -13,7 +13,6 @@ from hallo_cli.cli.options import AS_JSON, argument, option
 from hallo_cli.cli.progress import clock
 from hallo_cli.errors import SettingsError
 from hallo_cli.jobs.inputs import inspect_inputs
-from hallo_cli.jobs.permission import Given as Consented
 from hallo_cli.jobs.plan import Job
 from hallo_cli.settings.resolve import Sources, resolve
 from hallo_cli.settings.values import to_values
@@ -21,9 +20,8 @@ from hallo_cli.store.cache import at_home
 from hallo_cli.store.writing import write_whole
 
 if TYPE_CHECKING:
-    import datetime
-
     from hallo_cli.jobs.preflight import Preflight
+    from hallo_cli.provenance.consent_file import Consent
 
 SCHEMA = 1
 BASES = {
@@ -77,15 +75,15 @@ def report(job: Job, renderer: Renderer, *, as_json: bool) -> Preflight:
     found = look_at(job, renderer.engine)
     settings = to_values(renderer.engine.resolve_settings(job.settings))
     if as_json:
-        consents = [{"of": one.of, "who": one.entry.who, "until": _day(one.entry.until)} for one in given]
+        consents = [{"of": one.of, "who": one.who, "until": one.until} for one in given]
         rows = {"schema": SCHEMA, **dataclasses.asdict(found), "settings": settings, "consents": consents}
         answer(json.dumps(rows))
         return found
     for line in _lines(found):
         answer(line)
     for one in given:
-        end = f"until {_day(one.entry.until)}" if one.entry.until else "without end"
-        answer(f"consent    {one.of} by {one.entry.who!r}, {end}")
+        end = f"until {one.until}" if one.until else "without end"
+        answer(f"consent    {one.of} by {one.who!r}, {end}")
     chosen = [key for key in settings if renderer.resolved.origins[key] != "default"]
     if chosen:
         answer("settings   " + ", ".join(f"{key} {settings[key]}" for key in chosen))
@@ -94,17 +92,13 @@ def report(job: Job, renderer: Renderer, *, as_json: bool) -> Preflight:
     return found
 
 
-def _consents(job: Job, renderer: Renderer) -> tuple[Consented, ...]:
+def _consents(job: Job, renderer: Renderer) -> tuple[Consent, ...]:
     """The consents that the render would need; none without --consent."""
     from hallo_cli.jobs.marking import Marking
 
     if renderer.resolved.runtime.consent is None:
         return ()
     return Marking.of(renderer.resolved.runtime).consents(job, inspect_inputs(job, ""))
-
-
-def _day(until: datetime.date | None) -> str:
-    return until.isoformat() if until else ""
 
 
 def _lines(found: Preflight) -> list[str]:

@@ -18,7 +18,7 @@ from hallo_cli.settings.resolve import Sources
 
 if TYPE_CHECKING:
     from hallo_cli.jobs.verification import Verdict
-    from hallo_cli.provenance.marks import Consent
+    from hallo_cli.provenance.consent_file import Consent
 
 SCHEMA = 1
 

@@ -245,7 +245,7 @@ class BundleEngine:
 
     def note_speed(self, settings: RenderSettings, seconds_per_frame: float) -> None:
         """See Engine."""
-        forecast.remember(forecast.Speed(self.workload_of(settings), seconds_per_frame))
+        forecast.remember(self.workload_of(settings), seconds_per_frame)
 
     def workload_of(self, settings: RenderSettings) -> forecast.Workload:
         """The facts that decide how long a frame of resolved settings takes."""

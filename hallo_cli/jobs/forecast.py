@@ -51,14 +51,6 @@ class Workload:
 
 
 @dataclass(frozen=True)
-class Speed:
-    """One measurement."""
-
-    workload: Workload
-    seconds_per_frame: float
-
-
-@dataclass(frozen=True)
 class Estimate:
     """Seconds a frame, and where the number is from: measured, scaled or guess."""
 
@@ -94,41 +86,43 @@ def count_passes(settings: RenderSettings) -> float:
 def estimate(workload: Workload) -> Estimate:
     """Seconds a frame of this workload: measured before, scaled from a similar one, or guessed."""
     known = read_speeds()
-    if same := _of(workload, known):
-        return Estimate(same.seconds_per_frame, "measured")
+    if workload in known:
+        return Estimate(known[workload], "measured")
     place = (workload.weights_id, workload.device)
-    similar = [s for s in known if (s.workload.weights_id, s.workload.device) == place]
+    similar = [one for one in known if (one.weights_id, one.device) == place]
     if similar:
-        nearest = min(similar, key=lambda speed: _distance(speed.workload, workload))
-        ratio = (workload.passes * workload.size**2) / (nearest.workload.passes * nearest.workload.size**2)
-        return Estimate(nearest.seconds_per_frame * ratio, "scaled")
+        nearest = min(similar, key=lambda one: _distance(one, workload))
+        ratio = (workload.passes * workload.size**2) / (nearest.passes * nearest.size**2)
+        return Estimate(known[nearest] * ratio, "scaled")
     size_class = "large" if workload.is_large else "small"
     guess = GUESSES.get((size_class, workload.device), GUESSES[size_class, "cpu"])
     return Estimate(guess * workload.passes * (workload.size / 256) ** 2, "guess")
 
 
-def remember(speed: Speed) -> None:
+def remember(workload: Workload, seconds_per_frame: float) -> None:
     """Keep a measurement for later estimates; an unwritable cache is not an error."""
     path = cache_path(FILE)
     if path is None:
         return
     known = read_speeds()
-    kept = [other for other in known if other.workload != speed.workload][-MAX_SPEEDS:]
+    known.pop(workload, None)
+    kept = [*list(known.items())[-MAX_SPEEDS:], (workload, seconds_per_frame)]
+    rows = [{"load": asdict(one), "seconds_per_frame": seconds} for one, seconds in kept]
     try:
         make_folder(path.parent)
-        write_whole(path, json.dumps([_row(one) for one in [*kept, speed]], indent=1).encode())
+        write_whole(path, json.dumps(rows, indent=1).encode())
     except OutputError as error:
         logger.debug("speed not remembered: %s", error)
 
 
-def read_speeds() -> list[Speed]:
-    """The measurements of this machine, the oldest first; empty without a readable file."""
+def read_speeds() -> dict[Workload, float]:
+    """The measured seconds a frame on this machine, the oldest first; empty without a readable file."""
     path = cache_path(FILE)
     try:
         rows = json.loads(read_small(path)) if path else []
-        return [Speed(Workload(**row["load"]), float(row["seconds_per_frame"])) for row in rows]
+        return {Workload(**row["load"]): float(row["seconds_per_frame"]) for row in rows}
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        return []
+        return {}
 
 
 def disk_needed(settings: RenderSettings, n_frames: int, size: tuple[int, int]) -> Disk:
@@ -163,15 +157,6 @@ def disk_warnings(needed: int, free: int) -> list[str]:
     if free >= needed:
         return []
     return [f"{needed / 1e9:.1f} GB of disk are needed, {free / 1e9:.1f} GB are free"]
-
-
-def _row(speed: Speed) -> dict[str, object]:
-    return {"load": asdict(speed.workload), "seconds_per_frame": speed.seconds_per_frame}
-
-
-def _of(workload: Workload, known: list[Speed]) -> Speed | None:
-    """The last measurement of exactly this workload."""
-    return next((speed for speed in reversed(known) if speed.workload == workload), None)
 
 
 def _distance(some: Workload, other: Workload) -> tuple[bool, float]:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hallo_cli.jobs.containers import mark_path
-from hallo_cli.jobs.permission import ANYTHING, Given, Permission
+from hallo_cli.jobs.permission import ANYTHING, Permission
 from hallo_cli.provenance import COMMENT
 from hallo_cli.provenance.certificates import Identity, own_identity, read_identity
+from hallo_cli.provenance.consent_file import Consent
 from hallo_cli.store.cache import at_home
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Marking:
 
             require_usable(self._identity())
 
-    def consents(self, job: Job, inputs: Inputs) -> tuple[Given, ...]:
+    def consents(self, job: Job, inputs: Inputs) -> tuple[Consent, ...]:
         """The consents for a job's portrait and voice. Raises ConsentError, SettingsError."""
         return self.permission.given((job.portrait, inputs.portrait), (job.audio, inputs.audio))
 
@@ -67,18 +68,10 @@ class Marking:
         given = self.consents(job, inputs)
         if not self.is_wanted:
             return video
-        from hallo_cli.provenance.marks import KINDS, Claim, Consent, mark_of_video, sign_video
+        from hallo_cli.provenance.marks import KINDS, Claim, mark_of_video, sign_video
 
         identity = self._identity()
-        consents = tuple(
-            Consent(
-                one.of,
-                one.entry.digest,
-                one.entry.until.isoformat() if one.entry.until else "",
-                one.entry.who if self.names_people else "",
-            )
-            for one in given
-        )
+        consents = given if self.names_people else tuple(dataclasses.replace(one, who="") for one in given)
         claim = Claim(inputs.fingerprint, inputs.portrait, inputs.audio, inputs.weights_id, consents)
         if mark_path(job.output):
             kind = KINDS[job.output.suffix.lower()]

@@ -10,15 +10,7 @@ from pathlib import Path
 from hallo_cli.errors import ConsentError
 from hallo_cli.media.files import shown
 from hallo_cli.media.kept_sounds import has_spoken, is_spoken, sources_of
-from hallo_cli.provenance.consent_file import Entry, read_entries
-
-
-@dataclass(frozen=True)
-class Given:
-    """A consent that a video was made with."""
-
-    of: str  # portrait or voice
-    entry: Entry
+from hallo_cli.provenance.consent_file import Consent, Entry, read_entries
 
 
 @dataclass(frozen=True)
@@ -37,7 +29,7 @@ class Permission:
         if self.file is not None and is_spoken(spoken):
             self._spoken(spoken)
 
-    def given(self, portrait: tuple[Path, str], audio: tuple[Path, str]) -> tuple[Given, ...]:
+    def given(self, portrait: tuple[Path, str], audio: tuple[Path, str]) -> tuple[Consent, ...]:
         """The consents for a portrait and a recording: each a file and its SHA-256.
 
         Raises ConsentError if one is missing or has ended, SettingsError if the consent file cannot be read.
@@ -45,8 +37,8 @@ class Permission:
         if self.file is None:
             return ()
         what = f"the portrait {shown(portrait[0])}"
-        face = Given("portrait", self._of_file(portrait[1], what, shown(portrait[0])))
-        return (face, *(Given("voice", entry) for entry in self._voices(*audio)))
+        face = self._of_file(portrait[1], what, shown(portrait[0]))
+        return (face.consent("portrait"), *(voice.consent("voice") for voice in self._voices(*audio)))
 
     def _voices(self, audio: Path, digest: str) -> Iterator[Entry]:
         listed = any(entry.sha256 == digest for entry in self._entries())

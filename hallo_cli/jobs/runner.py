@@ -16,6 +16,7 @@ from hallo_cli.errors import EncoderError, InputError, Interrupted, JobError
 from hallo_cli.jobs import events, record
 from hallo_cli.jobs.correction import Earlier
 from hallo_cli.jobs.engine import Engine
+from hallo_cli.jobs.finishing import finished, require_soundtrack
 from hallo_cli.jobs.inputs import Inputs, inspect_inputs, require_unchanged, work_name, work_prefix
 from hallo_cli.jobs.marking import UNMARKED, Marking
 from hallo_cli.jobs.outputs import require_free_name, require_writable
@@ -23,15 +24,12 @@ from hallo_cli.jobs.plan import Job, Segment
 from hallo_cli.jobs.prepared_inputs import Prepared, prepare
 from hallo_cli.jobs.record import JobResult
 from hallo_cli.jobs.sending import Sending
-from hallo_cli.jobs.soundtrack import final_sound, require_soundtrack, with_burned_subtitles, with_subtitles
 from hallo_cli.jobs.stream import ClipSource, load_networks
 from hallo_cli.jobs.workspace import open_workspace, remove_abandoned, remove_workspace
 from hallo_cli.media.files import shown
-from hallo_cli.media.joining import assemble
 from hallo_cli.media.probe import probe
 from hallo_cli.media.video import SegmentWriter, require_encoder
 from hallo_cli.media.video_format import VideoFormat
-from hallo_cli.store.writing import reporting_write_errors
 
 STOP_S = 15.0  # time limit for the current clip after a request to stop
 PATIENCE_S = 20.0  # for a dying worker of a batch
@@ -266,26 +264,22 @@ class _Run:
         )
 
     def _join(self, inputs: Inputs) -> JobResult:
-        job = self.job
         self._require_whole_segments()
-        part = job.output.with_name(f"{self.workspace.root.name}{job.output.suffix.lower()}")
-        try:
-            with reporting_write_errors(part):
-                segments = with_burned_subtitles(
-                    job, self.workspace, self.plan.segments, self._format(), between=self._obey_stop
-                )
-                sound = final_sound(job, self.workspace.root)
-                video = assemble(segments, part, video=self._format(), sound=sound)
-                video = with_subtitles(video, job, self.plan.n_frames / self.plan.fps)
-            video = self.options.marking.put(video, job, inputs)
+        with finished(
+            self.job,
+            inputs,
+            self.workspace,
+            self.plan.segments,
+            self._format(),
+            marking=self.options.marking,
+            between=self._obey_stop,
+        ) as video:
             self.timings["total"] = time.monotonic() - self.began
             self._require_unchanged(inputs)
             if not self.options.overwrite:
-                require_free_name(job)  # another program may have created the output meanwhile
+                require_free_name(self.job)  # another program may have created the output meanwhile
             made_with, square = self.engine.describe(), self.compositor.shown
-            return record.publish(job, inputs, video, self.plan, made_with, self.timings, square=square)
-        finally:
-            part.unlink(missing_ok=True)
+            return record.publish(self.job, inputs, video, self.plan, made_with, self.timings, square=square)
 
     def _require_unchanged(self, inputs: Inputs) -> None:
         """Delete the work if the inputs changed, because the record would not match it."""

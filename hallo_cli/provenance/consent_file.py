@@ -28,6 +28,16 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
+class Consent:
+    """A consent that a video was made with, as its mark tells it."""
+
+    of: str  # portrait or voice
+    entry: str  # SHA-256 of the consent file's entry
+    until: str = ""  # its last day, as in 2027-12-31; empty: without end
+    who: str = ""  # empty: not told
+
+
+@dataclass(frozen=True)
 class Entry:
     """One consent: a person lets one file or one synthetic voice be used."""
 
@@ -39,10 +49,19 @@ class Entry:
     file: str = ""  # a name for people
 
     @property
+    def last_day(self) -> str:
+        """As in 2027-12-31; empty: without end."""
+        return self.until.isoformat() if self.until else ""
+
+    @property
     def digest(self) -> str:
         """SHA-256 of what the entry says, its file name left out."""
-        said = [self.sha256, self.speak, self.who, self.until.isoformat() if self.until else "", self.note]
+        said = [self.sha256, self.speak, self.who, self.last_day, self.note]
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+
+    def consent(self, of: str) -> Consent:
+        """The consent for a portrait or a voice."""
+        return Consent(of, self.digest, self.last_day, self.who)
 
     def is_valid(self, day: datetime.date) -> bool:
         """Whether it holds on this day."""
@@ -74,8 +93,7 @@ def write_entries(file: Path, entries: Iterable[Entry]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for entry in entries:
-        until = entry.until.isoformat() if entry.until else ""
-        writer.writerow([entry.sha256, entry.speak, entry.who, until, entry.note, entry.file])
+        writer.writerow([entry.sha256, entry.speak, entry.who, entry.last_day, entry.note, entry.file])
     write_whole(file, text.getvalue().encode("utf-8", "replace"))
 
 

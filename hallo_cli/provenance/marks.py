@@ -22,6 +22,7 @@ from hallo_cli import __version__
 from hallo_cli.errors import InputError, OutputError, SettingsError
 from hallo_cli.printable import first_line, printable
 from hallo_cli.provenance.certificates import Identity
+from hallo_cli.provenance.consent_file import Consent
 from hallo_cli.store.writing import PartFile, reporting_write_errors
 
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
@@ -36,16 +37,6 @@ _TRUSTED = {"signingCredential.trusted", "claimSignature.validated"}
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
-
-
-@dataclass(frozen=True)
-class Consent:
-    """A consent that a video was made with, as its mark tells it."""
-
-    of: str  # portrait or voice
-    entry: str  # SHA-256 of the consent file's entry
-    until: str = ""  # its last day, as in 2027-12-31; empty: without end
-    who: str = ""  # empty: not told
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from hallo_cli.evaluation.face_window import MAX_SIDE
 from hallo_cli.jobs.forecast import (
     MAX_SPEEDS,
     MEASURED_SIDE,
-    Speed,
     Workload,
     count_passes,
     disk_needed,
@@ -41,33 +40,33 @@ def test_measuring_is_bounded_by_the_size_that_is_measured() -> None:
 
 
 def test_measured_speed_is_used(file: Path) -> None:
-    remember(Speed(LOAD, 0.25))
+    remember(LOAD, 0.25)
     found = estimate(LOAD)
     assert (found.seconds_per_frame, found.basis) == (0.25, "measured")
 
 
 def test_last_measurement_counts(file: Path) -> None:
     for seconds in (0.25, 0.5):
-        remember(Speed(LOAD, seconds))
+        remember(LOAD, seconds)
     assert estimate(LOAD).seconds_per_frame == 0.5
     assert len(read_speeds()) == 1
 
 
 def test_other_size_and_steps_are_scaled(file: Path) -> None:
-    remember(Speed(LOAD, 0.25))
+    remember(LOAD, 0.25)
     found = estimate(dataclasses.replace(LOAD, size=512, passes=8.0))
     assert (found.seconds_per_frame, found.basis) == (2.0, "scaled")
 
 
 def test_unknown_weights_are_guessed(file: Path) -> None:
-    remember(Speed(LOAD, 0.25))
+    remember(LOAD, 0.25)
     assert estimate(dataclasses.replace(LOAD, weights_id="others")).basis == "guess"
 
 
 @pytest.mark.parametrize("text", ["", "[1]", '[{"load": {}}]', '{"a": 1}', "[" * 5000])
 def test_broken_file_of_speeds_is_no_file(file: Path, text: str) -> None:
     file.write_text(text)
-    assert read_speeds() == []
+    assert read_speeds() == {}
 
 
 def test_guidance_costs_a_second_pass_where_it_acts() -> None:
@@ -81,8 +80,8 @@ COMPILED = dataclasses.replace(LOAD, is_compiled=True)
 
 
 def test_speeds_are_scaled_from_the_same_way_of_running(file: Path) -> None:
-    remember(Speed(dataclasses.replace(COMPILED, passes=5.0), 0.1))
-    remember(Speed(dataclasses.replace(LOAD, passes=8.0), 0.8))
+    remember(dataclasses.replace(COMPILED, passes=5.0), 0.1)
+    remember(dataclasses.replace(LOAD, passes=8.0), 0.8)
     found = estimate(LOAD)
     assert (found.seconds(1), found.basis) == (pytest.approx(0.4), "scaled")
 
@@ -91,7 +90,7 @@ def test_speeds_of_earlier_versions_are_read(file: Path) -> None:
     load = dataclasses.asdict(LOAD)
     del load["is_compiled"]
     file.write_text(json.dumps([{"load": load, "seconds_per_frame": 0.25, "compile_s": 3.0}]))
-    assert read_speeds() == [Speed(LOAD, 0.25)]
+    assert read_speeds() == {LOAD: 0.25}
 
 
 def test_disk_is_counted_for_video_segments_spool_and_sound() -> None:
@@ -121,11 +120,11 @@ def test_no_more_speeds_are_kept_than_the_limit(file: Path) -> None:
         {"load": dataclasses.asdict(LOAD) | {"size": size}, "seconds_per_frame": 1.0} for size in range(300)
     ]
     file.write_text(json.dumps(rows))
-    remember(Speed(LOAD, 0.5))
-    kept = read_speeds()
+    remember(LOAD, 0.5)
+    kept = [*read_speeds().items()]
     assert len(kept) == MAX_SPEEDS + 1
-    assert kept[-1] == Speed(LOAD, 0.5)
-    assert kept[0].workload.size == 99  # the oldest go first; one of the 300 was of the same load
+    assert kept[-1] == (LOAD, 0.5)
+    assert kept[0][0].size == 99  # the oldest go first; one of the 300 was of the same load
 
 
 def test_disk_that_is_just_enough_is_no_warning() -> None:

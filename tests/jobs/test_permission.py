@@ -14,8 +14,7 @@ from hallo_cli.jobs.runner import RunOptions, run_job
 from hallo_cli.jobs.verification import verify
 from hallo_cli.media.composing import composed
 from hallo_cli.media.speaking import speak
-from hallo_cli.provenance.consent_file import Entry, write_entries
-from hallo_cli.provenance.marks import Consent
+from hallo_cli.provenance.consent_file import Consent, Entry, write_entries
 from hallo_cli.store.digests import file_digest
 
 TODAY = datetime.date.today()

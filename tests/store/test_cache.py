@@ -40,7 +40,7 @@ def test_without_a_home_nothing_is_cached_and_nothing_fails(
     (tmp_path / "file").write_bytes(b"content")
     assert cache_path("x") is config_path("x") is None
     assert len(digests.file_digest(tmp_path / "file")) == 64
-    assert forecast.read_speeds() == []
+    assert forecast.read_speeds() == {}
     assert bundle.find_bundle("embedded").manifest.name
     assert [name for name, _ in bundle.list_bundles()] == ["embedded"]
     assert own_identity() == own_identity()
@@ -58,5 +58,5 @@ def test_cache_that_cannot_be_written_is_no_failure(
     monkeypatch.setattr(digests, "WORTH_REMEMBERING", 0)
     (tmp_path / "file").write_bytes(b"content")
     assert len(digests.file_digest(tmp_path / "file")) == 64
-    forecast.remember(forecast.Speed(forecast.Workload("weights", "cpu", "float32", 64, 1.0), 1.0))
-    assert forecast.read_speeds() == []
+    forecast.remember(forecast.Workload("weights", "cpu", "float32", 64, 1.0), 1.0)
+    assert forecast.read_speeds() == {}
