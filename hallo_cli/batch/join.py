@@ -1,7 +1,6 @@
 """Joins the rendered parts of a row into its video."""
 
 import dataclasses
-import json
 import shutil
 import time
 from collections.abc import Sequence
@@ -58,14 +57,6 @@ def join(job: Job, task: Task, engine: Engine, marking: Marking = UNMARKED) -> J
     return result
 
 
-def seconds_of(sidecar: Path) -> float:
-    """The compute time in a finished job's record."""
-    try:
-        return float(json.loads(sidecar.read_bytes())["timings_s"]["total"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return 0.0
-
-
 def _blend(videos: Sequence[Path], parts: Sequence[Part], target: Path, form: VideoFormat) -> None:
     with SegmentWriter(target, form) as writer:
         for frame in blended(map(read_frames, videos), parts):
@@ -93,4 +84,4 @@ def _plan(task: Task, parts: Sequence[Part], *, fps: float) -> JobPlan:
 
 def _seconds_of(videos: Sequence[Path]) -> float:
     """The total compute time of the parts."""
-    return sum(seconds_of(record.sidecar_path(video)) for video in videos)
+    return sum(record.read_record(record.sidecar_path(video)).timings_s.get("total", 0.0) for video in videos)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from hallo_cli.batch.engines import Engines
 from hallo_cli.batch.fetching import near_task
-from hallo_cli.batch.join import join, seconds_of
+from hallo_cli.batch.join import join
 from hallo_cli.batch.judge import Judgement, judge
 from hallo_cli.batch.task import N_SEEDS, Rendered, Task
 from hallo_cli.errors import HalloError
@@ -93,7 +93,7 @@ class JobRenderer:
             seconds=round(result.n_frames / result.fps, 3),
             seed=job.settings.seed,
             sha256=result.sha256,
-            compute_s=round(result.seconds or seconds_of(result.sidecar), 3),
+            compute_s=round(result.seconds or result.timings_s.get("total", 0.0), 3),
         )
 
     def measure(self, task: Task, rendered: Rendered) -> Rendered:

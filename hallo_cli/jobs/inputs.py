@@ -64,28 +64,29 @@ def picture_settings(settings: RenderSettings) -> RenderSettings:
     return dataclasses.replace(settings, audio_codec="auto", loudness=None, subtitles=None, burn=False)
 
 
+def changed_file(job: Job, now: Inputs, before: Inputs) -> str:
+    """The input that is another one than before, for people; empty if there is none."""
+    if now.portrait != before.portrait:
+        return f"the portrait {shown(job.portrait)}"
+    if now.audio != before.audio:
+        return f"the recording {shown(job.audio)}"
+    return "" if now.voices == before.voices else "a face's recording"
+
+
 def require_unchanged(job: Job, inputs: Inputs) -> None:
     """Raise InputError if an input is no longer what it was when the job began."""
     now = inspect_inputs(job, inputs.weights_id)
-    for what, path in (("portrait", job.portrait), ("audio", job.audio)):
-        if getattr(now, what) != getattr(inputs, what):
-            name = "recording" if what == "audio" else what
-            raise InputError(
-                f"the {name} {shown(path)} was replaced while it was being used. Run the same command again, "
-                "and do not change the file while it runs."
-            )
-    if now.voices != inputs.voices:
+    changed = changed_file(job, now, inputs)
+    background, subtitles = job.settings.background, job.settings.subtitles
+    if not changed and inputs.pictures not in ("", now.pictures):
+        changed = f"the background {shown(Path(background))}"
+    if not changed and inputs.fingerprint not in ("", now.fingerprint):
+        changed = f"the {'subtitles' if subtitles else 'background'} {shown(Path(subtitles or background))}"
+    if changed:
         raise InputError(
-            "a face's recording was replaced while it was being used. Run the same command again, "
+            f"{changed} was replaced while it was being used. Run the same command again, "
             "and do not change the file while it runs."
         )
-    last = "subtitles" if job.settings.subtitles else "background"
-    for what, name in (("pictures", "background"), ("fingerprint", last)):
-        if getattr(inputs, what) and getattr(now, what) != getattr(inputs, what):
-            raise InputError(
-                f"the {name} {shown(Path(str(getattr(job.settings, name))))} was replaced while it was being "
-                "used. Run the same command again, and do not change the file while it runs."
-            )
 
 
 def work_name(job: Job, name: str) -> str:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hallo_cli.jobs.containers import mark_path
 from hallo_cli.jobs.permission import ANYTHING, Permission
 from hallo_cli.provenance import COMMENT
 from hallo_cli.provenance.certificates import Identity, own_identity, read_identity
@@ -68,17 +67,13 @@ class Marking:
         given = self.consents(job, inputs)
         if not self.is_wanted:
             return video
-        from hallo_cli.provenance.marks import KINDS, Claim, mark_of_video, sign_video
+        from hallo_cli.provenance.marks import Claim, sign_video
 
         identity = self._identity()
         consents = given if self.names_people else tuple(dataclasses.replace(one, who="") for one in given)
         claim = Claim(inputs.fingerprint, inputs.portrait, inputs.audio, inputs.weights_id, consents)
-        if mark_path(job.output):
-            kind = KINDS[job.output.suffix.lower()]
-            video = dataclasses.replace(video, mark=mark_of_video(video.file, kind, claim, identity))
-        else:
-            sign_video(video.file, claim, identity)
-        return dataclasses.replace(video, signed_by=identity.digest)
+        mark = sign_video(video.file, claim, identity)
+        return dataclasses.replace(video, mark=mark, signed_by=identity.digest)
 
     def _identity(self) -> Identity:
         return read_identity(self.certificate) if self.certificate else own_identity()

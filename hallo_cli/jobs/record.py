@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from hallo_cli import __version__
 from hallo_cli.errors import InputError, SettingsError
 from hallo_cli.jobs.containers import mark_path
-from hallo_cli.jobs.inputs import Inputs, inspect_inputs, named
+from hallo_cli.jobs.inputs import Inputs, changed_file, inspect_inputs, named
 from hallo_cli.jobs.plan import Job, JobPlan, Voice
 from hallo_cli.media.files import require_file, shown
 from hallo_cli.settings.schema import RenderSettings
@@ -44,7 +44,7 @@ class JobResult:
     fps: float
     sha256: str  # of the video file
     seconds: float  # this run took
-    timings_s: Mapping[str, float]  # by stage
+    timings_s: Mapping[str, float]  # by stage, of the run that rendered
     was_done: bool = False  # an earlier run had finished it
     n_taken: int = 0  # frames copied from an earlier render
     kept: Path | None = None  # the work folder, if it was kept
@@ -52,11 +52,14 @@ class JobResult:
 
 @dataclass(frozen=True)
 class Record:
-    """The contents of a record that are needed to repeat its render."""
+    """The contents of a record that are needed to repeat its render, or to recognise its video."""
 
     job: Job
     inputs: Inputs
     sha256: str  # of the video file
+    n_frames: int
+    fps: float
+    timings_s: Mapping[str, float]  # by stage
 
 
 def inputs_of(known: Record) -> Inputs:
@@ -73,22 +76,14 @@ def find_finished(job: Job, inputs: Inputs) -> JobResult | None:
     """The result of an earlier run of exactly this job, if it still exists unchanged."""
     path = sidecar_path(job.output)
     try:
-        values = _read_values(path)
-        made = values["output"]
-        if values["fingerprint"] != inputs.fingerprint or made["sha256"] != file_digest(job.output):
+        made = read_record(path)
+        if made.inputs.fingerprint != inputs.fingerprint or made.sha256 != file_digest(job.output):
             return None
-        return JobResult(
-            job.output,
-            path,
-            int(made["n_frames"]),
-            float(made["fps"]),
-            made["sha256"],
-            0.0,
-            {},
-            was_done=True,
-        )
-    except (InputError, OSError, KeyError, TypeError, ValueError):
+    except (InputError, SettingsError, OSError):
         return None
+    return JobResult(
+        job.output, path, made.n_frames, made.fps, made.sha256, 0.0, made.timings_s, was_done=True
+    )
 
 
 def is_other_try(job: Job, inputs: Inputs) -> bool:
@@ -175,24 +170,29 @@ def publish(
 def read_record(sidecar: Path) -> Record:
     """The job that a sidecar describes. Raises InputError if the file is not a record."""
     values = _read_values(sidecar)
-    where = str(sidecar)
     try:
-        settings = build(RenderSettings, values["settings"], where=where)
-        paths = [Path(str(values[key]["path"])) for key in ("portrait", "audio", "output")]
-        digests = [str(values[key]["sha256"]) for key in ("portrait", "audio", "output")]
-        voices = tuple(Voice(int(v["face"]), Path(str(v["path"]))) for v in values.get("voices", ()))
-        inputs = Inputs(
-            digests[0],
-            digests[1],
-            str(values["weights"]["id"]),
-            str(values["fingerprint"]),
-            "",
-            tuple(str(voice["sha256"]) for voice in values.get("voices", ())),
+        voices = values.get("voices", ())
+        portrait, audio, output = (values[key] for key in ("portrait", "audio", "output"))
+        job = Job(
+            *(Path(str(file["path"])) for file in (portrait, audio, output)),
+            settings=build(RenderSettings, values["settings"], where=str(sidecar)),
+            corrects=str(values.get("corrects", {}).get("fingerprint", "")),
+            voices=tuple(Voice(int(voice["face"]), Path(str(voice["path"]))) for voice in voices),
         )
-        corrects = str(values.get("corrects", {}).get("fingerprint", ""))
-    except (KeyError, TypeError, AttributeError) as error:
+        inputs = Inputs(
+            str(portrait["sha256"]),
+            str(audio["sha256"]),
+            str(values["weights"]["id"]),
+            fingerprint=str(values["fingerprint"]),
+            pictures="",
+            voices=tuple(str(voice["sha256"]) for voice in voices),
+        )
+        timings_s = {str(stage): float(seconds) for stage, seconds in values["timings_s"].items()}
+        return Record(
+            job, inputs, str(output["sha256"]), int(output["n_frames"]), float(output["fps"]), timings_s
+        )
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise InputError(f"{shown(sidecar)} is not a record of a render: {error} is missing.") from error
-    return Record(Job(paths[0], paths[1], paths[2], settings, corrects, voices), inputs, digests[2])
 
 
 def is_record(sidecar: Path) -> bool:
@@ -208,16 +208,11 @@ def require_same_inputs(record: Record, job: Job) -> None:
 
     A job that corrects the record has another recording.
     """
-    now = inspect_inputs(job, record.inputs.weights_id)
-    repeated = (("portrait", job.portrait), ("audio", job.audio))
-    if now.voices != record.inputs.voices:
-        raise InputError("a face's recording has changed. Restore it, or render again without --from.")
-    for name, path in repeated[:1] if job.corrects == record.inputs.fingerprint else repeated:
-        if getattr(now, name) != getattr(record.inputs, name):
-            raise InputError(
-                f"the {name} {shown(path)} is not the one that was rendered: its content has changed. "
-                "Restore it, or render again without --from."
-            )
+    before, now = record.inputs, inspect_inputs(job, record.inputs.weights_id)
+    if job.corrects == before.fingerprint:
+        now = dataclasses.replace(now, audio=before.audio)
+    if changed := changed_file(job, now, before):
+        raise InputError(f"{changed} has changed. Restore it, or render again without --from.")
 
 
 def _voices(job: Job, inputs: Inputs) -> list[dict[str, object]]:

@@ -15,7 +15,6 @@ from hallo_cli.domain import Bytes, CropBox, Portrait
 from hallo_cli.jobs.bundle_engine import BundleEngine
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.preflight import PortraitFacts
-from hallo_cli.media.image import read_image
 from hallo_cli.media.layout import resized
 from hallo_cli.printable import printable
 
@@ -62,7 +61,7 @@ def draw_still(job: Job, engine: BundleEngine, facts: PortraitFacts) -> Still:
     """The portrait and the video's first frame, side by side. Raises PortraitError or SettingsError."""
     settings = engine.resolve_settings(job.settings)
     portrait = engine.portrait(job.portrait, settings)
-    picture = np.ascontiguousarray(np.rot90(read_image(job.portrait), portrait.quarter_turns))
+    picture = engine.analyser.upright(job.portrait, portrait)
     compositor = engine.compositor(job.portrait, portrait, settings)
     left = _marked(picture, portrait, facts, is_squeezed=settings.framing == "whole")
     right = _panel(compositor.compose(compositor.at_rest)[0])

@@ -5,7 +5,6 @@ A certificate file is PEM: the private key, the signer's certificate, and its ch
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import logging
 import secrets
@@ -59,24 +58,21 @@ def own_identity() -> Identity:
     """
     file = own_file()
     if file is None:
-        return _homeless_identity()
-    with contextlib.suppress(OSError):
-        if file.exists():
-            return read_identity(file)
-    made = _made()
+        return _unkept_identity(": there is no home folder")
     try:
-        _keep(made, file)
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_secret(file, _made())
     except FileExistsError:  # another process wrote it first
-        return read_identity(file)
+        pass
     except OSError as error:
-        logger.warning("the signing certificate cannot be kept in %s (%s)", file, error.strerror or error)
-        return _identity(made, file)
+        return _unkept_identity(f" in {file} ({error.strerror or error})")
     return read_identity(file)
 
 
 @cache
-def _homeless_identity() -> Identity:
-    logger.warning("the signing certificate cannot be kept: there is no home folder")
+def _unkept_identity(reason: str) -> Identity:
+    logger.warning("the signing certificate cannot be kept%s", reason)
     return _identity(_made(), Path("signing.pem"))
 
 
@@ -134,12 +130,6 @@ def _algorithm(key: object) -> str:
     if isinstance(key, rsa.RSAPrivateKey):
         return "PS256"
     raise ValueError("its key is of a kind that C2PA does not know; use P-256, P-384, P-521, Ed25519 or RSA")
-
-
-def _keep(pem: bytes, file: Path) -> None:
-    """Write the file, readable by its owner only. Raises FileExistsError if it exists."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_secret(file, pem)
 
 
 def _made() -> bytes:

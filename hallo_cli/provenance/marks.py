@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import tempfile
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -29,7 +28,8 @@ SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmic
 LABEL = "hallo.render"
 CONSENT_LABEL = "hallo.consent"
 PNG = "image/png"
-KINDS = {".mp4": "video/mp4", ".mov": "video/quicktime", ".webm": "video/webm"}  # by ending
+WEBM = "video/webm"
+KINDS = {".mp4": "video/mp4", ".mov": "video/quicktime", ".webm": WEBM}  # by ending
 MAX_BESIDE = 16 << 20  # bytes of a mark beside its video
 OFFLINE = {"remote_manifest_fetch": False, "ocsp_fetch": False}
 UNTRUSTED = "signingCredential.untrusted"
@@ -76,27 +76,24 @@ def require_usable(identity: Identity) -> None:
         ) from error
 
 
-def sign_video(video: Path, claim: Claim, identity: Identity) -> None:
-    """Put the mark into a finished MP4 or MOV. Raises OutputError; the video is then unchanged."""
+def sign_video(video: Path, claim: Claim, identity: Identity) -> bytes:
+    """Put the mark into a finished video; a WebM holds none, so its mark is returned, to be kept beside it.
+
+    Raises OutputError; the video is then unchanged.
+    """
+    kind = _kind_of(video)
+    is_beside = kind == WEBM
     with reporting_write_errors(video), video.open("rb") as source, PartFile(video) as part:
         try:
-            _sign(source, part.file, _kind_of(video), identity=identity, claim=claim)
+            mark = _sign(source, part.file, kind, identity=identity, claim=claim, is_beside=is_beside)
         except c2pa.C2paError as error:
-            raise _unsigned(error) from error
+            raise OutputError(
+                f"the video cannot be signed ({first_line(error)}). Add --no-provenance to skip this."
+            ) from error
+        if is_beside:
+            return mark
         part.commit()
-
-
-def mark_of_video(video: Path, kind: str, claim: Claim, identity: Identity) -> bytes:
-    """The mark of a video of a kind that holds none, to be kept beside it. Raises OutputError."""
-    with (
-        reporting_write_errors(video),
-        video.open("rb") as source,
-        tempfile.TemporaryFile(dir=video.parent) as copy,
-    ):
-        try:
-            return _sign(source, copy, kind, identity=identity, claim=claim, is_beside=True)
-        except c2pa.C2paError as error:
-            raise _unsigned(error) from error
+    return b""
 
 
 def read_mark(video: Path, anchors: bytes = b"", beside: Path | None = None) -> Mark | None:
@@ -131,10 +128,6 @@ def _read_beside(file: Path | None) -> bytes | None:
     if len(content) > MAX_BESIDE:
         raise ValueError(f"{file.name} is too large for a mark")
     return content
-
-
-def _unsigned(error: Exception) -> OutputError:
-    return OutputError(f"the video cannot be signed ({first_line(error)}). Add --no-provenance to skip this.")
 
 
 def _mark(values: dict[str, Any], state: str) -> Mark:

@@ -142,24 +142,18 @@ def copy_whole(source: Path, target: Path) -> None:
 
 
 def rename(path: Path, target: Path) -> None:
-    """Flush a complete file of ours to disk, then rename it. Raises OutputError."""
-    with reporting_write_errors(target):
-        with open_to_read(path) as file:
-            os.fsync(file.fileno())
-        os.replace(path, target)
-        flush_folder(target.parent)
+    """Flush a complete file of ours to disk, or a folder with all that is in it, then rename it.
 
-
-def move_folder(folder: Path, target: Path) -> None:
-    """Flush a complete folder of ours to disk, with all that is in it, then move it. Raises OutputError."""
+    Raises OutputError.
+    """
     with reporting_write_errors(target):
-        for path in (folder, *folder.rglob("*")):
-            if path.is_dir():
-                flush_folder(path)
+        for one in (path, *path.rglob("*")):
+            if one.is_dir() and not one.is_symlink():
+                flush_folder(one)
             else:
-                with open_to_read(path) as file:
+                with open_to_read(one) as file:
                     os.fsync(file.fileno())
-        os.replace(folder, target)
+        os.replace(path, target)
         flush_folder(target.parent)
 
 

@@ -33,7 +33,7 @@ from hallo_cli.models.tensor_file import write_tensors
 from hallo_cli.store.binding import bind
 from hallo_cli.store.writing import (
     make_folder,
-    move_folder,
+    rename,
     replacing_folder,
     reporting_write_errors,
     write_whole,
@@ -99,7 +99,7 @@ class RunFolder:
                 if tensors:
                     write_tensors(folder / name, tensors)
             if parts is not None:
-                move_folder(parts, folder / PARTS)
+                rename(parts, folder / PARTS)
             write_whole(folder / STATE, json.dumps(asdict(progress)).encode())
         for old in sorted(self.checkpoints.glob("step-*[0-9]"))[:-keep]:
             with reporting_write_errors(old):

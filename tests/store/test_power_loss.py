@@ -12,7 +12,6 @@ from hallo_cli.store.opening import handle_to_append
 from hallo_cli.store.writing import (
     append,
     copy_whole,
-    move_folder,
     rename,
     replacing_folder,
     write_all,
@@ -43,7 +42,7 @@ def rename_a_file_that_another_program_wrote(folder: Path) -> Path:
 def move_a_folder_that_another_program_wrote(folder: Path) -> Path:
     (folder / "made").mkdir()
     (folder / "made" / "part").write_bytes(WHOLE)
-    move_folder(folder / "made", folder / "moved")
+    rename(folder / "made", folder / "moved")
     return folder / "moved" / "part"
 
 
