@@ -30,7 +30,7 @@ from hallo_cli.domain import (
 )
 from hallo_cli.errors import HalloError
 from hallo_cli.jobs import events
-from hallo_cli.jobs.engine import Compositor
+from hallo_cli.jobs.compositor import Compositor
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.runner import RunOptions, StopRequest, run_job
 from hallo_cli.media.audio import Recording, Stretch, decode

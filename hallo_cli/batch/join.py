@@ -10,8 +10,8 @@ from hallo_cli.batch.parts import blended, part_path
 from hallo_cli.batch.task import Part, Task
 from hallo_cli.errors import EncoderError
 from hallo_cli.jobs import record
+from hallo_cli.jobs.assembly import finished
 from hallo_cli.jobs.engine import Engine
-from hallo_cli.jobs.finishing import finished
 from hallo_cli.jobs.inputs import inspect_inputs, require_unchanged, work_name
 from hallo_cli.jobs.marking import UNMARKED, Marking
 from hallo_cli.jobs.outputs import require_free_name

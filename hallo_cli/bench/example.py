@@ -23,7 +23,7 @@ from hallo_cli.domain import Portrait, Speech
 from hallo_cli.inference.animator import Animator
 from hallo_cli.inference.device import autoencoder_dtype, resolve_device, resolve_dtype
 from hallo_cli.jobs.bundle_engine import BundleEngine
-from hallo_cli.jobs.engine import Compositor
+from hallo_cli.jobs.compositor import Compositor
 from hallo_cli.media.audio import decode
 from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.weights import Networks, build_networks

@@ -17,7 +17,6 @@ from hallo_cli.errors import SettingsError
 from hallo_cli.inference.device import device_name, dtype_name
 from hallo_cli.jobs import forecast
 from hallo_cli.jobs.containers import is_transparent
-from hallo_cli.jobs.engine import Compositor
 from hallo_cli.jobs.fallbacks import next_fallback
 from hallo_cli.jobs.look_limit import look_within
 from hallo_cli.media.video_format import exact_rate
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from hallo_cli.domain import Clip, MotionFrames, Portrait, Speech, StepDone
     from hallo_cli.inference.animator import Animator
     from hallo_cli.inference.job_context import JobContext
+    from hallo_cli.jobs.compositor import Compositor
     from hallo_cli.jobs.engine import SpeechTrack
     from hallo_cli.media.audio import Recording
     from hallo_cli.models.network_config import NetworkConfig
@@ -134,8 +134,7 @@ class BundleEngine:
 
     def compositor(self, path: Path, portrait: Portrait, settings: RenderSettings) -> Compositor:
         """See Engine."""
-        from hallo_cli.jobs.fitting import fitted
-        from hallo_cli.jobs.transparency import straight
+        from hallo_cli.jobs.compositor import fitted, straight
 
         look = partial(self._layers, path, portrait, settings)
         layers = look_within(self.runtime.look_limit_s, path, "portrait", look)
@@ -145,7 +144,7 @@ class BundleEngine:
     def _layers(self, path: Path, portrait: Portrait, settings: RenderSettings) -> Compositor:
         from hallo_cli.analysis.framing import View
         from hallo_cli.analysis.of_bundle import canvas_of
-        from hallo_cli.jobs.transparency import alpha_of, cut_alpha, read_alpha, with_alpha
+        from hallo_cli.jobs.compositor import Compositor, alpha_of, cut_alpha, read_alpha, with_alpha
 
         side, geometry = settings.size or ANCHORED_SIZE, self.bundle.manifest.geometry
         picture = partial(self.analyser.upright, path, portrait)

@@ -5,16 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from hallo_cli.analysis.framing import Canvas
     from hallo_cli.analysis.head_motion import Delay
-    from hallo_cli.analysis.motion_canvas import MotionCanvas
-    from hallo_cli.domain import Bytes, Clip, CropBox, MotionFrames, Portrait, Speech, StepDone
+    from hallo_cli.domain import Clip, MotionFrames, Portrait, Speech, StepDone
+    from hallo_cli.jobs.compositor import Compositor
     from hallo_cli.media.audio import Recording
     from hallo_cli.settings.schema import RenderSettings
 
@@ -33,23 +31,6 @@ class SpeechTrack(Protocol):
     def speech(self, start: int, stop: int) -> Speech:
         """Features of frames [start, stop), analysed with the settings' overlap on either side."""
         ...
-
-
-@dataclass(frozen=True)
-class Compositor:
-    """Turns generated frames into the video's."""
-
-    size: tuple[int, int]  # (width, height) of the video's frames
-    frame_shape: tuple[int, ...]  # of one generated frame, see `domain.Clip`
-    at_rest: Bytes  # a generated frame [1, *frame_shape] without motion
-    shown: CropBox | None  # the square of the portrait's file that the frames show; None: they show no square
-    compose: Callable[[Bytes], Bytes]  # generated frames [n, *frame_shape] -> [n, height, width, 3 or 4]
-    warnings: tuple[str, ...] = ()  # for people, about the settings' canvas
-
-    @classmethod
-    def of(cls, canvas: Canvas | MotionCanvas) -> Compositor:
-        """The one that puts frames into this picture."""
-        return cls(canvas.size, canvas.frame_shape, canvas.at_rest, canvas.shown, canvas.compose)
 
 
 class Engine(Protocol):

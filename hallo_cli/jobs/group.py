@@ -20,7 +20,7 @@ import numpy as np
 
 from hallo_cli.domain import Bytes, Clip, Float, MotionFrames, Portrait, Speech, StepDone
 from hallo_cli.errors import MissingFaceError, PortraitError, SettingsError
-from hallo_cli.jobs.engine import Compositor
+from hallo_cli.jobs.compositor import Compositor
 from hallo_cli.media.audio import Recording
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from hallo_cli.analysis.hearing import listen
 from hallo_cli.domain import Portrait, Speech
 from hallo_cli.errors import InputError
+from hallo_cli.jobs.compositor import Compositor
 from hallo_cli.jobs.correction import Correction, Earlier
-from hallo_cli.jobs.engine import Compositor, Engine, SpeechTrack
+from hallo_cli.jobs.engine import Engine, SpeechTrack
 from hallo_cli.jobs.inputs import Inputs, require_unchanged
 from hallo_cli.jobs.plan import Job, JobPlan, Segment, count_frames, plan_segments
 from hallo_cli.jobs.workspace import Workspace, remove_workspace

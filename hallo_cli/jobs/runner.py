@@ -14,9 +14,9 @@ from pathlib import Path
 
 from hallo_cli.errors import EncoderError, InputError, Interrupted, JobError
 from hallo_cli.jobs import events, record
+from hallo_cli.jobs.assembly import finished, require_soundtrack
 from hallo_cli.jobs.correction import Earlier
 from hallo_cli.jobs.engine import Engine
-from hallo_cli.jobs.finishing import finished, require_soundtrack
 from hallo_cli.jobs.inputs import Inputs, inspect_inputs, require_unchanged, work_name, work_prefix
 from hallo_cli.jobs.marking import UNMARKED, Marking
 from hallo_cli.jobs.outputs import require_free_name, require_writable

@@ -11,18 +11,21 @@ import contextlib
 import io
 import logging
 import shutil
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from hallo_cli.domain import Float, MotionFrames
+from hallo_cli.domain import Bytes, Clip, MotionFrames
 from hallo_cli.errors import JobError
 from hallo_cli.jobs.plan import JobPlan, Segment, from_json, to_json
-from hallo_cli.jobs.spool import Spool
 from hallo_cli.store.locks import locked
-from hallo_cli.store.opening import sweep_parts
-from hallo_cli.store.writing import make_own_folder, reporting_write_errors, write_whole
+from hallo_cli.store.opening import open_to_read, sweep_parts
+from hallo_cli.store.writing import append, cut_to, make_own_folder, reporting_write_errors, write_whole
+
+LENGTH_BYTES = 8  # before each clip of a spool, which is deflated
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +60,7 @@ class Workspace:
             is_last = segment.index == len(plan.segments) - 1
             if not self.segment_path(segment).exists():
                 return list(plan.segments[segment.index :])
-            if not is_last and self._load_state(segment) is None:
+            if not is_last and _read_state(self._state_path(segment)) is None:
                 logger.warning("state of segment %d is unreadable: rendering it again", segment.index)
                 return list(plan.segments[segment.index :])
         return []
@@ -66,18 +69,18 @@ class Workspace:
         """The motion frames that the segment starts from; None at the start of the job."""
         if segment.index == 0:
             return None
-        state = self._load_state(plan.segments[segment.index - 1])
+        state = _read_state(self._state_path(plan.segments[segment.index - 1]))
         if state is None:
             raise JobError(f"{self.root}: the state before segment {segment.index} is missing; run again.")
         return state
 
     def write_state(self, segment: Segment, motion: MotionFrames) -> None:
         """Write the state that the next segment continues from; do this before the segment's video."""
-        write_whole(self._state_path(segment), _array_bytes(motion.values))
+        _write_state(self._state_path(segment), motion)
 
     def keep_state(self, frame: int, motion: MotionFrames) -> None:
         """Keep the state after a clip that ends before this frame, for corrections."""
-        write_whole(self._kept_path(frame), _array_bytes(motion.values))
+        _write_state(self._kept_path(frame), motion)
 
     def kept_states(self) -> list[int]:
         """The frames before which a state is kept, in order."""
@@ -113,8 +116,49 @@ class Workspace:
     def _kept_path(self, frame: int) -> Path:
         return self.root / f"after-{frame:07d}.npy"
 
-    def _load_state(self, segment: Segment) -> MotionFrames | None:
-        return _read_state(self._state_path(segment))
+
+class Spool:
+    """The frames of the unfinished segment, and the motion frames after the last of them."""
+
+    def __init__(self, stem: Path) -> None:
+        self._frames = stem.with_suffix(".rgb")
+        self._state = stem.with_suffix(".npz")
+
+    def append(self, clip: Clip) -> None:
+        """Keep one more clip: its frames first, then the index entry that counts them."""
+        block = _deflated(np.ascontiguousarray(clip.frames))
+        with reporting_write_errors(self._frames):
+            n_bytes = append(self._frames, len(block).to_bytes(LENGTH_BYTES, "little") + block)
+        note = io.BytesIO()
+        np.savez(note, n_bytes=np.int64(n_bytes), motion=clip.motion.values)
+        write_whole(self._state, note.getvalue())
+
+    def recover(self) -> MotionFrames | None:
+        """Motion frames after the kept frames; drops a partly written clip. None if nothing can be used."""
+        try:
+            with open_to_read(self._state) as kept, np.load(kept, allow_pickle=False) as note:
+                n_bytes, motion = int(note["n_bytes"]), note["motion"]
+            is_whole = self._frames.stat().st_size >= n_bytes and motion.dtype == np.float32
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+            is_whole = False
+        if not is_whole:
+            self.remove()
+            return None
+        with reporting_write_errors(self._frames):
+            cut_to(self._frames, n_bytes)
+        return MotionFrames(motion)
+
+    def read(self, frame_shape: tuple[int, ...]) -> Iterator[Bytes]:
+        """The kept frames, uint8 [n, *frame_shape], clip by clip."""
+        with open_to_read(self._frames) as file:
+            while length := file.read(LENGTH_BYTES):
+                block = zlib.decompress(file.read(int.from_bytes(length, "little")))
+                yield np.frombuffer(block, np.uint8).reshape(-1, *frame_shape)
+
+    def remove(self) -> None:
+        """Delete the kept frames, the index first."""
+        self._state.unlink(missing_ok=True)
+        self._frames.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -163,7 +207,13 @@ def _read_state(path: Path) -> MotionFrames | None:
     return MotionFrames(pixels) if pixels.ndim == 4 and pixels.dtype == np.float32 else None
 
 
-def _array_bytes(array: Float) -> bytes:
+def _write_state(path: Path, motion: MotionFrames) -> None:
     buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    return buffer.getvalue()
+    np.save(buffer, motion.values, allow_pickle=False)
+    write_whole(path, buffer.getvalue())
+
+
+def _deflated(frames: Bytes) -> bytes:
+    """Runs of equal bytes shortened: most of a packed motion is zeros, and the rest hardly shrinks."""
+    deflater = zlib.compressobj(1, strategy=zlib.Z_RLE)
+    return deflater.compress(frames.data) + deflater.flush()

@@ -14,7 +14,7 @@ from hallo_cli.analysis import portrait as analysis
 from hallo_cli.batch.run import opened
 from hallo_cli.domain import Bytes, Clip, Float, MotionFrames, Portrait, Speech, StepDone
 from hallo_cli.jobs.bundle_engine import BundleEngine
-from hallo_cli.jobs.engine import Compositor
+from hallo_cli.jobs.compositor import Compositor
 from hallo_cli.media import image
 from hallo_cli.media.audio import Decoding
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings

@@ -12,7 +12,7 @@ from hallo_cli.analysis.sight import missing_face
 from hallo_cli.domain import Bytes
 from hallo_cli.errors import InputError, Interrupted, PortraitError, SettingsError
 from hallo_cli.jobs import events
-from hallo_cli.jobs.engine import Compositor
+from hallo_cli.jobs.compositor import Compositor
 from hallo_cli.jobs.group import GroupEngine, joint_compositor
 from hallo_cli.jobs.plan import Job, Voice
 from hallo_cli.jobs.record import read_record, require_same_inputs, sidecar_path

@@ -8,7 +8,7 @@ from job_doubles import SIZE, TrivialEngine
 from hallo_cli.domain import Bytes, Portrait
 from hallo_cli.errors import DeviceMemoryError
 from hallo_cli.jobs import events
-from hallo_cli.jobs.engine import Compositor
+from hallo_cli.jobs.compositor import Compositor
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.runner import run_job
 from hallo_cli.jobs.stream import stream_frames

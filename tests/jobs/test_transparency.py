@@ -14,11 +14,11 @@ from hallo_cli.bundles.bundle import find_bundle
 from hallo_cli.domain import Bytes
 from hallo_cli.errors import InputError, SettingsError
 from hallo_cli.jobs.bundle_engine import BundleEngine
+from hallo_cli.jobs.compositor import without_background
 from hallo_cli.jobs.containers import fitting_container
 from hallo_cli.jobs.marking import Marking
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.runner import RunOptions, run_job
-from hallo_cli.jobs.transparency import without_background
 from hallo_cli.jobs.verification import verify
 from hallo_cli.media.ffmpeg import find_ffmpeg
 from hallo_cli.media.probe import probe

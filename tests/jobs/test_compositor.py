@@ -8,7 +8,7 @@ from PIL import Image
 
 from hallo_cli.domain import CropBox, Portrait, RegionMasks
 from hallo_cli.errors import SettingsError
-from hallo_cli.jobs.fitting import fitted
+from hallo_cli.jobs.compositor import fitted
 from hallo_cli.jobs.setting_files import by_content
 from hallo_cli.settings.schema import RenderSettings
 
