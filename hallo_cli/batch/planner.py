@@ -87,8 +87,8 @@ class Planner:
         return Engines(self.batch.renderer.make_engine, self.batch.renderer.runtime)
 
     @cached_property
-    def permission(self) -> Permission:
-        """Which portraits and voices may be used."""
+    def permission(self) -> Permission | None:
+        """Which portraits and voices may be used; None: all."""
         return Marking.of(self.batch.renderer.runtime).permission
 
     @cached_property
@@ -165,7 +165,7 @@ class Planner:
             task, past = self._task(row, settings, portrait, audio), self.queue.history.past(row.output)
             whole, parts = self._tried(task, past)
             state = self._state(whole, past)
-            if state == "ready":
+            if state == "ready" and self.permission:
                 self.permission.given((row.portrait, portrait.digest), (row.audio, audio.digest))
         except HalloError as error:
             kind = error.kind if isinstance(error, _FoundError) else type(error).__name__

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 AT_ONCE = 4  # texts, or mixes
 
 
-def make_recordings(queue: Queue, command: str | None, permission: Permission) -> None:
+def make_recordings(queue: Queue, command: str | None, permission: Permission | None) -> None:
     """Make what new rows need; rows for which it fails are refused.
 
     `command`: the text-to-speech command; its voice must be permitted.
@@ -34,7 +34,7 @@ def make_recordings(queue: Queue, command: str | None, permission: Permission) -
         queue.place(dataclasses.replace(row, audio=audio))
 
 
-def _speak(queue: Queue, command: str | None, permission: Permission) -> None:
+def _speak(queue: Queue, command: str | None, permission: Permission | None) -> None:
     rows = [row for row in queue.rows("new") if TEXT in row.own and not row.audio.exists()]
     if command is None or not rows:
         return
@@ -42,7 +42,8 @@ def _speak(queue: Queue, command: str | None, permission: Permission) -> None:
     from hallo_cli.media.speaking import speak
 
     def spoken(row: Row) -> Path:
-        permission.require_voice(row.audio)
+        if permission:
+            permission.require_voice(row.audio)
         return speak(row.own[TEXT], command)
 
     for _ in _made(queue, rows, spoken):

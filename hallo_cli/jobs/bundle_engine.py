@@ -201,12 +201,8 @@ class BundleEngine:
         )
         return RecordingTrack(recording, self.encoder, options)
 
-    def load_networks(self, settings: RenderSettings) -> None:
-        """See Engine."""
-        self._hold(settings)
-
-    def _hold(self, settings: RenderSettings) -> Animator:
-        """The networks in the settings' dtype."""
+    def load_networks(self, settings: RenderSettings) -> Animator:
+        """See Engine: the networks in the settings' dtype."""
         from hallo_cli.bundles.networks import load_networks
         from hallo_cli.inference.animator import Animator
         from hallo_cli.inference.device import autoencoder_dtype, resolve_device, resolve_dtype
@@ -226,7 +222,7 @@ class BundleEngine:
         self, portrait: Portrait, settings: RenderSettings, speech: Speech, motion: MotionFrames | None
     ) -> Generator[StepDone | Clip]:
         """See Engine."""
-        animator = self._hold(settings)
+        animator = self.load_networks(settings)
         key = (portrait.digest, settings)
         if self._context is None or self._context[0] != key:
             self._context = key, animator.prepare(portrait, settings)

@@ -73,8 +73,8 @@ class Engine(Protocol):
         """The recording, ready to be analysed as `n_frames` frames. Raises SpeechError."""
         ...
 
-    def load_networks(self, settings: RenderSettings) -> None:
-        """Load the networks before the first clip needs them. Raises WeightsError."""
+    def load_networks(self, settings: RenderSettings) -> object:
+        """Load the networks before the first clip needs them, if they are not loaded. Raises WeightsError."""
         ...
 
     def clips(

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hallo_cli.jobs.permission import ANYTHING, Permission
+from hallo_cli.jobs.permission import Permission
 from hallo_cli.provenance import COMMENT
 from hallo_cli.provenance.certificates import Identity, own_identity, read_identity
-from hallo_cli.provenance.consent_file import Consent
+from hallo_cli.provenance.consent_file import Consent, read_entries
 from hallo_cli.store.cache import at_home
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Marking:
 
     is_wanted: bool = False
     certificate: Path | None = None  # None: this machine's own
-    permission: Permission = ANYTHING
+    permission: Permission | None = None  # None: everything may be used
     names_people: bool = False  # say who consented
 
     @classmethod
@@ -35,7 +35,7 @@ class Marking:
         return cls(
             runtime.provenance,
             Path(runtime.certificate) if runtime.certificate else None,
-            Permission(at_home(Path(runtime.consent)) if runtime.consent else None),
+            Permission(at_home(Path(runtime.consent))) if runtime.consent else None,
             runtime.name_consenters,
         )
 
@@ -49,7 +49,8 @@ class Marking:
 
         Call it before anything is rendered.
         """
-        self.permission.require_usable()
+        if self.permission:
+            read_entries(self.permission.file)
         if self.is_wanted:
             from hallo_cli.provenance.marks import require_usable
 
@@ -57,6 +58,8 @@ class Marking:
 
     def consents(self, job: Job, inputs: Inputs) -> tuple[Consent, ...]:
         """The consents for a job's portrait and voice. Raises ConsentError, SettingsError."""
+        if self.permission is None:
+            return ()
         return self.permission.given((job.portrait, inputs.portrait), (job.audio, inputs.audio))
 
     def put(self, video: FinishedVideo, job: Job, inputs: Inputs) -> FinishedVideo:

@@ -15,18 +15,13 @@ from hallo_cli.provenance.consent_file import Consent, Entry, read_entries
 
 @dataclass(frozen=True)
 class Permission:
-    """The consent file to obey; None: everything may be used."""
+    """What the entries of a consent file permit."""
 
-    file: Path | None = None
-
-    def require_usable(self) -> None:
-        """Raise SettingsError if the consent file cannot be read."""
-        if self.file is not None:
-            read_entries(self.file)
+    file: Path
 
     def require_voice(self, spoken: Path) -> None:
         """Raise ConsentError, before a text is spoken, if its voice may not be used."""
-        if self.file is not None and is_spoken(spoken):
+        if is_spoken(spoken):
             self._spoken(spoken)
 
     def given(self, portrait: tuple[Path, str], audio: tuple[Path, str]) -> tuple[Consent, ...]:
@@ -34,14 +29,12 @@ class Permission:
 
         Raises ConsentError if one is missing or has ended, SettingsError if the consent file cannot be read.
         """
-        if self.file is None:
-            return ()
         what = f"the portrait {shown(portrait[0])}"
         face = self._of_file(portrait[1], what, shown(portrait[0]))
         return (face.consent("portrait"), *(voice.consent("voice") for voice in self._voices(*audio)))
 
     def _voices(self, audio: Path, digest: str) -> Iterator[Entry]:
-        listed = any(entry.sha256 == digest for entry in self._entries())
+        listed = any(entry.sha256 == digest for entry in read_entries(self.file))
         if is_spoken(audio) and not listed:
             yield self._spoken(audio)
             return
@@ -53,17 +46,16 @@ class Permission:
             yield self._of_file(source, f"recording {number} of {len(sources)}", "its file")
 
     def _of_file(self, digest: str, what: str, file: str) -> Entry:
-        found = [entry for entry in self._entries() if entry.sha256 == digest]
+        found = [entry for entry in read_entries(self.file) if entry.sha256 == digest]
         return self._valid(found, what, f"{file} --who NAME")
 
     def _spoken(self, audio: Path) -> Entry:
-        found = [entry for entry in self._entries() if entry.speak and has_spoken(entry.speak, audio)]
+        found = [entry for entry in read_entries(self.file) if entry.speak and has_spoken(entry.speak, audio)]
         return self._valid(found, "the voice of the --speak command", "--speak COMMAND --who NAME")
 
     def _valid(self, found: Iterable[Entry], what: str, remedy: str) -> Entry:
         today = datetime.date.today()
         entries = sorted(found, key=lambda entry: entry.until or datetime.date.max)
-        assert self.file is not None
         if not entries:
             raise ConsentError(
                 f"{what} has no entry in {shown(self.file)}. If the person consents, add it with "
@@ -75,10 +67,3 @@ class Permission:
                 f"consents again, add it with `hallo consent add {shown(self.file)} {remedy}`."
             )
         return entries[-1]
-
-    def _entries(self) -> tuple[Entry, ...]:
-        assert self.file is not None
-        return read_entries(self.file)
-
-
-ANYTHING = Permission()

@@ -108,9 +108,7 @@ def look_at_portrait(path: Path, settings: RenderSettings, engine: BundleEngine)
     sight = look_within(engine.runtime.look_limit_s, path, "portrait", look)
     face = sight.face
     left, top, right, bottom = (round(float(edge), 1) for edge in face.box)
-    is_moved = engine.networks.is_anchored  # the video's size is then independent of the networks
-    size = (None if is_moved else settings.size) or engine.networks.image_size
-    against = sight.reasons(size)
+    against = sight.reasons(options.size)
     return PortraitFacts(
         width=sight.picture.shape[1],
         height=sight.picture.shape[0],

@@ -174,8 +174,10 @@ def read_record(sidecar: Path) -> Record:
         voices = values.get("voices", ())
         portrait, audio, output = (values[key] for key in ("portrait", "audio", "output"))
         job = Job(
-            *(Path(str(file["path"])) for file in (portrait, audio, output)),
-            settings=build(RenderSettings, values["settings"], where=str(sidecar)),
+            Path(str(portrait["path"])),
+            Path(str(audio["path"])),
+            Path(str(output["path"])),
+            build(RenderSettings, values["settings"], where=str(sidecar)),
             corrects=str(values.get("corrects", {}).get("fingerprint", "")),
             voices=tuple(Voice(int(voice["face"]), Path(str(voice["path"]))) for voice in voices),
         )

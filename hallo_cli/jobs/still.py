@@ -54,7 +54,9 @@ class Still:
             f"outlook: {self.outlook}",
             *(f"- {reason}" for reason in self.reasons),
         ]
-        return _png(_page(self.panels, [printable(line) for line in lines]))
+        buffer = io.BytesIO()
+        _page(self.panels, [printable(line) for line in lines]).save(buffer, "PNG")
+        return buffer.getvalue()
 
 
 def draw_still(job: Job, engine: BundleEngine, facts: PortraitFacts) -> Still:
@@ -118,9 +120,3 @@ def _page(panels: Bytes, lines: list[str]) -> Image.Image:
         pen.text((10, 8 + number * LINE), line, fill=INK, font=font)
     page.paste(Image.fromarray(panels), (10, top))
     return page
-
-
-def _png(page: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    page.save(buffer, "PNG")
-    return buffer.getvalue()

@@ -92,7 +92,8 @@ def load_networks(engine: Engine, settings: RenderSettings, report: events.Liste
     """Load the networks before the first clip needs them, with fallbacks as a `ClipSource` has them."""
     while True:
         try:
-            return engine.load_networks(settings)
+            engine.load_networks(settings)
+            return
         except Exception as error:  # as above
             if not is_out_of_memory(error):
                 raise
