@@ -22,7 +22,7 @@ from hallo_cli.domain import SAMPLE_RATE, Bytes
 from hallo_cli.errors import InputError, JobError, SettingsError
 from hallo_cli.jobs import record
 from hallo_cli.jobs.containers import is_transparent
-from hallo_cli.jobs.inputs import inspect_inputs, picture_settings, work_name
+from hallo_cli.jobs.inputs import inspect_inputs, named, picture_settings, work_name
 from hallo_cli.jobs.plan import Job, JobPlan, Segment, plan_segments
 from hallo_cli.jobs.workspace import Workspace
 from hallo_cli.media.audio import Recording
@@ -58,7 +58,7 @@ class Earlier:
         """
         if is_transparent(known.job.settings):
             return None
-        pictures = record.inputs_of(known).pictures
+        pictures = named(known.job, known.inputs).pictures  # as this version names them
         workspace = Workspace(folder / work_name(known.job, pictures))
         try:
             plan = workspace.plan()
@@ -68,11 +68,6 @@ class Earlier:
             return None
         files = [workspace.audio, *map(workspace.segment_path, plan.segments)]
         return cls(workspace, plan) if all(map(Path.is_file, files)) else None
-
-    @property
-    def recording(self) -> Recording:
-        """What was heard."""
-        return Recording.kept(self.workspace.audio)
 
     def pieces(self, start: int, stop: int) -> list[Piece]:
         """Where frames [start, stop) are."""
@@ -144,7 +139,7 @@ class Correction:
     @classmethod
     def of(cls, earlier: Earlier, recording: Recording, n_frames: int) -> Correction:
         """Compare the recordings. `n_frames`: of the new video."""
-        before, fps = earlier.recording, earlier.plan.fps
+        before, fps = Recording.kept(earlier.workspace.audio), earlier.plan.fps
         n_same, n_same_end = shared(before, recording)
         n_equal = floor((n_same / SAMPLE_RATE - REACH_S) * fps)
         n_before = max(

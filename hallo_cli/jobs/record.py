@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from hallo_cli import __version__
 from hallo_cli.errors import InputError, SettingsError
 from hallo_cli.jobs.containers import mark_path
-from hallo_cli.jobs.inputs import Inputs, changed_file, inspect_inputs, named
+from hallo_cli.jobs.inputs import Inputs, changed_file, inspect_inputs
 from hallo_cli.jobs.plan import Job, JobPlan, Voice
 from hallo_cli.media.files import require_file, shown
 from hallo_cli.settings.schema import RenderSettings
@@ -60,11 +60,6 @@ class Record:
     n_frames: int
     fps: float
     timings_s: Mapping[str, float]  # by stage
-
-
-def inputs_of(known: Record) -> Inputs:
-    """What `inspect_inputs` gave when the record was written, by this version; reads no input."""
-    return named(known.job, known.inputs)
 
 
 def sidecar_path(output: Path) -> Path:

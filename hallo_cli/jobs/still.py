@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from hallo_cli.analysis.outlook import GRADES
-from hallo_cli.domain import Bytes, CropBox, Portrait
+from hallo_cli.domain import Bytes, Portrait
 from hallo_cli.jobs.bundle_engine import BundleEngine
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.preflight import PortraitFacts
@@ -80,20 +80,15 @@ def draw_still(job: Job, engine: BundleEngine, facts: PortraitFacts) -> Still:
 def _marked(picture: Bytes, portrait: Portrait, facts: PortraitFacts, *, is_squeezed: bool) -> Bytes:
     """The picture as a panel, with the square, the face and what moves."""
     panel = _panel(picture)
-    ratio = panel.shape[0] / picture.shape[0], panel.shape[1] / picture.shape[1]
-    size = portrait.pixels.shape[0]
+    height, width = picture.shape[:2]
+    ratios = np.tile([panel.shape[1] / width, panel.shape[0] / height], 2)
     crop = portrait.crop
-    box = CropBox(0, 0, 0) if is_squeezed else crop
-    side = (picture.shape[1], picture.shape[0]) if is_squeezed else (crop.side, crop.side)
-    across, down = (ratio[1] * side[0] / size, ratio[0] * side[1] / size)
-    rows = [[across, 0, ratio[1] * box.left], [0, down, ratio[0] * box.top]]
-    to_panel = np.array(rows, np.float32)
+    seen = (crop.left, crop.top, crop.left + crop.side, crop.top + crop.side)
+    square = np.array((0, 0, width, height) if is_squeezed else seen) * ratios
     drawn = Image.fromarray(panel)
     pen = ImageDraw.Draw(drawn)
-    corners = np.array([[0, 0], [size, size]]) @ to_panel[:, :2].T + to_panel[:, 2]
-    pen.rectangle([*corners[0], *(corners[1] - 1)], outline=SQUARE, width=2)
-    edges = np.array(facts.face_box) * (ratio[1], ratio[0], ratio[1], ratio[0])
-    pen.rectangle(list(edges), outline=FACE, width=2)
+    pen.rectangle([*(square - (0, 0, 1, 1))], outline=SQUARE, width=2)
+    pen.rectangle([*(np.array(facts.face_box) * ratios)], outline=FACE, width=2)
     return np.asarray(drawn)
 
 
