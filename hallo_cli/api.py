@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from hallo_cli.errors import PortraitError, SettingsError, SpeechError, WeightsError
 from hallo_cli.jobs.containers import fitting_container
 from hallo_cli.jobs.events import Event, ignore
+from hallo_cli.jobs.inputs import with_near_files
 from hallo_cli.jobs.plan import Job, Voice
-from hallo_cli.jobs.setting_files import with_near_files
 from hallo_cli.media.addresses import is_address
 from hallo_cli.media.far import near_path
 from hallo_cli.media.files import require_file

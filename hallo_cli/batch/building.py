@@ -140,7 +140,7 @@ def preset_resolver(sources: Sources) -> Callable[[str | None], RenderSettings]:
 
     Raises SettingsError, and InputError if a file that the settings of all rows name cannot be fetched.
     """
-    from hallo_cli.jobs.setting_files import with_near_files
+    from hallo_cli.jobs.inputs import with_near_files
 
     @functools.cache
     def of_preset(preset: str | None) -> RenderSettings:

@@ -71,7 +71,7 @@ class Looker:
     def _examine(self, request: Request, digest: str) -> Finding:
         from hallo_cli.analysis.hearing import listen_to
         from hallo_cli.jobs.group import speaking
-        from hallo_cli.jobs.stretch import stretch_of
+        from hallo_cli.jobs.inputs import stretch_of
 
         values = json.loads(request.settings)
         faces = values.pop(FACES, ())

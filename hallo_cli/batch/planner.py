@@ -26,10 +26,10 @@ from hallo_cli.errors import HalloError, InputError, ManifestError
 from hallo_cli.jobs.containers import fitting_container, is_transparent
 from hallo_cli.jobs.engine import Engine
 from hallo_cli.jobs.forecast import disk_needed, free_bytes, measuring_seconds
-from hallo_cli.jobs.marking import Marking
+from hallo_cli.jobs.inputs import by_content
+from hallo_cli.jobs.marking import Marking, Permission
 from hallo_cli.jobs.plan import Voice, count_frames, fingerprint
 from hallo_cli.jobs.record import MAX_TRIES
-from hallo_cli.jobs.setting_files import by_content
 from hallo_cli.media.video_format import exact_rate
 from hallo_cli.settings.schema import RenderSettings
 from hallo_cli.settings.values import fields_of, to_values
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from hallo_cli.batch.history import Past
     from hallo_cli.batch.rows import Row
     from hallo_cli.batch.run import Batch
-    from hallo_cli.jobs.permission import Permission
     from hallo_cli.jobs.still import Still
 
 Predict = Callable[[Engine, RenderSettings, int], float]  # resolved settings, frames -> seconds of compute

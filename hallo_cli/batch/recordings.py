@@ -14,7 +14,7 @@ from hallo_cli.errors import HalloError
 if TYPE_CHECKING:
     from hallo_cli.batch.queue import Queue
     from hallo_cli.batch.rows import Row
-    from hallo_cli.jobs.permission import Permission
+    from hallo_cli.jobs.marking import Permission
 
 AT_ONCE = 4  # texts, or mixes
 

@@ -16,13 +16,12 @@ from hallo_cli.errors import HalloError
 from hallo_cli.jobs import events, record
 from hallo_cli.jobs.engine import Engine
 from hallo_cli.jobs.group import speaking
-from hallo_cli.jobs.inputs import Inputs, inspect_inputs, require_unchanged
+from hallo_cli.jobs.inputs import Inputs, by_content, inspect_inputs, require_unchanged
 from hallo_cli.jobs.marking import Marking
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.prepared_inputs import Prepared
 from hallo_cli.jobs.record import JobResult
 from hallo_cli.jobs.runner import RunOptions, StopRequest, prepare_ahead, run_job
-from hallo_cli.jobs.setting_files import by_content
 from hallo_cli.store.writing import make_folder, make_own_folder, refuse_link
 
 if TYPE_CHECKING:

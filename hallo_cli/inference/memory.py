@@ -1,15 +1,25 @@
-"""Says what to do if a device runs out of memory."""
+"""Says what running out of memory is, and what to try then."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from hallo_cli.errors import DeviceMemoryError
+from hallo_cli.settings.schema import RuntimeSettings
 
 # In torch's errors, all of which are RuntimeErrors and few of a kind of their own.
 DEVICE_SAID = ("out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED")  # the latter two by cuBLAS and cuDNN
 COMPUTER_SAID = ("not enough memory", "allocate memory")
+# What to try, in order: each needs less memory and more time. The settings that change, by a name for people.
+FALLBACKS: Mapping[str, dict[str, Any]] = {
+    "frames decoded one at a time": {"decode_chunk": 1},
+    "clips decoded before the next begins": {"decode_behind": "off"},
+    "guidance in two passes": {"split_guidance": True},
+    "networks kept in host memory": {"offload": True},
+}
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -33,6 +43,15 @@ def reporting_memory() -> Iterator[None]:
         if _says(error, *COMPUTER_SAID):
             raise DeviceMemoryError("the computer ran out of memory. Use a smaller size.") from error
         raise
+
+
+def next_fallback(runtime: RuntimeSettings) -> tuple[str, RuntimeSettings] | None:
+    """Name and settings of the next fallback after these settings, or None if all are in use."""
+    for name, changes in FALLBACKS.items():
+        changed = dataclasses.replace(runtime, **changes)
+        if changed != runtime:
+            return name, changed
+    return None
 
 
 def _says(error: BaseException, *words: str) -> bool:

@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hallo_cli.errors import SettingsError
-from hallo_cli.jobs.inputs import Inputs
+from hallo_cli.jobs.inputs import Inputs, stretch_of
 from hallo_cli.jobs.marking import Marking
 from hallo_cli.jobs.plan import Job, Segment
-from hallo_cli.jobs.stretch import stretch_of
 from hallo_cli.jobs.workspace import Workspace
 from hallo_cli.media.joining import FinishedVideo, Sound, assemble, sound_modes
 from hallo_cli.media.levelling import levelled

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from hallo_cli.bundles.bundle import Bundle, find_bundle
 from hallo_cli.errors import SettingsError
 from hallo_cli.inference.device import device_name, dtype_name
+from hallo_cli.inference.memory import next_fallback
 from hallo_cli.jobs import forecast
 from hallo_cli.jobs.containers import is_transparent
-from hallo_cli.jobs.fallbacks import next_fallback
 from hallo_cli.jobs.look_limit import look_within
 from hallo_cli.media.video_format import exact_rate
 from hallo_cli.store.writing import rename
@@ -160,7 +160,7 @@ class BundleEngine:
 
     def decode(self, source: Path, target: Path, settings: RenderSettings) -> Recording:
         """See Engine."""
-        from hallo_cli.jobs.stretch import stretch_of
+        from hallo_cli.jobs.inputs import stretch_of
         from hallo_cli.media.audio import Recording, decode
 
         limit_s = self.runtime.look_limit_s

@@ -18,7 +18,7 @@ from hallo_cli.analysis.motion_canvas import MotionCanvas
 from hallo_cli.domain import Bytes, CropBox, Portrait
 from hallo_cli.errors import InputError, SettingsError
 from hallo_cli.jobs.containers import is_transparent
-from hallo_cli.jobs.setting_files import picture_file
+from hallo_cli.jobs.inputs import picture_file
 from hallo_cli.media.image import read_image, read_transparent
 from hallo_cli.media.layout import CanvasStage, Layout, cover, lay_out, resized
 from hallo_cli.media.pixels import BACKGROUND

@@ -1,4 +1,4 @@
-"""A job's inputs by their digests, and the names that follow from them: its fingerprint, its folder."""
+"""A job's inputs: the files that it and its settings name, their digests, the names that follow."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hallo_cli.errors import InputError, PortraitError, SpeechError
+from hallo_cli.errors import InputError, PortraitError, SettingsError, SpeechError
+from hallo_cli.jobs.containers import is_transparent
 from hallo_cli.jobs.look_limit import LOOK_S, look_within
 from hallo_cli.jobs.plan import Job, fingerprint
-from hallo_cli.jobs.setting_files import by_content
+from hallo_cli.media.far import near_path
 from hallo_cli.media.files import require_file, shown
+from hallo_cli.settings.canvas import colour_of
+from hallo_cli.settings.schema import RenderSettings
+from hallo_cli.store.cache import at_home
 from hallo_cli.store.digests import file_digest
 
 if TYPE_CHECKING:
-    from hallo_cli.settings.schema import RenderSettings
+    from hallo_cli.media.audio import Stretch
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,54 @@ def require_unchanged(job: Job, inputs: Inputs) -> None:
         )
 
 
+def stretch_of(audio: Path, settings: RenderSettings) -> tuple[Stretch, tuple[str, ...]]:
+    """The part of a file's sound that the settings ask for, with warnings. Raises SpeechError."""
+    from hallo_cli.analysis.hearing import choose_track
+    from hallo_cli.media.audio import Stretch
+
+    choice = choose_track(audio, settings.audio_track)
+    return Stretch(settings.start_s, settings.duration_s, choice.track), choice.notes
+
+
+def with_near_files(settings: RenderSettings) -> RenderSettings:
+    """The settings with absolute paths of background and subtitles; whether they exist is not checked.
+
+    Raises InputError if an address cannot be fetched, SettingsError if that needs another package.
+    """
+    background, subtitles = settings.background, settings.subtitles
+    if colour_of(background) is None:
+        background = _near(background, "background")
+    if subtitles is not None:
+        subtitles = _near(subtitles, "subtitles")
+    return dataclasses.replace(settings, background=background, subtitles=subtitles)
+
+
+def by_content(settings: RenderSettings) -> RenderSettings:
+    """The settings with digests of files instead of their paths, to be hashed.
+
+    Raises SettingsError if the background is neither a colour nor a file, InputError if the subtitles are not
+    valid.
+    """
+    if settings.subtitles is not None:
+        words = require_file(Path(settings.subtitles), InputError, "subtitles")
+        settings = dataclasses.replace(settings, subtitles=_content(words))
+    if is_transparent(settings) or settings.canvas is None or settings.fit != "pad":
+        return settings
+    if colour_of(settings.background):
+        return settings
+    return dataclasses.replace(settings, background=_content(picture_file(settings.background)))
+
+
+def picture_file(text: str) -> Path:
+    """The picture that a background names. Raises SettingsError if there is none."""
+    try:
+        return require_file(Path(text), InputError, "background")
+    except InputError as error:
+        raise SettingsError(
+            f"--background {text!r} is neither a colour (black, white, green, #ff8800) nor a picture: {error}"
+        ) from error
+
+
 def work_name(job: Job, name: str) -> str:
     """Name of a job's folder, from the output and the fingerprint; holds nothing of the user's text."""
     return f"{work_prefix(job)}{name[:12]}"
@@ -106,3 +158,11 @@ def _digest(path: Path, what: str, error: type[InputError]) -> str:
         return look_within(LOOK_S, file, what, partial(file_digest, file))
     except OSError as reason:
         raise error(f"the {what} {shown(path)} cannot be read ({reason.strerror or reason}).") from reason
+
+
+def _near(given: str, what: str) -> str:
+    return str(at_home(near_path(given, InputError, what)).absolute())
+
+
+def _content(file: Path) -> str:
+    return f"sha256:{file_digest(file)}"

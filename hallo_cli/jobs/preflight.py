@@ -12,9 +12,9 @@ from hallo_cli.analysis.portrait import notes_of
 from hallo_cli.errors import SpeechError
 from hallo_cli.jobs.bundle_engine import BundleEngine
 from hallo_cli.jobs.forecast import disk_needed, disk_warnings, estimate, free_bytes
+from hallo_cli.jobs.inputs import stretch_of
 from hallo_cli.jobs.look_limit import look_within
 from hallo_cli.jobs.plan import Job, count_frames
-from hallo_cli.jobs.stretch import stretch_of
 from hallo_cli.media.files import shown
 from hallo_cli.media.probe import probe
 from hallo_cli.media.video import require_encoder

@@ -9,7 +9,7 @@ from PIL import Image
 from hallo_cli.domain import CropBox, Portrait, RegionMasks
 from hallo_cli.errors import SettingsError
 from hallo_cli.jobs.compositor import fitted
-from hallo_cli.jobs.setting_files import by_content
+from hallo_cli.jobs.inputs import by_content
 from hallo_cli.settings.schema import RenderSettings
 
 SIDE = 64

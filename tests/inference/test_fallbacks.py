@@ -1,8 +1,7 @@
 import pytest
 
 from hallo_cli.errors import DeviceMemoryError
-from hallo_cli.inference.memory import is_out_of_memory
-from hallo_cli.jobs.fallbacks import next_fallback
+from hallo_cli.inference.memory import is_out_of_memory, next_fallback
 from hallo_cli.settings.schema import RuntimeSettings
 
 

@@ -7,8 +7,7 @@ import pytest
 from job_doubles import TrivialEngine
 
 from hallo_cli.errors import ConsentError, SettingsError
-from hallo_cli.jobs.marking import Marking
-from hallo_cli.jobs.permission import Permission
+from hallo_cli.jobs.marking import Marking, Permission
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.runner import RunOptions, run_job
 from hallo_cli.jobs.verification import verify

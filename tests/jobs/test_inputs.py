@@ -4,7 +4,7 @@ import pytest
 from file_server import Server, serving  # noqa: F401
 
 from hallo_cli.errors import InputError
-from hallo_cli.jobs.setting_files import with_near_files
+from hallo_cli.jobs.inputs import with_near_files
 from hallo_cli.settings.schema import RenderSettings
 
 
