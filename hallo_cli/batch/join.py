@@ -12,7 +12,7 @@ from hallo_cli.errors import EncoderError
 from hallo_cli.jobs import record
 from hallo_cli.jobs.assembly import finished
 from hallo_cli.jobs.engine import Engine
-from hallo_cli.jobs.inputs import inspect_inputs, require_unchanged, work_name
+from hallo_cli.jobs.inputs import require_unchanged, settled, work_name
 from hallo_cli.jobs.marking import UNMARKED, Marking
 from hallo_cli.jobs.outputs import require_free_name
 from hallo_cli.jobs.plan import Job, JobPlan, Segment
@@ -30,28 +30,28 @@ def join(job: Job, task: Task, engine: Engine, marking: Marking = UNMARKED) -> J
     """
     began = time.monotonic()
     name = task.fingerprint + (f" seed {job.settings.seed}" if task.seed_offset else "")
-    found = inspect_inputs(job, engine.weights_id)
-    inputs = dataclasses.replace(found, fingerprint=name)
-    if (done := record.find_finished(job, inputs)) is not None:
+    found = settled(job, engine)
+    job = dataclasses.replace(found, inputs=dataclasses.replace(found.inputs, fingerprint=name))
+    if (done := record.find_finished(job)) is not None:
         return done
     if not task.may_replace:
         require_free_name(job)
     parts = task.parts
     videos = [part_path(Path(task.parts_dir), index) for index in range(len(parts))]
     form = dataclasses.replace(_format(job, videos[0]), comment=marking.comment)
-    root = job.output.parent / work_name(job, inputs.fingerprint)
+    root = job.output.parent / work_name(job, name)
     with open_workspace(root) as workspace:
         whole = Segment(0, 0, task.frames)
         _blend(videos, parts, workspace.segment_path(whole), form)
-        with finished(job, inputs, workspace, [whole], form, marking=marking) as video:
+        with finished(job, workspace, [whole], form, marking=marking) as video:
             plan = _plan(task, parts, fps=job.settings.fps)
             took = {"total": _seconds_of(videos) + time.monotonic() - began}
-            require_unchanged(job, found)
+            require_unchanged(job, found.inputs)
             if not task.may_replace:
                 require_free_name(job)
             portrait = engine.portrait(job.portrait, job.settings)
             square = engine.compositor(job.portrait, portrait, job.settings).shown
-            result = record.publish(job, inputs, video, plan, engine.describe(), took, square=square)
+            result = record.publish(job, video, plan, engine.describe(), took, square=square)
         remove_workspace(root)
     shutil.rmtree(task.parts_dir, ignore_errors=True)
     return result

@@ -16,7 +16,7 @@ from hallo_cli.errors import HalloError
 from hallo_cli.jobs import events, record
 from hallo_cli.jobs.engine import Engine
 from hallo_cli.jobs.group import speaking
-from hallo_cli.jobs.inputs import Inputs, by_content, inspect_inputs, require_unchanged
+from hallo_cli.jobs.inputs import Inputs, by_content, require_unchanged, settled
 from hallo_cli.jobs.marking import Marking
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.prepared_inputs import Prepared
@@ -141,8 +141,7 @@ class JobRenderer:
         return Job(task.portrait, task.audio, task.output, settings, voices=task.voices)
 
     def _finished(self, job: Job, engine: Engine) -> JobResult | None:
-        return record.find_finished(job, inspect_inputs(job, engine.weights_id))
+        return record.find_finished(settled(job, engine))
 
     def _is_other_try(self, job: Job, engine: Engine) -> bool:
-        inputs = inspect_inputs(job, engine.weights_id) if job.output.exists() else None
-        return inputs is not None and record.is_other_try(job, inputs)
+        return job.output.exists() and record.is_other_try(settled(job, engine))

@@ -12,7 +12,7 @@ from hallo_cli.cli.console import answer, say
 from hallo_cli.cli.options import AS_JSON, argument, option
 from hallo_cli.cli.progress import clock
 from hallo_cli.errors import SettingsError
-from hallo_cli.jobs.inputs import inspect_inputs
+from hallo_cli.jobs.inputs import settled
 from hallo_cli.jobs.plan import Job
 from hallo_cli.settings.resolve import Sources, resolve
 from hallo_cli.settings.values import to_values
@@ -98,7 +98,7 @@ def _consents(job: Job, renderer: Renderer) -> tuple[Consent, ...]:
 
     if renderer.resolved.runtime.consent is None:
         return ()
-    return Marking.of(renderer.resolved.runtime).consents(job, inspect_inputs(job, ""))
+    return Marking.of(renderer.resolved.runtime).consents(settled(job, renderer.engine))
 
 
 def _lines(found: Preflight) -> list[str]:

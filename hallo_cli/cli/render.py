@@ -16,7 +16,7 @@ from hallo_cli.cli.progress import Shown, clock, failures_as_json, print_json, s
 from hallo_cli.cli.signals import obeying_signals
 from hallo_cli.errors import SettingsError, SpeechError
 from hallo_cli.jobs.events import Event
-from hallo_cli.jobs.inputs import inspect_inputs
+from hallo_cli.jobs.inputs import settled
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.sending import place_of
 from hallo_cli.media.addresses import is_address, stem_of
@@ -222,10 +222,8 @@ def _show_plan(renderer: Renderer, job: Job, options: RunOptions, shown: Shown) 
     from hallo_cli.jobs.marking import Marking
     from hallo_cli.jobs.runner import find_obstacles
 
-    engine = renderer.engine
-    resolved = dataclasses.replace(job, settings=engine.resolve_settings(job.settings))
-    options = dataclasses.replace(options, marking=Marking.of(engine.runtime))
-    find_obstacles(resolved, inspect_inputs(resolved, engine.weights_id), options)
+    options = dataclasses.replace(options, marking=Marking.of(renderer.engine.runtime))
+    find_obstacles(settled(job, renderer.engine), options)
     report(job, renderer, as_json=shown.as_json)
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hallo_cli.errors import SettingsError
-from hallo_cli.jobs.inputs import Inputs, stretch_of
+from hallo_cli.jobs.inputs import SettledJob, stretch_of
 from hallo_cli.jobs.marking import Marking
 from hallo_cli.jobs.plan import Job, Segment
 from hallo_cli.jobs.workspace import Workspace
@@ -41,8 +41,7 @@ def require_soundtrack(job: Job) -> None:
 
 @contextmanager
 def finished(
-    job: Job,
-    inputs: Inputs,
+    job: SettledJob,
     workspace: Workspace,
     segments: Sequence[Segment],
     video: VideoFormat,
@@ -61,7 +60,7 @@ def finished(
             files = _with_burned_subtitles(job, workspace, segments, video, between)
             made = assemble(files, part, video=video, sound=_sound(job, workspace.root))
             _add_subtitles(made, job, segments[-1].stop / job.settings.fps)
-        yield marking.put(made, job, inputs)
+        yield marking.put(made, job)
     finally:
         part.unlink(missing_ok=True)
 

@@ -106,7 +106,7 @@ def corrected(known: record.Record, job: Job, folder: Path) -> tuple[Job, Earlie
     if now.audio == known.inputs.audio:
         record.require_same_inputs(known, job)
         return job, None
-    if now.weights_id != known.inputs.weights_id or _timeless(job) != _timeless(known.job):
+    if _timeless(job) != _timeless(known.job):
         raise SettingsError(
             "a corrected recording keeps the record's settings. Leave others out, or render without --from."
         )

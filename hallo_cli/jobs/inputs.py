@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from hallo_cli.store.cache import at_home
 from hallo_cli.store.digests import file_digest
 
 if TYPE_CHECKING:
+    from hallo_cli.jobs.engine import Engine
     from hallo_cli.media.audio import Stretch
 
 
@@ -35,6 +36,22 @@ class Inputs:
     fingerprint: str
     pictures: str  # the same for all sound settings: names the work folder
     voices: tuple[str, ...] = ()  # SHA-256 of the recordings of `Job.voices`
+
+
+@dataclass(frozen=True)
+class SettledJob(Job):
+    """A job whose settings leave nothing to choose, with the digests of what it is made from."""
+
+    inputs: Inputs = field(kw_only=True)
+
+
+def settled(job: Job, engine: Engine) -> SettledJob:
+    """The job as this engine renders it.
+
+    Raises SettingsError, WeightsError, and PortraitError or SpeechError if a file cannot be read.
+    """
+    job = dataclasses.replace(job, settings=engine.resolve_settings(job.settings))
+    return SettledJob(**vars(job), inputs=inspect_inputs(job, engine.weights_id))
 
 
 def inspect_inputs(job: Job, weights_id: str) -> Inputs:

@@ -18,8 +18,7 @@ from hallo_cli.provenance.consent_file import Consent, Entry, read_entries
 from hallo_cli.store.cache import at_home
 
 if TYPE_CHECKING:
-    from hallo_cli.jobs.inputs import Inputs
-    from hallo_cli.jobs.plan import Job
+    from hallo_cli.jobs.inputs import SettledJob
     from hallo_cli.media.joining import FinishedVideo
     from hallo_cli.settings.schema import RuntimeSettings
 
@@ -116,18 +115,18 @@ class Marking:
 
             require_usable(self._identity())
 
-    def consents(self, job: Job, inputs: Inputs) -> tuple[Consent, ...]:
+    def consents(self, job: SettledJob) -> tuple[Consent, ...]:
         """The consents for a job's portrait and voice. Raises ConsentError, SettingsError."""
         if self.permission is None:
             return ()
-        return self.permission.given((job.portrait, inputs.portrait), (job.audio, inputs.audio))
+        return self.permission.given((job.portrait, job.inputs.portrait), (job.audio, job.inputs.audio))
 
-    def put(self, video: FinishedVideo, job: Job, inputs: Inputs) -> FinishedVideo:
+    def put(self, video: FinishedVideo, job: SettledJob) -> FinishedVideo:
         """Sign a finished video, in its place. Raises ConsentError, SettingsError or OutputError.
 
         A .webm holds no mark: the video comes with one that goes beside it.
         """
-        given = self.consents(job, inputs)
+        given, inputs = self.consents(job), job.inputs
         if not self.is_wanted:
             return video
         from hallo_cli.provenance.marks import Claim, sign_video

@@ -15,7 +15,7 @@ from hallo_cli.errors import InputError
 from hallo_cli.jobs.compositor import Compositor
 from hallo_cli.jobs.correction import Correction, Earlier
 from hallo_cli.jobs.engine import Engine, SpeechTrack
-from hallo_cli.jobs.inputs import Inputs, require_unchanged
+from hallo_cli.jobs.inputs import SettledJob, require_unchanged
 from hallo_cli.jobs.plan import Job, JobPlan, Segment, count_frames, plan_segments
 from hallo_cli.jobs.workspace import Workspace, remove_workspace
 from hallo_cli.media.audio import Recording
@@ -88,15 +88,14 @@ class SpeechAhead:
 
 
 def prepare(
-    job: Job,
+    job: SettledJob,
     engine: Engine,
     workspace: Workspace,
-    inputs: Inputs,
     *,
     earlier: Earlier | None = None,
     between: Callable[[], None] = lambda: None,
 ) -> Prepared:
-    """Analyse a resolved job's inputs and write its plan, or read that of an earlier run.
+    """Analyse a job's inputs and write its plan, or read that of an earlier run.
 
     `earlier`: a render of another recording whose frames are taken over where the recordings agree.
     `between` is called between the steps; what it raises stops the analysis.
@@ -113,7 +112,7 @@ def prepare(
         between()
         recording = _recording(job, engine, workspace)
         between()
-        require_unchanged(job, inputs)
+        require_unchanged(job, job.inputs)
     except InputError:
         if workspace.plan() is None:
             remove_workspace(workspace.root)
@@ -126,7 +125,7 @@ def prepare(
     between()
     plan = workspace.plan()
     if plan is None:
-        plan = _new_plan(settings, track, fingerprint=inputs.pictures, n_frames=n_frames)
+        plan = _new_plan(settings, track, fingerprint=job.inputs.pictures, n_frames=n_frames)
         plan = correction.planned(plan, settings.segment_s) if correction else plan
         workspace.write_plan(plan)
     rendered = [segment for segment in workspace.missing(plan) if not segment.is_taken]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from hallo_cli import __version__
 from hallo_cli.errors import InputError, SettingsError
 from hallo_cli.jobs.containers import mark_path
-from hallo_cli.jobs.inputs import Inputs, changed_file, inspect_inputs
+from hallo_cli.jobs.inputs import Inputs, SettledJob, changed_file, inspect_inputs
 from hallo_cli.jobs.plan import Job, JobPlan, Voice
 from hallo_cli.media.files import require_file, shown
 from hallo_cli.settings.schema import RenderSettings
@@ -67,12 +67,12 @@ def sidecar_path(output: Path) -> Path:
     return output.with_suffix(".json")
 
 
-def find_finished(job: Job, inputs: Inputs) -> JobResult | None:
+def find_finished(job: SettledJob) -> JobResult | None:
     """The result of an earlier run of exactly this job, if it still exists unchanged."""
     path = sidecar_path(job.output)
     try:
         made = read_record(path)
-        if made.inputs.fingerprint != inputs.fingerprint or made.sha256 != file_digest(job.output):
+        if made.inputs.fingerprint != job.inputs.fingerprint or made.sha256 != file_digest(job.output):
             return None
     except (InputError, SettingsError, OSError):
         return None
@@ -81,7 +81,7 @@ def find_finished(job: Job, inputs: Inputs) -> JobResult | None:
     )
 
 
-def is_other_try(job: Job, inputs: Inputs) -> bool:
+def is_other_try(job: SettledJob) -> bool:
     """Whether the output was made by this job with one of the next seeds.
 
     A batch that was killed before it measured the video of another seed leaves such an output.
@@ -90,8 +90,8 @@ def is_other_try(job: Job, inputs: Inputs) -> bool:
         made = read_record(sidecar_path(job.output))
     except (InputError, SettingsError):
         return False
-    same_files = (made.inputs.portrait, made.inputs.audio) == (inputs.portrait, inputs.audio)
-    same_weights = made.inputs.weights_id == inputs.weights_id
+    same_files = (made.inputs.portrait, made.inputs.audio) == (job.inputs.portrait, job.inputs.audio)
+    same_weights = made.inputs.weights_id == job.inputs.weights_id
     same_settings = dataclasses.replace(made.job.settings, seed=job.settings.seed) == job.settings
     tries = made.job.settings.seed - job.settings.seed
     return same_files and same_weights and same_settings and 0 < tries <= MAX_TRIES
@@ -107,8 +107,7 @@ def _put_mark(output: Path, mark: bytes) -> None:
 
 
 def publish(
-    job: Job,
-    inputs: Inputs,
+    job: SettledJob,
     video: FinishedVideo,
     plan: JobPlan,
     made_with: Mapping[str, str],
@@ -120,7 +119,7 @@ def publish(
 
     square: the square of the portrait's file that the video shows, or None.
     """
-    digest = file_digest(video.file)
+    digest, inputs = file_digest(video.file), job.inputs
     sidecar = sidecar_path(job.output)
     output = {
         "path": str(job.output.absolute()),
@@ -142,7 +141,7 @@ def publish(
         "weights": {"id": inputs.weights_id, **made_with},
         "settings": to_values(job.settings),
         "output": output,
-        **({"voices": _voices(job, inputs)} if job.voices else {}),
+        **({"voices": _voices(job)} if job.voices else {}),
         **({"corrects": {"fingerprint": job.corrects, "n_taken": plan.n_taken}} if job.corrects else {}),
         "timings_s": {stage: round(seconds, 3) for stage, seconds in timings_s.items()},
         "machine": {"python": platform.python_version(), "system": platform.platform()},
@@ -212,10 +211,10 @@ def require_same_inputs(record: Record, job: Job) -> None:
         raise InputError(f"{changed} has changed. Restore it, or render again without --from.")
 
 
-def _voices(job: Job, inputs: Inputs) -> list[dict[str, object]]:
+def _voices(job: SettledJob) -> list[dict[str, object]]:
     return [
         {"face": voice.face, "path": str(voice.audio.absolute()), "sha256": digest}
-        for voice, digest in zip(job.voices, inputs.voices, strict=True)
+        for voice, digest in zip(job.voices, job.inputs.voices, strict=True)
     ]
 
 

@@ -17,7 +17,7 @@ from hallo_cli.jobs import events, record
 from hallo_cli.jobs.assembly import finished, require_soundtrack
 from hallo_cli.jobs.correction import Earlier
 from hallo_cli.jobs.engine import Engine
-from hallo_cli.jobs.inputs import Inputs, inspect_inputs, require_unchanged, work_name, work_prefix
+from hallo_cli.jobs.inputs import SettledJob, require_unchanged, settled, work_name, work_prefix
 from hallo_cli.jobs.marking import UNMARKED, Marking
 from hallo_cli.jobs.outputs import require_free_name, require_writable
 from hallo_cli.jobs.plan import Job, Segment
@@ -77,7 +77,7 @@ def run_job(
     WeightsError, DeviceMemoryError, JobError or Interrupted; finished work is kept unless the settings or
     inputs are the cause.
     """
-    return _Run(job, engine, options, on_event, stop or StopRequest()).execute(prepared)
+    return _Run(engine, options, on_event, stop or StopRequest()).execute(job, prepared)
 
 
 def prepare_ahead(job: Job, engine: Engine) -> Prepared:
@@ -85,28 +85,26 @@ def prepare_ahead(job: Job, engine: Engine) -> Prepared:
 
     Waits briefly if a dying worker still holds the job. Raises InputError, SettingsError or JobError.
     """
-    job = dataclasses.replace(job, settings=engine.resolve_settings(job.settings))
-    inputs = inspect_inputs(job, engine.weights_id)
-    root = _root(job, RunOptions(), inputs.pictures)
-    with open_workspace(root, patience_s=PATIENCE_S) as workspace:
-        return prepare(job, engine, workspace, inputs)
+    job = settled(job, engine)
+    with open_workspace(_root(job, RunOptions()), patience_s=PATIENCE_S) as workspace:
+        return prepare(job, engine, workspace)
 
 
-def find_obstacles(job: Job, inputs: Inputs, options: RunOptions = RunOptions()) -> JobResult | None:
-    """Check a resolved job before anything is rendered; returns the result if it is already done.
+def find_obstacles(job: SettledJob, options: RunOptions = RunOptions()) -> JobResult | None:
+    """Check a job before anything is rendered; returns the result if it is already done.
 
     Raises SettingsError, OutputError (FarFolderError among them), InputError (ConsentError among them) or
     EncoderError.
     """
     require_writable(job)
     if not options.overwrite:
-        if done := record.find_finished(job, inputs):
+        if done := record.find_finished(job):
             return done
         require_free_name(job)
         if options.sending:
             options.sending.require_free(job.output)
     options.marking.require()
-    options.marking.consents(job, inputs)
+    options.marking.consents(job)
     require_encoder(job.settings.codec)
     require_soundtrack(job)
     if job.corrects and options.earlier is None:
@@ -121,7 +119,7 @@ class _Run:
     """The state of one run of one job."""
 
     def __init__(
-        self, job: Job, engine: Engine, options: RunOptions, on_event: events.Listener, stop: StopRequest
+        self, engine: Engine, options: RunOptions, on_event: events.Listener, stop: StopRequest
     ) -> None:
         self.engine = engine
         self.options = options
@@ -130,38 +128,31 @@ class _Run:
         self.last_step = 0.0  # monotonic time of the last denoising step
         self.began = time.monotonic()
         self.timings: dict[str, float] = {}
-        self.job = dataclasses.replace(job, settings=engine.resolve_settings(job.settings))
 
-    def execute(self, prepared: Prepared | None) -> JobResult:
-        job = self.job
+    def execute(self, job: Job, prepared: Prepared | None) -> JobResult:
         with self._stage("analyse"):
-            inputs = inspect_inputs(job, self.engine.weights_id)
-            if done := find_obstacles(job, inputs, self.options):
+            self.job = settled(job, self.engine)
+            if done := find_obstacles(self.job, self.options):
                 return self._finish(done)
-        root = _root(job, self.options, inputs.pictures)
+        root = _root(self.job, self.options)
         with open_workspace(root, resume=self.options.resume) as self.workspace:
             with self._stage("analyse"):
-                self._prepare(prepared, inputs)
+                self._prepare(prepared)
             self._render()
             with self._stage("join"):
-                result = self._join(inputs)
+                result = self._join()
             if self.options.keep_work:
                 result = dataclasses.replace(result, kept=root)
             else:
                 remove_workspace(root)
-                remove_abandoned(root.parent, work_prefix(job))
+                remove_abandoned(root.parent, work_prefix(self.job))
         return self._finish(result)
 
-    def _prepare(self, ahead: Prepared | None, inputs: Inputs) -> None:
-        if ahead is None or ahead.plan.fingerprint != inputs.pictures or not ahead.is_of(self.workspace):
-            ahead = prepare(
-                self.job,
-                self.engine,
-                self.workspace,
-                inputs,
-                earlier=self.options.earlier,
-                between=self._obey_stop,
-            )
+    def _prepare(self, ahead: Prepared | None) -> None:
+        name = self.job.inputs.pictures
+        if ahead is None or ahead.plan.fingerprint != name or not ahead.is_of(self.workspace):
+            earlier = self.options.earlier
+            ahead = prepare(self.job, self.engine, self.workspace, earlier=earlier, between=self._obey_stop)
             self._obey_stop()
             for warning in ahead.warnings():
                 self.report(events.Warned(warning))
@@ -263,11 +254,10 @@ class _Run:
             width, height, settings.fps, settings.codec, settings.crf, self.options.marking.comment
         )
 
-    def _join(self, inputs: Inputs) -> JobResult:
+    def _join(self) -> JobResult:
         self._require_whole_segments()
         with finished(
             self.job,
-            inputs,
             self.workspace,
             self.plan.segments,
             self._format(),
@@ -275,16 +265,16 @@ class _Run:
             between=self._obey_stop,
         ) as video:
             self.timings["total"] = time.monotonic() - self.began
-            self._require_unchanged(inputs)
+            self._require_unchanged()
             if not self.options.overwrite:
                 require_free_name(self.job)  # another program may have created the output meanwhile
             made_with, square = self.engine.describe(), self.compositor.shown
-            return record.publish(self.job, inputs, video, self.plan, made_with, self.timings, square=square)
+            return record.publish(self.job, video, self.plan, made_with, self.timings, square=square)
 
-    def _require_unchanged(self, inputs: Inputs) -> None:
+    def _require_unchanged(self) -> None:
         """Delete the work if the inputs changed, because the record would not match it."""
         try:
-            require_unchanged(self.job, inputs)
+            require_unchanged(self.job, self.job.inputs)
         except InputError:
             remove_workspace(self.workspace.root)
             raise
@@ -344,8 +334,8 @@ class _Run:
             self.timings[name] = self.timings.get(name, 0.0) + time.monotonic() - start
 
 
-def _root(job: Job, options: RunOptions, name: str) -> Path:
-    return (options.work_dir or job.output.parent) / work_name(job, name)
+def _root(job: SettledJob, options: RunOptions) -> Path:
+    return (options.work_dir or job.output.parent) / work_name(job, job.inputs.pictures)
 
 
 def _count_frames(video: Path) -> int | None:

@@ -18,7 +18,7 @@ from hallo_cli.errors import DeviceMemoryError
 from hallo_cli.inference.memory import is_out_of_memory
 from hallo_cli.jobs import events
 from hallo_cli.jobs.engine import Engine
-from hallo_cli.jobs.inputs import inspect_inputs
+from hallo_cli.jobs.inputs import settled
 from hallo_cli.jobs.plan import Job, Segment
 from hallo_cli.jobs.prepared_inputs import Prepared, SpeechAhead, prepare
 from hallo_cli.jobs.workspace import open_workspace
@@ -106,13 +106,12 @@ def stream_frames(job: Job, engine: Engine, *, on_event: events.Listener = event
 
     They are the frames that `run_job` encodes. Nothing stays on disk. Raises what `run_job` raises.
     """
-    job = dataclasses.replace(job, settings=engine.resolve_settings(job.settings))
-    inputs = inspect_inputs(job, engine.weights_id)
+    job = settled(job, engine)
     with (
         tempfile.TemporaryDirectory(prefix="hallo-") as folder,
         open_workspace(Path(folder)) as workspace,
     ):
-        prepared = prepare(job, engine, workspace, inputs)
+        prepared = prepare(job, engine, workspace)
         segments = prepared.plan.segments
         load_networks(engine, job.settings, on_event)
         with closing(ClipSource(engine, job.settings, prepared, segments, on_event)) as source:

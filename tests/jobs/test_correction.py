@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from job_doubles import TrivialEngine
+from job_doubles import CLIP_FRAMES, TrivialEngine
 from PIL import Image
 from scipy.io import wavfile
 
@@ -42,7 +42,9 @@ def rendered(folder: Path, samples: Samples, engine: TrivialEngine) -> Job:
 
 
 def job_in(folder: Path) -> Job:
-    return Job(folder / "face.png", folder / "speech.wav", folder / "old.mp4", RenderSettings(segment_s=5.0))
+    """As its record has it."""
+    settings = RenderSettings(segment_s=5.0, clip_frames=CLIP_FRAMES)
+    return Job(folder / "face.png", folder / "speech.wav", folder / "old.mp4", settings)
 
 
 @pytest.fixture(scope="module")
