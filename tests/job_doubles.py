@@ -138,6 +138,18 @@ class TrivialEngine:
         return Clip(index, shown, MotionFrames(frames[-2:]))
 
 
+class ShortOfMemory(TrivialEngine):
+    """Memory runs out once, in the sixth clip, which is in the middle of a segment."""
+
+    def clips(
+        self, portrait: Portrait, settings: RenderSettings, speech: Speech, motion: MotionFrames | None
+    ) -> Iterator[StepDone | Clip]:
+        for item in super().clips(portrait, settings, speech, motion):
+            if isinstance(item, Clip) and item.index == 5 and len(self.fallbacks) == 2:
+                raise MemoryError("full")
+            yield item
+
+
 def run_here(job: Job, stage: str, reached: Event) -> None:
     """Run a job, saying when a stage begins or all is done: for a process that may be killed."""
     run_job(job, TrivialEngine(), on_event=lambda event: reached.set() if begins(event, stage) else None)

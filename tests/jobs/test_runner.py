@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from job_doubles import TrivialEngine
+from job_doubles import ShortOfMemory, TrivialEngine
 from job_runs import N_CLIPS, N_FRAMES, hashes, stop_after, work_dirs
 
 from hallo_cli.domain import Clip, Portrait, StepDone
@@ -221,6 +221,15 @@ def test_out_of_memory_takes_the_next_fallback_and_keeps_the_frames(job: Job, un
     )
     fallbacks = [event.fallback for event in happened if isinstance(event, events.FellBack)]
     assert fallbacks == ["smaller chunks", "sliced attention"]
+    assert hashes(job.output) == undisturbed
+
+
+def test_out_of_memory_in_the_middle_of_a_segment_renders_no_earlier_clip_again(
+    job: Job, undisturbed: list[str]
+) -> None:
+    engine = ShortOfMemory()
+    run_job(job, engine)
+    assert engine.clips_rendered == [*range(6), *range(5, N_CLIPS)]
     assert hashes(job.output) == undisturbed
 
 

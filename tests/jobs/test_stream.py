@@ -3,7 +3,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from job_doubles import SIZE, TrivialEngine
+from job_doubles import SIZE, ShortOfMemory, TrivialEngine
 
 from hallo_cli.domain import Bytes, Portrait
 from hallo_cli.errors import DeviceMemoryError
@@ -58,6 +58,11 @@ def test_frames_are_the_same_after_memory_ran_out(job: Job) -> None:
     seen: list[events.Event] = []
     assert digest_of(stream_frames(job, engine, on_event=seen.append)) == whole
     assert events.FellBack("smaller chunks", "no more") in seen
+
+
+def test_frames_are_the_same_after_memory_ran_out_in_the_middle_of_a_segment(job: Job) -> None:
+    whole = digest_of(stream_frames(job, TrivialEngine()))
+    assert digest_of(stream_frames(job, ShortOfMemory())) == whole
 
 
 def test_frames_end_when_no_fallback_is_left(job: Job) -> None:
