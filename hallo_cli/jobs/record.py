@@ -52,13 +52,11 @@ class JobResult:
 
 @dataclass(frozen=True)
 class Record:
-    """The contents of a record that are needed to repeat its render, or to recognise its video."""
+    """The contents of a record that are needed to repeat its render."""
 
     job: Job
     inputs: Inputs
     sha256: str  # of the video file
-    n_frames: int
-    fps: float
     timings_s: Mapping[str, float]  # by stage
 
 
@@ -71,14 +69,14 @@ def find_finished(job: SettledJob) -> JobResult | None:
     """The result of an earlier run of exactly this job, if it still exists unchanged."""
     path = sidecar_path(job.output)
     try:
-        made = read_record(path)
-        if made.inputs.fingerprint != job.inputs.fingerprint or made.sha256 != file_digest(job.output):
+        values = _read_values(path)
+        made = values["output"]
+        if values["fingerprint"] != job.inputs.fingerprint or made["sha256"] != file_digest(job.output):
             return None
-    except (InputError, SettingsError, OSError):
+        n_frames, fps, timings_s = int(made["n_frames"]), float(made["fps"]), values["timings_s"]
+    except (InputError, OSError, KeyError, TypeError, ValueError):
         return None
-    return JobResult(
-        job.output, path, made.n_frames, made.fps, made.sha256, 0.0, made.timings_s, was_done=True
-    )
+    return JobResult(job.output, path, n_frames, fps, made["sha256"], 0.0, timings_s, was_done=True)
 
 
 def is_other_try(job: SettledJob) -> bool:
@@ -184,9 +182,7 @@ def read_record(sidecar: Path) -> Record:
             voices=tuple(str(voice["sha256"]) for voice in voices),
         )
         timings_s = {str(stage): float(seconds) for stage, seconds in values["timings_s"].items()}
-        return Record(
-            job, inputs, str(output["sha256"]), int(output["n_frames"]), float(output["fps"]), timings_s
-        )
+        return Record(job, inputs, str(output["sha256"]), timings_s)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise InputError(f"{shown(sidecar)} is not a record of a render: {error} is missing.") from error
 
