@@ -11,21 +11,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hallo_cli.batch.paths import Paths
+from hallo_cli.batch.places import Layout
+from hallo_cli.batch.renderer_spec import RendererSpec, measure_figures
 from hallo_cli.errors import ManifestError
 from hallo_cli.media.addresses import is_address
+from hallo_cli.settings.preset_files import list_presets, read_quality
+from hallo_cli.settings.quality import QualityLimits, read_limits
 from hallo_cli.settings.resolve import Sources, resolve
+from hallo_cli.store.writing import write_whole
 
 if TYPE_CHECKING:
     from hallo_cli.batch.batch_events import Event
     from hallo_cli.batch.ledger import Record
     from hallo_cli.batch.mirror import Mirror
-    from hallo_cli.batch.paths import Paths
-    from hallo_cli.batch.renderer_spec import RendererSpec
     from hallo_cli.batch.run import Batch
     from hallo_cli.batch.worker_pool import Pool
     from hallo_cli.jobs.engine import Engine
     from hallo_cli.jobs.forecast import Workload
-    from hallo_cli.settings.quality import QualityLimits
     from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 
 
@@ -100,7 +103,6 @@ def make_spec(
 
     Raises SettingsError if videos cannot be signed, or a limit of the quality gate is wrong.
     """
-    from hallo_cli.batch.renderer_spec import RendererSpec, measure_figures
     from hallo_cli.jobs.marking import Marking
 
     Marking.of(runtime).require()  # once, and not in every row
@@ -127,9 +129,6 @@ def per_worker(runtime: RuntimeSettings, devices: list[str]) -> RuntimeSettings:
 
 def read_all_limits(preset: str | None, config: Path | None) -> dict[str, QualityLimits]:
     """The quality gate's limits for each preset and for rows that name none. Raises SettingsError."""
-    from hallo_cli.settings.preset_files import list_presets, read_quality
-    from hallo_cli.settings.quality import read_limits
-
     tables = {name: read_quality(name, config) for name in list_presets()}
     tables[""] = read_quality(preset, config)
     return {name: read_limits(table, where="[quality]") for name, table in tables.items()}
@@ -153,8 +152,6 @@ def preset_resolver(sources: Sources) -> Callable[[str | None], RenderSettings]:
 
 def _batch_of_rows(rows: Iterable[Mapping[str, object]], options: RowsOptions, sources: Sources) -> Batch:
     from hallo_cli.batch import run
-    from hallo_cli.batch.paths import Paths
-    from hallo_cli.batch.places import Layout
 
     resolved = resolve(sources)
     devices = [resolved.runtime.device] * options.workers
@@ -178,8 +175,6 @@ def _batch_of_rows(rows: Iterable[Mapping[str, object]], options: RowsOptions, s
 
 def _write_rows(rows: Iterable[Mapping[str, object]], name: Path) -> Path:
     """Keep the rows as JSON Lines, which a batch reads. Raises ManifestError, OutputError."""
-    from hallo_cli.store.writing import write_whole
-
     file = name.with_name(f"{name.name}.rows.jsonl").absolute()
     try:
         lines = [json.dumps(dict(row), default=os.fspath) for row in rows]
