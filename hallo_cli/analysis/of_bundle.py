@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,12 +17,15 @@ from hallo_cli.analysis.framing import (
 )
 from hallo_cli.analysis.motion_canvas import MotionCanvas
 from hallo_cli.analysis.portrait import PortraitAnalyser, Requirements
-from hallo_cli.bundles.bundle import Bundle
+from hallo_cli.bundles.bundle import Bundle, find_bundle, list_bundles
 from hallo_cli.domain import Bytes, MotionShape, Portrait
+from hallo_cli.errors import WeightsError
 from hallo_cli.models.network_config import NetworkConfig
 
 if TYPE_CHECKING:
     from hallo_cli.analysis.identity import IdentityNetwork
+
+log = logging.getLogger(__name__)
 
 
 def identity_of(bundle: Bundle) -> IdentityNetwork:
@@ -29,6 +33,23 @@ def identity_of(bundle: Bundle) -> IdentityNetwork:
     from hallo_cli.analysis.identity import IdentityNetwork
 
     return IdentityNetwork(bundle.file("face_detector"), bundle.file("identity"))
+
+
+def find_identity(bundle: str | None) -> IdentityNetwork | None:
+    """The face networks that measure identity: of this bundle (a name or a folder), else the official ones.
+
+    None if no bundle is named and the official weights are not installed, or only in part. Raises
+    WeightsError if the named bundle has none.
+    """
+    if bundle is not None:
+        return identity_of(find_bundle(bundle))
+    if "official" not in dict(list_bundles()):
+        return None
+    try:
+        return identity_of(find_bundle("official"))
+    except WeightsError as error:
+        log.warning("identity is measured without its network: %s", error)
+        return None
 
 
 def analyser_of(

@@ -15,8 +15,8 @@ from hallo_cli.cli.options import AS_JSON, argument, option
 from hallo_cli.errors import HalloError, InputError, SettingsError
 
 if TYPE_CHECKING:
+    from hallo_cli.analysis.identity import IdentityNetwork
     from hallo_cli.evaluation.distribution import FeatureNetwork, Kind
-    from hallo_cli.evaluation.measure import IdentityNetwork
     from hallo_cli.evaluation.syncnet import SyncNet
 
 COLUMNS = {"video", "audio", "portrait", "truth"}  # of a manifest
@@ -68,8 +68,8 @@ class NetworkFiles:
                 "FID, FVD and E-FID need both: --reference-dir, a folder of real videos, and a network "
                 "(--fid-network, --fvd-network, --efid-network; see hallo docs evaluation)."
             )
+        from hallo_cli.analysis.of_bundle import find_identity
         from hallo_cli.evaluation.distribution import load_network
-        from hallo_cli.evaluation.likeness import find_identity
         from hallo_cli.evaluation.measure_video import videos_in
 
         syncnet = None

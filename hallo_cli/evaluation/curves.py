@@ -6,11 +6,13 @@ import json
 import math
 import warnings
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Interval, MaxLen
 
 from hallo_cli.domain import Float
+from hallo_cli.store.binding import bind
 
 LONG = 1200  # points of a curve on a page of its own
 SHORT = 240  # in a report of many videos
@@ -18,21 +20,24 @@ MAX_JOINS = 200  # that are drawn
 LIMIT = 1 << 18  # bytes of written curves
 SERIES = ("opening", "level", "motion", "colour", "sharpness", "likeness")
 
-Curve = tuple[float | None, ...]  # evenly over the whole video; None: not measured
+Number = Annotated[float, Interval(gt=-1e9, lt=1e9)]
+# Evenly over the whole video; None: not measured
+Curve = Annotated[tuple[Number | None, ...], MaxLen(LONG)]
 
 
 @dataclass(frozen=True)
 class Curves:
     """What is plotted about one video."""
 
-    seconds: float  # length of the video
+    seconds: Number  # length of the video
     opening: Curve = ()  # of the mouth, as a share of the face's height
     level: Curve = ()  # of the speech, in dB below its loudest
     motion: Curve = ()  # change to the frame before, in grey levels
     colour: Curve = ()  # mean brightness of the face, relative to the start
     sharpness: Curve = ()  # of the face, relative to the start
     likeness: Curve = ()  # to the portrait, relative to the start
-    joins: tuple[float, ...] = ()  # of clips and segments, as shares of the video's length
+    # Of clips and segments, as shares of the video's length
+    joins: Annotated[tuple[Number, ...], MaxLen(LONG)] = ()
 
     def shortened(self) -> Curves:
         """The same with fewer points."""
@@ -66,22 +71,4 @@ def to_json(curves: Curves) -> bytes:
 
 def from_json(content: bytes) -> Curves:
     """The inverse of `to_json`. Raises ValueError if the content is something else."""
-    values = json.loads(content)
-    if not isinstance(values, dict) or not _is_number(values.get("seconds")):
-        raise ValueError("no curves")
-    joins = tuple(at for at in _numbers(values.get("joins")) if at is not None)
-    return Curves(
-        float(values["seconds"]), **{name: _numbers(values.get(name)) for name in SERIES}, joins=joins
-    )
-
-
-def _numbers(found: Any) -> Curve:
-    if not isinstance(found, list) or len(found) > LONG:
-        raise ValueError("no curve")
-    if not all(value is None or _is_number(value) for value in found):
-        raise ValueError("no curve")
-    return tuple(found)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e9
+    return bind(Curves, json.loads(content))

@@ -89,31 +89,21 @@ class GaussianFit:
     """Mean and covariance of a stream of feature vectors."""
 
     def __init__(self) -> None:
-        self._n = 0
-        self._sum: Features | None = None
-        self._outer: Features | None = None
+        self.n = 0  # rows so far
+        self._sum = self._outer = np.zeros(())
 
     def add(self, features: Features) -> None:
         """Add rows [n, channels]."""
         rows = features.astype(np.float64)
-        if self._sum is None or self._outer is None:
-            self._sum, self._outer = np.zeros(rows.shape[1]), np.zeros((rows.shape[1],) * 2)
-        self._n += len(rows)
-        self._sum += rows.sum(0)
-        self._outer += rows.T @ rows
-
-    @property
-    def n(self) -> int:
-        """Rows so far."""
-        return self._n
+        self.n += len(rows)
+        self._sum = self._sum + rows.sum(0)
+        self._outer = self._outer + rows.T @ rows
 
     def moments(self) -> tuple[Features, Features]:
         """Mean [channels] and unbiased covariance [channels, channels]; needs two rows."""
-        assert self._sum is not None
-        assert self._outer is not None
-        assert self._n > 1, "fitted() refuses fewer"
-        mean = self._sum / self._n
-        return mean, (self._outer - self._n * np.outer(mean, mean)) / (self._n - 1)
+        assert self.n > 1, "fitted() refuses fewer"
+        mean = self._sum / self.n
+        return mean, (self._outer - self.n * np.outer(mean, mean)) / (self.n - 1)
 
 
 def fitted(network: FeatureNetwork, videos: Iterable[Iterable[Bytes]], *, whose: str) -> GaussianFit:

@@ -25,9 +25,9 @@ class JoinFigure:
     """Motion at joins relative to motion inside clips, and its significance."""
 
     n_joins: int
-    jump: float  # median change at the joins / median at all other frames
-    chance: float | None  # 95th percentile of the jump with moved joins; None: no frame to move one to
-    share: float | None  # share of those jumps that are at least as high as the real one, 0..1
+    seam_jump: float  # median change at the joins / median at all other frames
+    seam_chance: float | None  # 95th percentile of the jump with moved joins; None: no frame to move one to
+    seam_share: float | None  # share of those jumps that are at least as high as the real one, 0..1
 
 
 def seam_jump(change: Float, joins: Sequence[int]) -> JoinFigure | None:
@@ -48,9 +48,9 @@ def seam_jump(change: Float, joins: Sequence[int]) -> JoinFigure | None:
     elsewhere = np.array([median / usual for medians in _moved(values, at) for median in medians])
     return JoinFigure(
         n_joins=len(at),
-        jump=float(jump),
-        chance=float(np.percentile(elsewhere, CHANCE_PERCENTILE)) if len(elsewhere) else None,
-        share=float(np.mean(elsewhere >= jump)) if len(elsewhere) else None,
+        seam_jump=float(jump),
+        seam_chance=float(np.percentile(elsewhere, CHANCE_PERCENTILE)) if len(elsewhere) else None,
+        seam_share=float(np.mean(elsewhere >= jump)) if len(elsewhere) else None,
     )
 
 

@@ -43,9 +43,9 @@ Double = npt.NDArray[np.float64]
 class LipSync:
     """SyncNet's figures of a video."""
 
-    confidence: float  # Sync-C: the median distance over all shifts less the smallest; higher is better
-    distance: float  # Sync-D: the smallest mean distance; lower is better
-    offset: int  # frames at that distance; positive: the mouth comes late
+    sync_c: float  # confidence: the median distance over all shifts less the smallest; higher is better
+    sync_d: float  # the smallest mean distance; lower is better
+    syncnet_offset: int  # frames at that distance; positive: the mouth comes late
 
 
 def lip_sync(network: SyncNet, squares: Iterable[Bytes], waveform: Float, *, n_frames: int) -> LipSync | None:
@@ -59,13 +59,14 @@ def lip_sync(network: SyncNet, squares: Iterable[Bytes], waveform: Float, *, n_f
     n_windows = min(n_frames, len(waveform) // FRAME_SAMPLES) - N_FRAMES
     if n_windows < 1:
         return None
-    sound = _Embeddings(network, cepstra(waveform), n_windows)
+    windows = np.lib.stride_tricks.sliding_window_view(cepstra(waveform), N_STEPS, 1)[:, ::FRAME_STEPS]
+    windows = windows[:, :n_windows].swapaxes(0, 1)  # [n, 13, 20]
     total, n_seen = torch.zeros(2 * MAX_SHIFT + 1, dtype=torch.float64), 0
     with torch.inference_mode():
         for block in _overlapping(islice(squares, n_windows + N_FRAMES - 1)):
             pixels = torch.from_numpy(np.stack(block)[..., ::-1].copy()).permute(3, 0, 1, 2).float()
             seen = network.see(pixels)
-            heard = sound.between(n_seen - MAX_SHIFT, n_seen + len(seen) + MAX_SHIFT)
+            heard = _heard(network, windows, n_seen - MAX_SHIFT, n_seen + len(seen) + MAX_SHIFT)
             shifted = heard.unfold(0, 2 * MAX_SHIFT + 1, 1)  # [n, 1024, shifts]
             total += (seen[:, :, None] - shifted + 1e-6).norm(dim=1).double().sum(0)
             n_seen += len(seen)
@@ -122,24 +123,13 @@ def face_squares(frames: Iterable[Bytes], analyser: FaceAnalyser) -> Iterator[By
         yield _square(frame, waiting)
 
 
-class _Embeddings:
-    """Embeddings of a recording's windows, made when asked for."""
+def _heard(network: SyncNet, windows: Double, start: int, stop: int) -> Tensor:
+    """Embeddings [stop - start, 1024] by video frame; zeros outside the recording, as published."""
+    import torch
 
-    def __init__(self, network: SyncNet, found: Double, n_windows: int) -> None:
-        self._network = network
-        self._cepstra = found
-        self._n_windows = n_windows
-
-    def between(self, start: int, stop: int) -> Tensor:
-        """Embeddings [stop - start, 1024] by video frame; zeros outside the recording, as published."""
-        import torch
-
-        first, last = max(start, 0), min(stop, self._n_windows)
-        windows = np.stack(
-            [self._cepstra[:, FRAME_STEPS * i : FRAME_STEPS * i + N_STEPS] for i in range(first, last)]
-        )
-        heard = self._network.hear(torch.from_numpy(windows)[:, None].float())
-        return torch.nn.functional.pad(heard, (0, 0, first - start, stop - last))
+    first, last = max(start, 0), min(stop, len(windows))
+    heard = network.hear(torch.tensor(windows[first:last])[:, None].float())
+    return torch.nn.functional.pad(heard, (0, 0, first - start, stop - last))
 
 
 def _overlapping(squares: Iterator[Bytes]) -> Iterator[list[Bytes]]:

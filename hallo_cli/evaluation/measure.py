@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -16,8 +16,10 @@ from hallo_cli.evaluation import geometry
 from hallo_cli.evaluation.curves import MAX_JOINS, Curves, relative, sampled
 from hallo_cli.evaluation.figures import VideoFigures
 from hallo_cli.evaluation.joins import seam_jump
-from hallo_cli.evaluation.silence import LEAST_S, silence_motion
-from hallo_cli.evaluation.sync import SILENCE_DB, correlate, speech_envelope
+from hallo_cli.evaluation.sync import LEAST_S, SILENCE_DB, correlate, silence_motion, speech_envelope
+
+if TYPE_CHECKING:
+    from hallo_cli.analysis.identity import IdentityNetwork
 
 SSIM_EVERY = 5  # frames between two expensive comparisons
 LEAST_MOTION = 0.002  # of the face's height; the landmarks' noise in a still picture is a fifth of it
@@ -25,13 +27,6 @@ BLACK_LEVEL = 6.0
 SHUT_EYES = 0.6  # of the eyes' usual opening; looking down takes longer than a blink
 MAX_BLINK_S = 0.5
 FROZEN_FRAMES = 13  # half a second without any change, while somebody speaks
-
-
-class IdentityNetwork(Protocol):
-    """Embeds a face, as analysis.identity's does."""
-
-    def embed(self, picture: Bytes, face: Face) -> Float:
-        """[512] embedding of this face. Raises PortraitError if the network does not see it."""
 
 
 @dataclass
@@ -181,15 +176,7 @@ class VideoMeter:
 
     def _with_joins(self, figures: VideoFigures, joins: tuple[int, ...]) -> VideoFigures:
         found = seam_jump(np.array(self._series.change, np.float32), joins)
-        if found is None:
-            return figures
-        return replace(
-            figures,
-            n_joins=found.n_joins,
-            seam_jump=found.jump,
-            seam_chance=found.chance,
-            seam_share=found.share,
-        )
+        return replace(figures, **vars(found)) if found else figures
 
     def _prepare(self, reference: Bytes) -> None:
         faces = self._analyser.detect(reference)

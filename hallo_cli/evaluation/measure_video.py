@@ -24,7 +24,7 @@ from hallo_cli.evaluation.curves import Curves
 from hallo_cli.evaluation.distribution import FeatureNetwork, fitted, frechet_distance
 from hallo_cli.evaluation.face_window import View, view_on
 from hallo_cli.evaluation.figures import VideoFigures
-from hallo_cli.evaluation.measure import IdentityNetwork, VideoMeter
+from hallo_cli.evaluation.measure import VideoMeter
 from hallo_cli.evaluation.truth import TruthMeter
 from hallo_cli.media.audio import read_sound
 from hallo_cli.media.image import read_image
@@ -34,6 +34,7 @@ from hallo_cli.store.digests import file_digest
 from hallo_cli.store.reading import read_small
 
 if TYPE_CHECKING:
+    from hallo_cli.analysis.identity import IdentityNetwork
     from hallo_cli.evaluation.syncnet import SyncNet
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
@@ -92,9 +93,7 @@ def with_lip_sync(
     if found is None:
         note = "no Sync-C and Sync-D: they need sound and at least six frames"
         return dataclasses.replace(figures, notes=(*figures.notes, note))
-    return dataclasses.replace(
-        figures, sync_c=found.confidence, sync_d=found.distance, syncnet_offset=found.offset
-    )
+    return dataclasses.replace(figures, **vars(found))
 
 
 def joins_of(video: Path) -> tuple[int, ...]:

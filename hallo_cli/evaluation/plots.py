@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
 from pathlib import Path
 
 from hallo_cli.evaluation.curves import MAX_JOINS, Curve, Curves
@@ -166,16 +167,9 @@ def _height(value: float, low: float, high: float) -> float:
 
 def _runs(curve: Curve) -> Iterator[list[tuple[float, float]]]:
     """The parts of a curve without gaps: positions and values."""
-    run: list[tuple[float, float]] = []
-    for index, value in enumerate(curve):
-        if value is None:
-            if run:
-                yield run
-            run = []
-        else:
-            run.append((WIDTH * (index + 0.5) / len(curve), value))
-    if run:
-        yield run
+    for is_known, run in groupby(enumerate(curve), lambda place: place[1] is not None):
+        if is_known:
+            yield [(WIDTH * (index + 0.5) / len(curve), value) for index, value in run if value is not None]
 
 
 def _highest(curve: Curve) -> float:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,10 +25,7 @@ class TruthMeter:
     """
 
     def __init__(self) -> None:
-        self._psnr: list[float] = []
-        self._ssim: list[float] = []
-        self._gmsd: list[float] = []
-        self._distance: list[float] = []
+        self._found: dict[str, list[float]] = defaultdict(list)  # by the name of the figure
         self._opening: list[float] = []
         self._true_opening: list[float] = []
 
@@ -38,30 +37,25 @@ class TruthMeter:
             fitted = np.asarray(
                 cv2.resize(true_frame, (width, height), interpolation=cv2.INTER_AREA), np.uint8
             )
-        if np.array_equal(frame, fitted):
-            self._psnr.append(100.0)  # equal frames; PSNR would be infinite
-        else:
-            self._psnr.append(float(peak_signal_noise_ratio(fitted, frame)))  # type: ignore[no-untyped-call]
+        psnr = 100.0  # of equal frames; it would be infinite
+        if not np.array_equal(frame, fitted):
+            psnr = float(peak_signal_noise_ratio(fitted, frame))  # type: ignore[no-untyped-call]
         ssim = structural_similarity(fitted, frame, channel_axis=2)  # type: ignore[no-untyped-call]
-        self._ssim.append(float(ssim))
-        self._gmsd.append(gradient_deviation(fitted, frame))
+        self._found["psnr"].append(psnr)
+        self._found["ssim"].append(float(ssim))
+        self._found["gmsd"].append(gradient_deviation(fitted, frame))
         self._opening.append(np.nan if face is None else face.mouth_opening)
         self._true_opening.append(np.nan if true_face is None else true_face.mouth_opening)
         if face is not None and true_face is not None:
-            self._distance.append(lip_distance(face.landmarks, true_face.landmarks))
+            self._found["landmark_distance"].append(lip_distance(face.landmarks, true_face.landmarks))
 
     def added_to(self, figures: VideoFigures) -> VideoFigures:
         """The figures, with the means of all pairs filled in."""
         opening = correlate(np.array(self._opening, np.float32), np.array(self._true_opening, np.float32))
-        return replace(
-            figures,
-            psnr=_mean(self._psnr),
-            ssim=_mean(self._ssim),
-            gmsd=_mean(self._gmsd),
-            landmark_distance=_mean(self._distance),
-            truth_opening=opening.correlation if opening else None,
-            truth_lag=opening.lag if opening else None,
-        )
+        if opening:
+            figures = replace(figures, truth_opening=opening.correlation, truth_lag=opening.lag)
+        means: dict[str, Any] = {name: float(np.mean(values)) for name, values in self._found.items()}
+        return replace(figures, **means)
 
 
 def lip_distance(landmarks: Float, true_landmarks: Float) -> float:
@@ -92,7 +86,3 @@ def _gradient_magnitude(picture: Bytes) -> Float:
     across = np.tile(np.array([1, 0, -1], np.float32) / 3, (3, 1))
     steps = [cv2.filter2D(half, -1, kernel) for kernel in (across, np.ascontiguousarray(across.T))]
     return np.asarray(np.hypot(*steps), np.float32)
-
-
-def _mean(values: list[float]) -> float | None:
-    return float(np.mean(values)) if values else None

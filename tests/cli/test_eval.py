@@ -122,7 +122,7 @@ def test_table_says_why_a_distance_is_missing(folder: Path, efid: list[str | Pat
 def test_identity_network_is_used_where_there_is_one(
     options: list[str], kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hallo_cli.evaluation.likeness.find_identity", {"mine": ColourNetwork()}.get)
+    monkeypatch.setattr("hallo_cli.analysis.of_bundle.find_identity", {"mine": ColourNetwork()}.get)
     (row,) = json.loads(run(folder / "video.mp4", "--json", *options).stdout)["videos"]
     assert row["figures"]["identity_kind"] == kind
     assert row["figures"]["identity"] > 0.99

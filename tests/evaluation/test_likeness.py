@@ -7,8 +7,8 @@ import onnx
 import pytest
 from analysis.test_identity import detector, recognition
 
+from hallo_cli.analysis.of_bundle import find_identity
 from hallo_cli.errors import WeightsError
-from hallo_cli.evaluation.likeness import find_identity
 
 
 @pytest.fixture

@@ -102,24 +102,24 @@ def loud_and_bright(lag: int, n_frames: int = 90) -> tuple[list[Bytes], Float]:
 def test_offset_is_found_with_its_sign(lag: int) -> None:
     squares, waveform = loud_and_bright(lag)
     found = lip_sync(LoudnessNetwork(), squares, waveform, n_frames=len(squares))
-    assert found.offset == lag
-    assert found.distance < 2  # the recording's ends count as nothing, as published
-    assert found.confidence > 1
+    assert found.syncnet_offset == lag
+    assert found.sync_d < 2  # the recording's ends count as nothing, as published
+    assert found.sync_c > 1
 
 
 def test_other_sound_has_a_larger_distance_and_less_confidence() -> None:
     squares, waveform = loud_and_bright(0)
     right = lip_sync(LoudnessNetwork(), squares, waveform, n_frames=len(squares))
     wrong = lip_sync(LoudnessNetwork(), squares, waveform[::-1].copy(), n_frames=len(squares))
-    assert wrong.distance > 2 * right.distance
-    assert wrong.confidence < right.confidence
+    assert wrong.sync_d > 2 * right.sync_d
+    assert wrong.sync_c < right.sync_c
 
 
 def test_figures_are_median_less_minimum_and_minimum() -> None:
     distances = np.full(31, 10.0)
     distances[12] = 7.0
     found = summary(distances)
-    assert (found.confidence, found.distance, found.offset) == (3.0, 7.0, 3)
+    assert (found.sync_c, found.sync_d, found.syncnet_offset) == (3.0, 7.0, 3)
 
 
 def test_too_short_a_video_has_no_figures() -> None:

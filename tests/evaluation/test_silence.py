@@ -5,7 +5,7 @@ import pytest
 from evaluation.talking import FPS, openings
 
 from hallo_cli.domain import Float
-from hallo_cli.evaluation.silence import silence_motion, silent_frames
+from hallo_cli.evaluation.sync import silence_motion, silent_frames
 
 MARGIN = 5  # frames of 0.2 s
 
