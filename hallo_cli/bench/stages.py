@@ -24,7 +24,7 @@ from hallo_cli.domain import Bytes, Clip, Speech
 from hallo_cli.errors import SettingsError
 from hallo_cli.inference.animator import audio_windows
 from hallo_cli.inference.job_context import JobContext
-from hallo_cli.inference.sampling import IndependentNoise, Predictor, denoise
+from hallo_cli.inference.sampling import Predictor, denoise, independent_noise
 from hallo_cli.inference.schedule import Solver
 from hallo_cli.jobs import forecast
 from hallo_cli.media.video import SegmentWriter
@@ -169,7 +169,7 @@ def _start(example: Example, context: JobContext, speech: Speech) -> tuple[Solve
     animator = example.animator
     windows = audio_windows(speech, 0, speech.n_frames, animator.config.audio_window)
     solver, predictor = animator.sampler(context.settings, animator.clip_context(context, windows, None))
-    noise = IndependentNoise(context.settings.seed)(0, animator.latents_shape(context, speech.n_frames))
+    noise = independent_noise(context.settings.seed, 0, animator.latents_shape(context, speech.n_frames))
     return solver, predictor, noise.to(animator.execution.device)
 
 

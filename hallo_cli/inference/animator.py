@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -31,15 +32,15 @@ from hallo_cli.inference.finishing import DenoisedClip, make_finisher, motion_pi
 from hallo_cli.inference.job_context import JobContext, PortraitContext
 from hallo_cli.inference.memory import reporting_memory
 from hallo_cli.inference.sampling import (
-    IndependentNoise,
     Noise,
     Predictor,
-    PublishedNoise,
     Shape,
-    SharedNoise,
     compiled_pass,
     denoise,
+    independent_noise,
+    published_noise,
     run_unet,
+    shared_noise,
 )
 from hallo_cli.inference.schedule import Solver, make_solver
 from hallo_cli.inference.step_plan import DeepReuse, guidance_of
@@ -326,10 +327,10 @@ class Animator:
 
     def _noise(self, settings: RenderSettings) -> Noise:
         if self.config.noise == "per_job":
-            return SharedNoise(settings.seed)
+            return partial(shared_noise, settings.seed)
         if settings.noise == "published":
-            return PublishedNoise(settings.seed, self.dtype)
-        return IndependentNoise(settings.seed)
+            return published_noise(settings.seed, self.dtype)
+        return partial(independent_noise, settings.seed)
 
 
 def _region_weights(settings: RenderSettings) -> Float:

@@ -17,11 +17,10 @@ from torch import Tensor
 
 from hallo_cli.domain import PAINT_SCALE, Bytes, Clip, Float, MotionFrames, MotionShape, Window
 from hallo_cli.inference import speed
-from hallo_cli.inference.decode import decode_frames
 from hallo_cli.inference.job_context import JobContext
 from hallo_cli.models import compat
 from hallo_cli.models.anchored import Motion
-from hallo_cli.models.autoencoder import AnchoredAutoencoder
+from hallo_cli.models.autoencoder import AnchoredAutoencoder, Autoencoder
 from hallo_cli.models.weights import Networks
 
 HIDDEN = 0.1  # weaker masks show nothing even where they are interpolated: they and their paint are not kept
@@ -175,3 +174,13 @@ def motion_pictures(motion: MotionFrames, device: torch.device) -> Tensor:
 def as_images(pictures: Tensor) -> Any:
     """[rows, 3, height, width] -> a numpy array [rows, height, width, 3]."""
     return pictures.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+def decode_frames(vae: Autoencoder, latents: Tensor, *, chunk: int) -> Tensor:
+    """Latents [frames, channels, h, w] -> float32 pictures [frames, 3, h * 8, w * 8] in -1..1.
+
+    `chunk` frames are decoded at a time; it bounds memory and changes nothing else.
+    """
+    like = next(vae.parameters())
+    parts = latents.to(like.dtype).split(chunk)
+    return torch.cat([vae.decode(part).float() for part in parts]).clamp(-1, 1)

@@ -5,10 +5,10 @@ The loop knows neither pixels nor audio; it synchronises with the device nowhere
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -21,7 +21,9 @@ from hallo_cli.models.context import ClipContext
 from hallo_cli.models.denoising_unet import DenoisingUNet
 
 Shape = tuple[int, int, int, int]  # frames, channels, height, width
+Noise = Callable[[int, Shape], Tensor]  # a clip's first latents: standard normal numbers, float32 on the CPU
 Deep = DeepFeatures | int | None  # features to reuse; or behind how many layers to keep them; or neither
+Carried = list[DeepFeatures | None]  # by either half of the guidance pair, from step to step
 UNetPass = Callable[[DenoisingUNet, Tensor, Tensor, ClipContext, Deep], tuple[Tensor, DeepFeatures | None]]
 
 
@@ -52,13 +54,6 @@ def compiled_pass() -> UNetPass:
     return run
 
 
-@dataclass
-class CarriedFeatures:
-    """What later steps of a clip take over from earlier ones."""
-
-    deep: tuple[DeepFeatures | None, DeepFeatures | None] = (None, None)  # of the guidance pair's halves
-
-
 @dataclass(frozen=True)
 class Predictor:
     """Predicts v for the latents of one clip under a guidance pair of conditions."""
@@ -75,30 +70,30 @@ class Predictor:
     def __post_init__(self) -> None:
         object.__setattr__(self, "halves", self.pair.halves())
 
-    def __call__(self, latents: Tensor, timestep: Tensor, step: Step, carried: CarriedFeatures) -> Tensor:
+    def __call__(self, latents: Tensor, timestep: Tensor, step: Step, carried: Carried) -> Tensor:
         """Latents [frames, channels, height, width] and timestep [1] -> v in the latents' dtype."""
         x = latents.to(self.dtype)
         if not step.is_guided:
-            conditional, deep = self._pass(x, timestep, self.halves[1], step, carried.deep[1])
-            carried.deep = (carried.deep[0] if step.reuses_deep else None, deep)
+            conditional, deep = self._pass(x, timestep, self.halves[1], step, carried[1])
+            carried[:] = carried[0] if step.reuses_deep else None, deep
             return conditional.to(latents.dtype)
         predictions = self._both(x, timestep, step, carried)
         unconditional, conditional = (prediction.to(latents.dtype) for prediction in predictions)
         return unconditional + self.guidance.scale * (conditional - unconditional)
 
-    def _both(self, x: Tensor, timestep: Tensor, step: Step, carried: CarriedFeatures) -> Iterable[Tensor]:
+    def _both(self, x: Tensor, timestep: Tensor, step: Step, carried: Carried) -> Iterable[Tensor]:
         """The halves' predictions."""
         if self.is_split:
             passes = [
                 self._pass(x, timestep, half, step, kept)
-                for half, kept in zip(self.halves, carried.deep, strict=True)
+                for half, kept in zip(self.halves, carried, strict=True)
             ]
-            carried.deep = (passes[0][1], passes[1][1])
+            carried[:] = (deep for _, deep in passes)
             return [prediction for prediction, _ in passes]
-        kept = _joined(carried.deep) if step.reuses_deep else None
+        kept = _joined(*carried) if step.reuses_deep else None
         pair, deep = self._pass(torch.cat([x, x]), timestep, self.pair, step, kept)
         if deep is not None:
-            carried.deep = deep.halves()
+            carried[:] = deep.halves()
         return pair.chunk(2)
 
     def _pass(
@@ -111,7 +106,7 @@ class Predictor:
 
 def denoise(predictor: Predictor, solver: Solver, noise: Tensor) -> Iterator[Tensor]:
     """The latents after every step; the last are the result. Stop iterating to cancel."""
-    latents, carried = noise, CarriedFeatures()
+    latents, carried = noise, Carried((None, None))
     timesteps = torch.tensor(solver.timesteps, device=noise.device)
     for index, step in enumerate(plan_steps(predictor.guidance, predictor.deep, len(solver.timesteps))):
         prediction = predictor(latents, timesteps[index : index + 1], step, carried)
@@ -119,59 +114,35 @@ def denoise(predictor: Predictor, solver: Solver, noise: Tensor) -> Iterator[Ten
         yield latents
 
 
-def _joined(halves: tuple[DeepFeatures | None, DeepFeatures | None]) -> DeepFeatures:
-    unconditional, conditional = halves
+def _joined(unconditional: DeepFeatures | None, conditional: DeepFeatures | None) -> DeepFeatures:
     assert unconditional is not None
     assert conditional is not None
     return conditional._replace(maps=torch.cat([unconditional.maps, conditional.maps]))
 
 
-class Noise(Protocol):
-    """Where a clip's first latents come from."""
-
-    def __call__(self, clip: int, shape: Shape) -> Tensor:
-        """Standard normal numbers of this shape, float32 on the CPU; ask for clips in rising order."""
-        ...
-
-
-@dataclass(frozen=True)
-class IndependentNoise:
+def independent_noise(seed: int, clip: int, shape: Shape) -> Tensor:
     """Each clip's noise is a function of seed and clip alone, so a job can begin anywhere."""
-
-    seed: int
-
-    def __call__(self, clip: int, shape: Shape) -> Tensor:
-        """See Noise."""
-        words = np.random.SeedSequence((self.seed, clip)).generate_state(1, np.uint64)
-        return torch.randn(shape, generator=torch.Generator().manual_seed(int(words[0])))
+    words = np.random.SeedSequence((seed, clip)).generate_state(1, np.uint64)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(int(words[0])))
 
 
-@dataclass(frozen=True)
-class SharedNoise:
+def shared_noise(seed: int, clip: int, shape: Shape) -> Tensor:
     """One noise for all frames of all clips: frames then differ only by their conditions."""
-
-    seed: int
-
-    def __call__(self, clip: int, shape: Shape) -> Tensor:
-        """See Noise."""
-        return IndependentNoise(self.seed)(0, (1, *shape[1:])).expand(shape)
+    return independent_noise(seed, 0, (1, *shape[1:])).expand(shape)
 
 
-class PublishedNoise:
-    """The published program's: one generator for the complete video, drawn in the networks' dtype."""
+def published_noise(seed: int, dtype: torch.dtype) -> Noise:
+    """The published program's: one generator for the complete video, drawn in the networks' dtype.
 
-    def __init__(self, seed: int, dtype: torch.dtype) -> None:
-        self.generator = torch.Generator().manual_seed(seed)
-        self.dtype = dtype
-        self.n_drawn = 0
+    Clips are asked for in rising order; those that were left out are drawn and thrown away.
+    """
+    generator, n_drawn = torch.Generator().manual_seed(seed), itertools.count(1)
 
-    def __call__(self, clip: int, shape: Shape) -> Tensor:
-        """See Noise; clips that were left out are drawn and thrown away."""
+    def draw(clip: int, shape: Shape) -> Tensor:
         frames, channels, height, width = shape
         while True:
-            drawn = torch.randn(
-                1, channels, frames, height, width, generator=self.generator, dtype=self.dtype
-            )
-            self.n_drawn += 1
-            if self.n_drawn > clip:
+            drawn = torch.randn(1, channels, frames, height, width, generator=generator, dtype=dtype)
+            if next(n_drawn) > clip:
                 return drawn[0].transpose(0, 1).float()
+
+    return draw

@@ -4,7 +4,7 @@ import torch
 from small_bundles import random_networks
 from small_networks import official_like
 
-from hallo_cli.inference.decode import decode_frames
+from hallo_cli.inference.finishing import decode_frames
 
 
 def test_slices_decode_to_the_same_pictures():

@@ -5,14 +5,13 @@ import torch
 from small_networks import Case, official_like, shared_case
 
 from hallo_cli.inference.sampling import (
-    CarriedFeatures,
-    IndependentNoise,
     Predictor,
-    PublishedNoise,
-    SharedNoise,
     compiled_pass,
     denoise,
+    independent_noise,
+    published_noise,
     run_unet,
+    shared_noise,
 )
 from hallo_cli.inference.schedule import make_solver
 from hallo_cli.inference.step_plan import DeepReuse, Guidance, Step, plan_steps
@@ -26,22 +25,22 @@ def case() -> Case:
 
 
 def test_noise_of_a_clip_follows_from_seed_and_clip():
-    assert torch.equal(IndependentNoise(1)(5, SHAPE), IndependentNoise(1)(5, SHAPE))
-    assert not torch.equal(IndependentNoise(1)(5, SHAPE), IndependentNoise(1)(6, SHAPE))
-    assert not torch.equal(IndependentNoise(1)(5, SHAPE), IndependentNoise(2)(5, SHAPE))
+    assert torch.equal(independent_noise(1, 5, SHAPE), independent_noise(1, 5, SHAPE))
+    assert not torch.equal(independent_noise(1, 5, SHAPE), independent_noise(1, 6, SHAPE))
+    assert not torch.equal(independent_noise(1, 5, SHAPE), independent_noise(2, 5, SHAPE))
 
 
 def test_shared_noise_is_one_for_all_frames_of_all_clips():
-    noise = SharedNoise(1)(0, SHAPE)
+    noise = shared_noise(1, 0, SHAPE)
     assert torch.equal(noise[0], noise[2])
-    assert torch.equal(noise, SharedNoise(1)(7, SHAPE))
+    assert torch.equal(noise, shared_noise(1, 7, SHAPE))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_published_noise_is_the_global_generators_sequence(dtype):
     torch.manual_seed(42)
     clips = [torch.randn(1, 4, 3, 2, 2, dtype=dtype) for _ in range(3)]
-    noise = PublishedNoise(42, dtype)
+    noise = published_noise(42, dtype)
     for clip in (0, 2):
         assert torch.equal(noise(clip, SHAPE), clips[clip][0].transpose(0, 1).float())
 
@@ -56,10 +55,10 @@ def test_guidance_of_one_is_the_conditional_prediction_alone(case):
     predictors = {
         s: Predictor(case.networks.denoising_unet, case.context, Guidance(s), torch.float32) for s in (1, 3)
     }
-    alone = predictors[1](case.latents, step, Step(is_guided=False), CarriedFeatures())
+    alone = predictors[1](case.latents, step, Step(is_guided=False), [None, None])
     pair = case.networks.denoising_unet(torch.cat([case.latents] * 2), step, case.context)
     torch.testing.assert_close(alone, pair[4:], rtol=1e-4, atol=1e-5)
-    guided = predictors[3](case.latents, step, Step(is_guided=True), CarriedFeatures())
+    guided = predictors[3](case.latents, step, Step(is_guided=True), [None, None])
     torch.testing.assert_close(guided, pair[:4] + 3 * (pair[4:] - pair[:4]), rtol=1e-4, atol=1e-5)
 
 
