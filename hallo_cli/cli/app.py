@@ -41,6 +41,13 @@ GROUPS: dict[str, str] = {  # each has a Typer application `app`
     "train": "Train the networks.",
 }
 
+HELP = """Turn one portrait and one speech recording into a video of that person speaking.
+
+Example:
+    hallo demo
+    hallo render portrait.jpg speech.wav -o out.mp4
+"""
+
 # Newer versions of typer carry their own copy of click's exceptions: take the one that typer raises.
 WrongUsage: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
@@ -56,12 +63,7 @@ def options(
         False, "--version", help="Show the version.", callback=_show_version, is_eager=True
     ),
 ) -> None:
-    """Turn one portrait and one speech recording into a video of that person speaking.
-
-    Example:
-        hallo demo
-        hallo render portrait.jpg speech.wav -o out.mp4
-    """
+    """The options of `hallo` itself."""
 
 
 def register(*only: str) -> typer.Typer:
@@ -83,7 +85,7 @@ def outline() -> typer.Typer:
 
 
 def _empty() -> typer.Typer:
-    app = Application(name="hallo")
+    app = Application(name="hallo", help=HELP)
     app.callback()(options)
     return app
 

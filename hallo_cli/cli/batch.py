@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from typer.core import TyperGroup
+
 from hallo_cli.batch.ledger import Record
 from hallo_cli.batch.ledger_sync import merge
 from hallo_cli.batch.paths import Paths
@@ -27,7 +29,6 @@ from hallo_cli.cli.batch_options import (
 )
 from hallo_cli.cli.batch_run import run
 from hallo_cli.cli.console import answer, say
-from hallo_cli.cli.help import HelpfulGroup
 from hallo_cli.cli.options import AS_JSON, Application, argument, option
 from hallo_cli.cli.progress import Shown, clock, failures_as_json
 from hallo_cli.errors import HalloError, InputError, ManifestError, SettingsError
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from hallo_cli.batch.report import Asked
 
 
-class RunByDefault(HelpfulGroup):
+class RunByDefault(TyperGroup):
     """`hallo batch MANIFEST` means `hallo batch run MANIFEST`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

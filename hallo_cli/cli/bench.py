@@ -7,7 +7,6 @@ import json
 import platform
 import statistics
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,26 +27,23 @@ LOSS_KEYS = ("psnr", "ssim", "gmsd", "landmark_distance", "truth_opening")
 CHANGED_KEYS = ("solver", "steps", "guidance", "guidance_start", "guidance_stop", "deep_every", "compile")
 
 
-@dataclass(frozen=True)
-class Measurement:
-    """What is measured, as options."""
-
+def command(
     against: list[str] | None = option(
         None, "A preset to compare with the settings, on the same weights. Repeatable.", metavar="PRESET"
-    )
+    ),
     random_weights: bool = option(
         False, "Time networks of the official size with random weights: no download."
-    )
-    repeats: int = option(3, "Counted repetitions.", min=1, max=1000)
-    warmups: int = option(1, "Warm-up repetitions, not counted.", min=0, max=100)
-    clips: int = option(3, "Clips rendered in a row.", min=1, max=100)
+    ),
+    repeats: int = option(3, "Counted repetitions.", min=1, max=1000),
+    warmups: int = option(1, "Warm-up repetitions, not counted.", min=0, max=100),
+    clips: int = option(3, "Clips rendered in a row.", min=1, max=100),
     report: Path | None = option(
         None, "Also write the results to FILE.json, and as a page to FILE.html.", metavar="FILE.json"
-    )
-    as_json: bool = AS_JSON
-
-
-def command(*, measurement: Measurement, given: Sources) -> None:
+    ),
+    as_json: bool = AS_JSON,
+    *,
+    given: Sources,
+) -> None:
     """Measure how fast this machine renders.
 
     Example:
@@ -60,28 +56,21 @@ def command(*, measurement: Measurement, given: Sources) -> None:
     from hallo_cli.bench.stages import Plan, bench, keep_speeds
     from hallo_cli.evaluation.plots import write_page
 
-    require_report(measurement.report)
+    if report is not None and report.suffix.lower() == ".html":
+        raise SettingsError(f"--report {report} is the page's name: give FILE.json, the page lies beside it.")
     resolved = resolve(given)
-    names = ["settings", *(measurement.against or [])]
-    variants = [resolved.render, *(_preset(name, resolved.render) for name in measurement.against or [])]
-    example = _example(resolved, is_random=measurement.random_weights)
-    plan = Plan(measurement.repeats, measurement.warmups, measurement.clips)
-    figures = bench(example, variants, plan)
+    names = ["settings", *(against or [])]
+    variants = [resolved.render, *(_preset(name, resolved.render) for name in against or [])]
+    example = _example(resolved, is_random=random_weights)
+    figures = bench(example, variants, Plan(repeats, warmups, clips))
     if not example.is_random:
         keep_speeds(example, figures)
     measured = _result(example, dict(zip(names, figures, strict=True)))
-    if measurement.report:
-        write_whole(measurement.report, (json.dumps(measured, indent=1) + "\n").encode())
-        write_page(measurement.report.with_suffix(".html"), "How fast it renders", _page(measured))
-    lines = [json.dumps(measured)] if measurement.as_json else _lines(measured)
-    for line in lines:
+    if report:
+        write_whole(report, (json.dumps(measured, indent=1) + "\n").encode())
+        write_page(report.with_suffix(".html"), "How fast it renders", _page(measured))
+    for line in [json.dumps(measured)] if as_json else _lines(measured):
         answer(line)
-
-
-def require_report(report: Path | None) -> None:
-    """Raise SettingsError if a report's page would have the report's own name."""
-    if report is not None and report.suffix.lower() == ".html":
-        raise SettingsError(f"--report {report} is the page's name: give FILE.json, the page lies beside it.")
 
 
 def _example(resolved: Resolved, *, is_random: bool) -> Example:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand
 
 TYPES = {
     r"<int( range)?>": "N",
@@ -25,10 +25,7 @@ _SHOWS_ALL = "hallo-help-all"
 
 
 class HelpfulCommand(TyperCommand):
-    """A command whose help has panels and an example."""
-
-    def __init__(self, *arguments: Any, help: str | None = None, **options: Any) -> None:
-        super().__init__(*arguments, help=_keep_example(help), **options)
+    """A command whose help has panels."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """The arguments in capitals; those in brackets may be left out."""
@@ -53,11 +50,9 @@ class HelpfulCommand(TyperCommand):
             formatter.write(f"{n_hidden} more options: {ctx.command_path} --help-all\n")
 
 
-class HelpfulGroup(TyperGroup):
-    """A group of commands whose help has an example."""
-
-    def __init__(self, *arguments: Any, help: str | None = None, **options: Any) -> None:
-        super().__init__(*arguments, help=_keep_example(help), **options)
+def keep_example(text: str | None) -> str | None:
+    """The help text with its example marked, so that its lines are not wrapped."""
+    return text and text.replace(_EXAMPLE, f"\n\n\b{_EXAMPLE[1:]}")
 
 
 def show_all(ctx: typer.Context, value: bool) -> None:
@@ -79,8 +74,3 @@ def _replaced(text: str, patterns: Mapping[str, str]) -> str:
     for pattern, word in patterns.items():
         text = re.sub(pattern, word, text)
     return text
-
-
-def _keep_example(text: str | None) -> str | None:
-    """The help text with its example marked, so that its lines are not wrapped."""
-    return text and text.replace(_EXAMPLE, f"\n\n\b{_EXAMPLE[1:]}")

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
-from typer.core import TyperGroup
 
-from hallo_cli.cli.help import HelpfulCommand, HelpfulGroup, show_all
+from hallo_cli.cli.help import HelpfulCommand, keep_example, show_all
 from hallo_cli.settings.preset_files import list_presets
 from hallo_cli.settings.resolve import Sources, flag_of
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
@@ -33,9 +32,9 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 class Application(typer.Typer):
     """A Typer application whose commands show this package's help and take options as data."""
 
-    def __init__(self, *, cls: type[TyperGroup] = HelpfulGroup, **options: Any) -> None:
+    def __init__(self, *, help: str, **options: Any) -> None:
         super().__init__(
-            cls=cls,
+            help=keep_example(help),
             no_args_is_help=True,
             rich_markup_mode=None,
             pretty_exceptions_enable=False,
@@ -43,12 +42,15 @@ class Application(typer.Typer):
             **options,
         )
 
-    def command(self, name: str | None = None, **options: Any) -> Callable[[Command], Command]:
-        """Register a command, as Typer does."""
-        register = super().command(name, cls=HelpfulCommand, **options)
+    def command(
+        self, name: str | None = None, *, help: str | None = None, **options: Any
+    ) -> Callable[[Command], Command]:
+        """Register a command, as Typer does; its help is its docstring."""
+        register = super().command
 
         def registered(command: Command) -> Command:
-            register(_spread(command))
+            text = keep_example(help or inspect.getdoc(command))
+            register(name, cls=HelpfulCommand, help=text, **options)(_spread(command))
             return command
 
         return registered

@@ -121,7 +121,7 @@ def showing(style: Style, *, is_quiet: bool = False) -> Iterator[Listener]:
     """A listener that shows events in this style on standard error."""
     style = style.chosen
     if style is Style.json:
-        yield lambda event: print_json(event, err=True)
+        yield lambda event: say(to_json(event))
     elif is_quiet:
         yield lambda event: None
     elif style is Style.none:
@@ -221,11 +221,6 @@ def clock(seconds: float) -> str:
     """A time as h:mm:ss."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
-
-
-def print_json(event: Event, *, err: bool = False) -> None:
-    """One event as one line, on standard output unless `err`."""
-    (say if err else answer)(to_json(event))
 
 
 @contextmanager

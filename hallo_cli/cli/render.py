@@ -12,10 +12,10 @@ from hallo_cli.api import Renderer, compose, speak
 from hallo_cli.cli.check import report
 from hallo_cli.cli.console import answer, say
 from hallo_cli.cli.options import argument, option, rare
-from hallo_cli.cli.progress import Shown, clock, failures_as_json, print_json, showing
+from hallo_cli.cli.progress import Shown, clock, failures_as_json, showing
 from hallo_cli.cli.signals import obeying_signals
 from hallo_cli.errors import SettingsError, SpeechError
-from hallo_cli.jobs.events import Event
+from hallo_cli.jobs.events import Event, to_json
 from hallo_cli.jobs.inputs import settled
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.sending import place_of
@@ -195,7 +195,7 @@ def render(renderer: Renderer, job: Job, options: RunOptions, shown: Shown) -> N
         def tell(event: Event) -> None:
             tell_people(event)
             if shown.as_json:
-                print_json(event)
+                answer(to_json(event))
 
         result = renderer.run(job, progress=tell, stop=stop, options=options)
     if not shown.is_quiet:

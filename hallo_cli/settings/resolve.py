@@ -71,16 +71,15 @@ def flag_of(key: str) -> str:
 
 def _sources_weakest_first(sources: Sources) -> list[dict[str, tuple[object, str, str]]]:
     """For each source: key -> the raw value, its origin, and how a message names the place."""
-    layers = []
-    preset = sources.preset or sources.environment.get(variable_of("preset"))
-    if preset:
-        origin = f"preset {preset}"
-        values = read_preset(preset).values
-        layers.append({key: (raw, origin, f"{origin}, {key}") for key, raw in values.items()})
+    files: dict[str, Mapping[str, object]] = {}
+    if preset := sources.preset or sources.environment.get(variable_of("preset")):
+        files[f"preset {preset}"] = read_preset(preset).values
     if sources.config:
-        origin = str(sources.config)
-        values = read_values(sources.config, where=origin)
-        layers.append({key: (raw, origin, f"{origin}, {key}") for key, raw in values.items()})
+        files[str(sources.config)] = read_values(sources.config, where=str(sources.config))
+    layers = [
+        {key: (raw, origin, f"{origin}, {key}") for key, raw in values.items()}
+        for origin, values in files.items()
+    ]
     named = {key: variable_of(key) for key in known_keys()}
     _warn_of_mistyped(sources.environment, [*named.values(), variable_of("preset")])
     given = {key: name for key, name in named.items() if sources.environment.get(name)}
