@@ -25,7 +25,7 @@ from hallo_cli.batch.running import Running
 from hallo_cli.batch.status import Known
 from hallo_cli.batch.tally import AtWork, Tally
 from hallo_cli.cli.console import plain, say
-from hallo_cli.cli.progress import Shown, Style, clock
+from hallo_cli.cli.progress import Shown, chosen, clock
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,12 +40,12 @@ SPARE = 4  # columns at the right end: ^C is shown there, and must not wrap
 @contextmanager
 def showing(shown: Shown, tally: Tally) -> Iterator[Callable[[Event], None]]:
     """A listener that shows events on standard error, once the tally has counted them."""
-    style = Style.none if shown.as_json else shown.progress.chosen
-    if style is Style.json:
+    style = "none" if shown.as_json else chosen(shown.progress)
+    if style == "json":
         yield Lines(tally, as_json=True).show
-    elif style is Style.none or shown.is_quiet:
+    elif style == "none" or shown.is_quiet:
         yield lambda event: None
-    elif style is Style.plain:
+    elif style == "plain":
         yield Lines(tally).show
     else:
         from rich.console import Console

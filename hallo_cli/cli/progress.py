@@ -9,8 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
@@ -33,23 +32,7 @@ STAGES = {
     "join": "joining segments and sound",
     "send": "uploading the video",
 }
-
-
-class Style(StrEnum):
-    """How progress is shown."""
-
-    auto = "auto"
-    bar = "bar"
-    plain = "plain"
-    json = "json"
-    none = "none"
-
-    @property
-    def chosen(self) -> Style:
-        """What `auto` means on this terminal."""
-        if self is not Style.auto:
-            return self
-        return Style.bar if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else Style.plain
+Style = Literal["auto", "bar", "plain", "json", "none"]  # how progress is shown
 
 
 @dataclass(frozen=True)
@@ -57,7 +40,7 @@ class Shown:
     """The options about what a run prints."""
 
     as_json: bool = rare(False, "Print JSON events, one a line.", "--json")
-    progress: Style = rare(Style.auto, "How progress is shown on standard error.")
+    progress: Style = rare("auto", "How progress is shown on standard error.")
     is_quiet: bool = option(False, "Print only errors and the result.", "-q", "--quiet")
     verbosity: int = rare(
         0, "Print more; -vv prints everything.", "-v", "--verbose", count=True, show_default=False
@@ -116,17 +99,24 @@ class Speed:
         return f"{self.fps:.1f} frames/s, {clock(self.seconds_left)} left"
 
 
+def chosen(style: Style) -> Style:
+    """What `auto` means on this terminal."""
+    if style != "auto":
+        return style
+    return "bar" if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else "plain"
+
+
 @contextmanager
 def showing(style: Style, *, is_quiet: bool = False) -> Iterator[Listener]:
     """A listener that shows events in this style on standard error."""
-    style = style.chosen
-    if style is Style.json:
+    style = chosen(style)
+    if style == "json":
         yield lambda event: say(to_json(event))
     elif is_quiet:
         yield lambda event: None
-    elif style is Style.none:
+    elif style == "none":
         yield say_warning
-    elif style is Style.plain:
+    elif style == "plain":
         yield PlainLines().show
     else:
         from rich.console import Console

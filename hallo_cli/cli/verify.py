@@ -13,7 +13,7 @@ import typer
 from hallo_cli import api
 from hallo_cli.cli.console import answer
 from hallo_cli.cli.options import AS_JSON, argument, option
-from hallo_cli.cli.progress import Style, showing
+from hallo_cli.cli.progress import showing
 from hallo_cli.settings.resolve import Sources
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def command(
     It compares the video with its signature and with its record, OUT.json beside it, and needs no network.
     Exit status: 0 if all is well, 1 if something is wrong, 4 if the file cannot be read.
     """
-    with showing(Style.none if as_json or not again else Style.auto) as tell:
+    with showing("none" if as_json or not again else "auto") as tell:
         verdict = api.verify(video, trust=trust, again=again, progress=tell, sources=given)
     if as_json:
         values = {"schema": SCHEMA, "good": verdict.is_good, **dataclasses.asdict(verdict)}

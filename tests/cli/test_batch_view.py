@@ -18,7 +18,7 @@ from hallo_cli.cli.batch_view import (
     showing,
     table,
 )
-from hallo_cli.cli.progress import Shown, Style
+from hallo_cli.cli.progress import Shown
 
 PLAN = batch_events.BatchPlanned(10, 6, 2, 1, 1, 600, 24.0, 7200.0, 5_000_000_000, 3_000_000_000)
 
@@ -87,8 +87,8 @@ def test_files_that_are_checked_are_counted_in_the_log(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(batch_view, "PLAIN_INTERVAL_S", 0.0)
-    for style in (Style.plain, Style.json, Style.none):
-        with showing(Shown(progress=style), Tally()) as show:
+    for options in (Shown(progress="plain"), Shown(progress="json"), Shown(progress="none")):
+        with showing(options, Tally()) as show:
             show(batch_events.FilesChecked(3, 40))
     plain, as_json = capsys.readouterr().err.splitlines()
     assert plain == "checked 3 of 40 files"
@@ -99,7 +99,7 @@ def test_terminal_says_what_is_done_before_the_files_are_counted(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
-    with showing(Shown(progress=Style.bar), Tally()) as show:
+    with showing(Shown(progress="bar"), Tally()) as show:
         show(batch_events.FilesChecked(3, 40))
     said = capsys.readouterr().err
     assert "3 of 40 files" in said

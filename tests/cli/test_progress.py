@@ -1,5 +1,6 @@
 import logging
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from rich.console import Console
@@ -63,7 +64,7 @@ def test_plain_lines_tell_stage_plan_and_frames(capsys: pytest.CaptureFixture[st
     ]
 
 
-@pytest.mark.parametrize("style", list(Style))
+@pytest.mark.parametrize("style", get_args(Style))
 def test_every_style_takes_every_event(style: Style, capsys: pytest.CaptureFixture[str]) -> None:
     happened = [
         events.StageStarted("analyse"),
@@ -83,7 +84,7 @@ def test_every_style_takes_every_event(style: Style, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize("width", [80, 120])
 def test_bar_of_a_long_job_keeps_to_one_line(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
-    with showing(Style.bar) as listener:
+    with showing("bar") as listener:
         bar = listener.__self__  # type: ignore[attr-defined]
         time = Clock()
         bar.speed = Speed(time)
