@@ -48,11 +48,9 @@ class Sound(Protocol):
     @property
     def n_samples(self) -> int:
         """Length."""
-        ...
 
     def read(self, start: int, stop: int) -> Float:
         """Return samples [stop - start], zeros outside the sound."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -27,11 +27,9 @@ class Hearing(Protocol):
 
     def features(self, start: int, stop: int, *, margin: int) -> Float:
         """Return features [stop - start, blocks, width] with `margin` frames of context on either side."""
-        ...
 
     def delayed(self, delay: Delay) -> Hearing:
         """The same with the motion of head and eyes delayed, if the features contain it."""
-        ...
 
 
 class SpeechEncoder(Protocol):
@@ -40,12 +38,10 @@ class SpeechEncoder(Protocol):
     @property
     def width(self) -> int:
         """Channels of a feature."""
-        ...
 
     @property
     def knows_silence(self) -> bool:
         """Whether the features themselves contain speech activity, as in training."""
-        ...
 
     def hear(
         self, sound: Sound, *, n_frames: int, fps: float, seed: int = 0, to_train: bool = False
@@ -54,7 +50,6 @@ class SpeechEncoder(Protocol):
 
         `to_train`: networks learn from the features, whose opening then does not follow the loudness.
         """
-        ...
 
 
 @dataclass(frozen=True)

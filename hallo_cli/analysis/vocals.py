@@ -6,8 +6,9 @@ Long recordings are separated in pieces that overlap by a second, so that memory
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,8 +48,8 @@ def separate(source: Path, target: Path, bundle: Bundle, stretch: Stretch = Stre
         folder = Path(name)
         stereo = folder / "mixture.s16"
         _write_stereo(source, stereo, stretch, mixture.duration_s)
-        voice = _VoicePieces(VoiceNetwork(network), stereo, mixture.n_samples, Cut.of(bundle))
-        write_samples(target, voice.joined())
+        part = partial(_separated, VoiceNetwork(network), stereo)
+        write_samples(target, _joined(part, mixture.n_samples, Cut.of(bundle)))
     return Recording(target, mixture.n_samples, mixture.notes)
 
 
@@ -81,47 +82,34 @@ class Cut:
         return cls(round(piece_s * SAMPLE_RATE), 0)
 
 
-class _VoicePieces:
-    """The voice, piece by piece, cross-faded where pieces overlap."""
+def _joined(separated: Callable[[int, int], Float], n_samples: int, cut: Cut) -> Iterator[Float]:
+    """The voice in order, piece by piece, cross-faded where pieces overlap."""
+    rising = np.linspace(0, 1, cut.overlap, dtype=np.float32)
+    held: Float | None = None
+    for start in range(0, n_samples, cut.length):
+        wanted = min(cut.length + cut.overlap, n_samples - start)
+        piece = separated(start, wanted)
+        if held is not None:
+            n = min(len(held), len(piece))
+            piece[:n] = piece[:n] * rising[:n] + held[:n] * (1 - rising[:n])
+        end = min(cut.length, wanted)
+        yield piece[:end]
+        held = piece[end:]
 
-    def __init__(self, network: VoiceNetwork, stereo: Path, n_samples: int, cut: Cut) -> None:
-        self._network = network
-        self._stereo = np.memmap(stereo, np.int16, "r").reshape(-1, 2)
-        self._piece = stereo.with_name("piece.wav")
-        self._n_samples = n_samples
-        self._cut = cut
 
-    def joined(self) -> Iterator[Float]:
-        """Yield all samples in order."""
-        length, overlap = self._cut.length, self._cut.overlap
-        rising = np.linspace(0, 1, overlap, dtype=np.float32)
-        held: Float | None = None
-        for start in range(0, self._n_samples, length):
-            wanted = min(length + overlap, self._n_samples - start)
-            piece = self._separated(start, wanted)
-            if held is not None:
-                n = min(len(held), len(piece))
-                piece[:n] = piece[:n] * rising[:n] + held[:n] * (1 - rising[:n])
-            cut = min(length, wanted)
-            yield piece[:cut]
-            held = piece[cut:]
-
-    def _separated(self, start: int, n_samples: int) -> Float:
-        """The voice of one part."""
-        first, last = (round(n * RATE / SAMPLE_RATE) for n in (start, start + n_samples))
-        voice = limited(self._network.voice(limited(self._mixture(first, last))))
-        voice *= FULL_SCALE
-        wavfile.write(self._piece, RATE, voice.T.astype(np.int16))
-        samples = np.zeros(n_samples, np.float32)
-        heard = read_sound(self._piece)[:n_samples]
-        samples[: len(heard)] = heard
-        return samples
-
-    def _mixture(self, first: int, last: int) -> Float:
-        """Both sides together [2, samples], -1..1."""
-        sides = self._stereo[first:last].T.astype(np.float32)
-        sides /= FULL_SCALE
-        return sides
+def _separated(network: VoiceNetwork, stereo: Path, start: int, n_samples: int) -> Float:
+    """The voice of one part of a sound of 16-bit stereo samples."""
+    first, last = (round(n * RATE / SAMPLE_RATE) for n in (start, start + n_samples))
+    sides = np.memmap(stereo, np.int16, "r").reshape(-1, 2)[first:last].T.astype(np.float32)
+    sides /= FULL_SCALE
+    voice = limited(network.voice(limited(sides)))
+    voice *= FULL_SCALE
+    piece = stereo.with_name("piece.wav")
+    wavfile.write(piece, RATE, voice.T.astype(np.int16))
+    samples = np.zeros(n_samples, np.float32)
+    heard = read_sound(piece)[:n_samples]
+    samples[: len(heard)] = heard
+    return samples
 
 
 def limited(sound: Float) -> Float:

@@ -32,18 +32,10 @@ class Finisher:
     def __init__(self, networks: Networks, execution: speed.Execution) -> None:
         self.vae, self.config, self.execution = networks.vae, networks.config, execution
 
-    def decode(self, latents: Tensor, chunk: int) -> Tensor:
-        """Whole latents [frames, channels, h, w] -> [frames, 3, height, width] in -1..1."""
-        with speed.present(self.vae, self.execution) as vae:
-            return decode_frames(vae, latents, chunk=chunk)
-
-    def pictures(self, context: JobContext, generated: Tensor) -> Tensor:
+    def pictures(self, generated: Tensor) -> Tensor:
         """The frames [frames, 3, height, width] in -1..1 of generated latents."""
-        return self.decode(generated, self.execution.decode_chunk)
-
-    def images(self, frames: Tensor) -> Any:
-        """Frames in -1..1 as uint8 [frames, height, width, 3] on the host."""
-        return as_images(compat.as_bytes(self.config, frames / 2 + 0.5))
+        with speed.present(self.vae, self.execution) as vae:
+            return decode_frames(vae, generated, chunk=self.execution.decode_chunk)
 
     def begin(
         self,
@@ -73,7 +65,7 @@ class Finisher:
 
     def last(self, context: JobContext, generated: Tensor) -> Tensor:
         """What the next clip is to know of its motion frames: their pictures."""
-        return self.pictures(context, generated) if len(generated) else context.pictures[:0]
+        return self.pictures(generated) if len(generated) else context.pictures[:0]
 
     def before(self, context: JobContext, motion: MotionFrames | None) -> Tensor:
         """The motion frames that a clip began with: [motion frames, ...] as `last` gives them."""
@@ -85,8 +77,8 @@ class Finisher:
         """All frames of a clip on the host, as `domain.Clip` holds them."""
         parts = [clip.last]
         if len(clip.others):
-            parts.insert(0, self.pictures(clip.context, clip.others))
-        return self.images(torch.cat(parts))
+            parts.insert(0, self.pictures(clip.others))
+        return as_images(compat.as_bytes(self.config, torch.cat(parts) / 2 + 0.5))
 
     def beside(self, ready: Any) -> AbstractContextManager[Any]:
         """On CUDA: a stream of its own for what is launched in the block, behind the event `ready`."""

@@ -29,11 +29,9 @@ class Solver(Protocol):
     @property
     def timesteps(self) -> tuple[int, ...]:
         """The timestep of each step, falling."""
-        ...
 
     def step(self, index: int, prediction: Tensor, latents: Tensor) -> Tensor:
         """The latents after step `index`, from the predicted v."""
-        ...
 
 
 def make_solver(config: NetworkConfig, kind: str, steps: int) -> Solver:

@@ -47,12 +47,8 @@ def guidance_of(settings: RenderSettings) -> Guidance:
     return Guidance(settings.guidance, settings.guidance_start, settings.guidance_stop)
 
 
-def plan_steps(guidance: Guidance, deep: DeepReuse, n_steps: int) -> tuple[Step, ...]:
+def plan_steps(guidance: Guidance, deep: DeepReuse, n_steps: int) -> Iterator[Step]:
     """All steps in order."""
-    return tuple(_steps(guidance, deep, n_steps))
-
-
-def _steps(guidance: Guidance, deep: DeepReuse, n_steps: int) -> Iterator[Step]:
     since_deep, keeps_pair = 0, False
     for index in range(n_steps):
         is_guided = guidance.is_on(index, n_steps)

@@ -73,7 +73,7 @@ def test_splitting_the_pair_changes_nothing(case):
 
 def test_every_step_is_computed_anew_by_default():
     steps = plan_steps(Guidance(3.5), DeepReuse(), 4)
-    assert steps == (Step(is_guided=True),) * 4
+    assert list(steps) == [Step(is_guided=True)] * 4
 
 
 def test_deep_features_are_taken_over_between_every_nth_step():

@@ -81,7 +81,7 @@ def render(golden: Golden, networks: Networks, n_clips: int = 2) -> dict[str, Te
             for step, after in enumerate(denoise(predictor, solver, golden.noise(index))):
                 latents = found[f"clip{index}.step{step}.latents"] = after
                 found[f"clip{index}.step{step}.prediction"] = predictions[-1]
-            frames = animator.finisher.pictures(job, latents)
+            frames = animator.finisher.pictures(latents)
             found[f"clip{index}.video"] = frames / 2 + 0.5
             motion = animator.finisher.begin(job, latents, index, motion).motion
     return found
