@@ -7,6 +7,7 @@ import sys
 from io import StringIO
 from pathlib import Path
 
+import own_process_cli
 import pytest
 from batch_doubles import write_picture, write_sound
 from rich.console import Console
@@ -87,8 +88,8 @@ def test_control_characters_of_a_name_reach_no_stream(folder: Path) -> None:
         ("render", name, "speech.wav", "--config", name),
         ("models", "show", name),
     ):
-        result = hallo(folder, *arguments)
-        said = (result.stdout + result.stderr).decode()
+        result = own_process_cli.hallo(folder, *arguments)
+        said = result.stdout + result.stderr
         assert said
         assert not set(said) & set("\x1b\x9b\u202e"), arguments
         assert "\nhallo: all is well" not in said

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from own_process_cli import hallo
 from PIL import Image
 from scipy.io import wavfile
 
@@ -17,6 +18,7 @@ from hallo_cli.media import piped
 from hallo_cli.media.probe import probe
 
 STUB = Path(__file__).parent.parent / "stub_cli.py"
+QUIET = ("-o", "out.mp4", "--progress", "none", "-q")
 SPEAKER = """
 import sys, wave
 with wave.open(sys.argv[1], "wb") as file:
@@ -37,8 +39,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def render(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    quiet = ["-o", "out.mp4", "--progress", "none", "-q"]
-    command = [sys.executable, str(STUB), "render", "face.png", *arguments, *quiet]
+    command = [sys.executable, str(STUB), "render", "face.png", *arguments, *QUIET]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
@@ -76,7 +77,7 @@ def test_text_is_spoken_and_said(folder: Path) -> None:
 def test_what_cannot_be_heard_is_one_line(
     folder: Path, arguments: tuple[str, ...], status: int, said: str
 ) -> None:
-    result = render(folder, *arguments)
+    result = hallo(folder, "render", "face.png", *arguments, *QUIET)
     assert (result.returncode, result.stderr.count("\n")) == (status, 1)
     assert said in result.stderr
     assert not list(folder.glob("out*"))

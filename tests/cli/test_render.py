@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from far_store import Store, storing  # noqa: F401
+from own_process_cli import hallo
 from PIL import Image
 from scipy.io import wavfile
 from small_bundles import make_bundle
@@ -204,8 +205,7 @@ def test_bad_portraits_end_the_program_with_status_4_and_one_line(tmp_path: Path
     else:
         (tmp_path / name).write_bytes(b"")
     wavfile.write(tmp_path / "a.wav", 16_000, np.zeros(16_000, np.int16))
-    command = [sys.executable, "-m", "hallo_cli", "render", "-q", "--", name, "a.wav"]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    result = hallo(tmp_path, "render", "-q", "--", name, "a.wav")
     assert result.returncode == 4
     assert result.stderr.count("\n") == 1
     assert "Traceback" not in result.stderr
