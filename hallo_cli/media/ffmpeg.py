@@ -9,9 +9,10 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import ffmpeg
 import imageio_ffmpeg
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 
 # Encoders write no dates, versions or random identifiers: the same frames give the same bytes.
 DETERMINISTIC = {"fflags": "+bitexact", "flags": "+bitexact", "map_metadata": "-1"}
+FLAC = {"format": "flac", "sample_fmt": "s32", **DETERMINISTIC}
 
 
 def find_ffmpeg(codec: str = "libx264") -> Path:
@@ -85,11 +87,61 @@ _FROM_BYTES = {0xDC00 + byte: 0x10DC00 + byte for byte in range(0x80, 0x100)}
 _TO_BYTES = {disguise: byte for byte, disguise in _FROM_BYTES.items()}
 
 
-def command_of(output: Any, codec: str = "libx264", *, level: str = "error") -> list[str]:
-    """Return the arguments of a stream built with ffmpeg-python, as a list for subprocess."""
+def _command_of(output: Any, codec: str, level: str) -> list[str]:
     quiet = output.global_args("-hide_banner", "-nostdin", "-nostats", "-loglevel", level)
     arguments: list[str] = ffmpeg.compile(quiet, cmd=str(find_ffmpeg(codec)), overwrite_output=True)
     return [argument.translate(_TO_BYTES) for argument in arguments]
+
+
+@dataclass(frozen=True)
+class RunningFfmpeg:
+    """An ffmpeg that reads its standard input."""
+
+    process: subprocess.Popen[bytes]
+    said: IO[bytes]
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Give it input. Raises BrokenPipeError if it has stopped reading; `finish` tells why."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(data)
+
+    def finish(self) -> tuple[int, bytes]:
+        """Wait for its end: its exit status, and what it said."""
+        assert self.process.stdin is not None
+        with suppress(OSError):  # the exit status shows the reason
+            self.process.stdin.close()
+        status = self.process.wait()
+        self.said.seek(0)
+        return status, self.said.read()
+
+
+@contextmanager
+def running_ffmpeg(
+    output: Any, codec: str = "libx264", *, cwd: Path | None = None, level: str = "error"
+) -> Iterator[RunningFfmpeg]:
+    """Start ffmpeg on a stream built with ffmpeg-python; it is killed if it still runs at the end.
+
+    Raises EncoderError if the program cannot be started.
+    """
+    command = _command_of(output, codec, level)
+    with tempfile.TemporaryFile() as said:
+        try:
+            process = subprocess.Popen(
+                command,
+                cwd=cwd,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+                start_new_session=True,  # Ctrl-C must reach only this process: the current clip is finished
+            )
+        except OSError as error:
+            raise _not_running(find_ffmpeg(codec), error) from error
+        running = RunningFfmpeg(process, said)
+        try:
+            yield running
+        finally:
+            process.kill()
+            running.finish()
 
 
 def run(output: Any, *, cwd: Path | None = None, feed: Iterable[bytes] = (), level: str = "error") -> bytes:
@@ -97,44 +149,14 @@ def run(output: Any, *, cwd: Path | None = None, feed: Iterable[bytes] = (), lev
 
     Raises EncoderError with ffmpeg's last message.
     """
-    with tempfile.TemporaryFile() as said:
-        with starting_ffmpeg():
-            process = subprocess.Popen(
-                command_of(output, level=level),
-                cwd=cwd,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=said,
-                start_new_session=True,  # Ctrl-C must reach only this process
-            )
-        try:
-            _feed(process, feed)
-            status = process.wait()
-        finally:
-            process.kill()
-            process.wait()
-        said.seek(0)
-        words = said.read()
+    with running_ffmpeg(output, cwd=cwd, level=level) as process:
+        with suppress(BrokenPipeError):
+            for block in feed:
+                process.write(block)
+        status, said = process.finish()
     if status != 0:
-        raise EncoderError(f"ffmpeg failed (status {status}): {last_words(words)}")
-    return words
-
-
-def _feed(process: subprocess.Popen[bytes], feed: Iterable[bytes]) -> None:
-    """Write until ffmpeg stops reading; its exit status shows why."""
-    assert process.stdin is not None
-    with suppress(BrokenPipeError), process.stdin:
-        for block in feed:
-            process.stdin.write(block)
-
-
-@contextmanager
-def starting_ffmpeg() -> Iterator[None]:
-    """Raise EncoderError if the program that was found cannot be started."""
-    try:
-        yield
-    except OSError as error:
-        raise _not_running(find_ffmpeg(), error) from error
+        raise EncoderError(f"ffmpeg failed (status {status}): {last_words(said)}")
+    return said
 
 
 def address(file: Path) -> str:

@@ -6,14 +6,13 @@ settings are fixed, including threads: equal frames give equal files.
 
 from __future__ import annotations
 
-import subprocess
 import tempfile
 from collections.abc import Generator, Iterator
-from contextlib import suppress
+from contextlib import ExitStack
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, Self
 
 import av
 import ffmpeg
@@ -21,7 +20,7 @@ import numpy as np
 
 from hallo_cli.domain import Bytes
 from hallo_cli.errors import EncoderError, InputError
-from hallo_cli.media.ffmpeg import DETERMINISTIC, address, command_of, last_words, starting_ffmpeg
+from hallo_cli.media.ffmpeg import DETERMINISTIC, address, last_words, running_ffmpeg
 from hallo_cli.media.files import reason_of, require_file, shown
 from hallo_cli.media.probe import DECODING_ERRORS, open_media
 from hallo_cli.media.video_format import VideoFormat, exact_rate
@@ -38,35 +37,21 @@ class SegmentWriter:
 
     def __init__(self, target: Path, video: VideoFormat) -> None:
         self._target = target
-        self._part = PartFile(target)
         self._video = video
-        self._process: subprocess.Popen[bytes] | None = None
-        self._stderr: IO[bytes] | None = None
+        self._part = PartFile(target)
         self.n_frames = 0
 
     def __enter__(self) -> Self:
-        self._stderr = tempfile.TemporaryFile()
-        with reporting_write_errors(self._target):
-            self._part.__enter__()
-        with starting_ffmpeg():
-            self._process = subprocess.Popen(
-                command_of(_encoding(self._video, self._part.path), self._video.codec),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=self._stderr,
-                start_new_session=True,  # Ctrl-C must not stop ffmpeg: the current clip is finished
-            )
+        with ExitStack() as opened:
+            with reporting_write_errors(self._target):
+                opened.enter_context(self._part)
+            encoding = _encoding(self._video, self._part.path)
+            self._ffmpeg = opened.enter_context(running_ffmpeg(encoding, self._video.codec))
+            self._opened = opened.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            if self._process.stdin is not None:
-                _close_quietly(self._process.stdin)
-        if self._stderr is not None:
-            self._stderr.close()
-        self._part.discard()
+        self._opened.close()
 
     def write(self, frames: Bytes) -> None:
         """Add frames [n, height, width, 3] uint8 RGB, or 4 with straight alpha.
@@ -76,10 +61,8 @@ class SegmentWriter:
         expected = (self._video.height, self._video.width, 4 if self._video.has_alpha else 3)
         if frames.shape[1:] != expected or frames.dtype != np.uint8:
             raise ValueError(f"frames are {frames.dtype} {frames.shape[1:]}, not uint8 {expected}")
-        assert self._process is not None
-        assert self._process.stdin is not None
         try:
-            self._process.stdin.write(np.ascontiguousarray(_made_even(frames)).data)
+            self._ffmpeg.write(np.ascontiguousarray(_made_even(frames)).data)
         except BrokenPipeError:
             self._finish()
         self.n_frames += len(frames)
@@ -92,15 +75,13 @@ class SegmentWriter:
         return self._target
 
     def _finish(self) -> None:
-        assert self._process is not None
-        assert self._process.stdin is not None
-        assert self._stderr is not None
-        _close_quietly(self._process.stdin)
-        status = self._process.wait()
-        self._stderr.seek(0)
-        said = self._stderr.read()
+        status, said = self._ffmpeg.finish()
         if status != 0 or not self._part.path.stat().st_size:
-            raise EncoderError(_encoder_failure(self._video, status, last_words(said)))
+            raise EncoderError(
+                f"ffmpeg's {self._video.codec} stopped (status {status}): {last_words(said)}. Free disk "
+                "space, choose another --codec (hallo doctor lists what this ffmpeg has), or set "
+                "HALLO_FFMPEG to an ffmpeg that has it."
+            )
 
 
 @cache
@@ -131,7 +112,7 @@ def read_frames(file: Path, *, fps: float | None = None) -> Generator[Bytes]:
                 raise InputError(f"The file {shown(file)} has no picture. Give a video.")
             container.streams.video[0].thread_type = "AUTO"
             frames = container.decode(video=0)
-            yield from (_all(frames) if fps is None else _at_rate(frames, exact_rate(fps)))
+            yield from map(_upright, frames if fps is None else _at_rate(frames, exact_rate(fps)))
     except DECODING_ERRORS as error:
         raise InputError(f"The video {shown(file)} cannot be decoded: {reason_of(error)}.") from error
 
@@ -209,25 +190,7 @@ def _alpha_options(video: VideoFormat, group: int) -> dict[str, Any]:
     return {"vcodec": video.codec, "g": group, **quality, **fixed}
 
 
-def _encoder_failure(video: VideoFormat, status: int, said: str) -> str:
-    remedy = (
-        "Free disk space, choose another --codec (hallo doctor lists what this ffmpeg has), or set "
-        "HALLO_FFMPEG to an ffmpeg that has it."
-    )
-    return f"ffmpeg's {video.codec} stopped (status {status}): {said}. {remedy}"
-
-
-def _close_quietly(pipe: IO[bytes]) -> None:
-    with suppress(OSError):  # ffmpeg's exit status shows the reason
-        pipe.close()
-
-
-def _all(frames: Iterator[av.VideoFrame]) -> Iterator[Bytes]:
-    for frame in frames:
-        yield _upright(frame)
-
-
-def _at_rate(frames: Iterator[av.VideoFrame], rate: Fraction) -> Iterator[Bytes]:
+def _at_rate(frames: Iterator[av.VideoFrame], rate: Fraction) -> Iterator[av.VideoFrame]:
     """Yield at each tick of the rate the frame on screen at that time."""
     first_s: float | None = None
     shown_frame: av.VideoFrame | None = None
@@ -237,12 +200,12 @@ def _at_rate(frames: Iterator[av.VideoFrame], rate: Fraction) -> Iterator[Bytes]
         time_s = frame.time if frame.time is not None else last_s + step_s
         first_s = time_s if first_s is None else first_s
         while shown_frame is not None and tick / rate < time_s - first_s - 1e-6:
-            yield _upright(shown_frame)
+            yield shown_frame
             tick += 1
         step_s = max(time_s - last_s, 0.0) if shown_frame is not None else step_s
         last_s, shown_frame = time_s, frame
     while shown_frame is not None and first_s is not None and tick / rate < last_s + step_s - first_s - 1e-6:
-        yield _upright(shown_frame)
+        yield shown_frame
         tick += 1
 
 
