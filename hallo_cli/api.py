@@ -21,7 +21,7 @@ from hallo_cli.jobs.plan import Job, Voice
 from hallo_cli.media.addresses import is_address
 from hallo_cli.media.far import near_path
 from hallo_cli.media.files import require_file
-from hallo_cli.media.piped import STANDARD_INPUT, as_file
+from hallo_cli.media.kept_sounds import STANDARD_INPUT, as_file
 from hallo_cli.settings.keywords import Keywords
 from hallo_cli.settings.resolve import Resolved, Sources, resolve
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings

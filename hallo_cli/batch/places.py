@@ -10,7 +10,6 @@ from hallo_cli.batch.spelling import find_written, spellings
 from hallo_cli.errors import ManifestError, SettingsError
 from hallo_cli.jobs.containers import SUFFIXES
 from hallo_cli.media.addresses import address_in, is_address, is_within, require_fetchable, shown_address
-from hallo_cli.media.files import local_path
 from hallo_cli.media.slow_disks import Disks
 
 TEMPLATE_NAMES = ("id", "portrait", "audio", "row", "preset", "seed")
@@ -82,11 +81,10 @@ def address_of(value: object, column: str, layout: Layout) -> str:
 
 
 def input_path(value: object, column: str, layout: Layout) -> Path:
-    """The full path of an input, spelled as on disk. Raises ManifestError."""
+    """The full path of an input that is no address, spelled as on disk. Raises ManifestError."""
     text = text_of(value, column)
     if text == "-":
         raise ManifestError(f"{column} is '-': a batch reads nothing from standard input; name a file.")
-    local_path(text, ManifestError, column)
     for spelled in spellings(layout.root, text):
         layout.disks.require_answer(spelled, ManifestError, column)
     path = find_written(layout.root, text)

@@ -24,7 +24,7 @@ from hallo_cli.batch.places import Layout, address_of, input_path, output_path
 from hallo_cli.bundles.bundle import list_bundles
 from hallo_cli.errors import ManifestError, SettingsError
 from hallo_cli.media.addresses import bare_address, is_address, stem_of
-from hallo_cli.media.kept_sounds import spoken_path
+from hallo_cli.media.speaking import spoken_path
 from hallo_cli.settings.canvas import colour_of
 from hallo_cli.settings.schema import Value
 from hallo_cli.settings.values import parse

@@ -20,7 +20,7 @@ from hallo_cli.jobs.inputs import settled
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.sending import place_of
 from hallo_cli.media.addresses import is_address, stem_of
-from hallo_cli.media.piped import is_piped
+from hallo_cli.media.kept_sounds import is_piped
 from hallo_cli.settings.resolve import Sources, resolve
 from hallo_cli.store.cache import at_home
 

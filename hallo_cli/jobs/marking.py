@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from hallo_cli.errors import ConsentError
 from hallo_cli.media.files import shown
-from hallo_cli.media.kept_sounds import has_spoken, is_spoken, sources_of
+from hallo_cli.media.kept_sounds import sources_of
+from hallo_cli.media.speaking import has_spoken, is_spoken
 from hallo_cli.provenance import COMMENT
 from hallo_cli.provenance.certificates import Identity, own_identity, read_identity
 from hallo_cli.provenance.consent_file import Consent, Entry, read_entries

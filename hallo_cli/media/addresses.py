@@ -15,16 +15,7 @@ from hallo_cli.media.files import WEB_ADDRESS
 from hallo_cli.printable import printable
 
 WEB = ("https", "http")
-STORES = (
-    "s3",
-    "gs",
-    "gcs",
-    "az",
-    "abfs",
-    "oss",
-    "oci",
-    "tos",
-)  # fsspec's, whose files come whole or not at all
+STORES = ("s3", "gs", "gcs", "az", "abfs", "oss", "oci", "tos")  # fsspec's; files come whole or not at all
 BUCKETS_AT = ("az", "abfs", "oci")  # BUCKET@ACCOUNT is one place of these stores
 SERVERS = ("sftp", "ssh", "ftp", "smb", "hdfs", "webhdfs")  # fsspec's, whose half-written files can be seen
 

@@ -1,8 +1,7 @@
-"""Checks a file that the user gave before anything tries to decode it."""
+"""Checks a file that the user gave before anything tries to decode it; recognises its kind, for messages."""
 
 from __future__ import annotations
 
-import os
 import re
 import stat
 from pathlib import Path
@@ -16,13 +15,20 @@ WEB_ADDRESS = re.compile(
     re.I | re.S,
 )
 
-
-def local_path(given: str | os.PathLike[str], error: type[InputError], what: str) -> Path:
-    """What was typed as a path; raise `error` if it is a web address, shown as it was typed."""
-    typed = os.fspath(given)
-    if WEB_ADDRESS.match(typed) and not os.path.lexists(typed):
-        raise error(_no_download(typed, what))
-    return Path(typed)
+_STARTS = {
+    "picture": (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"8BPS", b"qoif"),
+    "sound": (
+        *(b"ID3", b"fLaC", b"OggS", b"FORM", b"caff", b".snd", b"#!AMR"),
+        *(b"\xff\xfb", b"\xff\xf3", b"\xff\xf2", b"\xff\xf1", b"\xff\xf9"),
+    ),
+    "video": (b"\x1aE\xdf\xa3",),
+}
+_RIFF_KINDS = {b"WAVE": "sound", b"WEBP": "picture", b"AVI ": "video"}
+_BRANDS = {  # of ISO base media files (ISO 14496-12, 23008-12)
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"), "HEIC picture"),
+    **dict.fromkeys((b"avif", b"avis"), "picture"),
+    **dict.fromkeys((b"M4A ", b"M4B "), "sound"),
+}
 
 
 def require_file(file: Path, error: type[InputError], what: str) -> Path:
@@ -37,7 +43,10 @@ def require_file(file: Path, error: type[InputError], what: str) -> Path:
     except FileNotFoundError:
         if address := WEB_ADDRESS.search(str(file)):
             given = f"{address['scheme']}://{address['rest']}"  # as a path it has lost one of its slashes
-            raise error(_no_download(given, what)) from None
+            raise error(
+                f"The {what} {printable(given[:300])} is a web address. Download it first, then give the "
+                "file."
+            ) from None
         raise error(f"The {what} {shown(file)} does not exist. Check the path.") from None
     except PermissionError:
         raise error(f"The {what} {shown(file)} may not be read. Check its permissions.") from None
@@ -57,8 +66,15 @@ def require_file(file: Path, error: type[InputError], what: str) -> Path:
     return found
 
 
-def _no_download(given: str, what: str) -> str:
-    return f"The {what} {printable(given[:300])} is a web address. Download it first, then give the file."
+def sniff(file: Path) -> str:
+    """Return picture, HEIC picture, sound, video or nothing for a file that `require_file` has checked."""
+    with file.open("rb") as opened:
+        start = opened.read(16)
+    if start[4:8] == b"ftyp":
+        return _BRANDS.get(start[8:12], "video")
+    if start[:4] in (b"RIFF", b"RF64", b"RIFX"):
+        return _RIFF_KINDS.get(start[8:12], "")
+    return next((kind for kind, starts in _STARTS.items() if start.startswith(starts)), "")
 
 
 def shown(file: Path) -> str:

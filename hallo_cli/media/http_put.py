@@ -11,10 +11,8 @@ from urllib.error import HTTPError
 from urllib.request import HTTPHandler, HTTPSHandler, Request, build_opener
 
 from hallo_cli import __version__
-from hallo_cli.media.stores import FinallyRefused, Refused, tried
+from hallo_cli.media.stores import LONGEST_S, SILENCE_S, FinallyRefused, Refused, tried
 
-SILENCE_S = 30.0  # until a server that says nothing is given up
-LONGEST_S = 1800.0  # that a file may take
 _TYPES = {".mp4": "video/mp4", ".mov": "video/quicktime", ".webm": "video/webm"}
 _TAKEN = (200, 201, 204)
 _PASSING = (408, 425, 429)  # refusals that a later try may not meet, as those of 500 and more
@@ -38,7 +36,7 @@ def _send(content: IO[bytes], file: Path, address: str) -> None:
     }
     wanted = Request(address, data=_InTime(content), method="PUT", headers=headers)  # noqa: S310 - http only
     try:
-        with build_opener(_Http, _Https).open(wanted, timeout=SILENCE_S) as answer:
+        with build_opener(_Handler).open(wanted, timeout=SILENCE_S) as answer:
             if answer.status not in _TAKEN:
                 raise FinallyRefused(f"the server answers {answer.status} {answer.reason}")
     except HTTPError as answer:
@@ -85,11 +83,9 @@ class _TlsConnection(_Connection, HTTPSConnection):
     pass
 
 
-class _Http(HTTPHandler):
+class _Handler(HTTPSHandler, HTTPHandler):
     def http_open(self, req: Request) -> HTTPResponse:
         return self.do_open(_Connection, req)
 
-
-class _Https(HTTPSHandler):
     def https_open(self, req: Request) -> HTTPResponse:
         return self.do_open(_TlsConnection, req, context=ssl.create_default_context())

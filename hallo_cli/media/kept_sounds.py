@@ -1,20 +1,27 @@
-"""Sounds that were made and are kept in the cache: their paths, and what each was made from."""
+"""Recordings and other files that are kept in the cache: read from pipes, fetched, or made from others."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import shlex
-import shutil
+import os
+import stat
+import sys
+import threading
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
-from hallo_cli.errors import SettingsError
+from hallo_cli.errors import SettingsError, SpeechError
+from hallo_cli.media.files import shown
 from hallo_cli.store.cache import cache_path
-from hallo_cli.store.writing import make_folder
+from hallo_cli.store.opening import sweep_parts
+from hallo_cli.store.writing import make_folder, rename, replacing
 
-FOLDER = "speech"  # of the cache
-VOICE = 16  # characters that name the command, at the start of a sound's file name
-EXAMPLE = "--speak 'espeak-ng -w {output} -- {text}'"
+RECORDINGS = "recordings"  # folder of the cache
+STANDARD_INPUT = "-"
+MAX_BYTES = 4 << 30  # of a piped or fetched file; more than twelve hours of most sound
+CHUNK = 1 << 20
 
 
 def kept_path(kind: str, name: str) -> Path:
@@ -26,9 +33,26 @@ def kept_path(kind: str, name: str) -> Path:
     return folder / name
 
 
+def keep(blocks: Iterable[bytes], kind: str, suffix: str) -> Path:
+    """Keep content as a file that is named after it.
+
+    Raises SettingsError, OutputError, and what `blocks` raises: then nothing is kept.
+    """
+    made = kept_path(kind, f"new-{os.getpid()}-{threading.get_ident()}")
+    sweep_parts(made.parent)
+    digest = hashlib.sha256()
+    with replacing(made) as file:
+        for block in blocks:
+            digest.update(block)
+            file.write(block)
+    target = made.with_name(f"{digest.hexdigest()[:40]}{suffix}")
+    rename(made, target)
+    return target
+
+
 def sources_of(recording: Path) -> tuple[str, ...]:
     """SHA-256 of the recordings that `composed` joined to this one; empty if it made none."""
-    folder = cache_path("recordings")
+    folder = cache_path(RECORDINGS)
     if folder is None or recording.absolute().parent != folder.absolute():
         return ()
     try:
@@ -44,41 +68,41 @@ def note_of(recording: Path) -> Path:
     return recording.with_suffix(".sources.json")
 
 
-def words_of(command: str) -> list[str]:
-    """The words of a text-to-speech command. Raises SettingsError."""
-    words = _split(command)
-    if not any("{output}" in word for word in words):
-        raise SettingsError(
-            f"--speak {command!r} lacks {{output}}, the file for the sound. Write it as {EXAMPLE}."
-        )
-    if shutil.which(words[0]) is None:
-        raise SettingsError(f"--speak: program {words[0]!r} was not found. Install it or give its path.")
-    return words
-
-
-def spoken_path(text: str, command: str) -> Path:
-    """The cache path of a text's sound. Raises SettingsError."""
-    words = words_of(command)
-    return kept_path(FOLDER, f"{_digest(words)[:VOICE]}-{_digest([text, words])[:40]}.wav")
-
-
-def is_spoken(file: Path) -> bool:
-    """Whether a file is the sound of a text, in the cache."""
-    folder = cache_path(FOLDER)
-    return folder is not None and file.absolute().parent == folder.absolute()
-
-
-def has_spoken(command: str, file: Path) -> bool:
-    """Whether a command made this sound of a text. Raises SettingsError if it is no command."""
-    return is_spoken(file) and file.name.startswith(f"{_digest(_split(command))[:VOICE]}-")
-
-
-def _split(command: str) -> list[str]:
+def is_piped(recording: Path) -> bool:
+    """Whether a recording is standard input (`-`) or a pipe, such as <(command) of a shell."""
     try:
-        return shlex.split(command)
-    except ValueError as error:
-        raise SettingsError(f"--speak {command!r}: {error}. Write it as {EXAMPLE}.") from error
+        return str(recording) == STANDARD_INPUT or stat.S_ISFIFO(recording.stat().st_mode)
+    except (OSError, ValueError):
+        return False
 
 
-def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value).encode("utf-8", "surrogatepass")).hexdigest()
+def as_file(recording: Path) -> Path:
+    """A recording as a file that can be read again; one that is no pipe is itself.
+
+    Raises SpeechError if the pipe holds nothing or more than MAX_BYTES, SettingsError, OutputError.
+    """
+    if not is_piped(recording):
+        return recording
+    if str(recording) != STANDARD_INPUT:
+        try:
+            with recording.open("rb") as pipe:
+                return keep(_blocks(pipe, f"the pipe {shown(recording)}"), RECORDINGS, ".piped")
+        except OSError as error:
+            raise SpeechError(f"the pipe {shown(recording)} cannot be read: {error.strerror}.") from error
+    if sys.stdin is None or sys.stdin.closed or sys.stdin.isatty():
+        raise SpeechError(
+            "the recording '-' is standard input, and nothing is piped into it. Write "
+            "`COMMAND | hallo render PORTRAIT -`, or name a file."
+        )
+    return keep(_blocks(sys.stdin.buffer, "standard input"), RECORDINGS, ".piped")
+
+
+def _blocks(pipe: BinaryIO, what: str) -> Iterator[bytes]:
+    n_bytes = 0
+    while block := pipe.read(CHUNK):
+        n_bytes += len(block)
+        if n_bytes > MAX_BYTES:
+            raise SpeechError(f"{what} holds more than {MAX_BYTES >> 30} GiB. Save it as a file first.")
+        yield block
+    if not n_bytes:
+        raise SpeechError(f"{what} holds no sound (0 bytes): did the command before it fail?")

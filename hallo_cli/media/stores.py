@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hallo_cli.errors import FarFolderError, OutputError, SettingsError
+from hallo_cli.errors import FarFolderError, HalloError, SettingsError
 from hallo_cli.media.addresses import STORES, address_in, scheme_of, shown_address
 from hallo_cli.media.files import reason_of
 from hallo_cli.printable import printable
 from hallo_cli.store.writing import replacing
 
 PAUSES_S = (2.0, 10.0)  # before a failed access is tried again
+SILENCE_S = 30.0  # until a server that says nothing is given up
+LONGEST_S = 1800.0  # that a file may take
 CHUNK = 1 << 20
 _PACKAGES = {
     "s3": "'hallo-cli[far]'",
@@ -153,13 +155,13 @@ def store_of(address: str) -> tuple[Any, str]:
 
 @contextlib.contextmanager
 def reporting(scheme: str) -> Iterator[None]:
-    """Raise only `Refused`, OutputError and, if a package is missing, SettingsError.
+    """Raise only `Refused` and errors of ours: if a package is missing, SettingsError.
 
     Each store's client has exceptions of its own.
     """
     try:
         yield
-    except (Refused, OutputError):
+    except (Refused, HalloError):
         raise
     except ImportError:
         package = _PACKAGES.get(scheme, "fsspec")
@@ -167,12 +169,12 @@ def reporting(scheme: str) -> Iterator[None]:
             f"{scheme} addresses need another package: run pip install {package}, or use files here."
         ) from None
     except (FileNotFoundError, PermissionError) as error:
-        raise FinallyRefused(refusal_of(error)) from None
+        raise FinallyRefused(_refusal_of(error)) from None
     except Exception as error:  # noqa: BLE001 - of any package
-        raise Refused(refusal_of(error)) from None
+        raise Refused(_refusal_of(error)) from None
 
 
-def refusal_of(error: BaseException) -> str:
+def _refusal_of(error: BaseException) -> str:
     """The reason that an error gives, for a message."""
     cause = getattr(error, "reason", None)  # of URLError
     if isinstance(error, FileNotFoundError):

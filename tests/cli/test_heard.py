@@ -14,7 +14,7 @@ from scipy.io import wavfile
 
 from hallo_cli.api import compose
 from hallo_cli.errors import SpeechError
-from hallo_cli.media import piped
+from hallo_cli.media import kept_sounds
 from hallo_cli.media.probe import probe
 
 STUB = Path(__file__).parent.parent / "stub_cli.py"
@@ -134,8 +134,8 @@ def test_what_is_piped_or_addressed_and_is_no_recording_is_one_line(
 
 
 def test_a_pipe_without_end_is_refused_at_its_limit(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(piped, "MAX_BYTES", 100_000)
-    monkeypatch.setattr(piped, "CHUNK", 1000)
+    monkeypatch.setattr(kept_sounds, "MAX_BYTES", 100_000)
+    monkeypatch.setattr(kept_sounds, "CHUNK", 1000)
     fifo = folder / "fifo"
     os.mkfifo(fifo)
     endless = subprocess.Popen(["cp", "/dev/zero", str(fifo)], stderr=subprocess.DEVNULL)

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from hallo_cli.errors import SettingsError, SpeechError
-from hallo_cli.media.kept_sounds import spoken_path
 from hallo_cli.media.probe import probe
-from hallo_cli.media.speaking import speak
+from hallo_cli.media.speaking import speak, spoken_path
 
 SPEAKER = """
 import sys, wave
