@@ -33,7 +33,8 @@ from hallo_cli.jobs import events
 from hallo_cli.jobs.compositor import Compositor
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.runner import RunOptions, StopRequest, run_job
-from hallo_cli.media.audio import Recording, Stretch, decode
+from hallo_cli.media.audio import Recording, decode
+from hallo_cli.media.sound_track import Stretch
 from hallo_cli.settings.schema import RenderSettings
 
 CLIP_FRAMES = 4

@@ -16,8 +16,9 @@ import numpy.typing as npt
 from hallo_cli.analysis.loudness import BLOCK_S, Loudness, block_energies
 from hallo_cli.domain import SAMPLE_RATE, Float
 from hallo_cli.errors import SpeechError
-from hallo_cli.media.audio import Decoding, Stretch
+from hallo_cli.media.audio import Decoding
 from hallo_cli.media.probe import probe
+from hallo_cli.media.sound_track import Stretch
 
 CLIPPED_LEVEL = 0.999
 SILENT_DB, QUIET_DB = -60.0, -40.0

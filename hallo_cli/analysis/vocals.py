@@ -20,9 +20,10 @@ from hallo_cli.bundles.bundle import Bundle, find_bundle
 from hallo_cli.bundles.trees import OFFICIAL
 from hallo_cli.domain import SAMPLE_RATE, Float
 from hallo_cli.errors import WeightsError
-from hallo_cli.media.audio import Recording, Stretch, decode, read_sound, write_samples
+from hallo_cli.media.audio import Recording, decode, read_sound, write_samples
 from hallo_cli.media.ffmpeg import address, run
 from hallo_cli.media.pcm import pcm
+from hallo_cli.media.sound_track import Stretch
 
 if TYPE_CHECKING:
     from hallo_cli.analysis.voice_network import VoiceNetwork

@@ -68,7 +68,7 @@ def finished(
 def _original_sound(job: Job) -> Sound:
     """The rendered part of the recording. Raises SpeechError."""
     stretch, _ = stretch_of(job.audio, job.settings)
-    return Sound(job.audio, stretch.start_s, stretch.duration_s, job.settings.audio_codec, stretch.track)
+    return Sound(job.audio, stretch, job.settings.audio_codec)
 
 
 def _sound(job: Job, folder: Path) -> Sound:

@@ -23,7 +23,7 @@ from hallo_cli.store.digests import file_digest
 
 if TYPE_CHECKING:
     from hallo_cli.jobs.engine import Engine
-    from hallo_cli.media.audio import Stretch
+    from hallo_cli.media.sound_track import Stretch
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def require_unchanged(job: Job, inputs: Inputs) -> None:
 def stretch_of(audio: Path, settings: RenderSettings) -> tuple[Stretch, tuple[str, ...]]:
     """The part of a file's sound that the settings ask for, with warnings. Raises SpeechError."""
     from hallo_cli.analysis.hearing import choose_track
-    from hallo_cli.media.audio import Stretch
+    from hallo_cli.media.sound_track import Stretch
 
     choice = choose_track(audio, settings.audio_track)
     return Stretch(settings.start_s, settings.duration_s, choice.track), choice.notes

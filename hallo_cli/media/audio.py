@@ -6,8 +6,7 @@ files are not followed.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import closing
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,21 +14,9 @@ import numpy as np
 
 from hallo_cli.domain import SAMPLE_RATE, Float
 from hallo_cli.errors import SpeechError
-from hallo_cli.media.files import reason_of, require_file, shown
-from hallo_cli.media.probe import DECODING_ERRORS, open_media
-from hallo_cli.media.sniff import sniff
-from hallo_cli.media.sound_track import MAX_DURATION_S, SoundTrack
+from hallo_cli.media.files import shown
+from hallo_cli.media.sound_track import MAX_DURATION_S, Stretch, open_sound
 from hallo_cli.store.writing import replacing
-
-__all__ = [
-    "BLOCK",
-    "Decoding",
-    "Recording",
-    "Stretch",
-    "decode",
-    "read_sound",
-    "write_samples",
-]
 
 BLOCK = 30 * SAMPLE_RATE  # samples held at a time
 BYTES_PER_SAMPLE = 4
@@ -69,15 +56,6 @@ class Recording:
             yield self.read(start, min(start + size, self.n_samples))
 
 
-@dataclass(frozen=True)
-class Stretch:
-    """A part of a file's sound."""
-
-    start_s: float = 0.0
-    duration_s: float | None = None  # None: to the end
-    track: int = 0  # of the file's sound tracks, counted from 0
-
-
 class Decoding:
     """The sound of a file as blocks of float32, 16 kHz mono; to be iterated once.
 
@@ -91,49 +69,38 @@ class Decoding:
         self._stretch = stretch
 
     def __iter__(self) -> Iterator[Float]:
-        file = require_file(self._source, SpeechError, "recording")
-        yield from _gathered(self._cut_out(self._decoded(file)))
+        with open_sound(self._source, self._stretch.track) as track:
+            try:
+                yield from _gathered(self._cut_out(track.samples()))
+            finally:
+                self.notes = tuple(track.notes())
 
-    def _decoded(self, file: Path) -> Generator[Float]:
-        try:
-            with open_media(file) as container:
-                if not container.streams.audio:
-                    raise SpeechError(no_sound(file))
-                track = SoundTrack(container, file, self._stretch.track)
-                try:
-                    yield from track.samples()
-                finally:
-                    self.notes = tuple(track.notes())
-        except DECODING_ERRORS as error:
-            if sniff(file).endswith("picture"):
-                raise SpeechError(no_sound(file)) from error
-            raise SpeechError(
-                f"The recording {shown(self._source)} cannot be decoded: {reason_of(error)}. Give a sound or "
-                "video file that ffmpeg can read, such as WAV, MP3, M4A or MP4."
-            ) from error
-
-    def _cut_out(self, pieces: Generator[Float]) -> Iterator[Float]:
+    def _cut_out(self, pieces: Iterator[Float]) -> Iterator[Float]:
         """Cut out the part between two times; stop decoding after it."""
         stretch = self._stretch
         first = round(stretch.start_s * SAMPLE_RATE)
         length_s = MAX_DURATION_S if stretch.duration_s is None else stretch.duration_s
         last = first + round(length_s * SAMPLE_RATE)
         position = 0
-        with closing(pieces):
-            for samples in pieces:
-                block = samples[max(first - position, 0) : max(last - position, 0)]
-                position += len(samples)
-                if len(block):
-                    yield block
-                if position >= last:
-                    break
+        for samples in pieces:
+            yield samples[max(first - position, 0) : max(last - position, 0)]
+            position += len(samples)
+            if position >= last:
+                break
         if position > last and stretch.duration_s is None:
             raise SpeechError(
                 f"The recording {shown(self._source)} is longer than {MAX_DURATION_S / 3600:.0f} h. Render "
                 "it in parts with --start and --duration."
             )
+        if position == 0:
+            raise SpeechError(
+                f"The recording {shown(self._source)} holds no sound (0 s). Give one with speech."
+            )
         if position <= first:
-            raise SpeechError(_too_short(self._source, position, stretch.start_s))
+            raise SpeechError(
+                f"The recording {shown(self._source)} is {position / SAMPLE_RATE:.2f} s long, but it should "
+                f"start at {stretch.start_s:g} s. Lower --start."
+            )
 
 
 def decode(source: Path, target: Path, stretch: Stretch = Stretch()) -> Recording:
@@ -155,22 +122,6 @@ def write_samples(target: Path, blocks: Iterable[Float]) -> int:
 def read_sound(source: Path, stretch: Stretch = Stretch()) -> Float:
     """Return a short sound whole as [n_samples] float32, 16 kHz mono. Raises SpeechError."""
     return np.concatenate(list(Decoding(source, stretch)))
-
-
-def no_sound(file: Path) -> str:
-    """The message about a file without a sound track."""
-    if sniff(file).endswith("picture"):
-        return f"The recording {shown(file)} is a picture. Did you swap portrait and recording?"
-    return f"The file {shown(file)} has no sound track. Give a recording of speech."
-
-
-def _too_short(source: Path, n_samples: int, start_s: float) -> str:
-    if n_samples == 0:
-        return f"The recording {shown(source)} holds no sound (0 s). Give one with speech."
-    return (
-        f"The recording {shown(source)} is {n_samples / SAMPLE_RATE:.2f} s long, but it should start at "
-        f"{start_s:g} s. Lower --start."
-    )
 
 
 def _gathered(pieces: Iterator[Float]) -> Iterator[Float]:

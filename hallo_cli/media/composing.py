@@ -1,4 +1,4 @@
-"""Joins several recordings in order, with pauses between them; the result is cached by content."""
+"""Joins or mixes several recordings; the result is cached by content."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import json
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import ffmpeg
 
 from hallo_cli.errors import SettingsError, SpeechError
-from hallo_cli.media.audio import Stretch
-from hallo_cli.media.ffmpeg import DETERMINISTIC, address, run
+from hallo_cli.media.ffmpeg import FLAC, address, run
 from hallo_cli.media.files import require_file
-from hallo_cli.media.kept_sounds import kept_path, note_of, sources_of
+from hallo_cli.media.kept_sounds import RECORDINGS, kept_path, note_of, sources_of
 from hallo_cli.media.pcm import pcm
+from hallo_cli.media.sound_track import Stretch
 from hallo_cli.store.digests import file_digest
 from hallo_cli.store.writing import copy_whole, write_whole
 
@@ -25,7 +26,7 @@ RATE, LAYOUT = 48_000, "stereo"  # the format that all are converted to
 
 
 def composed(recordings: Sequence[Path], pause_s: float = 0.0) -> Path:
-    """One recording that contains all of them in full; a single one is returned unchanged.
+    """One recording that contains all of them in full, in order; a single one is returned unchanged.
 
     Raises SpeechError, SettingsError, EncoderError or OutputError.
     """
@@ -37,7 +38,7 @@ def composed(recordings: Sequence[Path], pause_s: float = 0.0) -> Path:
         )
     if len(files) == 1:
         return recordings[0]
-    return _kept(files, [1, pause_s], lambda target: _make(files, pause_s, target))
+    return _kept(files, [1, pause_s], lambda parts: ffmpeg.concat(*parts, v=0, a=1), pause_s)
 
 
 def mixed(recordings: Sequence[Path]) -> Path:
@@ -46,45 +47,34 @@ def mixed(recordings: Sequence[Path]) -> Path:
     Raises SpeechError, SettingsError, EncoderError or OutputError.
     """
     files = [require_file(file, SpeechError, "recording") for file in recordings]
-    return _kept(files, ["mixed"], lambda target: _mix(files, target))
+    return _kept(files, ["mixed"], _mix)
 
 
-def _kept(files: Sequence[Path], how: list[object], make: Callable[[Path], None]) -> Path:
-    """What `make` makes of the files, from the cache if it was made before."""
+def _mix(voices: Sequence[Any]) -> Any:
+    whole = ffmpeg.filter(voices, "amix", inputs=len(voices), duration="longest", normalize=0)
+    # the peaks of voices that speak at once are held below full scale
+    return whole.filter("alimiter", limit=0.95, level="disabled")
+
+
+def _kept(
+    files: Sequence[Path], how: list[object], combine: Callable[[Sequence[Any]], Any], pause_s: float = 0.0
+) -> Path:
+    """What `combine` makes of the files as streams, from the cache if it was made before."""
     digests = [*map(file_digest, files)]
     key = json.dumps([*how, *digests]).encode()
-    target = kept_path("recordings", f"{hashlib.sha256(key).hexdigest()[:40]}.flac")
+    target = kept_path(RECORDINGS, f"{hashlib.sha256(key).hexdigest()[:40]}.flac")
     if not target.exists():
-        make(target)
+        with tempfile.TemporaryDirectory(prefix="hallo-") as folder:
+            parts = [Path(folder) / f"{number}.flac" for number in range(len(files))]
+            for file, part in zip(files, parts, strict=True):
+                _make_alike(file, part, 0.0 if part is parts[-1] else pause_s)
+            made = Path(folder) / "whole.flac"
+            whole = combine([ffmpeg.input(address(part))["a:0"] for part in parts])
+            run(ffmpeg.output(whole, address(made), **FLAC))
+            copy_whole(made, target)
     if tuple(digests) != sources_of(target):
         write_whole(note_of(target), json.dumps(digests).encode())
     return target
-
-
-def _make(files: Sequence[Path], pause_s: float, target: Path) -> None:
-    last = len(files) - 1
-    with tempfile.TemporaryDirectory(prefix="hallo-") as folder:
-        parts = [Path(folder) / f"{number}.flac" for number in range(len(files))]
-        for number, (file, part) in enumerate(zip(files, parts, strict=True)):
-            _make_alike(file, part, pause_s if number < last else 0.0)
-        made = Path(folder) / "composed.flac"
-        whole = ffmpeg.concat(*(ffmpeg.input(address(part))["a:0"] for part in parts), v=0, a=1)
-        run(ffmpeg.output(whole, address(made), format="flac", sample_fmt="s32", **DETERMINISTIC))
-        copy_whole(made, target)
-
-
-def _mix(files: Sequence[Path], target: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix="hallo-") as folder:
-        parts = [Path(folder) / f"{number}.flac" for number in range(len(files))]
-        for file, part in zip(files, parts, strict=True):
-            _make_alike(file, part, 0.0)
-        made = Path(folder) / "mixed.flac"
-        voices = [ffmpeg.input(address(part))["a:0"] for part in parts]
-        # the peaks of voices that speak at once are held below full scale
-        whole = ffmpeg.filter(voices, "amix", inputs=len(voices), duration="longest", normalize=0)
-        whole = whole.filter("alimiter", limit=0.95, level="disabled")
-        run(ffmpeg.output(whole, address(made), format="flac", sample_fmt="s32", **DETERMINISTIC))
-        copy_whole(made, target)
 
 
 def _make_alike(file: Path, part: Path, pause_s: float) -> None:
@@ -92,5 +82,4 @@ def _make_alike(file: Path, part: Path, pause_s: float) -> None:
     with pcm(file, Stretch()) as samples:
         same = samples.as_input().filter("aresample", RATE).filter("aformat", channel_layouts=LAYOUT)
         padded = same.filter("apad", pad_dur=pause_s) if pause_s else same
-        written = ffmpeg.output(padded, address(part), format="flac", sample_fmt="s32", **DETERMINISTIC)
-        run(written, feed=samples.whole())
+        run(ffmpeg.output(padded, address(part), **FLAC), feed=samples.whole())

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,12 @@ import ffmpeg
 import numpy as np
 
 from hallo_cli.errors import EncoderError, InputError, SettingsError, SpeechError
-from hallo_cli.media.audio import Stretch, read_sound
+from hallo_cli.media.audio import read_sound
 from hallo_cli.media.ffmpeg import DETERMINISTIC, address, run
 from hallo_cli.media.files import reason_of, shown
 from hallo_cli.media.pcm import copy_track, pcm
 from hallo_cli.media.probe import DECODING_ERRORS, MediaInfo, open_media, probe
+from hallo_cli.media.sound_track import Stretch, no_sound
 from hallo_cli.media.video import clock_of
 from hallo_cli.media.video_format import VideoFormat
 from hallo_cli.store.writing import PartFile, reporting_write_errors, write_whole
@@ -44,15 +45,8 @@ class Sound:
     """The recording to add to the video."""
 
     file: Path
-    start_s: float = 0.0
-    duration_s: float | None = None  # None: to the end
+    stretch: Stretch = field(default_factory=Stretch)  # the part of the file that is heard
     codec: str = "auto"  # auto, copy or aac; WebM has Opus always
-    track: int = 0  # of the file's sound tracks, counted from 0
-
-    @property
-    def stretch(self) -> Stretch:
-        """The part of the file that is heard."""
-        return Stretch(self.start_s, self.duration_s, self.track)
 
 
 @dataclass(frozen=True)
@@ -127,12 +121,12 @@ def sound_modes(sound: Sound | None, container: str = "mp4") -> tuple[str, ...]:
     """
     if sound is None:
         return ("none",)
-    track = probe(sound.file, what="recording", error=SpeechError, audio_track=sound.track).audio
+    track = probe(sound.file, what="recording", error=SpeechError, audio_track=sound.stretch.track).audio
     if track is None:
-        raise SpeechError(f"The file {shown(sound.file)} has no sound track. Give a recording of speech.")
+        raise SpeechError(no_sound(sound.file))
     if container == "webm":
         return ("opus",)
-    is_whole = sound.start_s == 0 and sound.duration_s is None
+    is_whole = sound.stretch == Stretch(track=sound.stretch.track)
     can_copy = is_whole and track.codec in COPYABLE
     is_playable = is_whole and (track.codec, track.profile) in PLAYABLE
     if sound.codec == "copy" and not can_copy:
@@ -166,7 +160,7 @@ def _join(
         copied = names.with_name("sound.mp4")
         options |= {"acodec": "copy", "t": length_s}
         try:
-            recording = copy_track(sound.file, copied, sound.track)
+            recording = copy_track(sound.file, copied, sound.stretch.track)
             run(ffmpeg.output(pictures, recording, address(part), **options), cwd=names.parent)
         finally:
             copied.unlink(missing_ok=True)
@@ -215,7 +209,7 @@ def _copying_problem(part: Path, sound: Sound) -> str:
     """
     try:
         start_s, gap_s = _timing(part)
-        analysed = read_sound(sound.file, Stretch(duration_s=COMPARED_S, track=sound.track))
+        analysed = read_sound(sound.file, Stretch(duration_s=COMPARED_S, track=sound.stretch.track))
         heard = read_sound(part, Stretch(duration_s=COMPARED_S))
     except (*DECODING_ERRORS, InputError) as error:
         return f"its sound cannot be read ({reason_of(error)})"

@@ -11,7 +11,7 @@ from pathlib import Path
 import ffmpeg
 
 from hallo_cli.errors import EncoderError
-from hallo_cli.media.ffmpeg import DETERMINISTIC, address, run
+from hallo_cli.media.ffmpeg import FLAC, address, run
 from hallo_cli.media.joining import Sound
 from hallo_cli.media.pcm import pcm
 
@@ -33,7 +33,7 @@ def levelled(sound: Sound, lufs: float, target: Path) -> Sound:
     One gain for the whole part; peaks above PEAK are limited, and the gain rises until the loudness is met.
     Silence is unchanged. Raises SpeechError, EncoderError.
     """
-    measured = _measure(sound)
+    measured = loudness_and_peak(sound)
     if measured is None:
         return sound
     loudness, peak = measured
@@ -43,7 +43,7 @@ def levelled(sound: Sound, lufs: float, target: Path) -> Sound:
         return Sound(target, codec="aac")
     for _ in range(N_TRIES):
         _write(sound, gain, target, is_limited=True)
-        reached = loudness_of(Sound(target)) or loudness
+        reached, _ = loudness_and_peak(Sound(target)) or measured
         if abs(lufs - reached) <= TOLERANCE or gain == MAX_GAIN:
             break
         gain = min(gain + lufs - reached, MAX_GAIN)
@@ -59,18 +59,14 @@ def _write(sound: Sound, gain: float, target: Path, *, is_limited: bool) -> None
             loud = loud.filter("aresample", _FINE_RATE).filter("alimiter", **_LIMITER)
             loud = loud.filter("aresample", samples.rate)
         loud = loud.filter("asetnsamples", n=_BLOCK, p=0)
-        written = ffmpeg.output(loud, address(target), format="flac", sample_fmt="s32", **DETERMINISTIC)
-        run(written, feed=samples.whole())
+        run(ffmpeg.output(loud, address(target), **FLAC), feed=samples.whole())
 
 
-def loudness_of(sound: Sound) -> float | None:
-    """The loudness of a part of a sound in LUFS; None for silence. Raises SpeechError, EncoderError."""
-    measured = _measure(sound)
-    return None if measured is None else measured[0]
+def loudness_and_peak(sound: Sound) -> tuple[float, float] | None:
+    """Loudness in LUFS and true peak in dB of a part of a sound; None for silence.
 
-
-def _measure(sound: Sound) -> tuple[float, float] | None:
-    """Loudness in LUFS and true peak in dB of the part; None for silence."""
+    Raises SpeechError, EncoderError.
+    """
     with pcm(sound.file, sound.stretch) as samples:
         loud = samples.as_input().filter("loudnorm", print_format="json")
         said = run(ffmpeg.output(loud, "-", format="null"), feed=samples.whole(), level="info")

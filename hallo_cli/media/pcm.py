@@ -7,8 +7,8 @@ Since only PyAV reads it, the sound of the video is the analysed sound.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,12 @@ import ffmpeg
 import numpy as np
 
 from hallo_cli.domain import SAMPLE_RATE, Float
-from hallo_cli.errors import EncoderError, SpeechError
-from hallo_cli.media.audio import Stretch
+from hallo_cli.errors import EncoderError
 from hallo_cli.media.ffmpeg import address
-from hallo_cli.media.files import reason_of, require_file, shown
+from hallo_cli.media.files import reason_of, shown
 from hallo_cli.media.mixing import Mixer
-from hallo_cli.media.probe import DECODING_ERRORS, open_media
-from hallo_cli.media.sound_track import SoundTrack, resampled
+from hallo_cli.media.probe import DECODING_ERRORS
+from hallo_cli.media.sound_track import Stretch, open_sound, resampled
 from hallo_cli.store.writing import replacing
 
 MAX_CHANNELS = 8  # more are mixed, as in analysis: encoders have no layout for them
@@ -48,33 +47,23 @@ class Pcm:
 
     def blocks(self, *, length_s: float) -> Iterator[bytes]:
         """Exactly this much sound, padded with silence."""
-        n_left = round(length_s * self.rate)
-        for piece in self.samples:
-            wanted = piece[:n_left]
-            n_left -= len(wanted)
-            yield wanted.astype("<f4").tobytes()
-            if not n_left:
-                return
-        while n_left:
-            n_silent = min(n_left, self.rate)
-            n_left -= n_silent
-            yield bytes(4 * n_silent * self.n_channels)
+        silence = itertools.repeat(np.zeros((self.rate, self.n_channels), np.float32))
+        padded = itertools.chain(self.samples, silence)
+        for piece in _cut_out(padded, 0, round(length_s * self.rate)):
+            yield piece.astype("<f4").tobytes()
 
 
 @contextmanager
 def pcm(source: Path, stretch: Stretch) -> Iterator[Pcm]:
     """Decode a part of a file piece by piece. Raises SpeechError."""
-    file = require_file(source, SpeechError, "recording")
-    try:
-        with open_media(file) as container:
-            track = SoundTrack(container, file, stretch.track)
-            rate = track.stream.rate or SAMPLE_RATE
-            with closing(_at_most_8_channels(resampled(track.frames(), rate))) as pieces:
-                first = next(pieces, np.zeros((0, 1), np.float32))
-                samples = _cut_out(itertools.chain([first], pieces), rate, stretch)
-                yield Pcm(rate, first.shape[1], samples)
-    except DECODING_ERRORS as error:
-        raise SpeechError(f"The recording {shown(source)} cannot be decoded: {reason_of(error)}.") from error
+    with open_sound(source, stretch.track) as track:
+        rate = track.stream.rate or SAMPLE_RATE
+        rest = _at_most_8_channels(resampled(track.frames(), rate))
+        first = next(rest, np.zeros((0, 1), np.float32))
+        pieces = (piece.clip(-1, 1) for piece in itertools.chain([first], rest))
+        start = round(stretch.start_s * rate)
+        stop = None if stretch.duration_s is None else start + round(stretch.duration_s * rate)
+        yield Pcm(rate, first.shape[1], _cut_out(pieces, start, stop))
 
 
 def copy_track(source: Path, target: Path, track: int = 0) -> Any:
@@ -82,14 +71,12 @@ def copy_track(source: Path, target: Path, track: int = 0) -> Any:
 
     Raises SpeechError if there is none, EncoderError where MP4 does not take it.
     """
-    file = require_file(source, SpeechError, "recording")
-    with open_media(file) as container:
-        stream = SoundTrack(container, file, track).stream
+    with open_sound(source, track) as sound:
         try:
             with replacing(target) as written, av.open(written, "w", format="mp4") as copied:
-                copy = copied.add_stream_from_template(stream)
-                early = stream.start_time or 0  # decoders skip what comes before it
-                for packet in container.demux(stream):
+                copy = copied.add_stream_from_template(sound.stream)
+                early = sound.stream.start_time or 0  # decoders skip what comes before it
+                for packet in sound.container.demux(sound.stream):
                     if packet.size and packet.dts is not None and packet.pts is not None:
                         packet.pts, packet.dts = packet.pts - early, packet.dts - early
                         packet.stream = copy
@@ -102,7 +89,7 @@ def copy_track(source: Path, target: Path, track: int = 0) -> Any:
     return ffmpeg.input(address(target), format="mp4")["a:0"]
 
 
-def _at_most_8_channels(pieces: Iterator[Float]) -> Generator[Float]:
+def _at_most_8_channels(pieces: Iterator[Float]) -> Iterator[Float]:
     """Pieces with the first one's number of channels, which is 8 at most."""
     mixer, n_channels = Mixer(), 0
     for piece in pieces:
@@ -117,13 +104,10 @@ def _at_most_8_channels(pieces: Iterator[Float]) -> Generator[Float]:
         yield np.repeat(left[:, None], n_channels, axis=1)
 
 
-def _cut_out(pieces: Iterator[Float], rate: int, stretch: Stretch) -> Iterator[Float]:
-    first = round(stretch.start_s * rate)
-    last = None if stretch.duration_s is None else first + round(stretch.duration_s * rate)
+def _cut_out(pieces: Iterator[Float], start: int, stop: int | None) -> Iterator[Float]:
     position = 0
     for piece in pieces:
-        stop = len(piece) if last is None else max(0, last - position)
-        yield np.clip(piece[max(0, first - position) : stop], -1, 1)
+        yield piece[max(0, start - position) : None if stop is None else max(0, stop - position)]
         position += len(piece)
-        if last is not None and position >= last:
+        if stop is not None and position >= stop:
             return

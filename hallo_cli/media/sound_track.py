@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import av
@@ -11,9 +13,10 @@ import numpy as np
 
 from hallo_cli.domain import SAMPLE_RATE, Float
 from hallo_cli.errors import SpeechError
-from hallo_cli.media.files import shown
+from hallo_cli.media.files import reason_of, require_file, shown, sniff
 from hallo_cli.media.headers import CONTRADICTION, Header, read_header
 from hallo_cli.media.mixing import Mixer
+from hallo_cli.media.probe import DECODING_ERRORS, open_media
 
 MAX_LEVEL = 1e6  # float files may hold anything; whole-recording statistics need finite squares
 MAX_PADDING = SAMPLE_RATE // 5  # samples after a declared end that may be an encoder's padding
@@ -25,21 +28,55 @@ ESTIMATED_LENGTH = frozenset({"mp3", "aac", "ac3", "eac3", "mpeg", "mpegts", "am
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Stretch:
+    """A part of a file's sound."""
+
+    start_s: float = 0.0
+    duration_s: float | None = None  # None: to the end
+    track: int = 0  # of the file's sound tracks, counted from 0
+
+
+@contextmanager
+def open_sound(source: Path, track: int = 0) -> Iterator[SoundTrack]:
+    """A sound track of a file.
+
+    Raises SpeechError if there is none, or if reading it fails while it is open.
+    """
+    file = require_file(source, SpeechError, "recording")
+    try:
+        with open_media(file) as container:
+            yield SoundTrack(container, file, track)
+    except DECODING_ERRORS as error:
+        if sniff(file).endswith("picture"):
+            raise SpeechError(no_sound(file)) from error
+        raise SpeechError(
+            f"The recording {shown(source)} cannot be decoded: {reason_of(error)}. Give a sound or video "
+            "file that ffmpeg can read, such as WAV, MP3, M4A or MP4."
+        ) from error
+
+
+def no_sound(file: Path) -> str:
+    """The message about a file without a sound track."""
+    if sniff(file).endswith("picture"):
+        return f"The recording {shown(file)} is a picture. Did you swap portrait and recording?"
+    return f"The file {shown(file)} has no sound track. Give a recording of speech."
+
+
 class SoundTrack:
     """One sound track, decoded once from its beginning."""
 
-    def __init__(self, container: av.container.InputContainer, file: Path, track: int = 0) -> None:
-        """Take track `track`, counted from 0. Raises SpeechError if there is none."""
+    def __init__(self, container: av.container.InputContainer, file: Path, track: int) -> None:
         streams = container.streams.audio
         if not streams:
-            raise SpeechError(f"The file {shown(file)} has no sound track. Give a recording of speech.")
+            raise SpeechError(no_sound(file))
         if track >= len(streams):
             raise SpeechError(
                 f"The file {shown(file)} has no sound track {track}: it has {len(streams)}, counted from 0. "
                 "Set --audio-track."
             )
         self.stream = streams[track]
-        self._container = container
+        self.container = container
         self._file = file
         self._header: Header = read_header(file)
         self._mixer = Mixer()
@@ -61,7 +98,7 @@ class SoundTrack:
 
     def frames(self) -> Iterator[av.AudioFrame]:
         """Yield decoded frames; damaged packets are left out and counted."""
-        for packet in self._container.demux(self.stream):
+        for packet in self.container.demux(self.stream):
             try:
                 frames = packet.decode()
             except av.FFmpegError as error:
@@ -131,7 +168,7 @@ class SoundTrack:
         return float(duration * base) * self._header.excess  # ffmpeg goes by the size on disk
 
     def _is(self, name: str) -> bool:
-        return name in self._container.format.name.split(",")
+        return name in self.container.format.name.split(",")
 
 
 def resampled(frames: Iterator[av.AudioFrame], rate: int | None = None) -> Iterator[Float]:

@@ -26,8 +26,9 @@ from hallo_cli.domain import Clip, Portrait, Speech
 from hallo_cli.errors import SettingsError
 from hallo_cli.inference.animator import Animator
 from hallo_cli.inference.device import autoencoder_dtype
-from hallo_cli.media.audio import Stretch, decode
+from hallo_cli.media.audio import decode
 from hallo_cli.media.joining import Sound, assemble
+from hallo_cli.media.sound_track import Stretch
 from hallo_cli.media.video import SegmentWriter
 from hallo_cli.media.video_format import VideoFormat
 from hallo_cli.models.network_config import NetworkConfig
@@ -154,7 +155,8 @@ def _analysed(picture: Path, sound: Path, settings: RenderSettings, by: _Analysi
         )
         track = RecordingTrack(recording, by.encoder, track_options)
         speech = track.speech(0, ceil(n_frames / clip) * clip)
-    return SpokenPair(portrait, shown, speech, n_frames, Sound(sound, 0.0, settings.duration_s))
+    heard = Sound(sound, Stretch(duration_s=settings.duration_s))
+    return SpokenPair(portrait, shown, speech, n_frames, heard)
 
 
 def _bundle(config: TrainingConfig, network: NetworkConfig) -> Bundle:

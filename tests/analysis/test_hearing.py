@@ -9,7 +9,8 @@ import pytest
 
 from hallo_cli.analysis.hearing import Heard, choose_track, listen, listen_to
 from hallo_cli.errors import SpeechError
-from hallo_cli.media.audio import Stretch, read_sound
+from hallo_cli.media.audio import read_sound
+from hallo_cli.media.sound_track import Stretch
 from tests.media import conftest
 
 RATE = 16_000

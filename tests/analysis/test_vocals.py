@@ -18,7 +18,7 @@ from hallo_cli.bundles.bundle import Bundle
 from hallo_cli.bundles.bundle_file import BundleManifest, SpeechConfig
 from hallo_cli.bundles.trees import OFFICIAL
 from hallo_cli.errors import WeightsError
-from hallo_cli.media.audio import Stretch
+from hallo_cli.media.sound_track import Stretch
 from hallo_cli.models.network_config import NetworkConfig
 
 

@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         writer.write(np.stack([np.tile(np.roll(ramp, 3 * n)[None, :, None], (128, 1, 3)) for n in range(50)]))
         writer.commit()
     wavfile.write(folder / "s.wav", 16_000, np.zeros(32_000, np.int16))
-    assemble([folder / "s.mp4"], folder / "ok.mp4", video=form, sound=Sound(folder / "s.wav", 0, None, "aac"))
+    assemble([folder / "s.mp4"], folder / "ok.mp4", video=form, sound=Sound(folder / "s.wav", codec="aac"))
     write_page(folder / "page.html", records(), ReportOptions("Week <12>", folder, COUNTS))
     write_table(folder / "page.csv", records())
     return folder

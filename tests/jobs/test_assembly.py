@@ -10,7 +10,7 @@ from hallo_cli.errors import InputError, SettingsError
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.runner import RunOptions, run_job
 from hallo_cli.media.joining import Sound
-from hallo_cli.media.levelling import loudness_of
+from hallo_cli.media.levelling import loudness_and_peak
 from hallo_cli.media.probe import frame_hashes
 
 SRT = "1\n00:00:00,000 --> 00:00:01,500\nGood morning\n"
@@ -22,7 +22,7 @@ def with_settings(job: Job, **changes: object) -> Job:
 
 def test_video_has_the_loudness_that_was_asked_for(job: Job, undisturbed: list[str]) -> None:
     run_job(with_settings(job, loudness=-23.0), TrivialEngine())
-    assert loudness_of(Sound(job.output)) == pytest.approx(-23, abs=1)
+    assert loudness_and_peak(Sound(job.output))[0] == pytest.approx(-23, abs=1)
     assert list(frame_hashes(job.output)) == undisturbed
 
 

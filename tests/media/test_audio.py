@@ -11,8 +11,8 @@ from scipy.io import wavfile
 from hallo_cli.domain import SAMPLE_RATE
 from hallo_cli.errors import SpeechError
 from hallo_cli.media import audio
-from hallo_cli.media.audio import Recording, Stretch, decode, read_sound
-from hallo_cli.media.sound_track import MAX_LEVEL
+from hallo_cli.media.audio import Recording, decode, read_sound
+from hallo_cli.media.sound_track import MAX_LEVEL, Stretch
 
 Ffmpeg = Callable[..., None]
 

@@ -13,6 +13,7 @@ from hallo_cli.errors import EncoderError, InputError, SettingsError, SpeechErro
 from hallo_cli.media.audio import read_sound
 from hallo_cli.media.joining import Sound, assemble
 from hallo_cli.media.probe import frame_hashes
+from hallo_cli.media.sound_track import Stretch
 from hallo_cli.media.video import read_frames
 from hallo_cli.media.video_format import VideoFormat
 from hallo_cli.store.opening import part_path
@@ -94,7 +95,7 @@ def test_sound_is_that_of_the_track_that_was_chosen(
     source, hiss = tmp_path / "two.mka", ("-f", "lavfi", "-i", "anoisesrc=d=2:a=0.01:seed=1")
     ffmpeg_run(*hiss, "-i", wav, "-map", "0:a", "-map", "1:a", "-c:a", "aac", source)
     for codec in ("copy", "aac"):
-        sound = Sound(source, codec=codec, track=1)
+        sound = Sound(source, Stretch(track=1), codec)
         assemble(segments, tmp_path / "out.mp4", video=SMALL, sound=sound)
         heard, voice = read_sound(tmp_path / "out.mp4")[:31_000], read_sound(wav)[:31_000]
         assert np.corrcoef(heard, voice)[0, 1] > 0.99
@@ -111,7 +112,7 @@ def test_ffmpeg_is_never_given_the_users_file(
     monkeypatch.setattr(
         subprocess, "Popen", lambda command, **more: commands.append(str(command)) or start(command, **more)
     )
-    for sound in (Sound(source), Sound(source, codec="aac"), Sound(source, start_s=0.5)):
+    for sound in (Sound(source), Sound(source, codec="aac"), Sound(source, Stretch(0.5))):
         assemble(segments, wav.with_name("out.mp4"), video=SMALL, sound=sound)
     assert len(commands) == 3
     assert not any("two-faced" in command for command in commands)
@@ -175,7 +176,7 @@ def packets(file: Path) -> list[bytes]:
 def test_cut_sound_is_encoded(segments: list[Path], wav: Path, ffmpeg_run: Ffmpeg) -> None:
     source = wav.with_name("sound.mp3")
     ffmpeg_run("-i", wav, source)
-    for sound in (Sound(source, start_s=0.1), Sound(source, duration_s=1.0)):
+    for sound in (Sound(source, Stretch(0.1)), Sound(source, Stretch(duration_s=1.0))):
         assert assemble(segments, wav.with_name("out.mp4"), video=SMALL, sound=sound).sound == "aac"
 
 
@@ -201,7 +202,7 @@ def test_sound_with_a_gap_is_encoded_as_it_was_analysed(
 
 
 def test_cut_sound_is_exactly_as_long_as_the_picture(segments: list[Path], wav: Path) -> None:
-    sound = Sound(wav, start_s=1.5, duration_s=0.3)
+    sound = Sound(wav, Stretch(1.5, 0.3))
     info = assemble(segments, wav.with_name("out.mp4"), video=SMALL, sound=sound).info
     assert info.audio is not None
     assert info.audio.duration_s == pytest.approx(2.0, abs=0.002)
@@ -225,7 +226,7 @@ def test_cut_sound_starts_where_asked(segments: list[Path], tmp_path: Path) -> N
     clicks = np.zeros(32_000, np.float32)
     clicks[[8000, 24_000]] = 0.9
     wavfile.write(tmp_path / "clicks.wav", 16_000, clicks)
-    assemble(segments, tmp_path / "out.mp4", video=SMALL, sound=Sound(tmp_path / "clicks.wav", start_s=0.25))
+    assemble(segments, tmp_path / "out.mp4", video=SMALL, sound=Sound(tmp_path / "clicks.wav", Stretch(0.25)))
     heard = read_sound(tmp_path / "out.mp4")
     assert np.argmax(np.abs(heard[:12_000])) == pytest.approx(4000, abs=16)
     assert 12_000 + np.argmax(np.abs(heard[12_000:])) == pytest.approx(20_000, abs=16)
