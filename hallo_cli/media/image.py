@@ -7,8 +7,7 @@ import struct
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from math import ceil, sqrt
 from pathlib import Path
 
@@ -18,20 +17,18 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from hallo_cli.domain import Bytes
 from hallo_cli.errors import PortraitError
-from hallo_cli.media.files import reason_of, require_file, shown
+from hallo_cli.media.files import reason_of, require_file, shown, sniff
 from hallo_cli.media.pixels import (
     DEEP_BYTES,
     LATER_FRAME_BYTES,
-    alpha_of,
     decoding_bytes,
     fill_with_all_bits,
     has_deep_colours,
     is_blank,
     is_dark,
-    rgb_of,
+    pixels_of,
     upright,
 )
-from hallo_cli.media.sniff import sniff
 from hallo_cli.store.writing import replacing
 
 MAX_PIXELS = 120_000_000
@@ -81,18 +78,17 @@ def _read(file: Path, *, keeps_alpha: bool) -> Bytes:
                 reduction = ceil(sqrt(n_pixels / KEPT_PIXELS))
                 if isinstance(picture, JpegImageFile) and reduction > 1:
                     picture.draft(None, (picture.width // reduction, picture.height // reduction))
-                allowed = _Allowed(file, checked.stat().st_size)
-                allowed.require(picture, decoding_bytes(picture, n_pixels))
+                require = partial(_require_memory, file, checked.stat().st_size, picture)
+                require(decoding_bytes(picture, n_pixels))
                 with _turn() if n_pixels > LARGE_PIXELS else nullcontext():
-                    is_deep, rgb = has_deep_colours(picture), _pixels(picture, allowed)
-                    if keeps_alpha:
-                        rgb = np.concatenate([rgb, alpha_of(picture, KEPT_PIXELS)[..., None]], axis=-1)
+                    is_deep = has_deep_colours(picture)
+                    pixels = _pixels(picture, require, keeps_alpha=keeps_alpha)
                     orientation = _orientation(picture)
                     if is_deep and is_dark(picture):
-                        allowed.require(picture, n_pixels * DEEP_BYTES)
+                        require(n_pixels * DEEP_BYTES)
                         picture.close()  # gives its memory back
-                        fill_with_all_bits(rgb[..., :3], checked)
-        return np.ascontiguousarray(upright(rgb, orientation))
+                        fill_with_all_bits(pixels[..., :3], checked)
+        return np.ascontiguousarray(upright(pixels, orientation))
     except UnidentifiedImageError:
         raise PortraitError(_no_picture(checked, file)) from None
     except DECODING_ERRORS as error:
@@ -120,9 +116,7 @@ def _known_formats() -> list[str]:
         import pillow_heif
 
         pillow_heif.register_heif_opener()
-    return [
-        name for name in FORMATS if name in Image.OPEN
-    ]  # AVIF and HEIF need libraries that may be missing
+    return [name for name in FORMATS if name in Image.OPEN]  # AVIF and HEIF need libraries
 
 
 def _no_picture(checked: Path, file: Path) -> str:
@@ -146,39 +140,32 @@ def _require_bounded(size: tuple[int, int], file: Path) -> None:
         )
 
 
-@dataclass(frozen=True)
-class _Allowed:
-    """Refuses decompression bombs: the memory limit grows with the file's size."""
-
-    file: Path
-    n_bytes: int  # of the file
-
-    def require(self, picture: Image.Image, needed: float) -> None:
-        """Raise PortraitError if reading takes more memory than the file may cost."""
-        allowed = SMALL_FILE_MEMORY if self.n_bytes < SMALL_FILE else LARGE_FILE_MEMORY
-        if needed > allowed:
-            raise PortraitError(
-                f"The portrait {shown(self.file)} has {picture.width} x {picture.height} pixels in "
-                f"{max(1, self.n_bytes // 1000)} kB: reading it takes {needed / 1e6:.0f} MB of memory, "
-                f"at most {allowed / 1e6:.0f} MB are allowed. Save it smaller, or as a JPEG."
-            )
+def _require_memory(file: Path, n_bytes: int, picture: Image.Image, needed: float) -> None:
+    """Refuse decompression bombs: the memory limit grows with the file's size."""
+    allowed = SMALL_FILE_MEMORY if n_bytes < SMALL_FILE else LARGE_FILE_MEMORY
+    if needed > allowed:
+        raise PortraitError(
+            f"The portrait {shown(file)} has {picture.width} x {picture.height} pixels in "
+            f"{max(1, n_bytes // 1000)} kB: reading it takes {needed / 1e6:.0f} MB of memory, "
+            f"at most {allowed / 1e6:.0f} MB are allowed. Save it smaller, or as a JPEG."
+        )
 
 
-def _pixels(picture: Image.Image, allowed: _Allowed) -> Bytes:
-    """The first frame that is not blank, as RGB."""
-    rgb = rgb_of(picture, KEPT_PIXELS)
-    if not is_blank(rgb):
-        return rgb
-    n_frames = getattr(picture, "n_frames", 1)
+def _pixels(picture: Image.Image, require: Callable[[float], None], *, keeps_alpha: bool) -> Bytes:
+    """The first frame that is not blank; `require` refuses memory."""
+    pixels = pixels_of(picture, KEPT_PIXELS, keeps_alpha=keeps_alpha)
+    if not is_blank(pixels):
+        return pixels
+    n_frames = getattr(picture, "n_frames", 1)  # reads the whole file
     if n_frames == 1:
-        return rgb
-    allowed.require(picture, picture.width * picture.height * LATER_FRAME_BYTES)
+        return pixels
+    require(picture.width * picture.height * LATER_FRAME_BYTES)
     for frame in range(1, min(n_frames, MAX_BLANK_FRAMES)):
         picture.seek(frame)
-        later = rgb_of(picture, KEPT_PIXELS)
+        later = pixels_of(picture, KEPT_PIXELS, keeps_alpha=keeps_alpha)
         if not is_blank(later):
             return later
-    return rgb
+    return pixels
 
 
 def _orientation(picture: Image.Image) -> int:

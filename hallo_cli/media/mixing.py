@@ -14,10 +14,8 @@ from hallo_cli.domain import Float
 WINDOW = 1024  # samples: 64 ms at 16 kHz
 HOP = WINDOW // 2
 HOPS = 64  # mixed at a time
-LOST, KEPT = (
-    0.15,
-    0.35,
-)  # mixed level / mean level: fully restored below the first, not at all above the second
+# Mixed level / mean level: fully restored below the first, not at all above the second.
+LOST, KEPT = 0.15, 0.35
 LEADING = 4.0  # times the first channel's power at which another channel gives the phase
 NEAR = 24  # samples: 1.5 ms
 AUDIBLE = 1e-4  # share of the total power: a loss below it is ignored

@@ -27,10 +27,9 @@ DECODER_BYTES = {
     "JPEG2000": 20.0,
     "HEIF": 10.0,
     "QOI": 7.0,
-    "DDS": 8.0,
     "SGI": 6.0,
+    **dict.fromkeys(("DDS", "ICO", "ICNS", "PSD"), 8.0),
 }
-DECODER_BYTES |= {"ICO": 8.0, "ICNS": 8.0, "PSD": 8.0}
 MODE_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
 COEFFICIENT_BYTES = 2  # of a progressive JPEG, all of which are held
 DEEP_BYTES = 15.0  # for each pixel with 16 bits a colour: decoded again by OpenCV, beside the result
@@ -58,32 +57,23 @@ def _coefficients(picture: JpegImageFile) -> float:
     return sum(samples) / max(samples, default=1)
 
 
-def rgb_of(picture: Image.Image, kept_pixels: int) -> Bytes:
-    """The current frame as [height, width, 3]; reduced by a whole factor if it has more pixels."""
+def pixels_of(picture: Image.Image, kept_pixels: int, *, keeps_alpha: bool) -> Bytes:
+    """The current frame as [height, width, 3]; reduced by a whole factor if it has more pixels.
+
+    keeps_alpha: a fourth channel says how opaque it is, 255 where it is fully.
+    """
     picture.load()
     reduction = max(1, ceil(sqrt(picture.width * picture.height / kept_pixels)))
-    convert = _converter(picture)
-    size = (-(-picture.height // reduction), -(-picture.width // reduction), 3)
-    rgb: Bytes = np.empty(size, np.uint8)
+    convert, has_alpha = _converter(picture), keeps_alpha and _has_alpha(picture)
+    size = (-(-picture.height // reduction), -(-picture.width // reduction), 4 if keeps_alpha else 3)
+    pixels: Bytes = np.full(size, 255, np.uint8)
     for top, strip in _strips(picture, reduction):
-        part = convert(strip)
-        part = part if reduction == 1 else part.reduce(reduction)
-        rgb[top // reduction : top // reduction + part.height] = np.asarray(part)
-    return rgb
-
-
-def alpha_of(picture: Image.Image, kept_pixels: int) -> Bytes:
-    """How opaque the current frame is, [height, width], 255 where it is fully; reduced as `rgb_of` does."""
-    picture.load()
-    reduction = max(1, ceil(sqrt(picture.width * picture.height / kept_pixels)))
-    alpha: Bytes = np.full((-(-picture.height // reduction), -(-picture.width // reduction)), 255, np.uint8)
-    if not _has_alpha(picture):
-        return alpha
-    for top, strip in _strips(picture, reduction):
-        part = strip.convert("RGBA").getchannel("A")
-        part = part if reduction == 1 else part.reduce(reduction)
-        alpha[top // reduction : top // reduction + part.height] = np.asarray(part)
-    return alpha
+        part = convert(strip).reduce(reduction)
+        rows = slice(top // reduction, top // reduction + part.height)
+        pixels[rows, :, :3] = np.asarray(part)
+        if has_alpha:
+            pixels[rows, :, 3] = np.asarray(strip.convert("RGBA").getchannel("A").reduce(reduction))
+    return pixels
 
 
 def upright(rgb: Bytes, orientation: int) -> Bytes:
@@ -97,10 +87,11 @@ def upright(rgb: Bytes, orientation: int) -> Bytes:
     return rgb
 
 
-def is_blank(rgb: Bytes) -> bool:
+def is_blank(pixels: Bytes) -> bool:
     """Whether a frame is of one colour."""
+    rgb = pixels[..., :3]
     some = rgb[::SAMPLED, ::SAMPLED]  # most pictures differ in these already
-    return all(int(np.ptp(part.reshape(-1, 3), axis=0).max()) < BLANK_RANGE for part in (some, rgb))
+    return all(int(np.ptp(part, axis=(0, 1)).max()) < BLANK_RANGE for part in (some, rgb))
 
 
 def _strips(picture: Image.Image, reduction: int) -> Iterator[tuple[int, Image.Image]]:
@@ -145,7 +136,8 @@ def _to_srgb(picture: Image.Image) -> ImageCms.ImageCmsTransform | None:
 
 def _deep_grey(picture: Image.Image) -> Callable[[Image.Image], Image.Image]:
     """Show 16- and 32-bit greys and floats in 8 bits, by the range that they use."""
-    ranges = [(float(values.min()), float(values.max())) for values in map(_finite, _parts(picture))]
+    strips = (_finite(strip) for _, strip in _strips(picture, 1))
+    ranges = [(float(values.min()), float(values.max())) for values in strips]
     low, high = _nominal(min(low for low, _ in ranges), max(high for _, high in ranges))
 
     def convert(strip: Image.Image) -> Image.Image:
@@ -153,10 +145,6 @@ def _deep_grey(picture: Image.Image) -> Callable[[Image.Image], Image.Image]:
         return Image.fromarray(grey).convert("RGB")
 
     return convert
-
-
-def _parts(picture: Image.Image) -> Iterator[Image.Image]:
-    return (strip for _, strip in _strips(picture, 1))
 
 
 def _finite(strip: Image.Image) -> Values:
@@ -201,5 +189,5 @@ def fill_with_all_bits(rgb: Bytes, file: Path) -> None:
             part = _over_background(Image.fromarray(np.concatenate([colours, opaque], axis=-1)))
         else:
             part = Image.fromarray(colours)
-        part = part if reduction == 1 else part.reduce(reduction)
+        part = part.reduce(reduction)
         rgb[top // reduction : top // reduction + part.height] = np.asarray(part)

@@ -78,7 +78,6 @@ class AudioTrack:
 class MediaInfo:
     """The tracks of a file."""
 
-    container: str
     video: VideoTrack | None
     audio: AudioTrack | None
     n_audio_tracks: int = 0
@@ -93,7 +92,7 @@ def probe(
         with open_media(checked) as container:
             audio = _audio_track(container, audio_track)
             n_tracks = len(container.streams.audio)
-            return MediaInfo(container.format.name, _video_track(container), audio, n_tracks)
+            return MediaInfo(_video_track(container), audio, n_tracks)
     except DECODING_ERRORS as reason:
         raise error(
             f"The {what} {shown(file)} cannot be read: {reason_of(reason)}. Give a sound or video file."

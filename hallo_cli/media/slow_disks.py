@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,33 +25,29 @@ def require_answer(file: Path, error: type[InputError], what: str) -> None:
 
     `what` names it in the message: "portrait", "recording".
     """
-    try:
-        within(ANSWER_S, file.exists)
-    except NoAnswerError:
-        raise error(_silence(file, what)) from None
+    if _is_silent(file):
+        raise error(_silence(file, what))
 
 
 class Disks:
     """Asks about many files, but each folder only once, so that a dead disk is waited for once."""
 
     def __init__(self) -> None:
-        self._silent: dict[Path, bool] = {}
+        self._is_silent = cache(_is_silent)
 
     def require_answer(self, file: Path, error: type[InputError], what: str) -> None:
         """As the function has it. `file` is absolute."""
-        if any(map(self._is_silent, reversed(file.parents))):
+        is_silent = any(map(self._is_silent, reversed(file.parents)))
+        if is_silent or (file.is_symlink() and _is_silent(file)):  # a link may lead to another disk
             raise error(_silence(file, what))
-        if file.is_symlink():  # perhaps to another disk
-            require_answer(file, error, what)
 
-    def _is_silent(self, folder: Path) -> bool:
-        if folder not in self._silent:
-            try:
-                within(ANSWER_S, folder.exists)
-                self._silent[folder] = False
-            except NoAnswerError:
-                self._silent[folder] = True
-        return self._silent[folder]
+
+def _is_silent(path: Path) -> bool:
+    try:
+        within(ANSWER_S, path.exists)
+    except NoAnswerError:
+        return True
+    return False
 
 
 def _silence(file: Path, what: str) -> str:
