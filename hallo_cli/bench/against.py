@@ -1,12 +1,8 @@
-"""Measures how much the frames of two sets of settings differ, with the same seed.
-
-The frames are compared before they are encoded.
-"""
+"""Measures how much the frames of two sets of settings differ, with the same seed, before encoding."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterable
 
 from hallo_cli.analysis.face import Face, FaceAnalyser
 from hallo_cli.domain import Bytes
@@ -14,27 +10,22 @@ from hallo_cli.evaluation.figures import VideoFigures
 from hallo_cli.evaluation.truth import TruthMeter
 
 
-@dataclass
-class Comparison:
-    """Compares frames [n, height, width, 3] with fixed reference frames."""
+def differences(reference: Bytes, others: Iterable[Bytes]) -> list[VideoFigures]:
+    """For each of the others, the figures against the reference frames [n, height, width, 3].
 
-    reference: Bytes
+    They are psnr, ssim, gmsd, landmark_distance and truth_opening.
+    """
+    analyser = FaceAnalyser(threads=1)
 
-    def difference(self, frames: Bytes) -> VideoFigures:
-        """The figures against the reference: psnr, ssim, gmsd, landmark_distance, truth_opening."""
+    def face_in(frame: Bytes) -> Face | None:
+        return next(iter(analyser.detect(frame)), None)
+
+    faces = [face_in(frame) for frame in reference]
+    share = sum(face is not None for face in faces) / len(reference)
+    figures = []
+    for frames in others:
         meter = TruthMeter()
-        for frame, true_frame, true_face in zip(frames, self.reference, self._faces, strict=True):
-            meter.add(frame, self._find(frame), true_frame, true_face)
-        n_found = sum(face is not None for face in self._faces)
-        return meter.added_to(VideoFigures(len(frames), n_found / len(frames)))
-
-    @cached_property
-    def _analyser(self) -> FaceAnalyser:
-        return FaceAnalyser(threads=1)
-
-    @cached_property
-    def _faces(self) -> list[Face | None]:
-        return [self._find(frame) for frame in self.reference]
-
-    def _find(self, frame: Bytes) -> Face | None:
-        return next(iter(self._analyser.detect(frame)), None)
+        for frame, true_frame, true_face in zip(frames, reference, faces, strict=True):
+            meter.add(frame, face_in(frame), true_frame, true_face)
+        figures.append(meter.added_to(VideoFigures(len(frames), share)))
+    return figures

@@ -27,14 +27,13 @@ class Clock:
     """Seconds by stage, the device's work included."""
 
     device: torch.device
-    seconds: dict[str, float] = field(default_factory=dict)
-    steps: list[float] = field(default_factory=list)
+    times: dict[str, list[float]] = field(default_factory=dict)
 
     def time(self, stage: str, work: Callable[[], T]) -> T:
         """Run the work and record its time."""
         start = now(self.device)
         result = work()
-        self.seconds[stage] = now(self.device) - start
+        self.times[stage] = [now(self.device) - start]
         return result
 
 

@@ -74,25 +74,37 @@ class Example:
         return Speech(features, 0, n_frames, settings.fps, CONTEXT)
 
 
-def open_example(settings: RenderSettings, runtime: RuntimeSettings) -> Example:
-    """The example with the settings' bundle. Raises WeightsError."""
-    engine = BundleEngine(find_bundle(settings.bundle), runtime)
+def open_example(
+    settings: RenderSettings, runtime: RuntimeSettings, random: NetworkConfig | None = None
+) -> Example:
+    """The example with the settings' bundle, or with random weights in networks of a configuration.
+
+    Raises WeightsError.
+    """
+    bundle = (
+        find_bundle(settings.bundle)
+        if random is None
+        else Bundle(Path(), BundleManifest("random weights", "", "", random, files={}))
+    )
+    engine = BundleEngine(bundle, runtime)
     device = resolve_device(runtime.device)
     dtype = resolve_dtype(engine.resolve_settings(settings).dtype, device)
     vae_dtype = autoencoder_dtype(dtype, device)
-    networks = load_networks(engine.bundle, device=_loading_device(runtime), dtype=dtype, vae_dtype=vae_dtype)
-    return _example(engine, networks, is_random=False)
-
-
-def random_example(settings: RenderSettings, runtime: RuntimeSettings, config: NetworkConfig) -> Example:
-    """The example with random weights in networks of this configuration."""
-    manifest = BundleManifest("random weights", "", "", config, files={})
-    engine = BundleEngine(Bundle(Path(), manifest), runtime)
-    device = resolve_device(runtime.device)
-    dtype = resolve_dtype(engine.resolve_settings(settings).dtype, device)
-    networks = random_networks(config, device=_loading_device(runtime), dtype=dtype)
-    networks.vae.to(autoencoder_dtype(dtype, device))
-    return _example(engine, networks, is_random=True)
+    # Offloaded weights must not count in the GPU's peak.
+    loading = resolve_device("cpu" if runtime.offload else runtime.device)
+    if random is None:
+        networks = load_networks(bundle, device=loading, dtype=dtype, vae_dtype=vae_dtype)
+    else:
+        networks = random_networks(random, device=loading, dtype=dtype)
+        networks.vae.to(vae_dtype)
+    cache = Path(tempfile.mkdtemp(prefix="hallo-bench-"))
+    threads = runtime.threads or torch.get_num_threads()
+    analyser = analyser_of(
+        bundle, engine.networks, threads=threads, needs_identity=random is None, cache=cache
+    )
+    example = Example(engine, Animator(networks, runtime), analyser, cache, random is not None)
+    weakref.finalize(example, shutil.rmtree, cache, ignore_errors=True)
+    return example
 
 
 def random_networks(config: NetworkConfig, *, device: torch.device, dtype: torch.dtype) -> Networks:
@@ -105,11 +117,6 @@ def random_networks(config: NetworkConfig, *, device: torch.device, dtype: torch
     return networks
 
 
-def _loading_device(runtime: RuntimeSettings) -> torch.device:
-    """The device that weights are made on; offloaded weights must not count in the GPU's peak."""
-    return resolve_device("cpu" if runtime.offload else runtime.device)
-
-
 def _fill_randomly(module: nn.Module) -> None:
     is_norm = isinstance(module, nn.GroupNorm | nn.LayerNorm)
     for name, values in module.named_parameters(recurse=False):
@@ -119,14 +126,3 @@ def _fill_randomly(module: nn.Module) -> None:
             values.fill_(1.0) if is_norm else values.normal_(std=0.02)
     for name, buffer in module.named_buffers(recurse=False):
         buffer.fill_(1.0) if name == "latent_std" else buffer.zero_()
-
-
-def _example(engine: BundleEngine, networks: Networks, *, is_random: bool) -> Example:
-    cache = Path(tempfile.mkdtemp(prefix="hallo-bench-"))
-    threads = engine.runtime.threads or torch.get_num_threads()
-    analyser = analyser_of(
-        engine.bundle, engine.networks, threads=threads, needs_identity=not is_random, cache=cache
-    )
-    example = Example(engine, Animator(networks, engine.runtime), analyser, cache, is_random)
-    weakref.finalize(example, shutil.rmtree, cache, ignore_errors=True)
-    return example

@@ -31,32 +31,18 @@ from hallo_cli.media.video import SegmentWriter
 from hallo_cli.media.video_format import VideoFormat
 from hallo_cli.settings.schema import RenderSettings
 
-ONCE = ("portrait", "speech", "reference")  # stages of a job; the others happen in every clip
-EVERY_CLIP = ("conditions", "denoising", "motion frames", "decoding", "encoding")
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Seconds over the repetitions."""
-
-    median_s: float
-    lowest_s: float
-    highest_s: float
-
-    @classmethod
-    def of(cls, seconds: Sequence[float]) -> Spread:
-        """Of at least one repetition."""
-        return cls(statistics.median(seconds), min(seconds), max(seconds))
+STAGES = (
+    *("portrait", "speech", "reference"),  # of a job; the others happen in every clip
+    *("conditions", "denoising", "motion frames", "decoding", "encoding"),
+)
 
 
 @dataclass(frozen=True)
 class Repetition:
     """The times of one repetition, and the frames that it rendered."""
 
-    stages: dict[str, float]  # seconds
-    steps: list[float]  # seconds of each denoising step
-    frame_s: float  # seconds a frame of several clips in a row
-    frames: Bytes  # of those clips
+    times: dict[str, list[float]]  # seconds of each of STAGES, of each "step", and of a "frame" in a row
+    frames: Bytes  # of several clips in a row
     peak_device_bytes: int | None  # None on devices that do not report it
 
 
@@ -67,49 +53,30 @@ class Figures:
     settings: RenderSettings  # resolved
     repetitions: tuple[Repetition, ...]
 
-    @property
-    def frame(self) -> Spread:
-        """One frame of a long job, with overlapping stages on devices that gain by it."""
-        return Spread.of([one.frame_s for one in self.repetitions])
-
-    @property
-    def step(self) -> Spread:
-        """One denoising step."""
-        return Spread.of([step for one in self.repetitions for step in one.steps])
-
-    @property
-    def stages(self) -> dict[str, Spread]:
-        """Each stage of a one-clip job."""
-        return {name: Spread.of([r.stages[name] for r in self.repetitions]) for name in (*ONCE, *EVERY_CLIP)}
+    def spread(self, name: str) -> dict[str, float]:
+        """Median, lowest and highest seconds of one of a repetition's times."""
+        seconds = [time for one in self.repetitions for time in one.times[name]]
+        return {"median_s": statistics.median(seconds), "lowest_s": min(seconds), "highest_s": max(seconds)}
 
 
-@dataclass(frozen=True)
-class Plan:
-    """The amount to render."""
-
-    repeats: int = 3
-    warmups: int = 1
-    n_clips: int = 3  # in a row
-
-
-def bench(example: Example, variants: Sequence[RenderSettings], plan: Plan) -> list[Figures]:
+def bench(
+    example: Example, variants: Sequence[RenderSettings], *, repeats: int, warmups: int, n_clips: int
+) -> list[Figures]:
     """Time each set of settings in turns. Raises SettingsError if they need different networks."""
     resolved = [example.engine.resolve_settings(settings) for settings in variants]
     if len({settings.dtype for settings in resolved}) > 1:
         raise SettingsError("settings of different dtypes cannot be timed in one run: give --dtype.")
     rounds = [
-        [_repeat(example, settings, plan.n_clips) for settings in resolved]
-        for _ in range(plan.warmups + plan.repeats)
-    ][plan.warmups :]
-    return [
-        Figures(settings, tuple(found[index] for found in rounds)) for index, settings in enumerate(resolved)
+        [_repeat(example, settings, n_clips) for settings in resolved] for _ in range(warmups + repeats)
     ]
+    found = zip(*rounds[warmups:], strict=True)
+    return [Figures(settings, of_one) for settings, of_one in zip(resolved, found, strict=True)]
 
 
 def keep_speeds(example: Example, figures: Sequence[Figures]) -> None:
     """Keep the measured speeds for later forecasts."""
     for row in figures:
-        forecast.remember(example.engine.workload_of(row.settings), row.frame.median_s)
+        forecast.remember(example.engine.workload_of(row.settings), row.spread("frame")["median_s"])
 
 
 def _repeat(example: Example, settings: RenderSettings, n_clips: int) -> Repetition:
@@ -117,14 +84,14 @@ def _repeat(example: Example, settings: RenderSettings, n_clips: int) -> Repetit
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     with torch.inference_mode(), tempfile.TemporaryDirectory() as folder:
-        clock = _time_stages(example, settings, Path(folder))
+        times = _time_stages(example, settings, Path(folder))
         frames, seconds = _render_clips(example, settings, Path(folder), n_clips)
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
-    return Repetition(clock.seconds, clock.steps, seconds / len(frames), frames, peak)
+    return Repetition(times | {"frame": [seconds / len(frames)]}, frames, peak)
 
 
-def _time_stages(example: Example, settings: RenderSettings, folder: Path) -> Clock:
-    """Run the stages of a one-clip job, one after the other."""
+def _time_stages(example: Example, settings: RenderSettings, folder: Path) -> dict[str, list[float]]:
+    """The times of the stages of a one-clip job, run one after the other, and of its steps."""
     animator = example.animator
     clock = Clock(animator.execution.device)
     portrait = clock.time("portrait", lambda: example.portrait(settings))
@@ -133,13 +100,13 @@ def _time_stages(example: Example, settings: RenderSettings, folder: Path) -> Cl
     solver, predictor, noise = clock.time("conditions", lambda: _start(example, context, speech))
     marks = Marks(clock.device)
     latents = clock.time("denoising", lambda: _denoised(denoise(predictor, solver, noise), marks))
-    clock.steps = marks.seconds()
+    steps = marks.seconds()
     denoised = clock.time("motion frames", lambda: animator.finisher.begin(context, latents, 0, None))
     clip = clock.time("decoding", denoised.finish)
     compositor = example.compositor(portrait, settings)
     with SegmentWriter(folder / "clip.mp4", _format(settings, compositor.size)) as writer:
         clock.time("encoding", lambda: _encode(writer, compositor.compose(clip.frames)))
-    return clock
+    return clock.times | {"step": steps}
 
 
 def _render_clips(

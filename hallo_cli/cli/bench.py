@@ -14,7 +14,7 @@ from hallo_cli.cli.console import answer
 from hallo_cli.cli.options import AS_JSON, option
 from hallo_cli.errors import SettingsError
 from hallo_cli.models.network_config import NetworkConfig
-from hallo_cli.settings.resolve import Resolved, Sources, resolve
+from hallo_cli.settings.resolve import Sources, resolve
 from hallo_cli.settings.schema import RenderSettings
 from hallo_cli.store.writing import write_whole
 
@@ -53,7 +53,8 @@ def command(
     another preset is timed in turns with them and its frames are compared. The speeds are kept
     on this machine; hallo check predicts with them.
     """
-    from hallo_cli.bench.stages import Plan, bench, keep_speeds
+    from hallo_cli.bench.example import open_example
+    from hallo_cli.bench.stages import bench, keep_speeds
     from hallo_cli.evaluation.plots import write_page
 
     if report is not None and report.suffix.lower() == ".html":
@@ -61,8 +62,9 @@ def command(
     resolved = resolve(given)
     names = ["settings", *(against or [])]
     variants = [resolved.render, *(_preset(name, resolved.render) for name in against or [])]
-    example = _example(resolved, is_random=random_weights)
-    figures = bench(example, variants, Plan(repeats, warmups, clips))
+    config = NetworkConfig.official() if random_weights else None
+    example = open_example(resolved.render, resolved.runtime, config)
+    figures = bench(example, variants, repeats=repeats, warmups=warmups, n_clips=clips)
     if not example.is_random:
         keep_speeds(example, figures)
     measured = _result(example, dict(zip(names, figures, strict=True)))
@@ -73,14 +75,6 @@ def command(
         answer(line)
 
 
-def _example(resolved: Resolved, *, is_random: bool) -> Example:
-    from hallo_cli.bench.example import open_example, random_example
-
-    if is_random:
-        return random_example(resolved.render, resolved.runtime, NetworkConfig.official())
-    return open_example(resolved.render, resolved.runtime)
-
-
 def _preset(name: str, own: RenderSettings) -> RenderSettings:
     """A preset's settings, on the weights and in the dtype of the run."""
     other = resolve(Sources(preset=name)).render
@@ -89,13 +83,12 @@ def _preset(name: str, own: RenderSettings) -> RenderSettings:
 
 def _result(example: Example, figures: Mapping[str, Figures]) -> dict[str, Any]:
     """Machine, weights, and one run for each set of settings. The others are compared with the first."""
-    from hallo_cli.bench.against import Comparison
+    from hallo_cli.bench.against import differences
 
-    first, *others = figures.values()
-    comparison = Comparison(first.repetitions[-1].frames)
-    runs = [_run(name, one, first) for name, one in figures.items()]
-    for run, other in zip(runs[1:], others, strict=True):
-        difference = comparison.difference(other.repetitions[-1].frames).to_dict()
+    first, *others = (one.repetitions[-1].frames for one in figures.values())
+    runs = [_run(name, one, next(iter(figures.values()))) for name, one in figures.items()]
+    for run, figures_of_run in zip(runs[1:], differences(first, others) if others else (), strict=True):
+        difference = figures_of_run.to_dict()
         run["difference"] = {key: difference[key] for key in LOSS_KEYS}
     return {"schema": SCHEMA, **_machine(example), "runs": runs}
 
@@ -149,18 +142,20 @@ def _machine(example: Example) -> dict[str, Any]:
 
 
 def _run(name: str, figures: Figures, first: Figures) -> dict[str, Any]:
-    settings, frame = figures.settings, figures.frame
+    from hallo_cli.bench.stages import STAGES
+
+    settings, frame = figures.settings, figures.spread("frame")
     pairs = zip(figures.repetitions, first.repetitions, strict=True)
-    ratios = [mine.frame_s / theirs.frame_s for mine, theirs in pairs]
+    ratios = [mine.times["frame"][0] / theirs.times["frame"][0] for mine, theirs in pairs]
     return {
         "name": name,
         "size": settings.size,
         **{key: getattr(settings, key) for key in CHANGED_KEYS},
-        "stages": {stage: dataclasses.asdict(spread) for stage, spread in figures.stages.items()},
-        "step": dataclasses.asdict(figures.step),
-        "frame": dataclasses.asdict(frame),
-        "frames_per_s": 1 / frame.median_s,
-        "seconds_per_second": settings.fps * frame.median_s,
+        "stages": {stage: figures.spread(stage) for stage in STAGES},
+        "step": figures.spread("step"),
+        "frame": frame,
+        "frames_per_s": 1 / frame["median_s"],
+        "seconds_per_second": settings.fps * frame["median_s"],
         "peak_device_bytes": max(one.peak_device_bytes or 0 for one in figures.repetitions) or None,
         "time_against_first": {
             "median": statistics.median(ratios),

@@ -16,10 +16,10 @@ from small_networks import official_like
 from typer.testing import CliRunner
 
 from hallo_cli.bench import clock as bench_clock
-from hallo_cli.bench.against import Comparison
+from hallo_cli.bench.against import differences
 from hallo_cli.bench.clock import Marks
-from hallo_cli.bench.example import Example, open_example, random_example
-from hallo_cli.bench.stages import EVERY_CLIP, ONCE, Plan, bench
+from hallo_cli.bench.example import Example, open_example
+from hallo_cli.bench.stages import STAGES, bench
 from hallo_cli.cli.app import register
 from hallo_cli.errors import SettingsError
 from hallo_cli.jobs.forecast import read_speeds
@@ -28,7 +28,7 @@ from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 
 app = register("bench")
 RUNTIME = RuntimeSettings(device="cpu", threads=1)
-QUICK = Plan(repeats=1, warmups=0, n_clips=1)
+QUICK = {"repeats": 1, "warmups": 0, "n_clips": 1}
 
 
 @pytest.fixture(scope="module")
@@ -56,19 +56,20 @@ def run_bench(bundle: Path, *options: str) -> str:
 def test_every_stage_is_timed_in_every_repetition(bundle: Path) -> None:
     example, settings = example_of(bundle)
     variants = [dataclasses.replace(settings, steps=steps) for steps in (1, 3)]
-    one, three = bench(example, variants, Plan(repeats=2, warmups=1, n_clips=2))
-    assert set(one.stages) == {*ONCE, *EVERY_CLIP}
-    assert min(spread.lowest_s for spread in one.stages.values()) > 0
+    one, three = bench(example, variants, repeats=2, warmups=1, n_clips=2)
+    assert all(set(found.times) == {*STAGES, "step", "frame"} for found in one.repetitions)
+    assert min(one.spread(stage)["lowest_s"] for stage in STAGES) > 0
     assert len(one.repetitions) == len(three.repetitions) == 2
-    assert [len(found.repetitions[0].steps) for found in (one, three)] == [1, 3]
+    assert [len(found.repetitions[0].times["step"]) for found in (one, three)] == [1, 3]
     assert len(one.repetitions[0].frames) == 2 * example.animator.config.clip_frames
-    assert one.frame.lowest_s <= one.frame.median_s <= one.frame.highest_s
+    frame = one.spread("frame")
+    assert frame["lowest_s"] <= frame["median_s"] <= frame["highest_s"]
 
 
 def test_settings_of_different_dtypes_are_refused(bundle: Path) -> None:
     example, settings = example_of(bundle)
     with pytest.raises(SettingsError, match="--dtype"):
-        bench(example, [settings, dataclasses.replace(settings, dtype="bfloat16")], QUICK)
+        bench(example, [settings, dataclasses.replace(settings, dtype="bfloat16")], **QUICK)
 
 
 def test_command_keeps_the_speed_for_later_forecasts(bundle: Path) -> None:
@@ -81,21 +82,21 @@ def test_command_keeps_the_speed_for_later_forecasts(bundle: Path) -> None:
 
 def test_networks_are_timed_with_random_weights() -> None:
     settings = RenderSettings(dtype="float32", steps=1, solver="ddim", guidance=1.0)
-    example = random_example(settings, RUNTIME, official_like())
-    (figures,) = bench(example, [settings], QUICK)
-    assert figures.frame.median_s > 0
+    example = open_example(settings, RUNTIME, official_like())
+    (figures,) = bench(example, [settings], **QUICK)
+    assert figures.spread("frame")["median_s"] > 0
     weights = example.animator.networks.denoising_unet.parameters()
     assert all(bool(weight.isfinite().all()) for weight in weights)
 
 
 def test_random_weights_are_of_the_official_size(monkeypatch: pytest.MonkeyPatch, bundle: Path) -> None:
-    asked: list[NetworkConfig] = []
+    asked: list[NetworkConfig | None] = []
 
-    def small(settings: RenderSettings, runtime: RuntimeSettings, config: NetworkConfig) -> Example:
+    def small(settings: RenderSettings, runtime: RuntimeSettings, config: NetworkConfig | None) -> Example:
         asked.append(config)
-        return random_example(settings, runtime, official_like())
+        return open_example(settings, runtime, official_like())
 
-    monkeypatch.setattr("hallo_cli.bench.example.random_example", small)
+    monkeypatch.setattr("hallo_cli.bench.example.open_example", small)
     run_bench(bundle, "--random-weights", "--steps", "1", "--size", "64")
     assert asked == [NetworkConfig.official()]
     assert read_speeds() == {}  # they say nothing of real weights
@@ -117,9 +118,8 @@ def test_nothing_is_left_in_the_temporary_folder(
 
 def test_equal_frames_differ_in_nothing_and_others_do() -> None:
     frames = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
-    comparison = Comparison(frames)
-    assert comparison.difference(frames).psnr == 100
-    spoilt = comparison.difference(255 - frames)
+    same, spoilt = differences(frames, [frames, 255 - frames])
+    assert same.psnr == 100
     assert spoilt.psnr is not None
     assert spoilt.psnr < 20
 
