@@ -33,23 +33,18 @@ Report = Callable[[str, int], None]  # (path inside the bundle, bytes that have 
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where on the hub a file is."""
-
-    repo: str
-    commit: str
-    path: str
-
-
-@dataclass(frozen=True)
 class RemoteFile:
     """One file as the hub lists it."""
 
-    path: str  # inside the tree
+    file: TreeFile
+    commit: str  # of its repository
     n_bytes: int
-    sha256: str | None  # of large files
-    git_sha1: str | None  # of small files: git's blob id; one of the two is there
-    source: Source
+    digest: str  # SHA-256; of small files git's blob id, a SHA-1
+
+    @property
+    def path(self) -> str:
+        """Its path inside the tree."""
+        return self.file.path
 
 
 @dataclass(frozen=True)
@@ -98,9 +93,7 @@ def plan_pull(tree: Tree, revision: str = "main", *, with_training: bool = False
             remedy = "Choose another --revision" if repo == tree.repo else "Try another HF_ENDPOINT"
             raise WeightsError(f"{repo} at revision {asked!r} lacks {', '.join(missing[:3])}. {remedy}.")
         commit = commit or at
-        for file in files:
-            source = Source(repo, at, file.remote_path)
-            found.append(_remote_file(file, listing[file.remote_path], source, endpoint))
+        found += [_remote_file(file, at, listing[file.remote_path], endpoint) for file in files]
     return PullPlan(tree, endpoint, commit, tuple(sorted(found, key=lambda file: file.n_bytes)))
 
 
@@ -170,17 +163,16 @@ def adopt(tree: Tree, directory: Path, *, with_training: bool = False) -> Bundle
     return read_bundle(directory)
 
 
-def _remote_file(file: TreeFile, listed: Any, source: Source, endpoint: str) -> RemoteFile:
+def _remote_file(file: TreeFile, commit: str, listed: Any, endpoint: str) -> RemoteFile:
     """From huggingface_hub's RepoSibling, whose `lfs` is a dict or an object, by version."""
     lfs, size = listed.lfs, listed.size
     if type(size) is not int or not 0 < size <= MAX_FILE_BYTES:
         raise _senseless(endpoint, f"{file.path} of {size!r} bytes")
     sha256 = lfs.get("sha256") if isinstance(lfs, dict) else getattr(lfs, "sha256", None)
-    git_sha1 = listed.blob_id if lfs is None else None
-    digest, n_digits = (git_sha1, 40) if sha256 is None else (sha256, 64)
+    digest, n_digits = (listed.blob_id, 40) if lfs is None else (sha256, 64)
     if not isinstance(digest, str) or not re.fullmatch(f"[0-9a-f]{{{n_digits}}}", digest):
         raise _senseless(endpoint, f"{file.path} with the digest {digest!r}")
-    return RemoteFile(file.path, size, sha256, git_sha1, source)
+    return RemoteFile(file, commit, size, digest)
 
 
 def _senseless(endpoint: str, what: str) -> WeightsError:
@@ -195,13 +187,13 @@ def _is_there(directory: Path, file: RemoteFile) -> bool:
 
 
 def _matches(path: Path, file: RemoteFile) -> bool:
-    if file.sha256 is not None:
-        return file_digest(path) == file.sha256
+    if len(file.digest) == 64:
+        return file_digest(path) == file.digest
     blob = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
     with path.open("rb") as content:
         while block := content.read(CHUNK):
             blob.update(block)
-    return blob.hexdigest() == file.git_sha1
+    return blob.hexdigest() == file.digest
 
 
 def _check_space(directory: Path, missing: list[RemoteFile]) -> None:
@@ -218,8 +210,8 @@ def _check_space(directory: Path, missing: list[RemoteFile]) -> None:
 def _fetch(plan: PullPlan, file: RemoteFile, directory: Path, report: Report) -> None:
     target = directory / file.path
     make_folder(target.parent)
-    version = (file.sha256 or file.git_sha1 or file.source.commit)[:12]
-    part = target.with_name(f"{target.name}.{version}.part")  # another version's part is never continued
+    # Another version's part is never continued.
+    part = target.with_name(f"{target.name}.{file.digest[:12]}.part")
     try:
         _download(plan, file, part, report)
     except _TooMuch as error:
@@ -248,8 +240,8 @@ def _download(plan: PullPlan, file: RemoteFile, part: Path, report: Report) -> N
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
     disable_progress_bars()  # the caller draws its own
-    source = file.source
-    url = hf_hub_url(source.repo, source.path, revision=source.commit, endpoint=plan.endpoint)
+    remote = file.file
+    url = hf_hub_url(remote.repo, remote.remote_path, revision=file.commit, endpoint=plan.endpoint)
     with reporting_write_errors(part):
         stream = _ReportingFile(part, file.n_bytes, lambda count: report(file.path, count))
     with stream:

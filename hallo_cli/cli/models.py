@@ -11,8 +11,7 @@ import typer
 from hallo_cli.bundles import hub
 from hallo_cli.bundles.bundle import Bundle, find_bundle, list_bundles, models_dir, named_folder, read_bundle
 from hallo_cli.bundles.hub import PullPlan
-from hallo_cli.bundles.licences import licences
-from hallo_cli.bundles.trees import TREES
+from hallo_cli.bundles.trees import TREES, licences
 from hallo_cli.cli.console import answer, say
 from hallo_cli.cli.dtypes import Dtype, torch_dtype
 from hallo_cli.cli.options import AS_JSON, Application, argument, option

@@ -12,8 +12,16 @@ from hub_server import COMMIT, HubServer
 
 from hallo_cli.bundles import hub
 from hallo_cli.bundles.bundle import find_bundle
-from hallo_cli.bundles.licences import LICENCES, licences
-from hallo_cli.bundles.trees import HALLO2, JOYHALLO, OFFICIAL, TRAINING_FILES, TREES, Tree
+from hallo_cli.bundles.trees import (
+    HALLO2,
+    JOYHALLO,
+    LICENCES,
+    OFFICIAL,
+    TRAINING_FILES,
+    TREES,
+    Tree,
+    licences,
+)
 from hallo_cli.errors import OutputError, WeightsError
 
 OFFICIAL_FILES = OFFICIAL.paths
