@@ -317,7 +317,7 @@ class Animator:
 
     def _encode(self, pictures: Tensor) -> Tensor:
         with speed.present(self.networks.vae, self.execution) as vae:
-            return vae.encode_mean(pictures.to(next(vae.parameters()).dtype)).float()
+            return vae.encode(pictures.to(next(vae.parameters()).dtype)).mean.float()
 
     def _input(self, values: Float) -> Tensor:
         return self._moved(torch.from_numpy(values))

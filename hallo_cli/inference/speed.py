@@ -16,8 +16,7 @@ from torch import nn
 
 from hallo_cli.inference.device import resolve_device, use_threads
 from hallo_cli.models.attention import AttentionKernel, adaptive_kernel, fused_kernel, use_attention_kernel
-from hallo_cli.models.convolution import use_convolutions_of_small_maps
-from hallo_cli.models.feed_forward import use_feed_forward_in_parts
+from hallo_cli.models.cpu_layers import use_convolutions_of_small_maps, use_feed_forward_in_parts
 from hallo_cli.models.weights import Networks
 from hallo_cli.settings.schema import RuntimeSettings
 

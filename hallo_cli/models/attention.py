@@ -14,9 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-AttentionKernel = Callable[
-    [Tensor, Tensor, Tensor], Tensor
-]  # query, key, value: [rows, heads, tokens, width]
+# Query, key and value are [rows, heads, tokens, width].
+AttentionKernel = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 MAX_SCORES_IN_CACHE = 1 << 22
 

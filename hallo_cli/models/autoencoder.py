@@ -31,7 +31,7 @@ MIN_LOG_VARIANCE, MAX_LOG_VARIANCE = -30.0, 20.0  # diffusers' DiagonalGaussianD
 class Encoding(NamedTuple):
     """Latents of pictures, [rows, latent_channels, height, width], in the diffusion model's units."""
 
-    mean: Tensor
+    mean: Tensor  # the most likely latents: what rendering uses
     log_variance: Tensor | None  # None if the encoder is deterministic
 
 
@@ -49,10 +49,6 @@ class Autoencoder(nn.Module):
     @abstractmethod
     def decode(self, latents: Tensor, anchor: Anchor | None = None) -> Tensor:
         """Latents [rows, latent_channels, height, width] -> pictures, about -1..1, not clamped."""
-
-    def encode_mean(self, pictures: Tensor, anchor: Anchor | None = None) -> Tensor:
-        """The pictures' most likely latents: what rendering uses."""
-        return self.encode(pictures, anchor).mean
 
 
 class VariationalAutoencoder(Autoencoder):
@@ -122,11 +118,7 @@ class AnchoredAutoencoder(Autoencoder):
 
 def build_autoencoder(config: NetworkConfig) -> Autoencoder:
     """The autoencoder that a config names, with random weights. Raises WeightsError at a wrong config."""
-    kinds: dict[str, type[Autoencoder]] = {
-        "kl": VariationalAutoencoder,
-        "anchored": AnchoredAutoencoder,
-    }
-    return kinds[config.vae_kind](config)
+    return AnchoredAutoencoder(config) if config.is_anchored else VariationalAutoencoder(config)
 
 
 def _built(kind: Any, config: NetworkConfig) -> Any:

@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -31,34 +30,18 @@ NAMES_SHOWN = 3
 FILLING = (Tensor.uniform_, Tensor.normal_, Tensor.fill_, Tensor.zero_)
 
 
-class Rule(NamedTuple):
-    """What happens to the keys of a file whose whole name matches the pattern, and why."""
-
-    pattern: str
-    replacement: str
-    reason: str
-
-
-# Applied to keys that the networks lack, in files of published weights.
-IGNORED = (
-    Rule(
-        r"denoising_unet\.(down_blocks\.3|up_blocks\.0)\.motion_modules\..+",
-        "",
-        "the code path that the weights were trained and are sampled with never runs these motion modules",
+# Keys in files of published weights that the networks lack: a pattern of the whole name, and the reason.
+IGNORED = {
+    r"denoising_unet\.(down_blocks\.3|up_blocks\.0)\.motion_modules\..+": (
+        "the code path that the weights were trained and are sampled with never runs these motion modules"
     ),
-    Rule(
-        r"reference_unet\.up_blocks\.3\.attentions\.2\."
-        r"(proj_out|transformer_blocks\.0\.(attn1|attn2|norm2|norm3|ff))\..+",
-        "",
-        "comes behind the last feature that is read from the reference UNet",
+    r"reference_unet\.up_blocks\.3\.attentions\.2\."
+    r"(proj_out|transformer_blocks\.0\.(attn1|attn2|norm2|norm3|ff))\..+": (
+        "comes behind the last feature that is read from the reference UNet"
     ),
-)
-RENAMED = (
-    Rule(r"(.+\.attentions\.0\.)query(\..+)", r"\1to_q\2", "diffusers' name before 0.18"),
-    Rule(r"(.+\.attentions\.0\.)key(\..+)", r"\1to_k\2", "diffusers' name before 0.18"),
-    Rule(r"(.+\.attentions\.0\.)value(\..+)", r"\1to_v\2", "diffusers' name before 0.18"),
-    Rule(r"(.+\.attentions\.0\.)proj_attn(\..+)", r"\1to_out.0\2", "diffusers' name before 0.18"),
-)
+}
+# Names of the autoencoder's attention in diffusers before 0.18.
+RENAMED = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
 
 @dataclass(frozen=True)
@@ -146,7 +129,7 @@ def write_weights(path: Path, modules: Mapping[str, nn.Module], dtype: torch.dty
 
 def ignored_reason(key: str) -> str | None:
     """Why a key of the published file is not loaded; None if no rule says so."""
-    return next((rule.reason for rule in IGNORED if re.fullmatch(rule.pattern, key)), None)
+    return next((reason for pattern, reason in IGNORED.items() if re.fullmatch(pattern, key)), None)
 
 
 class _Unfilled(TorchFunctionMode):
@@ -213,9 +196,8 @@ def _kind_of(tensor: Tensor) -> str:
 
 
 def _renamed(key: str) -> str:
-    for rule in RENAMED:
-        key = re.sub(f"^{rule.pattern}$", rule.replacement, key)
-    return key
+    old = rf"(?<=\.attentions\.0\.)({'|'.join(RENAMED)})(?=\..)"
+    return re.sub(old, lambda found: RENAMED[found[0]], key)
 
 
 def _some(what: str, names: list[str]) -> str:

@@ -101,7 +101,7 @@ class Decoding:
     def encode(self, pictures: Tensor) -> Tensor:
         """The inverse, for autoencoders without an anchor."""
         with autocast(self._accelerator, self._run):
-            return self._vae.encode_mean(pictures.contiguous(memory_format=torch.channels_last))
+            return self._vae.encode(pictures.contiguous(memory_format=torch.channels_last)).mean
 
     def _anchor(self, batch: Batch, n_rows: int) -> Anchor | None:
         """What the autoencoder knows of the portraits, a row for each of the batch's frames."""

@@ -6,7 +6,7 @@ from small_bundles import random_networks, tiny_config
 from torch import nn
 
 from hallo_cli.inference import speed
-from hallo_cli.models.convolution import SmallMapConvolution, use_convolutions_of_small_maps
+from hallo_cli.models.cpu_layers import SmallMapConvolution, use_convolutions_of_small_maps
 
 
 def pair(channels: int = 512) -> tuple[nn.Conv2d, SmallMapConvolution]:

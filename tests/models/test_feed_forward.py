@@ -7,7 +7,7 @@ from small_bundles import random_networks, tiny_config
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hallo_cli.inference import speed
-from hallo_cli.models.feed_forward import TOKENS, FeedForwardInParts, use_feed_forward_in_parts
+from hallo_cli.models.cpu_layers import TOKENS, FeedForwardInParts, use_feed_forward_in_parts
 
 
 class LargestTensor(TorchDispatchMode):
