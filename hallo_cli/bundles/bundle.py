@@ -115,7 +115,7 @@ def find_bundle(name_or_path: str | Path) -> Bundle:
             )
         return read_bundle(EMBEDDED)
     root, tree = models_dir(), TREES.get(name)
-    if tree is not None and root and not (root / MANIFEST).exists() and _holds(root, tree):
+    if tree is not None and root and _holds(root, tree):
         return Bundle(root, tree_manifest(tree, root))
     if re.fullmatch(r"\w[\w.-]*", name) and root and (root / name).is_dir():
         return read_bundle(root / name)
@@ -137,9 +137,8 @@ def list_bundles() -> list[tuple[str, Path]]:
     """Name and directory of every bundle that has a name, broken ones included."""
     found = [("embedded", EMBEDDED)] if EMBEDDED.is_dir() else []
     root = models_dir()
-    if root and not (root / MANIFEST).exists():
-        found += [(tree.name, root) for tree in TREES.values() if _holds(root, tree)]
     if root and root.is_dir():
+        found += [(tree.name, root) for tree in TREES.values() if _holds(root, tree)]
         folders = sorted(path for path in root.iterdir() if path.is_dir())
         found += [(path.name, path) for path in folders if _holds_bundle(path)]
     return found
@@ -207,12 +206,13 @@ def check_whole(path: Path, listed: BundleFile) -> None:
 
 def _tree_in(directory: Path) -> Tree | None:
     """The published tree that this directory holds; of several, the first in the order of TREES."""
-    if (directory / MANIFEST).exists():
-        return None
     return next((tree for tree in TREES.values() if _holds(directory, tree)), None)
 
 
 def _holds(directory: Path, tree: Tree) -> bool:
+    """Whether a directory that has no description of its own holds a published tree."""
+    if (directory / MANIFEST).exists():
+        return False
     networks, speech = tree.files["networks"], tree.files["speech"]
     at_hand = (directory / networks.path).exists()
     # net.pth beside other files says whose it is only by its speech encoder
