@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hallo_cli.models.attention import Attention
 from hallo_cli.models.audio_attention import AudioTransformer
-from hallo_cli.models.context import UNetTree
+from hallo_cli.models.context import PerLayer
 from hallo_cli.models.denoising_unet import DenoisingUNet
 from hallo_cli.models.motion_module import MotionModule
 from hallo_cli.models.spatial import SpatialTransformer, as_maps, pointwise
@@ -26,7 +26,7 @@ from hallo_cli.models.spatial import SpatialTransformer, as_maps, pointwise
 class PlainConditions:
     """The raw conditions of a guidance pair; rows = 2 * n_frames, the unconditional half first."""
 
-    features: UNetTree[Tensor]  # [2, 1 + motion frames, positions, channels]: portrait, motion frames
+    features: PerLayer[Tensor]  # [2, 1 + motion frames, positions, channels]: portrait, motion frames
     reference_rows: Tensor  # [rows]: the half whose portrait features a row reads
     identity: Tensor | None  # [2, tokens, cross_dim]
     audio: Tensor  # [n_frames, tokens, audio_token_dim]

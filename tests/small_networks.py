@@ -1,6 +1,7 @@
 """Small networks of the official kind with random weights, and the conditions of one clip for them."""
 
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 from plain_unet import PlainConditions
@@ -8,9 +9,11 @@ from small_bundles import random_networks, tiny_config
 from torch import Tensor
 
 from hallo_cli.models import compat
-from hallo_cli.models.context import ClipContext
+from hallo_cli.models.context import ClipContext, PerLayer
 from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.weights import Networks
+
+T = TypeVar("T")
 
 SMALL_VAE = {
     "in_channels": 3,
@@ -45,6 +48,13 @@ def official_like(**changes: object) -> NetworkConfig:
         "round_features": False,
     }
     return tiny_config(**(values | changes))
+
+
+def middle_of(layers: PerLayer[T], config: NetworkConfig) -> T:
+    """The value of the middle block's layer, behind those on the way down."""
+    value = layers.values[config.levels * config.layers_per_block]
+    assert value is not None
+    return value
 
 
 @dataclass

@@ -48,7 +48,7 @@ from hallo_cli.inference.thinning import thinned, thinning_mask
 from hallo_cli.models import compat
 from hallo_cli.models.anchored import Anchor
 from hallo_cli.models.attention import TokenAttention
-from hallo_cli.models.context import ClipContext, UNetTree
+from hallo_cli.models.context import ClipContext, PerLayer
 from hallo_cli.models.weights import Networks
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 
@@ -218,7 +218,7 @@ class Animator:
 
     def _motion_features(
         self, context: JobContext, start: ClipStart
-    ) -> tuple[PortraitContext, UNetTree[Tensor]]:
+    ) -> tuple[PortraitContext, PerLayer[Tensor]]:
         """The portrait, and the motion frames' features [halves, motion frames, positions, channels]."""
         identities = self._identities()[:, 1:].to(self.execution.device)
         is_portrait = start.motion is None and not self.config.motion_thinning
@@ -271,7 +271,7 @@ class Animator:
     def _portrait(
         self,
         pictures: Tensor,
-        identity: UNetTree[TokenAttention] | None,
+        identity: PerLayer[TokenAttention] | None,
         anchor: Anchor | None = None,
     ) -> PortraitContext:
         latents = self._encode(pictures) if anchor is None else anchor.coarse.float()
@@ -281,10 +281,10 @@ class Animator:
         return PortraitContext(latents, features, self.networks.denoising_unet.project_reference(features))
 
     def _reference_features(
-        self, latents: Tensor, identity: UNetTree[TokenAttention] | None
-    ) -> UNetTree[Tensor]:
+        self, latents: Tensor, identity: PerLayer[TokenAttention] | None
+    ) -> PerLayer[Tensor]:
         with speed.present(self.networks.reference_unet, self.execution) as network:
-            features: UNetTree[Tensor] = network(latents.to(self.dtype), identity)
+            features: PerLayer[Tensor] = network(latents.to(self.dtype), identity)
         return features.map(lambda feature: compat.stored_features(self.config, feature))
 
     def _identity_tokens(self, portrait: Portrait) -> Tensor | None:

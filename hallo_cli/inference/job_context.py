@@ -9,7 +9,7 @@ from torch import Tensor
 from hallo_cli.domain import Window
 from hallo_cli.models.anchored import Anchor
 from hallo_cli.models.attention import KeyValue, TokenAttention
-from hallo_cli.models.context import UNetTree
+from hallo_cli.models.context import PerLayer
 from hallo_cli.settings.schema import RenderSettings
 
 
@@ -18,8 +18,8 @@ class PortraitContext:
     """The portrait as the reference UNet sees it; a row an identity: none and the face's, or one in all."""
 
     latents: Tensor  # [1, channels, height, width], whole; of anchored models the portrait's features
-    features: UNetTree[Tensor]  # [identities, positions, channels]
-    keys: UNetTree[KeyValue]  # the same rows, as the denoising UNet reads them
+    features: PerLayer[Tensor]  # [identities, positions, channels]
+    keys: PerLayer[KeyValue]  # the same rows, as the denoising UNet reads them
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class JobContext:
     anchor: Anchor | None  # of anchored autoencoders
     portrait: PortraitContext
     portrait_once: PortraitContext | None  # where the portrait's own was normalised twice (compat)
-    reference_identity: UNetTree[TokenAttention] | None  # rows: identities
-    identity: UNetTree[TokenAttention] | None  # rows: halves
+    reference_identity: PerLayer[TokenAttention] | None  # rows: identities
+    identity: PerLayer[TokenAttention] | None  # rows: halves
     masks: tuple[Tensor, ...]
     region_weights: Tensor  # [3]
     face: Tensor  # bool [height, width]: where the face locator is told that the face is

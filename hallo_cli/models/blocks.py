@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from hallo_cli.models import compat
-from hallo_cli.models.context import UNetTree, zip_trees
+from hallo_cli.models.context import PerLayer, zip_layers
 from hallo_cli.models.diffusers_parts import Downsample2D, ResnetBlock2D, TimestepEmbedding, Timesteps
 from hallo_cli.models.network_config import NetworkConfig
 
@@ -121,6 +121,7 @@ class Block(nn.Module):
     def __init__(self, plan: BlockPlan, config: NetworkConfig) -> None:
         super().__init__()
         self.level = plan.level
+        self.n_layers = len(plan.layers)
         self.resnets: Any = nn.ModuleList(
             [resnet(x.in_channels, x.out_channels, config) for x in plan.layers]
         )
@@ -182,59 +183,59 @@ class UNet(nn.Module):
         self,
         x: Tensor,
         temb: Tensor,
-        conditions: UNetTree[Any],
+        conditions: PerLayer[Any],
         shared: Any = None,
         run: Callable[..., tuple[Tensor, Any]] | None = None,
-    ) -> tuple[Tensor, UNetTree[Any]]:
+    ) -> tuple[Tensor, PerLayer[Any]]:
         """From conv_in's output to the last block's, with what every layer gave besides.
 
         `run(block, index, x, temb, condition, shared)` runs a layer; by default `Block.layer`.
         """
         run = run or self._run
-        skips, down, up = [x], [], []
-        for block, values in zip(self.down_blocks, conditions.down, strict=True):
-            extras = []
-            for index in range(len(block.resnets)):
-                x, extra = run(block, index, x, temb, values[index], shared)
+        skips: list[Tensor] = [x]
+        extras: list[Any] = []
+        for block in self.down_blocks:
+            for index in range(block.n_layers):
+                x, extra = run(block, index, x, temb, conditions.values[len(extras)], shared)
                 extras.append(extra)
                 skips.append(x)
-            down.append(tuple(extras))
             if hasattr(block, "downsamplers"):
                 x = block.downsamplers[0](x)
                 skips.append(x)
-        x, extra = run(self.mid_block, 0, x, temb, conditions.mid[0], shared)
+        x, extra = run(self.mid_block, 0, x, temb, conditions.values[len(extras)], shared)
+        extras.append(extra)
         x = self.mid_block.resnets[-1](x, temb)
-        for block, values in zip(self.up_blocks, conditions.up, strict=True):
-            extras = []
-            for index in range(len(block.resnets)):
+        for block in self.up_blocks:
+            for index in range(block.n_layers):
                 x = torch.cat([x, skips.pop()], 1)
-                x, one = run(block, index, x, temb, values[index], shared)
-                extras.append(one)
-            up.append(tuple(extras))
+                x, extra = run(block, index, x, temb, conditions.values[len(extras)], shared)
+                extras.append(extra)
             if hasattr(block, "upsamplers"):
                 x = block.upsamplers[0](x, skips[-1].shape[2:])
-        return x, UNetTree(tuple(down), (extra,), tuple(up))
+        assert len(extras) == len(conditions.values)
+        return x, PerLayer(tuple(extras))
 
     def walk_shallow(
-        self, x: Tensor, temb: Tensor, conditions: UNetTree[Any], shared: Any, deep: DeepFeatures
+        self, x: Tensor, temb: Tensor, conditions: PerLayer[Any], shared: Any, deep: DeepFeatures
     ) -> Tensor:
         """`walk` where everything but the finest block's outer layers is taken from an earlier step."""
         first, last, skips = self.down_blocks[0], self.up_blocks[-1], [x]
         for index in range(deep.n_layers):
-            x, _ = self._run(first, index, x, temb, conditions.down[0][index], shared)
+            x, _ = self._run(first, index, x, temb, conditions.values[index], shared)
             skips.append(x)
         x = deep.maps
-        for index in range(len(last.resnets) - len(skips), len(last.resnets)):
+        for from_end in range(-len(skips), 0):
             x = torch.cat([x, skips.pop()], 1)
-            x, _ = self._run(last, index, x, temb, conditions.up[-1][index], shared)
+            index = last.n_layers + from_end
+            x, _ = self._run(last, index, x, temb, conditions.values[from_end], shared)
         return x
 
     def walk_keeping(
-        self, x: Tensor, temb: Tensor, conditions: UNetTree[Any], shared: Any, n_layers: int
+        self, x: Tensor, temb: Tensor, conditions: PerLayer[Any], shared: Any, n_layers: int
     ) -> tuple[Tensor, DeepFeatures]:
         """`walk`, and what `walk_shallow` needs for later steps."""
         last, skip_width, kept = self.up_blocks[-1], x.shape[1], []
-        first_index = len(last.resnets) - n_layers - 1
+        first_index = last.n_layers - n_layers - 1
 
         def run(block: Block, index: int, x: Tensor, *arguments: Any) -> tuple[Tensor, Any]:
             if block is last and index == first_index:
@@ -244,26 +245,27 @@ class UNet(nn.Module):
         x, _ = self.walk(x, temb, conditions, shared, run)
         return x, DeepFeatures(kept[0], n_layers)
 
-    def by_level(self, values: Sequence[T | None]) -> UNetTree[T]:
-        """One value a level, as a tree: each layer gets its level's."""
-        return self._tree(lambda block, n_layers: (values[block.level],) * n_layers)
+    def by_level(self, values: Sequence[T | None]) -> PerLayer[T]:
+        """One value a level, for each layer its level's."""
+        return PerLayer(tuple(values[block.level] for block, _ in self._layers()))
 
-    def per_layer(self, name: str, visit: Callable[..., T], *trees: UNetTree[Any]) -> UNetTree[T]:
+    def per_layer(self, name: str, visit: Callable[..., T], *parts: PerLayer[Any]) -> PerLayer[T]:
         """`visit(module, *values)` for every layer that has a module in its block's list `name`.
 
-        None if there is no such module or a tree has no value.
+        None if there is no such module or a value is missing.
         """
 
-        def visit_layer(*parts: Any) -> T | None:
-            return None if any(part is None for part in parts) else visit(*parts)
+        def visit_layer(*found: Any) -> T | None:
+            return None if any(one is None for one in found) else visit(*found)
 
-        modules = self._tree(lambda block, n_layers: tuple(getattr(block, name, (None,) * n_layers)))
-        return zip_trees(visit_layer, modules, *trees)
+        lists = ((getattr(block, name, None), index) for block, index in self._layers())
+        modules = PerLayer(tuple(None if one is None else one[index] for one, index in lists))
+        return zip_layers(visit_layer, modules, *parts)
 
-    def _tree(self, row: Callable[[Block, int], tuple[Any, ...]]) -> UNetTree[Any]:
-        down = tuple(row(block, len(block.resnets)) for block in self.down_blocks)
-        up = tuple(row(block, len(block.resnets)) for block in self.up_blocks)
-        return UNetTree(down, row(self.mid_block, 1), up)
+    def _layers(self) -> list[tuple[Block, int]]:
+        """Each layer as its block and its index there, in the order in which they run."""
+        blocks = (*self.down_blocks, self.mid_block, *self.up_blocks)
+        return [(block, index) for block in blocks for index in range(block.n_layers)]
 
     def _run(self, block: Block, *arguments: Any) -> tuple[Tensor, Any]:
         if self.checkpointing and torch.is_grad_enabled():

@@ -16,36 +16,24 @@ U = TypeVar("U")
 
 
 @dataclass(frozen=True)
-class UNetTree(Generic[T]):
-    """One value per layer of a UNet, or None if a layer has none; a wrong shape cannot go unnoticed."""
+class PerLayer(Generic[T]):
+    """One value for each layer of a UNet, in the order in which they run; None if a layer has none."""
 
-    down: tuple[tuple[T | None, ...], ...]
-    mid: tuple[T | None, ...]
-    up: tuple[tuple[T | None, ...], ...]
+    values: tuple[T | None, ...]
 
-    def map(self, change: Callable[[T], U]) -> UNetTree[U]:
-        """The same tree with every value changed."""
+    def map(self, change: Callable[[T], U]) -> PerLayer[U]:
+        """The same with every value changed."""
+        return PerLayer(tuple(None if value is None else change(value) for value in self.values))
 
-        def row(values: tuple[T | None, ...]) -> tuple[U | None, ...]:
-            return tuple(None if value is None else change(value) for value in values)
-
-        return UNetTree(tuple(map(row, self.down)), row(self.mid), tuple(map(row, self.up)))
-
-    def values(self) -> list[T]:
-        """The values in the order the layers run."""
-        rows = [*self.down, self.mid, *self.up]
-        return [value for row in rows for value in row if value is not None]
+    def known(self) -> list[T]:
+        """The values that are there."""
+        return [value for value in self.values if value is not None]
 
 
-def zip_trees(combine: Callable[..., U | None], *trees: UNetTree[Any]) -> UNetTree[U]:
-    """One tree of `combine(values of the same layer)`, None included; the shapes must agree."""
-
-    def row(*rows: tuple[Any, ...]) -> tuple[U | None, ...]:
-        return tuple(combine(*values) for values in zip(*rows, strict=True))
-
-    down = tuple(row(*rows) for rows in zip(*(tree.down for tree in trees), strict=True))
-    up = tuple(row(*rows) for rows in zip(*(tree.up for tree in trees), strict=True))
-    return UNetTree(down, row(*(tree.mid for tree in trees)), up)
+def zip_layers(combine: Callable[..., U | None], *parts: PerLayer[Any]) -> PerLayer[U]:
+    """`combine(values of the same layer)` for each layer, None included; the numbers of layers must agree."""
+    layers = zip(*(part.values for part in parts), strict=True)
+    return PerLayer(tuple(combine(*values) for values in layers))
 
 
 class AudioContext(NamedTuple):
@@ -74,7 +62,7 @@ class ClipContext:
     reference attention, no audio and no face features.
     """
 
-    layers: UNetTree[LayerContext]
+    layers: PerLayer[LayerContext]
     masks: tuple[Tensor, ...]  # a level: [1 or conditional rows, positions, 3] for full, face, lip
     n_frames: int
     n_conditional: int  # rows

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from hallo_cli.models.attention import KeyValue, TokenAttention
 from hallo_cli.models.audio_attention import AudioTransformer
 from hallo_cli.models.blocks import Block, BlockPlan, DeepFeatures, UNet
-from hallo_cli.models.context import AudioContext, ClipContext, LayerContext, UNetTree, zip_trees
+from hallo_cli.models.context import AudioContext, ClipContext, LayerContext, PerLayer, zip_layers
 from hallo_cli.models.motion_module import MotionModule
 from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.spatial import SpatialTransformer
@@ -61,17 +61,17 @@ class DenoisingUNet(UNet):
         self.conv_norm_out = nn.GroupNorm(config.norm_groups, config.channels[0], eps=1e-5)
         self.conv_out = nn.Conv2d(config.channels[0], config.latent_channels, 3, padding=1)
 
-    def project_reference(self, features: UNetTree[Tensor]) -> UNetTree[KeyValue]:
+    def project_reference(self, features: PerLayer[Tensor]) -> PerLayer[KeyValue]:
         """The portrait's features [rows, positions, channels] as keys and values; constant for a portrait."""
         return self.per_layer("attentions", SpatialTransformer.project_reference, features)
 
-    def project_identity(self, tokens: Tensor) -> UNetTree[TokenAttention]:
+    def project_identity(self, tokens: Tensor) -> PerLayer[TokenAttention]:
         """Identity tokens [samples, tokens, cross_dim]; constant for a portrait."""
         return self.per_layer("attentions", lambda module: module.project_identity(tokens))
 
     def project_audio(
         self, tokens: Tensor, masks: Sequence[Tensor], weights: Tensor
-    ) -> UNetTree[AudioContext]:
+    ) -> PerLayer[AudioContext]:
         """Audio tokens [conditional rows, tokens, audio_token_dim]; constant for a clip.
 
         masks as in ClipContext; weights [3]: how much the full (pose), face and lip attention count.
@@ -90,21 +90,21 @@ class DenoisingUNet(UNet):
         )
         return any(bool(output.weight.any()) or bool(output.bias.any()) for output in outputs)
 
-    def project_motion(self, features: UNetTree[Tensor]) -> UNetTree[Tensor]:
+    def project_motion(self, features: PerLayer[Tensor]) -> PerLayer[Tensor]:
         """Motion frames' features [samples, motion frames, positions, channels]; constant for a clip."""
         return self.per_layer("motion_modules", MotionModule.project, features)
 
     def layer_contexts(
         self,
         *,
-        audio: UNetTree[AudioContext] | None = None,
-        reference: UNetTree[KeyValue] | None = None,
-        identity: UNetTree[TokenAttention] | None = None,
-        motion: UNetTree[Tensor] | None = None,
-    ) -> UNetTree[LayerContext]:
-        """One tree from four; None leaves that condition out everywhere."""
-        nothing: UNetTree[Any] = self.by_level([None] * len(self.down_blocks))
-        return zip_trees(
+        audio: PerLayer[AudioContext] | None = None,
+        reference: PerLayer[KeyValue] | None = None,
+        identity: PerLayer[TokenAttention] | None = None,
+        motion: PerLayer[Tensor] | None = None,
+    ) -> PerLayer[LayerContext]:
+        """Each layer's conditions together; None leaves that condition out everywhere."""
+        nothing: PerLayer[Any] = self.by_level([None] * len(self.down_blocks))
+        return zip_layers(
             LayerContext, reference or nothing, identity or nothing, audio or nothing, motion or nothing
         )
 

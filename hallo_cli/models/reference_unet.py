@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hallo_cli.models.attention import TokenAttention
 from hallo_cli.models.blocks import Block, BlockPlan, UNet
-from hallo_cli.models.context import UNetTree
+from hallo_cli.models.context import PerLayer
 from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.spatial import FeatureTap, SpatialTransformer
 
@@ -47,20 +47,20 @@ class ReferenceUNet(UNet):
         super().__init__(
             config, lambda plan: ReferenceBlock(plan, config), in_channels=config.reference_channels
         )
-        self.unread: tuple[tuple[None, ...], ...] = ()  # the place in the tree of blocks that are not built
+        self.n_unread = 0  # layers that are not built
         while not hasattr(self.up_blocks[-1], "attentions"):
-            self.unread += ((None,) * len(self.up_blocks[-1].resnets),)
+            self.n_unread += self.up_blocks[-1].n_layers
             del self.up_blocks[-1]
         last = self.up_blocks[-1]
         last.attentions[-1] = FeatureTap(last.resnets[-1].out_channels, config)
         if hasattr(last, "upsamplers"):
             del last.upsamplers
 
-    def project_identity(self, tokens: Tensor) -> UNetTree[TokenAttention]:
+    def project_identity(self, tokens: Tensor) -> PerLayer[TokenAttention]:
         """Identity tokens [rows, tokens, cross_dim] for `forward`; constant for a portrait."""
         return self.per_layer("attentions", lambda module: module.project_identity(tokens))
 
-    def forward(self, latents: Tensor, identity: UNetTree[TokenAttention] | None) -> UNetTree[Tensor]:
+    def forward(self, latents: Tensor, identity: PerLayer[TokenAttention] | None) -> PerLayer[Tensor]:
         """Inputs [rows, reference channels, height, width] -> features [rows, positions, channels].
 
         `identity` has a row for each picture; None for models without identity tokens. The timestep is 0.
@@ -68,4 +68,4 @@ class ReferenceUNet(UNet):
         identity = identity or self.by_level([None] * len(self.down_blocks))
         temb = self.embed_time(torch.zeros(1, device=latents.device))
         _, features = self.walk(self.conv_in(latents), temb, identity)
-        return UNetTree(features.down, features.mid, features.up + self.unread)
+        return PerLayer(features.values + (None,) * self.n_unread)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from hallo_cli.inference import latents as conventions
 from hallo_cli.models import compat
 from hallo_cli.models.attention import KeyValue
-from hallo_cli.models.context import AudioContext, ClipContext, UNetTree
+from hallo_cli.models.context import AudioContext, ClipContext, PerLayer
 from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.spatial import SpatialTransformer
 from hallo_cli.models.weights import Networks
@@ -77,7 +77,7 @@ class TrainedNetworks(nn.Module):
         )
         return unet(noisy, timesteps, context)
 
-    def _features(self, conditions: Conditions, tokens: Tensor | None) -> UNetTree[Tensor] | None:
+    def _features(self, conditions: Conditions, tokens: Tensor | None) -> PerLayer[Tensor] | None:
         """Of portraits and motion frames [takes, 1 + motion frames, positions, channels].
 
         Without motion frames, takes whose image is dropped are left out. None if nothing is needed.
@@ -91,7 +91,7 @@ class TrainedNetworks(nn.Module):
             rows = compat.identity_rows(self.config, takes, n_images)[first * n_images :]
             identity = self.reference_unet.project_identity(tokens[rows.to(tokens.device)])
         pictures = conditions.pictures[first:].flatten(0, 1)
-        features: UNetTree[Tensor] = self.reference_unet(pictures, identity)
+        features: PerLayer[Tensor] = self.reference_unet(pictures, identity)
         return features.map(
             lambda feature: compat.stored_features(self.config, feature).unflatten(0, (-1, n_images))
         )
@@ -102,20 +102,20 @@ class TrainedNetworks(nn.Module):
         return is_all and self.config.compat == "official"
 
     def _reference(
-        self, features: UNetTree[Tensor] | None, conditions: Conditions, takes: int
-    ) -> tuple[UNetTree[KeyValue] | None, Tensor | None]:
+        self, features: PerLayer[Tensor] | None, conditions: Conditions, takes: int
+    ) -> tuple[PerLayer[KeyValue] | None, Tensor | None]:
         n_image, n_frames = conditions.drops.n_image, conditions.n_frames
         if features is None or n_image == takes:
             return None, None
         rows = compat.reference_rows(self.config, takes, n_frames)[n_image * n_frames :]
-        if features.values()[0].shape[0] < takes:
+        if features.known()[0].shape[0] < takes:
             rows = (rows - n_image) % (takes - n_image)
         portraits = features.map(lambda feature: feature[:, 0])
         return self.denoising_unet.project_reference(portraits), rows.to(conditions.pictures.device)
 
     def _motion(
-        self, features: UNetTree[Tensor] | None, conditions: Conditions, noisy: Tensor
-    ) -> UNetTree[Tensor] | None:
+        self, features: PerLayer[Tensor] | None, conditions: Conditions, noisy: Tensor
+    ) -> PerLayer[Tensor] | None:
         takes, n_images = conditions.pictures.shape[:2]
         if n_images == 1:
             return None
@@ -124,7 +124,7 @@ class TrainedNetworks(nn.Module):
             return None if features is None else self.denoising_unet.project_motion(features)
         return self.denoising_unet.project_motion(features.map(lambda feature: feature[:, 1:]))
 
-    def _absent_motion(self, takes: int, noisy: Tensor) -> UNetTree[Tensor] | None:
+    def _absent_motion(self, takes: int, noisy: Tensor) -> PerLayer[Tensor] | None:
         n_maps = compat.absent_motion_frames(self.config)
         if n_maps == 0:
             return None
@@ -145,7 +145,7 @@ class TrainedNetworks(nn.Module):
             return features
         return self.face_locator.controlled(features, conditions.audio, self.config)
 
-    def _audio(self, conditions: Conditions, masks: tuple[Tensor, ...]) -> UNetTree[AudioContext] | None:
+    def _audio(self, conditions: Conditions, masks: tuple[Tensor, ...]) -> PerLayer[AudioContext] | None:
         if conditions.audio is None:
             return None
         tokens = self.audioproj(conditions.audio)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from small_bundles import random_networks, tiny_config
 from small_jobs import SIZE, make_portrait, make_speech
-from small_networks import official_like
+from small_networks import middle_of, official_like
 
 from hallo_cli.domain import CONTROLS, Clip, MotionFrames, MotionShape, StepDone
 from hallo_cli.errors import DeviceMemoryError, PortraitError
@@ -102,7 +102,7 @@ def test_motion_frames_carry_over():
             MotionFrames(np.ones((2, SIZE // 8, SIZE // 8, config.latent_channels), np.float32)),
         )
     ]
-    first, second = (context.layers.mid[0].motion for context in pair)
+    first, second = (middle_of(context.layers, config).motion for context in pair)
     assert not torch.allclose(first, second)
 
 
@@ -138,7 +138,7 @@ def test_portrait_alone_starts_the_first_clip():
     windows = audio_windows(make_speech(config, 4), 0, 4, 5)
     start = animator.clip_context(job, windows, None).layers
     given = animator.clip_context(job, windows, MotionFrames(pixels)).layers
-    for a, b in zip(start.values(), given.values(), strict=True):
+    for a, b in zip(start.known(), given.known(), strict=True):
         torch.testing.assert_close(a.motion, b.motion, rtol=1e-4, atol=1e-5)
 
 
@@ -196,10 +196,10 @@ def test_bright_portrait_is_encoded_as_the_weights_are_used_to(kind):
     dark = np.full((2, SIZE, SIZE, 3), -0.5, np.float32)
     motion = MotionFrames(dark)
     windows = audio_windows(make_speech(config, 4), 0, 4, 5)
-    after = animator.clip_context(job, windows, motion).layers.mid[0].reference
+    after = middle_of(animator.clip_context(job, windows, motion).layers, config).reference
     expected = animator.prepare(dataclasses.replace(portrait, pixels=pixels), SETTINGS)
     once = expected.portrait_once or expected.portrait
-    assert torch.equal(after.key, once.keys.mid[0].key)
+    assert torch.equal(after.key, middle_of(once.keys, config).key)
 
 
 def test_memory_that_runs_out_is_reported_with_the_remedy():

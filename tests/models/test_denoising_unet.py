@@ -16,7 +16,7 @@ from hallo_cli.jobs.forecast import SHALLOW_COST
 from hallo_cli.models import compat
 from hallo_cli.models.attention import adaptive_kernel, fused_kernel, matmul_kernel, use_attention_kernel
 from hallo_cli.models.blocks import DeepFeatures
-from hallo_cli.models.context import ClipContext, UNetTree, zip_trees
+from hallo_cli.models.context import ClipContext, PerLayer, zip_layers
 from hallo_cli.models.denoising_unet import DenoisingUNet
 from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.weights import build_networks
@@ -76,7 +76,7 @@ def test_unconditional_half_ignores_portrait_and_audio():
     )
     other.context = dataclasses.replace(
         other.context,
-        layers=zip_trees(
+        layers=zip_layers(
             lambda layer, heard: dataclasses.replace(layer, audio=heard), other.context.layers, audio
         ),
     )
@@ -175,9 +175,9 @@ def test_network_is_traced_without_a_break():
     torch.testing.assert_close(found, expected, **NEAR)
 
 
-def test_trees_of_other_shapes_do_not_combine():
+def test_values_of_other_numbers_of_layers_do_not_combine():
     with pytest.raises(ValueError, match="zip"):
-        zip_trees(lambda a, b: a, UNetTree(((1,),), (1,), ()), UNetTree((), (1,), ()))
+        zip_layers(lambda a, b: a, PerLayer((1, 1)), PerLayer((1,)))
 
 
 @dataclasses.dataclass

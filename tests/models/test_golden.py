@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from golden_inputs import Golden, rows_of, strided
+from small_networks import middle_of
 from torch import Tensor
 
 from hallo_cli.bundles.trees import JOYHALLO
@@ -70,9 +71,10 @@ def render(golden: Golden, networks: Networks, n_clips: int = 2) -> dict[str, Te
     with torch.inference_mode():
         job, motion = animator.prepare(portrait, settings), None
         found["clip0.face_features"] = job.face_features[:, :, None]
-        found["reference.down"] = job.portrait.features.down[0][0]
-        found["reference.mid"] = job.portrait.features.mid[0]
-        found["reference.up"] = job.portrait.features.up[-1][-1]
+        features = job.portrait.features
+        found["reference.down"] = features.values[0]
+        found["reference.mid"] = middle_of(features, networks.config)
+        found["reference.up"] = features.values[-1]
         for index in range(n_clips):
             windows = audio_windows(
                 speech, index * golden.params["F"], golden.params["F"], networks.config.audio_window
