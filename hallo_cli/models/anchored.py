@@ -101,13 +101,8 @@ class AnchoredEncoder(nn.Module):
     def __init__(self, shape: AnchoredShape) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            _convolution(2 * 3 * PATCH**2 + TRUTHS * 2**2, shape.fine),
-            nn.ReLU(inplace=True),
-            ResidualBlock(shape.fine),
-            _convolution(shape.fine, shape.coarse, stride=2),
-            nn.ReLU(inplace=True),
-            ResidualBlock(shape.coarse),
-            ResidualBlock(shape.coarse),
+            *_stage(2 * 3 * PATCH**2 + TRUTHS * 2**2, shape.fine, n_blocks=1),
+            *_stage(shape.fine, shape.coarse, n_blocks=2, stride=2),
             _convolution(shape.coarse, shape.latent_channels),
         )
 
@@ -129,15 +124,8 @@ class PortraitEncoder(nn.Module):
 
     def __init__(self, shape: AnchoredShape) -> None:
         super().__init__()
-        self.fine = nn.Sequential(
-            _convolution(3 * PATCH**2, shape.fine), nn.ReLU(inplace=True), ResidualBlock(shape.fine)
-        )
-        self.coarse = nn.Sequential(
-            _convolution(shape.fine, shape.coarse, stride=2),
-            nn.ReLU(inplace=True),
-            ResidualBlock(shape.coarse),
-            ResidualBlock(shape.coarse),
-        )
+        self.fine = nn.Sequential(*_stage(3 * PATCH**2, shape.fine, n_blocks=1))
+        self.coarse = nn.Sequential(*_stage(shape.fine, shape.coarse, n_blocks=2, stride=2))
 
     def forward(self, portraits: Tensor) -> Anchor:
         """[rows, 3, height, width] in -1..1 -> their anchors."""
@@ -151,17 +139,8 @@ class MotionDecoder(nn.Module):
     def __init__(self, shape: AnchoredShape) -> None:
         super().__init__()
         self.latents = _convolution(shape.latent_channels, shape.coarse)
-        self.coarse = nn.Sequential(
-            _convolution(2 * shape.coarse, shape.coarse),
-            nn.ReLU(inplace=True),
-            *(ResidualBlock(shape.coarse) for _ in range(3)),
-        )
-        self.fine = nn.Sequential(
-            _convolution(shape.coarse + shape.fine, shape.fine),
-            nn.ReLU(inplace=True),
-            ResidualBlock(shape.fine),
-            ResidualBlock(shape.fine),
-        )
+        self.coarse = nn.Sequential(*_stage(2 * shape.coarse, shape.coarse, n_blocks=3))
+        self.fine = nn.Sequential(*_stage(shape.coarse + shape.fine, shape.fine, n_blocks=2))
         self.flow = _convolution(shape.fine, 2 * 2**2)
         self.detail = nn.Sequential(
             _convolution(shape.fine, shape.paint * 2**2),
@@ -235,6 +214,12 @@ def _beside(anchor: Tensor, x: Tensor, layers: nn.Sequential) -> Tensor:
     own, known = first.weight.split([x.shape[1], anchor.shape[1]], 1)
     beside = F.conv2d(anchor, known, first.bias, padding=first.padding)
     return cast(Tensor, layers[1:](F.conv2d(x, own, padding=first.padding) + beside))
+
+
+def _stage(in_channels: int, out_channels: int, *, n_blocks: int, stride: int = 1) -> list[nn.Module]:
+    """The layers at one resolution."""
+    first = _convolution(in_channels, out_channels, stride=stride)
+    return [first, nn.ReLU(inplace=True), *(ResidualBlock(out_channels) for _ in range(n_blocks))]
 
 
 def _convolution(in_channels: int, out_channels: int, *, stride: int = 1) -> nn.Conv2d:
