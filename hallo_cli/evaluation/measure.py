@@ -276,9 +276,7 @@ def count_blinks(eyes: Float, fps: float) -> int | None:
     return int(np.sum(behind - first <= MAX_BLINK_S * fps))
 
 
-def _frozen(change: Float, envelope: Float | None) -> int:
-    if envelope is None:
-        return 0
+def _frozen(change: Float, envelope: Float) -> int:
     still = (change < 1e-3) & (envelope[: len(change)] > SILENCE_DB)
     runs = np.split(still, np.flatnonzero(np.diff(still)) + 1)
     return sum(len(run) for run in runs if len(run) and run[0] and len(run) >= FROZEN_FRAMES)
