@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "hallo_cli"
 
 # Every package and every module at the top, with all that it may import besides itself. Lowest first.
-_BELOW_FILES = {"errors", "domain", "printable"}
+_BELOW_FILES = {"errors", "domain"}
 _BELOW_MODELS = _BELOW_FILES | {"store"}
 _BELOW_BUNDLES = _BELOW_MODELS | {"settings", "models"}
 _BELOW_ANALYSIS = _BELOW_BUNDLES | {"bundles", "media"}
@@ -23,7 +23,6 @@ _BELOW_CLI = _BELOW_BATCH | {"batch", "bench", "workshop"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "domain": {"errors"},
-    "printable": set(),
     "store": _BELOW_FILES,
     "settings": _BELOW_MODELS,
     "media": _BELOW_MODELS,

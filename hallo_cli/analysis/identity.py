@@ -19,8 +19,7 @@ import numpy as np
 
 from hallo_cli.analysis.face import Face
 from hallo_cli.domain import Bytes, Float
-from hallo_cli.errors import PortraitError, WeightsError
-from hallo_cli.printable import first_line
+from hallo_cli.errors import PortraitError, WeightsError, first_line
 from hallo_cli.store.digests import file_digest
 
 DETECTION_SIZE = (640, 640)

@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 
 from hallo_cli.domain import Float
-from hallo_cli.errors import DeviceMemoryError, WeightsError
-from hallo_cli.printable import first_line
+from hallo_cli.errors import DeviceMemoryError, WeightsError, first_line
 
 onnxruntime.disable_telemetry_events()  # some of its builds send usage data
 

@@ -9,8 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hallo_cli.errors import ManifestError, SettingsError
-from hallo_cli.printable import printable
+from hallo_cli.errors import ManifestError, SettingsError, printable
 from hallo_cli.settings.schema import RenderSettings, setting
 from hallo_cli.settings.values import fields_of, require_known, type_of
 

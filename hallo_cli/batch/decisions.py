@@ -11,9 +11,8 @@ from typing import Literal
 
 from hallo_cli.batch.ledger import Record
 from hallo_cli.batch.status import read_ledgers
-from hallo_cli.errors import InputError
+from hallo_cli.errors import InputError, printable
 from hallo_cli.media.files import require_file, shown
-from hallo_cli.printable import printable
 from hallo_cli.store.binding import bind
 from hallo_cli.store.reading import read_small
 

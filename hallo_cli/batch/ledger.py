@@ -15,8 +15,7 @@ from typing import Annotated, BinaryIO, Self
 from annotated_types import Interval
 
 from hallo_cli.batch.states import RENDERED, STATES
-from hallo_cli.errors import JobError, OutputError
-from hallo_cli.printable import printable
+from hallo_cli.errors import JobError, OutputError, printable
 from hallo_cli.store.binding import bind
 from hallo_cli.store.opening import flush_folder, handle_to_append, open_to_read
 from hallo_cli.store.writing import make_folder, write_all

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from hallo_cli.printable import printable
+from hallo_cli.errors import printable
 from hallo_cli.store.writing import replacing
 
 

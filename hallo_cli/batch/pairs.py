@@ -11,8 +11,7 @@ from pathlib import Path
 from hallo_cli.batch.places import Layout
 from hallo_cli.batch.rows import BadRow, Row, make_row
 from hallo_cli.batch.spelling import same_name
-from hallo_cli.errors import ManifestError
-from hallo_cli.printable import printable
+from hallo_cli.errors import ManifestError, printable
 
 _PICTURES = ("avif", "bmp", "gif", "heic", "jfif", "jpeg", "jpg", "png", "tif", "tiff", "webp")
 _RECORDINGS = (

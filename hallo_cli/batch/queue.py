@@ -17,8 +17,7 @@ from hallo_cli.batch.batch_events import RowPlanned, RowWarned
 from hallo_cli.batch.columns import FACE, TEXT, face_of
 from hallo_cli.batch.history import History
 from hallo_cli.batch.rows import BadRow, Row
-from hallo_cli.errors import ManifestError
-from hallo_cli.printable import printable
+from hallo_cli.errors import ManifestError, printable
 
 if TYPE_CHECKING:
     from hallo_cli.batch.task import Task

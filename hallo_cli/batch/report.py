@@ -22,10 +22,9 @@ from hallo_cli.batch.pages import fill, inline
 from hallo_cli.batch.preview import poster, preview
 from hallo_cli.batch.rows import BadRow, Row
 from hallo_cli.batch.states import STATES, Counts
-from hallo_cli.errors import InputError, OutputError
+from hallo_cli.errors import InputError, OutputError, printable
 from hallo_cli.evaluation.plots import plots
 from hallo_cli.media.addresses import bare_address
-from hallo_cli.printable import printable
 from hallo_cli.settings.quality import LOW_IS_BAD, QualityLimits
 from hallo_cli.store.writing import replacing
 

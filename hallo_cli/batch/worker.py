@@ -21,9 +21,8 @@ from hallo_cli.batch.failure import Failure, attempt
 from hallo_cli.batch.processes import DEVICE_LOST
 from hallo_cli.batch.renderer import JobRenderer, Ready
 from hallo_cli.batch.task import Advanced, Began, Broken, Ended, Message, Rendered, Task, Up
-from hallo_cli.errors import HalloError, Interrupted
+from hallo_cli.errors import HalloError, Interrupted, PrintableFormatter
 from hallo_cli.jobs.runner import StopRequest
-from hallo_cli.printable import PrintableFormatter
 from hallo_cli.store.opening import handle_to_append
 from hallo_cli.store.writing import make_own_folder, reporting_write_errors
 

@@ -22,8 +22,7 @@ from hallo_cli import __version__
 from hallo_cli.bundles.bundle import Bundle, read_bundle, tree_manifest
 from hallo_cli.bundles.bundle_file import MANIFEST, write_manifest
 from hallo_cli.bundles.trees import TRAINING_FILES, Tree, TreeFile
-from hallo_cli.errors import WeightsError
-from hallo_cli.printable import first_line
+from hallo_cli.errors import WeightsError, first_line
 from hallo_cli.store.digests import CHUNK, file_digest
 from hallo_cli.store.opening import handle_to_change
 from hallo_cli.store.writing import copy_whole, make_folder, rename, reporting_write_errors

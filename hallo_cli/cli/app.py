@@ -19,8 +19,7 @@ from hallo_cli import __version__
 from hallo_cli.cli import console
 from hallo_cli.cli.console import answer, say
 from hallo_cli.cli.options import Application
-from hallo_cli.errors import BUG_STATUS, HalloError, SettingsError
-from hallo_cli.printable import PrintableFormatter, printable
+from hallo_cli.errors import BUG_STATUS, HalloError, PrintableFormatter, SettingsError, printable
 
 # Modules under hallo_cli.cli and what they do, so that `hallo --help` need not import them.
 COMMANDS: dict[str, str] = {  # each has a function `command`

@@ -26,11 +26,10 @@ from hallo_cli.batch.status import require_ledgers
 from hallo_cli.batch.worker_pool import Pool
 from hallo_cli.cli.batch_options import STDIN, BatchOptions, Spending
 from hallo_cli.cli.console import say
-from hallo_cli.errors import InputError, ManifestError
+from hallo_cli.errors import InputError, ManifestError, printable
 from hallo_cli.inference.device import all_devices
 from hallo_cli.media.addresses import bare_address, is_address
 from hallo_cli.media.far import near_path
-from hallo_cli.printable import printable
 from hallo_cli.settings.preset_files import read_preset
 from hallo_cli.settings.resolve import Sources, resolve
 

@@ -9,7 +9,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, TextIO
 
-from hallo_cli.printable import printable
+from hallo_cli.errors import printable
 
 if TYPE_CHECKING:
     from rich.text import Text

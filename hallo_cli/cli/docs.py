@@ -7,8 +7,7 @@ from pathlib import Path
 
 from hallo_cli.cli.console import answer
 from hallo_cli.cli.options import argument, option, starting_with
-from hallo_cli.errors import SettingsError
-from hallo_cli.printable import did_you_mean
+from hallo_cli.errors import SettingsError, did_you_mean
 
 FOLDER = Path(__file__).parent.parent / "docs"
 MAX_WIDTH = 100  # characters; longer lines are hard to read

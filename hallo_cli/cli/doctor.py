@@ -18,8 +18,7 @@ import typer
 from hallo_cli import __version__
 from hallo_cli.cli.console import answer
 from hallo_cli.cli.options import AS_JSON
-from hallo_cli.errors import HalloError
-from hallo_cli.printable import first_line
+from hallo_cli.errors import HalloError, first_line
 
 SCHEMA = 1
 MIN_FREE_BYTES = 2 * 10**9

@@ -15,10 +15,9 @@ import typer
 
 from hallo_cli.cli.console import answer, plain, say
 from hallo_cli.cli.options import option, rare
-from hallo_cli.errors import BUG_STATUS, HalloError
+from hallo_cli.errors import BUG_STATUS, HalloError, PrintableFormatter
 from hallo_cli.jobs import events
 from hallo_cli.jobs.events import EVENTS_VERSION, Event, Listener, to_json
-from hallo_cli.printable import PrintableFormatter
 
 if TYPE_CHECKING:
     from rich.progress import Progress

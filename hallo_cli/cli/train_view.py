@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from hallo_cli.cli.console import answer
-from hallo_cli.printable import printable
+from hallo_cli.errors import printable
 
 if TYPE_CHECKING:
     from tqdm import tqdm

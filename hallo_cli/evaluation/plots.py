@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 
+from hallo_cli.errors import printable
 from hallo_cli.evaluation.curves import MAX_JOINS, Curve, Curves
-from hallo_cli.printable import printable
 from hallo_cli.store.writing import replacing
 
 WIDTH, HEIGHT = 640, 110  # of a plot, in its own units

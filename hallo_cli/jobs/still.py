@@ -12,11 +12,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from hallo_cli.analysis.outlook import GRADES
 from hallo_cli.domain import Bytes, Portrait
+from hallo_cli.errors import printable
 from hallo_cli.jobs.bundle_engine import BundleEngine
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.preflight import PortraitFacts
 from hallo_cli.media.layout import resized
-from hallo_cli.printable import printable
 
 HEIGHT = 640  # pixels of the panels
 MAX_PANEL = 1280  # pixels of their width

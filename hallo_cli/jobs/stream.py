@@ -14,7 +14,7 @@ from contextlib import closing
 from pathlib import Path
 
 from hallo_cli.domain import Bytes, Clip, MotionFrames, Speech
-from hallo_cli.errors import DeviceMemoryError
+from hallo_cli.errors import DeviceMemoryError, first_line
 from hallo_cli.inference.memory import is_out_of_memory
 from hallo_cli.jobs import events
 from hallo_cli.jobs.engine import Engine
@@ -22,7 +22,6 @@ from hallo_cli.jobs.inputs import settled
 from hallo_cli.jobs.plan import Job, Segment
 from hallo_cli.jobs.prepared_inputs import Prepared, SpeechAhead, prepare
 from hallo_cli.jobs.workspace import open_workspace
-from hallo_cli.printable import first_line
 from hallo_cli.settings.schema import RenderSettings
 
 logger = logging.getLogger(__name__)

@@ -10,9 +10,8 @@ import posixpath
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
-from hallo_cli.errors import HalloError
+from hallo_cli.errors import HalloError, printable
 from hallo_cli.media.files import WEB_ADDRESS
-from hallo_cli.printable import printable
 
 WEB = ("https", "http")
 STORES = ("s3", "gs", "gcs", "az", "abfs", "oss", "oci", "tos")  # fsspec's; files come whole or not at all

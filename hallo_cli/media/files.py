@@ -6,8 +6,7 @@ import re
 import stat
 from pathlib import Path
 
-from hallo_cli.errors import InputError
-from hallo_cli.printable import printable
+from hallo_cli.errors import InputError, printable
 
 # Of the best known, one slash is enough: paths lose the other one.
 WEB_ADDRESS = re.compile(

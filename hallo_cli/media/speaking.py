@@ -13,9 +13,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from hallo_cli.errors import SettingsError, SpeechError
+from hallo_cli.errors import SettingsError, SpeechError, printable
 from hallo_cli.media.kept_sounds import kept_path
-from hallo_cli.printable import printable
 from hallo_cli.store.cache import cache_path
 from hallo_cli.store.writing import copy_whole
 

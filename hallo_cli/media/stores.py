@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hallo_cli.errors import FarFolderError, HalloError, SettingsError
+from hallo_cli.errors import FarFolderError, HalloError, SettingsError, printable
 from hallo_cli.media.addresses import STORES, address_in, scheme_of, shown_address
 from hallo_cli.media.files import reason_of
-from hallo_cli.printable import printable
 from hallo_cli.store.writing import replacing
 
 PAUSES_S = (2.0, 10.0)  # before a failed access is tried again

@@ -15,8 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from hallo_cli.errors import WeightsError
-from hallo_cli.printable import first_line
+from hallo_cli.errors import WeightsError, first_line
 from hallo_cli.store.writing import rename, reporting_write_errors
 
 REMEDY = "Fetch or convert the bundle again."

@@ -15,14 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from hallo_cli.errors import WeightsError
+from hallo_cli.errors import WeightsError, first_line
 from hallo_cli.models.autoencoder import Autoencoder, build_autoencoder
 from hallo_cli.models.conditioners import AudioProjection, FaceLocator, ImageProjection
 from hallo_cli.models.denoising_unet import DenoisingUNet
 from hallo_cli.models.network_config import NetworkConfig
 from hallo_cli.models.reference_unet import ReferenceUNet
 from hallo_cli.models.tensor_file import map_tensors, write_tensors
-from hallo_cli.printable import first_line
 
 CONVERTED_SHARE = 0.1  # of the bytes that are mapped at a time while they are converted
 CONVERTED_BYTES = 1 << 24  # a smaller portion is not worth mapping the file again

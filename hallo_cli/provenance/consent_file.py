@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from hallo_cli.errors import SettingsError
-from hallo_cli.printable import printable
+from hallo_cli.errors import SettingsError, printable
 from hallo_cli.store.writing import write_whole
 
 COLUMNS = ("sha256", "speak", "who", "until", "note", "file")

@@ -18,8 +18,7 @@ from typing import Any
 import c2pa
 
 from hallo_cli import __version__
-from hallo_cli.errors import InputError, OutputError, SettingsError
-from hallo_cli.printable import first_line, printable
+from hallo_cli.errors import InputError, OutputError, SettingsError, first_line, printable
 from hallo_cli.provenance.certificates import Identity
 from hallo_cli.provenance.consent_file import Consent
 from hallo_cli.store.writing import PartFile, reporting_write_errors

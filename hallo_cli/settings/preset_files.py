@@ -6,8 +6,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from hallo_cli.errors import SettingsError
-from hallo_cli.printable import did_you_mean
+from hallo_cli.errors import SettingsError, did_you_mean
 from hallo_cli.settings.schema import RenderSettings, RuntimeSettings
 from hallo_cli.settings.values import fields_of, require_known
 from hallo_cli.store.reading import read_small

@@ -10,8 +10,7 @@ import typing
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
-from hallo_cli.errors import SettingsError
-from hallo_cli.printable import did_you_mean
+from hallo_cli.errors import SettingsError, did_you_mean
 from hallo_cli.settings.schema import Limits, RenderSettings, RuntimeSettings, Value
 
 Settings = TypeVar("Settings")

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from hallo_cli.printable import PrintableFormatter, printable
+from hallo_cli.errors import PrintableFormatter, printable
 
 HARMFUL = [*map(chr, range(0x20)), "\x7f", *map(chr, range(0x80, 0xA0)), *"\u2028\u2029\u200e\u200f\u061c"]
 HARMFUL += [
