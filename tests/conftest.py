@@ -1,3 +1,4 @@
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -29,3 +30,13 @@ def disks_that_answer_at_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", os.fstat)  # which refuses what is no file, too
         yield
+
+
+@pytest.fixture(autouse=True)
+def log_of_each_test() -> Iterator[None]:
+    """Commands set up the log of their process: the next test begins without that."""
+    root, ours = logging.getLogger(), logging.getLogger("hallo_cli")
+    level, handlers = ours.level, root.handlers[:]
+    yield
+    ours.setLevel(level)
+    root.handlers[:] = handlers

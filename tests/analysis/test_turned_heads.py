@@ -13,12 +13,12 @@ from hallo_cli.domain import Bytes
 from hallo_cli.errors import PortraitError
 from hallo_cli.media.image import write_png
 from hallo_cli.models.network_config import NetworkConfig
-from hallo_cli.workshop.corpus.drawing import Actor, Moment
-from hallo_cli.workshop.corpus.expression import Face
+from hallo_cli.workshop.corpus.drawing import Actor
+from hallo_cli.workshop.corpus.expression import Moment
 from hallo_cli.workshop.corpus.phones import VISEMES
 
 pytestmark = pytest.mark.slow  # a person takes seconds to paint
-REST = Face(np.zeros(len(VISEMES), np.float32), blink=0.0, mood={})
+REST = np.zeros(len(VISEMES), np.float32)
 
 
 @pytest.fixture(scope="module", params=[0, 1, 2])
