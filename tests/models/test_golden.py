@@ -5,9 +5,11 @@ Tolerances: another implementation in float32 differs by rounding alone, which t
 1e-5 in a prediction (of deviation 0.24) and a few 1e-4 over the steps and the autoencoder.
 """
 
+import copy
 import dataclasses
 import json
 import os
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -61,8 +63,10 @@ def settings_of(golden: Golden) -> RenderSettings:
     )
 
 
-def render(golden: Golden, networks: Networks, n_clips: int = 2) -> dict[str, Tensor]:
-    """The clips, everything that is in the golden file under its name there."""
+def render(
+    golden: Golden, networks: Networks, n_clips: int = 2, n_steps: int | None = None
+) -> dict[str, Tensor]:
+    """The clips, everything that is in the golden file under its name there; each with its first steps."""
     animator = Animator(networks, ONLY_CPU)
     predictions: list[Tensor] = []
     networks.denoising_unet.register_forward_hook(lambda *call: predictions.append(call[-1]))
@@ -80,7 +84,8 @@ def render(golden: Golden, networks: Networks, n_clips: int = 2) -> dict[str, Te
                 speech, index * golden.params["F"], golden.params["F"], networks.config.audio_window
             )
             solver, predictor = animator.sampler(settings, animator.clip_context(job, windows, motion))
-            for step, after in enumerate(denoise(predictor, solver, golden.noise(index))):
+            steps = islice(denoise(predictor, solver, golden.noise(index)), n_steps)
+            for step, after in enumerate(steps):
                 latents = found[f"clip{index}.step{step}.latents"] = after
                 found[f"clip{index}.step{step}.prediction"] = predictions[-1]
             frames = animator.finisher.pictures(latents)
@@ -121,8 +126,19 @@ def golden() -> Golden:
 
 
 @pytest.fixture(scope="module")
-def found(golden):
-    return render(golden, golden.networks())
+def made(golden) -> Networks:
+    """Copied by each test, which puts hooks into them: to draw the weights takes longer."""
+    return golden.networks()
+
+
+@pytest.fixture
+def networks(made) -> Networks:
+    return copy.deepcopy(made)
+
+
+@pytest.fixture(scope="module")
+def found(golden, made):
+    return render(golden, copy.deepcopy(made))
 
 
 def assert_near(actual: Tensor, expected: Tensor, tolerance: float) -> None:
@@ -176,8 +192,9 @@ def test_video_agrees(golden, found):
         assert_near(found[f"clip{index}.video"], rows_of(golden.arrays[f"clip{index}.video"]), 1e-3)
 
 
-def test_features_rounded_to_float16_agree_as_officially(golden):
-    rounded = render(golden, golden.networks(round_features=True))
+def test_features_rounded_to_float16_agree_as_officially(golden, networks):
+    config = golden.config(round_features=True)
+    rounded = render(golden, dataclasses.replace(networks, config=config))
     last = golden.params["steps"] - 1
     for index in (0, 1):
         expected = rows_of(golden.arrays[f"fp16_bank.clip{index}.step{last}.latents"])
@@ -201,10 +218,9 @@ def tie(networks: Networks) -> None:
                 layer.load_state_dict(module.attn2_0.state_dict())
 
 
-def test_shared_audio_attention_is_three_equal_ones(golden):
-    networks = golden.networks()
+def test_shared_audio_attention_is_three_equal_ones(golden, networks):
     tie(networks)
-    three, one = (render(golden, either, n_clips=1) for either in (networks, tied(networks)))
+    three, one = (render(golden, either, n_clips=1, n_steps=2) for either in (networks, tied(networks)))
     untied = golden.arrays["clip0.step0.prediction"]
     assert (three["clip0.step0.prediction"] - rows_of(untied)).abs().max() > 1e-3
     # The same products in matrices of other shapes; the networks carry the rounding on as above.
