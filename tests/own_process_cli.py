@@ -19,19 +19,19 @@ class Kept(io.BytesIO):
         pass
 
 
-def hallo(folder: Path, *arguments: str) -> CompletedProcess[str]:
-    """Run a command in a folder; what it ends with and prints."""
+def hallo(folder: Path, *arguments: str, encoding: str = "utf-8") -> CompletedProcess[str]:
+    """Run a command in a folder, on a console of an encoding; what it ends with and prints."""
     printed, said = Kept(), Kept()
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(bundle_engine, "BundleEngine", StubEngine)
         patch.setattr(sys, "argv", ["hallo", *arguments])
-        patch.setattr(sys, "stdout", io.TextIOWrapper(printed, "utf-8"))
-        patch.setattr(sys, "stderr", io.TextIOWrapper(said, "utf-8"))
+        patch.setattr(sys, "stdout", io.TextIOWrapper(printed, encoding))
+        patch.setattr(sys, "stderr", io.TextIOWrapper(said, encoding))
         with pytest.raises(SystemExit) as ended:
             main()
         sys.stdout.flush()
         sys.stderr.flush()
     assert isinstance(ended.value.code, int)
-    texts = (kept.getvalue().decode() for kept in (printed, said))
+    texts = (kept.getvalue().decode(encoding, "surrogateescape") for kept in (printed, said))
     return CompletedProcess(arguments, ended.value.code, *texts)
