@@ -207,7 +207,7 @@ def main() -> int:
     manifest, workers = Path(sys.argv[1]), int(sys.argv[2])
     try:
         with (
-            opened(batch_of(manifest, workers=workers)) as open_batch,
+            opened(batch_of(manifest, workers=workers, check_processes=0)) as open_batch,
             obeying_signals(open_batch.stop, in_hand="the current clips"),
         ):
             list(open_batch.check())

@@ -2,23 +2,22 @@
 
 import json
 import os
-import resource
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import batch_doubles
 import pytest
 from batch_doubles import batch_of, results, run, write_batch
+from forked import Command
 
 from hallo_cli.batch import scheduler
 from hallo_cli.batch.ledger import read_records
 from hallo_cli.batch.paths import Paths
 from hallo_cli.media.probe import frame_hashes
 
-TESTS = Path(__file__).parent.parent
 ROWS = ["a", "b", "c", "d"]
 
 
@@ -41,13 +40,11 @@ class Run:
     """A batch in a process of its own."""
 
     def __init__(self, manifest: Path, *, limit_bytes: int = 0) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, str(TESTS / "batch_doubles.py"), str(manifest), "1"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "HALLO_TEST_CLIP_S": "0.1"},
-            preexec_fn=lambda: limit_file_size(limit_bytes),  # noqa: PLW1509
+        self.process = Command(
+            batch_doubles.main,
+            [str(manifest), "1"],
+            limit_bytes=limit_bytes,
+            environment={"HALLO_TEST_CLIP_S": "0.1"},
         )
 
     def wait_for(self, event: str, count: int = 1) -> None:
@@ -55,21 +52,14 @@ class Run:
             count -= values["event"] == event
             if count == 0:
                 return
-        raise AssertionError(f"no {event}: {self.process.communicate()[1]}")
+        raise AssertionError(f"no {event}: {self.finish()[1]}")
 
     def events(self) -> Iterator[dict[str, object]]:
-        assert self.process.stdout is not None
         for line in self.process.stdout:
             yield json.loads(line)
 
     def finish(self) -> tuple[int, str]:
-        _, said = self.process.communicate(timeout=300)
-        return self.process.returncode, said
-
-
-def limit_file_size(limit_bytes: int) -> None:
-    if limit_bytes:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
+        return self.process.finish()
 
 
 def descendants(pid: int) -> list[int]:
@@ -114,7 +104,7 @@ def test_killed_parent_takes_its_workers_along_and_the_next_run_goes_on(
         workers = with_command(running.process.pid, "spawn_main")
         assert workers
         running.process.kill()
-        running.process.communicate()
+        running.finish()
         deadline = time.monotonic() + 20
         while any(map(is_alive, workers)) and time.monotonic() < deadline:
             time.sleep(0.05)

@@ -1,47 +1,27 @@
 """Real processes, really killed."""
 
 import json
-import multiprocessing
 import random
-import resource
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
+import job_doubles
+from forked import FORKED, Command, start_server
 from job_doubles import run_here
 
 from hallo_cli.jobs.plan import Job
 from hallo_cli.media.probe import frame_hashes
 
-TESTS = Path(__file__).parent.parent
-# Forks of a process that has imported everything: they start at once, and die as any other.
-FORKED = multiprocessing.get_context("forkserver")
-FORKED.set_forkserver_preload(["job_doubles"])
 
-
-def start(job: Job, *options: str, limit_bytes: int = 0) -> subprocess.Popen[str]:
+def start(job: Job, *options: str, limit_bytes: int = 0) -> Command:
     """Begin the job in a process of its own and return once it has planned it."""
     paths = [str(path) for path in (job.portrait, job.audio, job.output)]
-    process = subprocess.Popen(
-        [sys.executable, str(TESTS / "job_doubles.py"), *paths, *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: limit_file_size(limit_bytes),  # noqa: PLW1509
-    )
+    process = Command(job_doubles.main, [*paths, *options], limit_bytes=limit_bytes)
     wait_for(process, "planned")
     return process
 
 
-def limit_file_size(limit_bytes: int) -> None:
-    if limit_bytes:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
-
-
-def wait_for(process: subprocess.Popen[str], event: str) -> dict[str, object]:
-    assert process.stdout is not None
+def wait_for(process: Command, event: str) -> dict[str, object]:
     for line in process.stdout:
         values: dict[str, object] = json.loads(line)
         if values["event"] == event:
@@ -49,13 +29,9 @@ def wait_for(process: subprocess.Popen[str], event: str) -> dict[str, object]:
     return {}
 
 
-def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
-    _, said = process.communicate(timeout=60)
-    return process.returncode, said
-
-
 def kill_after(job: Job, stage: str, seconds: float) -> bool:
     """Run the job in a forked process and kill it outright; whether it had finished before."""
+    start_server()
     reached = FORKED.Event()
     process = FORKED.Process(target=run_here, args=(job, stage, reached))
     process.start()
@@ -76,7 +52,7 @@ def test_job_killed_at_twenty_moments_equals_undisturbed_one(job: Job, undisturb
             assert list(frame_hashes(job.output)) == undisturbed
             job.output.unlink()
         assert not job.output.exists() or list(frame_hashes(job.output)) == undisturbed
-    status, said = finish(start(job))
+    status, said = start(job).finish()
     assert (status, said) == (0, "")
     assert list(frame_hashes(job.output)) == undisturbed
 
@@ -85,10 +61,10 @@ def test_killed_job_loses_no_finished_clip(job: Job) -> None:
     process = start(job, "--clip-s", "0.05")
     done = [wait_for(process, "clip_rendered")["frames_done"] for _ in range(6)][-1]
     process.kill()
-    process.communicate()
+    process.finish()
     process = start(job)
     resumed = wait_for(process, "clip_rendered")["frames_done"]
-    finish(process)
+    process.finish()
     assert isinstance(resumed, int)
     assert isinstance(done, int)
     assert resumed >= done
@@ -99,18 +75,18 @@ def test_interrupts_finish_the_clip_and_say_how_to_go_on(job: Job, undisturbed: 
         process = start(job, "--clip-s", "0.1")
         wait_for(process, "clip_rendered")
         process.send_signal(number)
-        found, said = finish(process)
+        found, said = process.finish()
         assert found == status
         assert "the same command resumes" in said
         assert not job.output.exists()
-    assert finish(start(job))[0] == 0
+    assert start(job).finish()[0] == 0
     assert list(frame_hashes(job.output)) == undisturbed
 
 
 def test_file_that_may_not_grow_is_an_error_that_keeps_the_work(job: Job) -> None:
     process = start(job, "--segment-s", "30", limit_bytes=140_000)  # the sound fits, the spool does not
-    status, said = finish(process)
+    status, said = process.finish()
     assert status == 1
     assert "finished work is kept" in said
     assert not job.output.exists()
-    assert finish(start(job, "--segment-s", "30"))[0] == 0
+    assert start(job, "--segment-s", "30").finish()[0] == 0
