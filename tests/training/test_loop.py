@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -44,6 +45,15 @@ def config(tmp_path: Path) -> TrainingConfig:
     return toy_run(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> TrainingConfig:
+    """A run of stage 1 that has ended; for tests that only read it."""
+    torch.set_num_threads(1)
+    run = toy_run(tmp_path_factory.mktemp("finished"))
+    train(run, "stage1")
+    return run
+
+
 def clips(config: TrainingConfig) -> TrainingConfig:
     return replace(
         config, data=replace(config.data, frames=4), objective=ObjectiveSettings(), start=config.start
@@ -51,10 +61,14 @@ def clips(config: TrainingConfig) -> TrainingConfig:
 
 
 @pytest.mark.parametrize("stage", ["stage1", "stage2"])
-def test_a_resumed_run_equals_an_uninterrupted_one(config: TrainingConfig, stage: str) -> None:
-    whole = config if stage == "stage1" else clips(config)
-    parts = elsewhere(whole, "parts")
-    train(whole, stage)  # type: ignore[arg-type]
+def test_a_resumed_run_equals_an_uninterrupted_one(
+    config: TrainingConfig, finished: TrainingConfig, stage: str
+) -> None:
+    whole = finished
+    if stage == "stage2":
+        config = whole = clips(config)
+        train(whole, "stage2")
+    parts = elsewhere(config, "parts")
     assert not train(parts, stage, should_stop=stopping_after(2)).is_finished  # type: ignore[arg-type]
     assert train(parts, stage).is_finished  # type: ignore[arg-type]
     for name in ("networks", "average", "optimizer"):
@@ -91,17 +105,16 @@ def test_training_lowers_the_loss(config: TrainingConfig) -> None:
         if isinstance(event, Logged):
             losses.append(event.loss)
 
-    longer = elsewhere(config, "longer", steps=30, log_every=10)
+    longer = elsewhere(config, "longer", steps=20, log_every=10)
     train(replace(longer, optimizer=OptimizerSettings(lr=3e-3, warmup=1)), "stage1", on_event=note)
     assert losses[-1] < losses[0]
 
 
-def test_stage_two_trains_only_motion_and_audio(config: TrainingConfig) -> None:
-    train(config, "stage1")
-    start = StartSettings(run=config.run.output)
+def test_stage_two_trains_only_motion_and_audio(config: TrainingConfig, finished: TrainingConfig) -> None:
+    start = StartSettings(run=finished.run.output)
     second = replace(elsewhere(clips(config), "second", ema_decay=0.0), start=start)
     train(second, "stage2")
-    before = weights(config) | weights(config, "average")
+    before = weights(finished) | weights(finished, "average")
     changed = {name for name, value in weights(second).items() if not torch.equal(value, before[name])}
     assert changed
     assert all(
@@ -113,13 +126,16 @@ def test_accumulated_batches_count_as_their_mean(config: TrainingConfig) -> None
     """One step over batches 0 and 1: AdamW's first moment is a tenth of the mean of their gradients."""
     plain = replace(config, optimizer=OptimizerSettings(lr=1e-9, clip_norm=1e9, betas=(0.9, 0.99)))
     train(elsewhere(plain, "both", steps=1, accumulation=2), "stage1")
-    train(elsewhere(plain, "single", steps=2), "stage1")  # at that rate the weights stay what they were
-    both, single = (
-        load_file(RunFolder(config.run.output.with_name(name)).latest() / "optimizer.safetensors")  # type: ignore[operator]
-        for name in ("both", "single")
+    # At that rate the weights stay what they were.
+    train(elsewhere(plain, "single", steps=2, checkpoint_every=1), "stage1")
+    both, first, single = (
+        load_file(config.run.output.with_name(run) / "checkpoints" / step / "optimizer.safetensors")
+        for run, step in (
+            ("both", "step-00000001"),
+            ("single", "step-00000001"),
+            ("single", "step-00000002"),
+        )
     )
-    train(elsewhere(plain, "first", steps=1), "stage1")
-    first = load_file(RunFolder(config.run.output.with_name("first")).latest() / "optimizer.safetensors")  # type: ignore[operator]
     name = "exp_avg.denoising_unet.conv_out.bias"
     second = single[name] - 0.9 * first[name]
     torch.testing.assert_close(both[name], (first[name] + second) / 2, rtol=1e-3, atol=1e-7)
@@ -169,11 +185,12 @@ def test_weights_that_are_no_numbers_are_not_saved(
     assert RunFolder(broken.run.output).latest() is None
 
 
-def test_checkpointing_activations_changes_no_number(config: TrainingConfig) -> None:
-    train(config, "stage1")
+def test_checkpointing_activations_changes_no_number(
+    config: TrainingConfig, finished: TrainingConfig
+) -> None:
     frugal = elsewhere(config, "frugal", gradient_checkpointing=True)
     train(frugal, "stage1")
-    ours, theirs = weights(frugal), weights(config)
+    ours, theirs = weights(frugal), weights(finished)
     assert all(torch.allclose(ours[key], theirs[key], atol=1e-6) for key in ours)
 
 
@@ -198,9 +215,8 @@ def test_a_limit_in_time_ends_the_run_and_its_decay(
     assert rates[-1] < max(rates)
 
 
-def test_events_are_logged_as_json_lines(config: TrainingConfig) -> None:
-    train(config, "stage1")
-    lines = [json.loads(line) for line in (config.run.output / "log.jsonl").read_text().splitlines()]
+def test_events_are_logged_as_json_lines(finished: TrainingConfig) -> None:
+    lines = [json.loads(line) for line in (finished.run.output / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if line["event"] == "logged"] == [1, 2, 3, 4]
     assert lines[-1]["event"] == "saved"
 
@@ -297,8 +313,8 @@ def test_clips_are_rendered_as_a_video_too(tmp_path: Path) -> None:
     assert frames[:, 28, 4].min() > 180
 
 
-def test_another_runs_checkpoint_is_refused(config: TrainingConfig) -> None:
-    train(config, "stage1")
+def test_another_runs_checkpoint_is_refused(config: TrainingConfig, finished: TrainingConfig) -> None:
+    shutil.copytree(finished.run.output, config.run.output)
     other = replace(
         config, objective=ObjectiveSettings(train=("motion",)), data=replace(config.data, frames=4)
     )
@@ -312,9 +328,10 @@ def test_a_loss_that_is_not_finite_ends_the_run(config: TrainingConfig) -> None:
         train(elsewhere(wild, "wild", steps=50), "stage1")
 
 
-def test_run_goes_on_from_a_named_checkpoint_of_another(config: TrainingConfig) -> None:
-    train(config, "stage1")
-    whole = weights(config)
+def test_run_goes_on_from_a_named_checkpoint_of_another(
+    config: TrainingConfig, finished: TrainingConfig
+) -> None:
+    whole = weights(finished)
     first = elsewhere(config, "first", steps=4)
     train(first, "stage1", should_stop=stopping_after(2))
     second = elsewhere(config, "second", resume_from=first.run.output / "checkpoints" / "step-00000002")
