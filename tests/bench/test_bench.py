@@ -15,12 +15,14 @@ from small_bundles import make_bundle
 from small_networks import official_like
 from typer.testing import CliRunner
 
+from hallo_cli.analysis.face import Face, FaceAnalyser
 from hallo_cli.bench import clock as bench_clock
 from hallo_cli.bench.against import differences
 from hallo_cli.bench.clock import Marks
 from hallo_cli.bench.example import Example, open_example
 from hallo_cli.bench.stages import STAGES, bench
 from hallo_cli.cli.app import register
+from hallo_cli.domain import Bytes
 from hallo_cli.errors import SettingsError
 from hallo_cli.jobs.forecast import read_speeds
 from hallo_cli.models.network_config import NetworkConfig
@@ -34,6 +36,22 @@ QUICK = {"repeats": 1, "warmups": 0, "n_clips": 1}
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_bundle(tmp_path_factory.mktemp("bench") / "tiny").path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def portraits_are_set_upright_once() -> Iterator[None]:
+    """Every repetition analyses the same portrait, which takes longer than small networks."""
+    set_upright, found = FaceAnalyser.set_upright, dict[bytes, tuple[int, Bytes, list[Face]]]()
+
+    def remembering(self: FaceAnalyser, rgb: Bytes) -> tuple[int, Bytes, list[Face]]:
+        key = rgb.tobytes()
+        if key not in found:
+            found[key] = set_upright(self, rgb)
+        return found[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FaceAnalyser, "set_upright", remembering)
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -81,7 +99,7 @@ def test_command_keeps_the_speed_for_later_forecasts(bundle: Path) -> None:
 
 
 def test_networks_are_timed_with_random_weights() -> None:
-    settings = RenderSettings(dtype="float32", steps=1, solver="ddim", guidance=1.0)
+    settings = RenderSettings(dtype="float32", steps=1, solver="ddim", guidance=1.0, size=64)
     example = open_example(settings, RUNTIME, official_like())
     (figures,) = bench(example, [settings], **QUICK)
     assert figures.spread("frame")["median_s"] > 0
@@ -126,7 +144,9 @@ def test_equal_frames_differ_in_nothing_and_others_do() -> None:
 
 def test_preset_is_compared_with_the_settings(bundle: Path, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
-    shown = run_bench(bundle, "--against", "realtime", "--steps", "2", "--report", str(report))
+    shown = run_bench(
+        bundle, "--against", "realtime", "--steps", "2", "--size", "64", "--report", str(report)
+    )
     result: Any = json.loads(report.read_text())
     first, other = result["runs"]
     assert (first["name"], other["name"], other["steps"]) == ("settings", "realtime", 8)
