@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,9 @@ from typer.testing import CliRunner, Result
 
 from hallo_cli.cli.app import register
 from hallo_cli.errors import InputError, SettingsError, WeightsError
+from hallo_cli.evaluation import measure_video
+from hallo_cli.evaluation.curves import Curves
+from hallo_cli.evaluation.figures import VideoFigures
 from hallo_cli.evaluation.syncnet import SyncNet
 from hallo_cli.media.joining import Sound, assemble
 from hallo_cli.media.video import SegmentWriter
@@ -28,6 +32,22 @@ N_FRAMES = 8
 def no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is installed on this machine decides nothing."""
     monkeypatch.setenv("HALLO_MODELS", str(tmp_path))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def videos_are_measured_once() -> Iterator[None]:
+    """Most commands measure the same video in the same way."""
+    measure, found = measure_video.measure_video, dict[str, tuple[VideoFigures, Curves]]()
+
+    def remembering(video: Path, **beside: object) -> tuple[VideoFigures, Curves]:
+        key = repr((video, beside))
+        if key not in found:
+            found[key] = measure(video, **beside)
+        return found[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measure_video, "measure_video", remembering)
+        yield
 
 
 @pytest.fixture(scope="module")
