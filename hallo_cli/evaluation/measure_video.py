@@ -146,11 +146,11 @@ def _feed(
     meter: VideoMeter, frames: Iterator[Bytes], comparison: TruthMeter | None, true_frames: Iterator[Bytes]
 ) -> None:
     """Feed all frames to the meters: while one is measured, the next is decoded and its face found."""
-    true_analyser = FaceAnalyser()
+    true_analyser = None if comparison is None else FaceAnalyser()
 
     def measure(frame: Bytes, face: Face | None, true_frame: Bytes | None) -> None:
         meter.measure(frame, face)
-        if comparison is not None and true_frame is not None:
+        if comparison is not None and true_analyser is not None and true_frame is not None:
             true_face = next(iter(true_analyser.detect(true_frame)), None)
             comparison.add(frame, face, true_frame, true_face)
 
