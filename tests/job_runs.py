@@ -1,5 +1,6 @@
 """Runs of the small job of the tests, and what they leave."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,22 @@ from scipy.io import wavfile
 from hallo_cli.errors import Interrupted
 from hallo_cli.jobs import events
 from hallo_cli.jobs.plan import Job
+from hallo_cli.jobs.record import JobResult
 from hallo_cli.jobs.runner import StopRequest, run_job
 from hallo_cli.media.probe import frame_hashes
 from hallo_cli.settings.schema import RenderSettings
 
 N_FRAMES = 50
 N_CLIPS = 13
+
+
+@dataclasses.dataclass(frozen=True)
+class Done:
+    """The job done in one go, what that gave and what happened meanwhile."""
+
+    job: Job
+    result: JobResult
+    events: list[events.Event]
 
 
 def make_job(folder: Path) -> Job:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from job_doubles import ShortOfMemory, TrivialEngine
-from job_runs import N_CLIPS, N_FRAMES, hashes, stop_after, work_dirs
+from job_runs import N_CLIPS, N_FRAMES, Done, hashes, stop_after, work_dirs
 
 from hallo_cli.domain import Clip, Portrait, StepDone
 from hallo_cli.errors import (
@@ -25,7 +25,7 @@ from hallo_cli.errors import (
 from hallo_cli.jobs import events
 from hallo_cli.jobs.plan import Job
 from hallo_cli.jobs.record import read_record
-from hallo_cli.jobs.runner import JobResult, RunOptions, run_job
+from hallo_cli.jobs.runner import RunOptions, run_job
 from hallo_cli.media.audio import Recording
 from hallo_cli.media.ffmpeg import find_ffmpeg
 from hallo_cli.media.probe import probe
@@ -95,18 +95,21 @@ def test_input_that_is_swapped_during_the_analysis_and_restored_after_a_kill_lea
     assert hashes(job.output) == undisturbed
 
 
-def test_job_gives_every_frame_and_the_sound(job: Job) -> None:
-    run_job(job, TrivialEngine())
-    info = probe(job.output)
+def test_job_gives_every_frame_and_the_sound(done: Job) -> None:
+    info = probe(done.output)
     assert info.video is not None
     assert info.audio is not None
     assert info.video.n_frames == N_FRAMES
     assert info.audio.duration_s == pytest.approx(2.0, abs=0.04)
 
 
-def test_finished_job_leaves_video_and_record_only(job: Job) -> None:
-    run_job(job, TrivialEngine())
-    assert sorted(os.listdir(job.output.parent)) == ["face.png", "out.json", "out.mp4", "speech.wav"]
+def test_finished_job_leaves_video_and_record_only(done_once: Done) -> None:
+    assert sorted(os.listdir(done_once.job.output.parent)) == [
+        "face.png",
+        "out.json",
+        "out.mp4",
+        "speech.wav",
+    ]
 
 
 def test_work_dir_is_where_it_was_asked_for(job: Job, tmp_path: Path) -> None:
@@ -159,17 +162,15 @@ def test_name_too_long_for_the_record_is_refused_before_anything_is_done(job: Jo
     assert work_dirs(job) == []
 
 
-def test_done_job_is_not_done_again(job: Job) -> None:
-    run_job(job, TrivialEngine())
+def test_done_job_is_not_done_again(done: Job) -> None:
     engine = TrivialEngine()
-    result = run_job(job, engine)
+    result = run_job(done, engine)
     assert result.was_done
     assert engine.clips_rendered == []
 
 
-def test_overwrite_renders_again(job: Job) -> None:
-    run_job(job, TrivialEngine())
-    assert not run_job(job, TrivialEngine(), options=RunOptions(overwrite=True)).was_done
+def test_overwrite_renders_again(done: Job) -> None:
+    assert not run_job(done, TrivialEngine(), options=RunOptions(overwrite=True)).was_done
 
 
 def test_strange_file_under_the_outputs_name_is_not_replaced(job: Job) -> None:
@@ -185,17 +186,15 @@ def test_strange_file_under_the_records_name_is_not_replaced(job: Job) -> None:
         run_job(job, TrivialEngine())
 
 
-def test_record_without_its_video_does_not_stand_in_the_way(job: Job) -> None:
-    run_job(job, TrivialEngine())
-    job.output.unlink()
-    assert not run_job(job, TrivialEngine()).was_done
+def test_record_without_its_video_does_not_stand_in_the_way(done: Job) -> None:
+    done.output.unlink()
+    assert not run_job(done, TrivialEngine()).was_done
 
 
-def test_changed_video_is_not_taken_for_the_finished_one(job: Job) -> None:
-    run_job(job, TrivialEngine())
-    job.output.write_bytes(b"changed")
+def test_changed_video_is_not_taken_for_the_finished_one(done: Job) -> None:
+    done.output.write_bytes(b"changed")
     with pytest.raises(SettingsError, match="--overwrite"):
-        run_job(job, TrivialEngine())
+        run_job(done, TrivialEngine())
 
 
 def test_two_runs_of_one_job_do_not_meet(job: Job) -> None:
@@ -314,10 +313,9 @@ def test_input_that_vanishes_meanwhile_is_an_error_that_keeps_the_work(job: Job)
     assert engine.clips_rendered == []
 
 
-def test_record_describes_the_job(job: Job) -> None:
-    engine = TrivialEngine()
-    result: JobResult = run_job(job, engine)
-    resolved = dataclasses.replace(job, settings=engine.resolve_settings(job.settings))
+def test_record_describes_the_job(done_once: Done) -> None:
+    job, result = done_once.job, done_once.result
+    resolved = dataclasses.replace(job, settings=TrivialEngine().resolve_settings(job.settings))
     assert read_record(result.sidecar).job == resolved
     assert json.loads(result.sidecar.read_text())["output"]["sha256"] == result.sha256
 
@@ -332,9 +330,8 @@ def test_record_says_how_the_sound_was_put_in(job: Job, suffix: str, mode: str, 
     assert json.loads(result.sidecar.read_text())["output"]["sound"] == {"mode": mode, "codec": codec}
 
 
-def test_events_are_one_json_line_each(job: Job) -> None:
-    lines: list[str] = []
-    run_job(job, TrivialEngine(), on_event=lambda event: lines.append(events.to_json(event)))
+def test_events_are_one_json_line_each(done_once: Done) -> None:
+    lines = [events.to_json(event) for event in done_once.events]
     kinds = [json.loads(line)["event"] for line in lines]
     assert kinds[0] == "stage_started"
     assert kinds[-1] == "finished"
