@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from job_runs import make_job
 from scipy.io import wavfile
 from small_bundles import make_bundle
 
@@ -34,6 +35,14 @@ def shortened(job: Job, **settings: object) -> Job:
     """Ten frames of the job, of the example portrait: three clips of four in two segments."""
     values = {"duration_s": 0.4, "segment_s": 0.5, **settings}
     return dataclasses.replace(job, portrait=FACE, settings=RenderSettings(**values))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def whole(engine: BundleEngine, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Frame hashes of the shortened job, rendered in one go."""
+    job = shortened(make_job(tmp_path_factory.mktemp("whole")))
+    run_job(job, engine)
+    return list(frame_hashes(job.output))
 
 
 def test_stopped_and_resumed_render_equals_uninterrupted_one(job: Job, engine: BundleEngine) -> None:
@@ -134,17 +143,16 @@ def test_recording_without_samples_is_refused(job: Job, engine: BundleEngine) ->
         run_job(shortened(job, duration_s=None), engine)
 
 
-def test_clips_that_overlap_give_the_same_video(job: Job, engine: BundleEngine) -> None:
+def test_clips_that_overlap_give_the_same_video(job: Job, engine: BundleEngine, whole: list[str]) -> None:
     one_by_one = BundleEngine(engine.bundle, dataclasses.replace(engine.runtime, decode_behind="off"))
-    job = shortened(job)
-    other = dataclasses.replace(job, output=job.output.with_name("other.mp4"))
-    run_job(job, engine)
-    run_job(other, one_by_one)
+    run_job(shortened(job), one_by_one)
     assert [s._animator.execution.overlaps for s in (engine, one_by_one)] == [True, False]  # type: ignore[union-attr]
-    assert list(frame_hashes(job.output)) == list(frame_hashes(other.output))
+    assert list(frame_hashes(job.output)) == whole
 
 
-def test_failure_of_the_listener_leaves_work_that_can_be_gone_on_with(job: Job, engine: BundleEngine) -> None:
+def test_failure_of_the_listener_leaves_work_that_can_be_gone_on_with(
+    job: Job, engine: BundleEngine, whole: list[str]
+) -> None:
     job = shortened(job)
 
     def fail(event: events.Event) -> None:
@@ -157,9 +165,7 @@ def test_failure_of_the_listener_leaves_work_that_can_be_gone_on_with(job: Job, 
     begun = [thread for thread in threading.enumerate() if thread.name == "ahead" and thread not in before]
     assert len(begun) <= len(engine._animator.threads._idle)  # type: ignore[union-attr] # none is at work
     run_job(job, engine)
-    whole = dataclasses.replace(job, output=job.output.with_name("whole.mp4"))
-    run_job(whole, engine)
-    assert list(frame_hashes(job.output)) == list(frame_hashes(whole.output))
+    assert list(frame_hashes(job.output)) == whole
 
 
 def test_full_framing_gives_the_whole_picture(job: Job, engine: BundleEngine) -> None:
