@@ -269,11 +269,9 @@ def own_threads() -> Iterator[None]:
 @pytest.mark.parametrize("config", [tiny_config(), tiny_config(clip_frames=1), tiny_config(motion_frames=0)])
 def test_overlapped_render_gives_the_same_bytes(config):
     n_frames = 3 * config.clip_frames + (config.clip_frames > 1)
-    rendered = {}
+    networks, rendered = make_animator(config).networks, {}
     for overlap in ("off", "on"):
-        animator = Animator(
-            random_networks(config), dataclasses.replace(RUNTIME, decode_behind=overlap, threads=2)
-        )
+        animator = Animator(networks, dataclasses.replace(RUNTIME, decode_behind=overlap, threads=2))
         assert animator.execution.overlaps is (overlap == "on")
         job = animator.prepare(make_portrait(config), SETTINGS)
         rendered[overlap] = list(animator.clips(job, make_speech(config, n_frames)))
