@@ -1,5 +1,6 @@
 """A picture file becomes a portrait, or a message that says what to change."""
 
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -28,6 +29,13 @@ SMALL = NetworkConfig(
 )
 EMBEDDED_LIKE = Requirements(SMALL, Geometry(crop_scale=1.32, crop_shift=0.015))
 OPTIONS = PortraitOptions(size=256)
+face_analyser = cache(FaceAnalyser)
+
+
+@pytest.fixture(autouse=True)
+def networks_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The face networks keep nothing of a portrait: all tests look with the same ones."""
+    monkeypatch.setattr("hallo_cli.analysis.portrait.FaceAnalyser", face_analyser)
 
 
 @pytest.fixture
@@ -67,7 +75,7 @@ def test_second_analysis_comes_from_the_cache(
     portrait_analyser: PortraitAnalyser, astronaut_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = portrait_analyser.analyse(astronaut_file, OPTIONS)
-    monkeypatch.setattr(FaceAnalyser, "detect", lambda *_, **__: pytest.fail("analysed again"))
+    monkeypatch.setattr(PortraitAnalyser, "look", lambda *_: pytest.fail("analysed again"))
     assert_equal(portrait_analyser.analyse(astronaut_file, OPTIONS), first)
 
 
