@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import resource
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from multiprocessing import forkserver
@@ -57,10 +58,13 @@ class Command:
         self._process.kill()
 
     def finish(self) -> tuple[int, str]:
-        """Wait for its end; its status and what it said on standard error."""
+        """Wait for its end; its status and what it said on standard error. After five minutes it is killed."""
+        hanging = threading.Timer(300, self.kill)
+        hanging.start()
         with self.stdout, self._stderr:
             self.stdout.read()
             said = self._stderr.read()
+        hanging.cancel()
         self._process.join(60)
         assert self._process.exitcode is not None
         return self._process.exitcode, said
