@@ -58,7 +58,7 @@ class Command:
         self._process.kill()
 
     def finish(self) -> tuple[int, str]:
-        """Wait for its end; its status and what it said on standard error. After five minutes it is killed."""
+        """Wait for its end, or kill it after five minutes; its status and its standard error."""
         hanging = threading.Timer(300, self.kill)
         hanging.start()
         with self.stdout, self._stderr:
