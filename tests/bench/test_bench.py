@@ -11,18 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from remembered import portraits_set_upright_once
 from small_bundles import make_bundle
 from small_networks import official_like
 from typer.testing import CliRunner
 
-from hallo_cli.analysis.face import Face, FaceAnalyser
 from hallo_cli.bench import clock as bench_clock
 from hallo_cli.bench.against import differences
 from hallo_cli.bench.clock import Marks
 from hallo_cli.bench.example import Example, open_example
 from hallo_cli.bench.stages import STAGES, bench
 from hallo_cli.cli.app import register
-from hallo_cli.domain import Bytes
 from hallo_cli.errors import SettingsError
 from hallo_cli.jobs.forecast import read_speeds
 from hallo_cli.models.network_config import NetworkConfig
@@ -40,17 +39,8 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", autouse=True)
 def portraits_are_set_upright_once() -> Iterator[None]:
-    """Every repetition analyses the same portrait, which takes longer than small networks."""
-    set_upright, found = FaceAnalyser.set_upright, dict[bytes, tuple[int, Bytes, list[Face]]]()
-
-    def remembering(self: FaceAnalyser, rgb: Bytes) -> tuple[int, Bytes, list[Face]]:
-        key = rgb.tobytes()
-        if key not in found:
-            found[key] = set_upright(self, rgb)
-        return found[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(FaceAnalyser, "set_upright", remembering)
+    """Every repetition analyses the same portrait."""
+    with portraits_set_upright_once():
         yield
 
 

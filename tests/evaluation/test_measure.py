@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from evaluation.talking import FPS, ColourNetwork, open_mouth, openings, portrait_crop, shut_eyes, speech_like
+from remembered import remembered
 from skimage.metrics import structural_similarity
 
 from hallo_cli.analysis.face import Face, FaceAnalyser
@@ -62,16 +63,7 @@ class Talking:
 @pytest.fixture(scope="module", autouse=True)
 def portraits_are_cut_out_once() -> Iterator[None]:
     """The meters of most videos begin with the same portrait."""
-    cut_out, found = geometry.background, dict[tuple[bytes, bytes], geometry.Mask | None]()
-
-    def background(picture: Bytes, landmarks: Float) -> geometry.Mask | None:
-        key = picture.tobytes(), landmarks.tobytes()
-        if key not in found:
-            found[key] = cut_out(picture, landmarks)
-        return found[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(geometry, "background", background)
+    with remembered(geometry, "background", lambda picture, marks: (picture.tobytes(), marks.tobytes())):
         yield
 
 

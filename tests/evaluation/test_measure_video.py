@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from remembered import portraits_set_upright_once
 
 from hallo_cli.analysis import face as face_module
 from hallo_cli.analysis.face import Face, FaceAnalyser
@@ -29,17 +30,8 @@ PORTRAIT = Path(__file__).parents[2] / "hallo_cli/assets/examples/portrait_astro
 
 @pytest.fixture(scope="module", autouse=True)
 def portraits_are_set_upright_once() -> Iterator[None]:
-    """The videos are compared with the same portrait, which takes longer to analyse than their frames."""
-    set_upright, found = FaceAnalyser.set_upright, dict[bytes, tuple[int, Bytes, list[Face]]]()
-
-    def remembering(self: FaceAnalyser, rgb: Bytes) -> tuple[int, Bytes, list[Face]]:
-        key = rgb.tobytes()
-        if key not in found:
-            found[key] = set_upright(self, rgb)
-        return found[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(FaceAnalyser, "set_upright", remembering)
+    """The videos are compared with the same portrait."""
+    with pytest.MonkeyPatch.context() as patch, portraits_set_upright_once():
         patch.setattr(face_module, "_session", functools.cache(face_module._session))
         yield
 
