@@ -63,7 +63,7 @@ def _fetched(address: str) -> Path:
             return kept
         if content is None:
             raise Refused("the server sent nothing")
-        file = keep(_blocks(content), "far", _suffix_of(address))
+        file = keep(_blocks(content, scheme_of(address)), "far", _suffix_of(address))
     write_whole(note, json.dumps({"stamp": new_stamp, "file": file.name}).encode())
     return file
 
@@ -78,9 +78,9 @@ def _read(note: Path) -> tuple[str, Path | None]:
         return "", None
 
 
-def _blocks(content: IO[bytes]) -> Iterator[bytes]:
+def _blocks(content: IO[bytes], scheme: str) -> Iterator[bytes]:
     n_bytes, deadline = 0, time.monotonic() + LONGEST_S
-    while block := content.read(CHUNK):
+    while block := _next_block(content, scheme):
         n_bytes += len(block)
         _require_bounded(n_bytes)
         if time.monotonic() > deadline:
@@ -90,6 +90,11 @@ def _blocks(content: IO[bytes]) -> Iterator[bytes]:
         raise Refused("it is empty")
     if n_missing := getattr(content, "length", None):  # of a web server's answer
         raise Refused(f"the connection broke after {n_bytes} of {n_bytes + n_missing} bytes")
+
+
+def _next_block(content: IO[bytes], scheme: str) -> bytes:
+    with reporting(scheme):  # whoever writes the blocks would take the errors for those of the disk
+        return content.read(CHUNK)
 
 
 def _require_bounded(n_bytes: int) -> None:

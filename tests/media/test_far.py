@@ -1,3 +1,4 @@
+import io
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,30 @@ def test_store_is_read_through_fsspec(server: Server, monkeypatch: pytest.Monkey
     assert fetch("s3://bucket/a.wav").read_bytes() == b"from a store"
     with pytest.raises(SpeechError, match="it does not exist"):
         fetch("s3://bucket/none.wav")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (TimeoutError("timed out"), "cannot be fetched: timed out"),
+        (PermissionError("denied"), "cannot be fetched: access is denied"),
+    ],
+)
+def test_store_that_breaks_while_it_is_read_is_told(
+    server: Server, monkeypatch: pytest.MonkeyPatch, error: OSError, said: str
+) -> None:
+    import fsspec
+
+    class Breaking(io.BytesIO):
+        def read(self, *arguments: object) -> bytes:
+            raise error
+
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/bucket/b.wav", b"from a store")
+    monkeypatch.setattr(memory, "open", lambda *arguments, **options: Breaking())
+    monkeypatch.setattr(fsspec.core, "url_to_fs", lambda address: (memory, address.removeprefix("s3:/")))
+    with pytest.raises(SpeechError, match=said):
+        fetch("s3://bucket/b.wav")
 
 
 def test_names_come_without_query() -> None:
