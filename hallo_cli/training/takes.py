@@ -13,6 +13,7 @@ import json
 import re
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -25,7 +26,7 @@ from PIL import Image
 from hallo_cli.domain import Bytes
 from hallo_cli.errors import InputError
 from hallo_cli.store.binding import bind
-from hallo_cli.store.writing import replacing, write_whole
+from hallo_cli.store.writing import PartFile, reporting_write_errors, write_whole
 
 KEY = re.compile(r"[A-Za-z0-9_-]{1,120}")
 MAX_FRAME_PIXELS = 4096 * 4096
@@ -104,16 +105,27 @@ def write_takes(path: Path, takes: Iterable[Take]) -> int:
     if first is None:
         return 0
     n_takes = 0
-    with replacing(path) as file, tarfile.open(fileobj=file, mode="w") as tar:
-        for take in itertools.chain([first], coming):
+    with ExitStack() as opened:
+        with reporting_write_errors(path):
+            part = opened.enter_context(PartFile(path))
+            tar = opened.enter_context(tarfile.open(fileobj=part.file, mode="w"))
+        for take in itertools.chain([first], coming):  # making a take has errors of its own
             if not KEY.fullmatch(take.key):
                 raise InputError(f"take key {take.key!r} must be 1-120 letters, digits, '-' or '_'")
-            for suffix, data in _members(take):
-                member = tarfile.TarInfo(f"{take.key}.{suffix}")
-                member.size = len(data)
-                tar.addfile(member, io.BytesIO(data))
+            with reporting_write_errors(path):
+                _add(tar, take)
             n_takes += 1
+        with reporting_write_errors(path):
+            tar.close()
+            part.commit()
     return n_takes
+
+
+def _add(tar: tarfile.TarFile, take: Take) -> None:
+    for suffix, data in _members(take):
+        member = tarfile.TarInfo(f"{take.key}.{suffix}")
+        member.size = len(data)
+        tar.addfile(member, io.BytesIO(data))
 
 
 def picture(take: Take, data: bytes) -> Bytes:

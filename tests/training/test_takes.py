@@ -66,6 +66,16 @@ def test_a_shard_cut_short_by_an_error_has_no_final_name(tmp_path: Path) -> None
     assert not list(tmp_path.iterdir())
 
 
+def test_an_error_of_making_takes_is_not_told_as_one_of_writing(tmp_path: Path) -> None:
+    def some() -> Iterator[Take]:
+        yield take()
+        raise FileNotFoundError("no such speaker")
+
+    with pytest.raises(FileNotFoundError, match="no such speaker"):
+        write_takes(tmp_path / "train-000000.tar", some())
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_shard_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     part_path(tmp_path / "train-000000.tar").mkdir()
     with pytest.raises(OutputError, match=r"train-000000\.tar cannot be written"):
