@@ -73,6 +73,10 @@ def _averaged(runs: Sequence[Path], vae: Path) -> Networks:
                 f"{run} trained other networks than {runs[0]}: only equal ones can be averaged"
             )
     first, *others = (RunFolder(run).weights() for run in runs)
+    shapes = {name: value.shape for name, value in first.items()}
+    for run, one in zip(runs[1:], others, strict=True):
+        if {name: value.shape for name, value in one.items()} != shapes:
+            raise WeightsError(f"{RunFolder(run).latest()}: does not hold the weights of its networks")
     mean = {name: torch.stack([first[name], *(one[name] for one in others)]).mean(0) for name in first}
     TrainedNetworks(networks).load_state_dict(mean)
     return networks

@@ -153,7 +153,7 @@ def load_run(networks: Networks, output: Path) -> None:
     tensors = RunFolder(output).weights()
     for prefix, module in networks.by_prefix().items():
         own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-        _copy(module, list(module.state_dict()), own, output)
+        _copy(module, list(module.state_dict()), own, RunFolder(output).latest() or output)
 
 
 def _copy(module: nn.Module, names: list[str], tensors: Mapping[str, Tensor], path: Path) -> None:

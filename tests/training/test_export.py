@@ -76,6 +76,16 @@ def test_runs_of_other_networks_are_not_averaged(tmp_path: Path) -> None:
         exported(base, tmp_path / "1", tmp_path / "mean", average=(tmp_path / "2",))
 
 
+def test_a_run_that_lacks_weights_is_not_averaged(tmp_path: Path) -> None:
+    base = make_bundle(tmp_path / "base").path
+    write_run(tmp_path / "1", 1)
+    weights = write_run(tmp_path / "2", 2)
+    weights.popitem()
+    RunFolder(tmp_path / "2").write({NETWORKS: weights, AVERAGE: {}}, Progress(step=2), keep=1)
+    with pytest.raises(WeightsError, match=r"step-\d+: does not hold the weights"):
+        exported(base, tmp_path / "1", tmp_path / "mean", average=(tmp_path / "2",))
+
+
 def test_audio_gain_is_the_same_as_the_three_region_weights(tmp_path: Path) -> None:
     base = make_bundle(tmp_path / "base").path
     plain = write_run(tmp_path / "1", 1)
