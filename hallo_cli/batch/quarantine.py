@@ -28,7 +28,7 @@ def put_aside(folder: Path, task: Task, reason: str, log: bytes) -> Path:
 
     Raises OutputError.
     """
-    place = folder / "quarantine" / _name(task)
+    place = folder / "quarantine" / _name(task.number)
     refuse_link(folder)
     make_own_folder(place.parent)
     make_own_folder(place)
@@ -43,9 +43,9 @@ def put_aside(folder: Path, task: Task, reason: str, log: bytes) -> Path:
     return place
 
 
-def keep_log(folder: Path, task: Task, log: Path | None, offset: int) -> None:
+def keep_log(folder: Path, row: int, log: Path | None, offset: int) -> None:
     """Keep the worker's output during a row that failed; errors in doing so are ignored."""
-    place = folder / "logs" / f"{_name(task)}.log"
+    place = folder / "logs" / f"{_name(row)}.log"
     with suppress(OutputError):
         refuse_link(folder)
         refuse_link(place.parent)
@@ -53,8 +53,8 @@ def keep_log(folder: Path, task: Task, log: Path | None, offset: int) -> None:
             write_whole(place, content)
 
 
-def _name(task: Task) -> str:
-    return f"row-{task.number:06d}"  # never the user's text
+def _name(row: int) -> str:
+    return f"row-{row:06d}"  # never the user's text
 
 
 def read_log(log: Path | None, offset: int) -> bytes:

@@ -228,7 +228,7 @@ class Scheduler:
             yield RowRetried(task.id, task.number, failure.message)
         else:
             for ended in self._give_up(slot, task, "error", failure.kind, failure.message):
-                keep_log(self.folder, task, self.pool.log(slot), held.log_offset)
+                keep_log(self.folder, ended.record.row, self.pool.log(slot), held.log_offset)
                 yield ended
 
     def _bury(self, slot: str, death: Died) -> Iterator[Event]:
