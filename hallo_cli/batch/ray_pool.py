@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from hallo_cli.batch.renderer import JobRenderer
-from hallo_cli.batch.task import Died, Message, Task
+from hallo_cli.batch.task import Began, Died, Ended, Message, Task
 from hallo_cli.batch.worker import serve
 from hallo_cli.batch.worker_pool import Pool, slot_names
 from hallo_cli.errors import SettingsError
@@ -57,16 +57,28 @@ class _Remote:
 
     def __init__(self, ray: Any, actor: Any) -> None:
         self._ray, self._actor = ray, actor
+        self._given: list[int] = []  # numbers of rows that have not ended
         self.answer = self._ask()
 
     def send(self, message: Task | str) -> None:
+        if isinstance(message, Task):
+            self._given.append(message.number)
         self._actor.give.remote(message)
 
     def receive(self) -> Message:
+        """The actor's next message; of a dead one, the row that it was given first, then its death.
+
+        Its own word of the row that killed it may have died with it.
+        """
         try:
             message: Message = self._ray.get(self.answer)
         except self._ray.exceptions.RayError as error:
+            if self._given:
+                first, self._given = self._given[0], []
+                return Began(first, "prepare")
             return Died(str(error).splitlines()[0])
+        if isinstance(message, Ended):
+            self._given.remove(message.number)
         self.answer = self._ask()
         return message
 

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from queue import Queue
-from unittest.mock import ANY
+from unittest.mock import ANY, MagicMock
 
 import pytest
 from batch_doubles import batch_of, write_batch
@@ -14,7 +14,7 @@ from job_doubles import TrivialEngine
 from hallo_cli.batch import worker
 from hallo_cli.batch.failure import attempt
 from hallo_cli.batch.local_pool import LocalPool
-from hallo_cli.batch.ray_pool import _Actor
+from hallo_cli.batch.ray_pool import _Actor, _Remote
 from hallo_cli.batch.renderer import JobRenderer, Ready
 from hallo_cli.batch.run import opened
 from hallo_cli.batch.task import Began, Died, Ended, Message, Rendered, Task, Up
@@ -104,6 +104,19 @@ def test_actor_of_a_cluster_serves_rows_as_a_process_does(tmp_path: Path) -> Non
         *("prepare", "wait", "render", "measure"),
     ]
     assert task.output.exists()
+
+
+def test_row_that_kills_its_actor_before_a_word_of_it_counts_as_begun(tmp_path: Path) -> None:
+    _, (first, second) = tasks_of(write_batch(tmp_path, ["a", "b"]))
+    ray, actor = MagicMock(), MagicMock()
+    ray.exceptions.RayError = OSError
+    ray.get.side_effect = [Up(), OSError("the actor died"), OSError("the actor died")]
+    remote = _Remote(ray, actor)
+    assert remote.receive() == Up()
+    remote.send(first)
+    remote.send(second)
+    assert remote.receive() == Began(first.number, "prepare")
+    assert remote.receive() == Died("the actor died")
 
 
 def test_actor_that_cannot_start_says_why() -> None:
