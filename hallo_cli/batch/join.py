@@ -4,11 +4,12 @@ import dataclasses
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from hallo_cli.batch.parts import blended, part_path
 from hallo_cli.batch.task import Part, Task
-from hallo_cli.errors import EncoderError
+from hallo_cli.errors import EncoderError, InputError, SettingsError
 from hallo_cli.jobs import record
 from hallo_cli.jobs.assembly import finished
 from hallo_cli.jobs.engine import Engine
@@ -83,5 +84,9 @@ def _plan(task: Task, parts: Sequence[Part], *, fps: float) -> JobPlan:
 
 
 def _seconds_of(videos: Sequence[Path]) -> float:
-    """The total compute time of the parts."""
-    return sum(record.read_record(record.sidecar_path(video)).timings_s.get("total", 0.0) for video in videos)
+    """The total compute time of the parts whose records tell it."""
+    total_s = 0.0
+    for video in videos:
+        with suppress(InputError, SettingsError):  # no reason to lose a row that is done
+            total_s += record.read_record(record.sidecar_path(video)).timings_s.get("total", 0.0)
+    return total_s

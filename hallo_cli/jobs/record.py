@@ -73,7 +73,7 @@ def find_finished(job: SettledJob) -> JobResult | None:
         made = values["output"]
         if values["fingerprint"] != job.inputs.fingerprint or made["sha256"] != file_digest(job.output):
             return None
-        n_frames, fps, timings_s = int(made["n_frames"]), float(made["fps"]), values["timings_s"]
+        n_frames, fps, timings_s = int(made["n_frames"]), float(made["fps"]), _timings_of(values)
     except (InputError, OSError, KeyError, TypeError, ValueError):
         return None
     return JobResult(job.output, path, n_frames, fps, made["sha256"], 0.0, timings_s, was_done=True)
@@ -181,10 +181,17 @@ def read_record(sidecar: Path) -> Record:
             pictures="",
             voices=tuple(str(voice["sha256"]) for voice in voices),
         )
-        timings_s = {str(stage): float(seconds) for stage, seconds in values["timings_s"].items()}
-        return Record(job, inputs, str(output["sha256"]), timings_s)
+        return Record(job, inputs, str(output["sha256"]), _timings_of(values))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise InputError(f"{shown(sidecar)} is not a record of a render: {error} is missing.") from error
+
+
+def _timings_of(values: Mapping[str, Any]) -> dict[str, float]:
+    """The seconds of each stage; empty if a record does not tell them, which no result depends on."""
+    timings_s = values.get("timings_s")
+    if not isinstance(timings_s, dict):
+        return {}
+    return {stage: float(took) for stage, took in timings_s.items() if isinstance(took, int | float)}
 
 
 def is_record(sidecar: Path) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from batch_doubles import batch_of, results, run, write_batch
 
+from hallo_cli.batch import join
 from hallo_cli.batch.batch_events import RowStarted
 from hallo_cli.batch.ledger import read_records
 from hallo_cli.batch.parts import blended, cut
@@ -52,6 +53,10 @@ def test_part_that_is_too_short_is_an_error() -> None:
         list(blended([video(*[0] * 5), video(*[0] * 4)], parts))
 
 
+def test_compute_time_of_a_part_without_a_record_is_not_counted(tmp_path: Path) -> None:
+    assert join._seconds_of([tmp_path / "part.mp4"]) == 0
+
+
 def test_row_is_rendered_in_parts_by_several_workers(tmp_path: Path) -> None:
     manifest = write_batch(tmp_path, ["a", "bug"], seconds=2.0)
     events = run(batch_of(manifest, workers=2, has_parallel_parts=True, policy=Policy(retries=0)))
@@ -65,7 +70,10 @@ def test_row_is_rendered_in_parts_by_several_workers(tmp_path: Path) -> None:
     assert {f"a part {n}" for n in (1, 2, 3)} <= started
     assert results(manifest)["bug"].status == "error"
     assert results(manifest)["bug"].message.startswith("bug part")
-    ledger = Paths(manifest.with_suffix("")).results
+    paths = Paths(manifest.with_suffix(""))
+    logs = [log.name for log in paths.folder.glob("logs/row-*")]
+    assert logs == [f"row-{results(manifest)['bug'].row:06d}.log"]  # the row's, not the part's
+    ledger = paths.results
     assert sorted(record.id for record in read_records(ledger)) == ["a", "bug"]
     again = run(batch_of(manifest, has_parallel_parts=True, policy=Policy(retries=0)))
     assert not any(event.id.startswith("a") for event in again if isinstance(event, RowStarted))
