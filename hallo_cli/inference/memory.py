@@ -31,9 +31,11 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def reporting_memory() -> Iterator[None]:
-    """Raise DeviceMemoryError if torch runs out of memory."""
+    """Raise DeviceMemoryError if torch or this program runs out of memory."""
     try:
         yield
+    except MemoryError as error:
+        raise DeviceMemoryError("the computer ran out of memory. Use a smaller size.") from error
     except RuntimeError as error:
         if _says(error, *DEVICE_SAID):
             raise DeviceMemoryError(

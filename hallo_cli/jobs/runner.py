@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hallo_cli.errors import EncoderError, InputError, Interrupted, JobError
+from hallo_cli.inference.memory import reporting_memory
 from hallo_cli.jobs import events, record
 from hallo_cli.jobs.assembly import finished, require_soundtrack
 from hallo_cli.jobs.correction import Earlier
@@ -192,7 +193,8 @@ class _Run:
                 if segment.is_taken:
                     self._take_over(segment)
                 else:
-                    self._render_segment(segment, source)
+                    with reporting_memory():
+                        self._render_segment(segment, source)
                 self.report(events.SegmentCommitted(segment.index, len(self.plan.segments)))
                 correction = self.prepared.correction
                 plan = correction and correction.rejoined(self.plan, segment, self.workspace)

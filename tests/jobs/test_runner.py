@@ -29,6 +29,7 @@ from hallo_cli.jobs.runner import RunOptions, run_job
 from hallo_cli.media.audio import Recording
 from hallo_cli.media.ffmpeg import find_ffmpeg
 from hallo_cli.media.probe import probe
+from hallo_cli.media.video import SegmentWriter
 from hallo_cli.settings.schema import RenderSettings
 from hallo_cli.store.locks import locked
 
@@ -245,6 +246,26 @@ def test_out_of_memory_while_loading_takes_the_next_fallback(
 def raise_next(errors: list[BaseException]) -> None:
     if errors:
         raise errors.pop()
+
+
+def test_lack_of_memory_outside_the_networks_is_told_as_such(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(self: SegmentWriter, frames: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(SegmentWriter, "write", write)
+    with pytest.raises(DeviceMemoryError, match="the computer ran out of memory"):
+        run_job(job, TrivialEngine())
+
+
+def test_record_without_times_is_still_the_result(job: Job) -> None:
+    run_job(job, TrivialEngine())
+    sidecar = job.output.with_suffix(".json")
+    values = json.loads(sidecar.read_bytes())
+    del values["timings_s"]
+    sidecar.write_text(json.dumps(values), encoding="utf-8")
+    assert run_job(job, TrivialEngine()).was_done
 
 
 def test_out_of_memory_after_every_fallback_is_an_error(job: Job) -> None:
