@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from hallo_cli.cli.options import argument, option, rare
 from hallo_cli.cli.progress import Shown, clock, failures_as_json, showing
 from hallo_cli.cli.signals import obeying_signals
 from hallo_cli.errors import SettingsError, SpeechError
+from hallo_cli.jobs.containers import SUFFIXES
 from hallo_cli.jobs.events import Event, to_json
 from hallo_cli.jobs.inputs import settled
 from hallo_cli.jobs.plan import Job
@@ -30,8 +32,8 @@ if TYPE_CHECKING:
 
 DRAFT_S = 2.0
 MAX_FACE = 99
-PICTURES = (".gif", ".jpeg", ".jpg", ".png", ".webp")
-OUTPUTS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm", *PICTURES)  # of operands that may lack their -o
+# Endings of operands that may lack their -o.
+OUTPUTS = (*SUFFIXES, ".avi", ".m4v", ".mkv", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 
 
 @dataclass(frozen=True)
@@ -265,8 +267,8 @@ def _require_no_output(audios: Iterable[str]) -> None:
     """Raise SpeechError if a recording seems to be the output without its -o."""
     for audio in audios:
         path = Path(audio)
-        if path.suffix.lower() in OUTPUTS and not is_address(audio) and not at_home(path).exists():
-            video = path.with_suffix(".mp4") if path.suffix.lower() in PICTURES else path
+        if path.suffix.lower() in OUTPUTS and not is_address(audio) and not os.path.exists(at_home(path)):
+            video = path if path.suffix.lower() in SUFFIXES else path.with_suffix(".mp4")
             raise SpeechError(
                 f"The recording {audio!r} does not exist. If it is the video to make, write -o {video}; "
                 "else check the path."
