@@ -66,7 +66,9 @@ def _looked(look: Callable[[], Iterator[Finding]]) -> list[Finding]:
         return list(look())
     except Exception as error:  # noqa: BLE001 - doctor reports every error
         remedy = "Install the package again, in its folder: pip install --force-reinstall ."
-        return [Finding(topic, "bad", first_line(error), "" if isinstance(error, HalloError) else remedy)]
+        if isinstance(error, HalloError):
+            return [Finding(topic, "bad", str(error), "")]
+        return [Finding(topic, "bad", first_line(error), remedy)]
 
 
 def _python() -> Iterator[Finding]:

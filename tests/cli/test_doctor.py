@@ -40,6 +40,12 @@ def test_ffmpeg_that_is_no_program_is_found_with_its_remedy(monkeypatch: pytest.
     assert "HALLO_FFMPEG" in findings["ffmpeg"]["detail"]
 
 
+def test_long_message_keeps_its_advice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HALLO_FFMPEG", "/folder" * 40 + "/ffmpeg")
+    _, findings = examine()
+    assert findings["ffmpeg"]["detail"].endswith("Correct or unset it.")
+
+
 def test_ffmpeg_without_encoders_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     fake = tmp_path / "ffmpeg"
     fake.write_text("#!/bin/sh\necho 'ffmpeg version 0 ------'\n")
