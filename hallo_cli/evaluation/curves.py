@@ -71,4 +71,4 @@ def to_json(curves: Curves) -> bytes:
 
 def from_json(content: bytes) -> Curves:
     """The inverse of `to_json`. Raises ValueError if the content is something else."""
-    return bind(Curves, json.loads(content))
+    return bind(Curves, json.loads(content), skips_unknown=True)

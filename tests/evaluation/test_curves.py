@@ -1,5 +1,6 @@
 """Curves over a video's time, and the plots that show them."""
 
+import json
 import math
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -39,6 +40,8 @@ def test_curves_are_relative_to_their_start() -> None:
 
 def test_curves_survive_being_written_and_read() -> None:
     assert from_json(to_json(CURVES)) == CURVES
+    newer = {**json.loads(to_json(CURVES)), "smile": [1.0]}
+    assert from_json(json.dumps(newer).encode()) == CURVES
     long = Curves(100.0, motion=sampled(np.arange(LONG, dtype=np.float32)))
     assert len(long.shortened().motion) == SHORT
 
