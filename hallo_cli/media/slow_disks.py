@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -44,7 +45,7 @@ class Disks:
 
 def _is_silent(path: Path) -> bool:
     try:
-        within(ANSWER_S, path.exists)
+        within(ANSWER_S, partial(os.path.exists, path))  # an endless name is an answer, too
     except NoAnswerError:
         return True
     return False

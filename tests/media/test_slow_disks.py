@@ -20,7 +20,7 @@ SILENT = "has not answered for 0 s. Check the network disk, or copy the file to 
 
 @pytest.fixture
 def dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder whose disk never slow_disks."""
+    """A folder whose disk never answers."""
     folder = tmp_path / "dead"
     folder.mkdir()
     is_over, stat = threading.Event(), os.stat
@@ -85,3 +85,7 @@ def test_what_a_look_raises_is_raised() -> None:
 
     with pytest.raises(TimeoutError, match="its own"):
         slow_disks.within(5.0, fail)
+
+
+def test_endless_name_is_an_answer(tmp_path: Path) -> None:
+    slow_disks.require_answer(tmp_path / ("a" * 300 + ".wav"), InputError, "recording")
